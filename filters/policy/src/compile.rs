@@ -1,0 +1,99 @@
+//! [`Document`] → [`Policy`]: everything that a type cannot say is checked here, once, and all problems are reported together.
+
+mod contexts;
+mod export;
+mod identity;
+mod names;
+mod routing;
+mod sampling;
+
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::decode;
+use crate::document::Document;
+use crate::policy::Policy;
+use crate::problem::Problems;
+
+/// The version of the document that this release reads.
+pub const VERSION: &str = "careplane/v1";
+
+impl Policy {
+    /// Reads, checks and compiles a document as the proxy hands it over: JSON.
+    ///
+    /// # Errors
+    /// Every problem of the document, of shape and of meaning.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, Problems> {
+        Self::from_decoded(decode::from_json(bytes), bytes)
+    }
+
+    /// Reads, checks and compiles a document as people write it: YAML.
+    ///
+    /// # Errors
+    /// As [`Policy::from_json`].
+    #[cfg(feature = "yaml")]
+    pub fn from_yaml(text: &str) -> Result<Self, Problems> {
+        Self::from_decoded(decode::from_yaml(text), text.as_bytes())
+    }
+
+    fn from_decoded((document, mut problems): (Document, Problems), bytes: &[u8]) -> Result<Self, Problems> {
+        if problems.iter().any(|problem| problem.path.is_empty()) {
+            return Err(problems);
+        }
+        // What could be read is checked too: its author should not have to come twice.
+        match compile(document, bytes) {
+            Ok(policy) if problems.is_empty() => return Ok(policy),
+            Ok(_) => {}
+            Err(more) => problems.extend_uncovered(more),
+        }
+        Err(problems)
+    }
+}
+
+fn compile(document: Document, bytes: &[u8]) -> Result<Policy, Problems> {
+    let mut problems = Problems::default();
+    match document.version.as_deref() {
+        Some(VERSION) => {}
+        Some(other) => problems.add("version", format!("{other:?} is not known: expected {VERSION:?}")),
+        None => problems.add("version", format!("missing: expected {VERSION:?}")),
+    }
+    let (identity, headers) = identity::compile(&document, &mut problems);
+    let pseudonym_key_env = identity::key_env(document.pseudonyms, &mut problems);
+    let tiers = sampling::tiers(&document.sampling, &mut problems);
+    let late = sampling::late(&document.sampling.late, &mut problems);
+    let contexts = contexts::compile(
+        document.contexts,
+        document.default_context,
+        &tiers,
+        document.identity.tenant.required,
+        &mut problems,
+    );
+    let routing = routing::compile(document.tenants, document.routing, &mut problems);
+    let (audit, export) = export::compile(document.audit, document.export, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(Policy {
+        identity,
+        headers,
+        pseudonym_key_env,
+        late,
+        routing,
+        audit,
+        export,
+        digest: digest(bytes),
+        contexts: contexts.all,
+        default_context: contexts.default,
+        routes: contexts.routes,
+        router: contexts.router,
+    })
+}
+
+fn digest(bytes: &[u8]) -> Arc<str> {
+    let hash = Sha256::digest(bytes);
+    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,161 @@
+//! `identity`, `headers`, `pseudonyms`.
+
+use std::sync::Arc;
+
+use super::names;
+use crate::document::{self, ClaimPath, Document};
+use crate::policy::{Headers, Identity, PeerPattern, Source, TrustedPeers};
+use crate::problem::Problems;
+
+const SPIFFE: &str = "spiffe://";
+
+pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity, Headers) {
+    let document::Identity { trusted_peers, tenant, user, correlation } = &document.identity;
+    let headers = headers(&document.headers, problems);
+    let tenant_sources = sources("identity.tenant.sources", &tenant.sources, problems);
+    let user_sources = sources("identity.user.sources", &user.sources, problems);
+    let correlation_header = names::header("identity.correlation.header", &correlation.header, problems);
+
+    let written = [
+        ("headers.tenantId", &headers.tenant_id),
+        ("headers.userId", &headers.user_id),
+        ("headers.healthcareContext", &headers.healthcare_context),
+        ("headers.complianceLevel", &headers.compliance_level),
+        ("headers.complianceFlags", &headers.compliance_flags),
+        ("identity.correlation.header", &correlation_header),
+    ];
+    let pseudonym = headers.user_pseudonym.iter().map(|name| ("headers.userPseudonym", name));
+    let routing = [
+        ("routing.poolHeader", Some(document.routing.pool_header.as_str())),
+        ("routing.canary.header", document.routing.canary.as_ref().map(|canary| canary.header.as_str())),
+    ];
+    let mut seen: Vec<(&str, String)> = Vec::new();
+    let all = written
+        .into_iter()
+        .chain(pseudonym)
+        .map(|(path, name)| (path, name.to_string()))
+        .chain(routing.into_iter().filter_map(|(path, name)| Some((path, name?.to_ascii_lowercase()))));
+    for (path, name) in all {
+        match seen.iter().find(|(_, other)| *other == name) {
+            Some((other, _)) => {
+                problems.add(path, format!("{name:?} is {other} already: expected a header of its own"))
+            }
+            None => seen.push((path, name)),
+        }
+    }
+
+    let from_headers = |sources: &[Source]| {
+        sources
+            .iter()
+            .filter_map(|source| match source {
+                Source::Header(name) => Some(Arc::clone(name)),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    let user_headers = from_headers(&user_sources);
+    let mut identity_headers = from_headers(&tenant_sources);
+    for name in &user_headers {
+        if identity_headers.contains(name) {
+            problems.add(
+                "identity.user.sources",
+                format!("{name:?} is a source of the tenant already: expected a header of its own"),
+            );
+        }
+    }
+    identity_headers.extend(user_headers);
+    identity_headers.extend([Arc::clone(&headers.tenant_id), Arc::clone(&headers.user_id)]);
+    identity_headers.sort();
+    identity_headers.dedup();
+
+    let identity = Identity {
+        trusted_peers: trusted(trusted_peers, problems),
+        tenant_sources,
+        user_sources,
+        pseudonymise_user: user.pseudonymise,
+        correlation_header,
+        echo_correlation: correlation.echo,
+        identity_headers,
+    };
+    (identity, headers)
+}
+
+pub(super) fn key_env(pseudonyms: document::Pseudonyms, problems: &mut Problems) -> String {
+    let name = pseudonyms.key_env;
+    let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    if !starts_well || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        problems.add(
+            "pseudonyms.keyEnv",
+            format!(
+                "{name:?} is not the name of an environment variable: expected such as \"CAREPLANE_PSEUDONYM_KEY\""
+            ),
+        );
+    }
+    name
+}
+
+fn headers(written: &document::Headers, problems: &mut Problems) -> Headers {
+    let mut name = |key: &str, name: &str| names::header(&format!("headers.{key}"), name, problems);
+    Headers {
+        tenant_id: name("tenantId", &written.tenant_id),
+        user_id: name("userId", &written.user_id),
+        healthcare_context: name("healthcareContext", &written.healthcare_context),
+        compliance_level: name("complianceLevel", &written.compliance_level),
+        compliance_flags: name("complianceFlags", &written.compliance_flags),
+        user_pseudonym: written.user_pseudonym.as_deref().map(|header| name("userPseudonym", header)),
+    }
+}
+
+fn sources(path: &str, written: &[document::Source], problems: &mut Problems) -> Vec<Source> {
+    let mut compiled = Vec::with_capacity(written.len());
+    for (index, source) in written.iter().enumerate() {
+        let path = format!("{path}[{index}]");
+        if written.iter().take(index).any(|earlier| earlier == source) {
+            problems.add(&path, "is listed twice: expected each source once");
+        }
+        compiled.push(match source {
+            document::Source::Claim(claim) => {
+                let names = match claim {
+                    ClaimPath::Name(name) => vec![name.clone()],
+                    ClaimPath::Nested(names) => names.clone(),
+                };
+                if names.is_empty() || names.iter().any(|name| name.is_empty() || name.contains('\0')) {
+                    problems.add(format!("{path}.claim"), "is empty: expected the name of a claim, such as \"tenant_id\"");
+                }
+                Source::Claim(names)
+            }
+            document::Source::Path(parameter) => {
+                if parameter.is_empty() || parameter.contains(['{', '}', '/', '*']) {
+                    problems.add(format!("{path}.path"), format!("{parameter:?} is not the name of a path parameter: expected such as \"tenant\" for {{tenant}}"));
+                }
+                Source::Path(parameter.as_str().into())
+            }
+            document::Source::Header(name) => Source::Header(names::header(&format!("{path}.header"), name, problems)),
+        });
+    }
+    compiled
+}
+
+fn trusted(written: &document::TrustedPeers, problems: &mut Problems) -> TrustedPeers {
+    let patterns = match written {
+        document::TrustedPeers::Any => return TrustedPeers::Any,
+        document::TrustedPeers::Listed(patterns) => patterns,
+    };
+    let compiled = patterns.iter().enumerate().map(|(index, pattern)| {
+        let (text, prefix) = match pattern.strip_suffix('*') {
+            Some(text) => (text, true),
+            None => (pattern.as_str(), false),
+        };
+        // A bare `spiffe://*` would trust every trust domain that the proxy accepts a certificate from.
+        let domain = text.strip_prefix(SPIFFE).unwrap_or_default().split('/').next().unwrap_or_default();
+        let complete_domain = text.strip_prefix(SPIFFE).is_some_and(|rest| rest.contains('/'));
+        if domain.is_empty() || !complete_domain || text.contains('*') {
+            problems.add(
+                format!("identity.trustedPeers[{index}]"),
+                format!("{pattern:?} is not a SPIFFE id: expected such as \"spiffe://cluster.local/ns/core-healthcare/sa/api-gateway\", with `*` only at the end and after the trust domain"),
+            );
+        }
+        PeerPattern { text: text.into(), prefix }
+    });
+    TrustedPeers::Listed(compiled.collect())
+}

@@ -1,0 +1,112 @@
+//! `tenants`, `routing`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::names;
+use crate::document::{self, UnknownTenant};
+use crate::id::TenantId;
+use crate::policy::{Routing, Tenant};
+use crate::pools::{Pools, WEIGHT_MAX};
+use crate::problem::Problems;
+use crate::rate::Rate;
+
+pub(super) fn compile(tenants: document::Tenants, routing: document::Routing, problems: &mut Problems) -> Routing {
+    let hashed = pools(&routing.pools, problems);
+    let dedicated = dedicated(&routing.dedicated, &hashed, problems);
+    let known: HashMap<&str, &Arc<str>> =
+        hashed.iter().map(|(name, _)| name).chain(&dedicated).map(|name| (&**name, name)).collect();
+
+    let mut compiled = HashMap::with_capacity(tenants.entries.len());
+    for (id, entry) in &tenants.entries {
+        let path = || format!("tenants.entries.{id}");
+        let pool = entry.pool.as_deref().and_then(|pool| {
+            let found = known.get(pool).map(|name| Arc::clone(name));
+            if found.is_none() {
+                problems.add(format!("{}.pool", path()), unknown_pool(pool, &known));
+            }
+            found
+        });
+        match TenantId::new(id.as_bytes()) {
+            Some(id) => {
+                compiled.insert(id, Tenant { pool, jurisdiction: entry.jurisdiction, cohort: entry.cohort });
+            }
+            None => problems.add(path(), format!("{id:?} is not a tenant id: expected {}", TenantId::EXPECTED)),
+        }
+    }
+    if tenants.unknown == UnknownTenant::Deny && tenants.entries.is_empty() {
+        problems.add(
+            "tenants.unknown",
+            "\"deny\" without entries refuses every tenant: expected \"route\", or the tenants in tenants.entries",
+        );
+    }
+
+    let pins_a_cohort = tenants.entries.values().any(|entry| entry.cohort.is_some());
+    let (canary, cohort_header) = match routing.canary {
+        Some(canary) => {
+            let rate = Rate::from_percent(canary.percent).unwrap_or_else(|| {
+                problems.add("routing.canary.percent", format!("{} is not {}", canary.percent, Rate::EXPECTED));
+                Rate::ZERO
+            });
+            (rate, Some(canary.header))
+        }
+        None => (Rate::ZERO, pins_a_cohort.then(|| document::Canary::default().header)),
+    };
+    Routing {
+        pool_header: names::header("routing.poolHeader", &routing.pool_header, problems),
+        cohort_header: cohort_header.map(|header| names::header("routing.canary.header", &header, problems)),
+        canary,
+        pools: Pools::new(hashed),
+        tenants: compiled,
+        deny_unknown: tenants.unknown == UnknownTenant::Deny,
+    }
+}
+
+fn pools(written: &[document::Pool], problems: &mut Problems) -> Vec<(Arc<str>, u64)> {
+    let mut pools: Vec<(Arc<str>, u64)> = Vec::with_capacity(written.len());
+    for (index, pool) in written.iter().enumerate() {
+        let path = format!("routing.pools[{index}]");
+        let name = names::label(&path, &pool.name, problems);
+        if pools.iter().any(|(other, _)| *other == name) {
+            problems.add(
+                &path,
+                format!("{name:?} is listed twice: expected each pool once, with a `weight` for a larger share"),
+            );
+        }
+        if !(1..=WEIGHT_MAX).contains(&pool.weight) {
+            problems.add(
+                format!("{path}.weight"),
+                format!("{} is not a weight: expected 1 to {WEIGHT_MAX}; a pool for pinned tenants alone belongs in routing.dedicated", pool.weight),
+            );
+        }
+        pools.push((name, pool.weight.min(WEIGHT_MAX)));
+    }
+    pools
+}
+
+fn dedicated(written: &[String], hashed: &[(Arc<str>, u64)], problems: &mut Problems) -> Vec<Arc<str>> {
+    let mut dedicated: Vec<Arc<str>> = Vec::with_capacity(written.len());
+    for (index, name) in written.iter().enumerate() {
+        let path = format!("routing.dedicated[{index}]");
+        let name = names::label(&path, name, problems);
+        if dedicated.contains(&name) || hashed.iter().any(|(other, _)| *other == name) {
+            problems.add(
+                &path,
+                format!(
+                    "{name:?} is a pool already: expected each pool once, in routing.pools or in routing.dedicated"
+                ),
+            );
+        }
+        dedicated.push(name);
+    }
+    dedicated
+}
+
+fn unknown_pool(pool: &str, known: &HashMap<&str, &Arc<str>>) -> String {
+    let mut names: Vec<&str> = known.keys().copied().collect();
+    names.sort_unstable();
+    let known = if names.is_empty() { "a pool".to_owned() } else { format!("one of {}", names.join(", ")) };
+    format!(
+        "{pool:?} is not a pool: expected {known}; a pool that only pinned tenants are in is declared in routing.dedicated"
+    )
+}

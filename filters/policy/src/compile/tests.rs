@@ -1,0 +1,406 @@
+use serde_json::{Value, json};
+
+use crate::document::{Action, Cohort, ComplianceLevel, Jurisdiction};
+use crate::id::TenantId;
+use crate::{Method, Policy, UnknownTenant};
+
+/// A document with every section filled in.
+fn complete() -> Value {
+    json!({
+        "version": "careplane/v1",
+        "identity": {
+            "trustedPeers": ["spiffe://cluster.local/ns/core-healthcare/sa/api-gateway", "spiffe://cluster.local/ns/edge/*"],
+            "tenant": {"required": true, "sources": [{"claim": "tenant_id"}, {"path": "tenant"}, {"header": "x-tenant-id"}]},
+            "user": {"sources": [{"claim": ["realm", "sub"]}, {"header": "x-user-id"}], "pseudonymise": true},
+            "correlation": {"header": "x-correlation-id", "echo": true}
+        },
+        "headers": {},
+        "pseudonyms": {"keyEnv": "CAREPLANE_PSEUDONYM_KEY"},
+        "contexts": [
+            {
+                "name": "medication-administration", "complianceLevel": "critical", "tier": "always", "action": "execute",
+                "resource": "MedicationAdministration", "flags": ["controlled-drug", "mar"], "retention": "P8Y",
+                "match": [{"methods": ["POST"], "path": "/api/v1/medications/administer"}]
+            },
+            {
+                "name": "medication", "complianceLevel": "high", "tier": "always", "subject": "id",
+                "match": [
+                    {"path": "/api/v1/medications"}, {"path": "/api/v1/medications/{id}"},
+                    {"path": "/api/v1/medications/{id}/{*rest}"}
+                ]
+            },
+            {
+                "name": "health-check", "complianceLevel": "low", "tier": "never", "audit": "none", "tenant": "optional",
+                "match": [{"methods": ["GET"], "path": "/health"}, {"methods": ["GET"], "path": "/metrics"}]
+            }
+        ],
+        "defaultContext": {"name": "general", "complianceLevel": "standard", "tier": "default"},
+        "sampling": {
+            "tiers": {"always": 100, "clinical": 50, "assessment": 30, "default": 10, "never": 0},
+            "late": {"denied": true, "serverErrors": true, "slowerThan": "2s"}
+        },
+        "tenants": {
+            "unknown": "route",
+            "entries": {"care-home-0042": {"pool": "dedicated-a", "jurisdiction": "scotland", "cohort": "canary"}}
+        },
+        "routing": {
+            "poolHeader": "x-tenant-pool", "pools": ["pool-a", {"name": "pool-b", "weight": 2}, "pool-c"],
+            "dedicated": ["dedicated-a"], "canary": {"percent": 5, "header": "x-release-cohort"}
+        },
+        "audit": {"sinks": {"accessLog": true, "otlp": true, "proxyLog": "overflow"}, "writeAhead": ["critical"]},
+        "export": {
+            "cluster": "outbound|4318||otel-collector.tracing.svc.cluster.local", "authority": "otel-collector.tracing",
+            "timeout": "2s", "batch": {"records": 256, "interval": "1s"}, "queueBytes": 4_194_304
+        }
+    })
+}
+
+fn compiled(document: &Value) -> Policy {
+    Policy::from_json(document.to_string().as_bytes()).unwrap()
+}
+
+/// The problems of the complete document after `change`.
+fn problems_after(change: impl FnOnce(&mut Value)) -> Vec<String> {
+    let mut document = complete();
+    change(&mut document);
+    match Policy::from_json(document.to_string().as_bytes()) {
+        Ok(_) => Vec::new(),
+        Err(problems) => problems.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Puts `value` where a JSON pointer leads, making the last step.
+fn set(document: &mut Value, pointer: &str, value: Value) {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    match document.pointer_mut(parent).unwrap() {
+        Value::Object(map) => {
+            map.insert(key.into(), value);
+        }
+        Value::Array(list) => match key.parse::<usize>() {
+            Ok(index) => list[index] = value,
+            Err(_) => list.push(value),
+        },
+        other => panic!("{pointer}: {other}"),
+    }
+}
+
+#[test]
+fn the_complete_document_means_what_it_says() {
+    let policy = compiled(&complete());
+    let about = policy.classify(Method::Post, b"/api/v1/medications/administer");
+    assert_eq!(&*about.context.name, "medication-administration");
+    assert_eq!(about.context.compliance_level, ComplianceLevel::Critical);
+    assert_eq!(about.context.tier.rate.to_string(), "100");
+    assert_eq!(about.context.action(Method::Post), Action::Execute);
+    assert_eq!(about.context.flags_header.as_deref(), Some("controlled-drug,mar"));
+    assert_eq!(&**about.template.unwrap().text(), "/api/v1/medications/administer");
+
+    let about = policy.classify(Method::Get, b"/api/v1/medications/Mar-17/history");
+    assert_eq!((&*about.context.name, about.subject()), ("medication", Some("Mar-17")));
+    assert!(about.context.tenant_required && about.context.audited);
+
+    let about = policy.classify(Method::Get, b"/health");
+    assert!(!about.context.tenant_required && !about.context.audited);
+
+    let about = policy.classify(Method::Delete, b"/elsewhere");
+    assert_eq!((&*about.context.name, about.template.is_none()), ("general", true));
+    assert_eq!(about.context.action(Method::Delete), Action::Delete);
+
+    let placement = policy.routing.place(&TenantId::new(b"care-home-0042").unwrap()).unwrap();
+    assert_eq!(placement.pool.as_deref(), Some("dedicated-a"));
+    assert_eq!((placement.cohort, placement.jurisdiction), (Some(Cohort::Canary), Some(Jurisdiction::Scotland)));
+    assert_eq!(Jurisdiction::Scotland.regulator(), "Care Inspectorate");
+    assert!(placement.pinned);
+    let placement = policy.routing.place(&TenantId::new(b"care-home-7").unwrap()).unwrap();
+    assert!(placement.pool.is_some_and(|pool| pool.starts_with("pool-")) && !placement.pinned);
+
+    assert_eq!(policy.digest.len(), 16);
+}
+
+#[test]
+fn a_spelling_of_a_path_cannot_leave_its_context() {
+    let policy = compiled(&complete());
+    for path in [
+        "/api/v1/medications/administer",
+        "/api/v1/medications/administer/",
+        "/api/v1//medications/./administer",
+        "/api/v1/medications/%61dminister",
+        "/api/v1/medications%2Fadminister",
+        "/API/V1/Medications/ADMINISTER",
+        "/api/v1/residents/../medications/administer",
+        "/api/v1/medications/x/..;/administer",
+        "/api/v1/medications/administer;v=1?dose=2",
+        "\\api\\v1\\medications\\administer",
+    ] {
+        assert_eq!(
+            &*policy.classify(Method::Post, path.as_bytes()).context.name,
+            "medication-administration",
+            "{path}"
+        );
+    }
+}
+
+#[test]
+fn a_minimal_document_has_defaults() {
+    let policy = compiled(&json!({"version": "careplane/v1"}));
+    let about = policy.classify(Method::Get, b"/x");
+    assert_eq!((&*about.context.name, about.context.tier.rate.to_string()), ("general", "10".into()));
+    assert!(about.context.tenant_required);
+    assert_eq!(policy.routing.place(&TenantId::new(b"t").unwrap()).unwrap().pool, None);
+}
+
+#[test]
+fn tenants_that_nobody_knows_can_be_refused() {
+    let mut document = complete();
+    set(&mut document, "/tenants/unknown", json!("deny"));
+    let policy = compiled(&document);
+    assert_eq!(policy.routing.place(&TenantId::new(b"nobody").unwrap()), Err(UnknownTenant));
+    assert!(policy.routing.place(&TenantId::new(b"care-home-0042").unwrap()).is_ok());
+}
+
+#[test]
+fn peers_are_trusted_by_id_or_prefix() {
+    let policy = compiled(&complete());
+    let trust = |peer| policy.identity.trusted_peers.trust(peer);
+    assert!(trust(Some("spiffe://cluster.local/ns/core-healthcare/sa/api-gateway")));
+    assert!(trust(Some("spiffe://cluster.local/ns/edge/sa/anything")));
+    for peer in [
+        None,
+        Some(""),
+        Some("spiffe://cluster.local/ns/core-healthcare/sa/api-gateway2"),
+        Some("spiffe://other.domain/ns/edge/sa/x"),
+    ] {
+        assert!(!trust(peer), "{peer:?}");
+    }
+}
+
+#[test]
+fn each_problem_says_where_what_and_what_instead() {
+    let table: &[(&str, Value, &str)] = &[
+        ("/version", json!("v2"), r#"version: "v2" is not known: expected "careplane/v1""#),
+        ("/contexts/0/match/0/path", json!("api/x"), r#"contexts[0].match[0].path: "api/x" must start with "/""#),
+        (
+            "/contexts/0/match/0/methods",
+            json!(["post"]),
+            r#"contexts[0].match[0].methods[0]: "post" is not a method: expected one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, CONNECT"#,
+        ),
+        (
+            "/contexts/0/match",
+            json!([]),
+            r#"contexts[0].match: is empty, so nothing is ever in this context: expected such as [{path: "/api/v1/residents"}]"#,
+        ),
+        (
+            "/contexts/0/tier",
+            json!("allways"),
+            r#"contexts[0].tier: "allways" is not a tier of sampling.tiers: expected one of always, assessment, clinical, default, never"#,
+        ),
+        (
+            "/contexts/0/retention",
+            json!("8 years"),
+            r#"contexts[0].retention: "8 years" is not an ISO 8601 duration: expected such as "P8Y" or "P6M""#,
+        ),
+        (
+            "/contexts/0/complianceLevel",
+            json!("severe"),
+            r#"contexts[0].complianceLevel: unknown variant `severe`, expected one of `critical`, `high`, `standard`, `low`"#,
+        ),
+        (
+            "/contexts/0/colour",
+            json!("red"),
+            r#"contexts[0].colour: unknown field `colour`, expected one of `name`, `complianceLevel`, `tier`, `action`, `resource`, `subject`, `flags`, `retention`, `audit`, `tenant`, `match`"#,
+        ),
+        (
+            "/contexts/0/flags",
+            json!(["two words"]),
+            r#"contexts[0].flags[0]: "two words" is not a flag: expected 1 to 63 of [A-Za-z0-9._-]"#,
+        ),
+        (
+            "/contexts/1/name",
+            json!("health-check"),
+            r#"contexts[2].name: "health-check" is the name of contexts[1] already: expected a name of its own"#,
+        ),
+        (
+            "/contexts/1/name",
+            json!("Medication"),
+            r#"contexts[1].name: "Medication" is not a name: expected 1 to 63 of [a-z0-9-], a letter or digit first and last"#,
+        ),
+        (
+            "/contexts/1/subject",
+            json!("resident"),
+            r#"contexts[1].subject: "resident" is not a path parameter of this context: expected the name of one in its match"#,
+        ),
+        (
+            "/contexts/1/match/1/path",
+            json!("/api/v1/medications"),
+            r#"contexts[1].match[1].path: "/api/v1/medications" repeats contexts[1].match[0].path ("/api/v1/medications")"#,
+        ),
+        ("/contexts/2/match/1/path", json!("/API/v1/medications/{other}/{*all}"), ""),
+        (
+            "/defaultContext/name",
+            json!("medication"),
+            r#"contexts[1].name: "medication" is the name of defaultContext already: expected a name of its own"#,
+        ),
+        (
+            "/sampling/tiers/always",
+            json!(101),
+            "sampling.tiers.always: 101 is not a percentage: 0 to 100, at most two decimals",
+        ),
+        (
+            "/sampling/tiers/always",
+            json!(0.125),
+            "sampling.tiers.always: 0.125 is not a percentage: 0 to 100, at most two decimals",
+        ),
+        (
+            "/sampling/tiers/always",
+            json!("all"),
+            r#"sampling.tiers.always: "all" is not a percentage: 0 to 100, at most two decimals"#,
+        ),
+        (
+            "/sampling/late/slowerThan",
+            json!("soon"),
+            r#"sampling.late.slowerThan: "soon" is not a length of time above zero: expected such as "2s" or "750ms""#,
+        ),
+        (
+            "/tenants/entries/care-home-0042/pool",
+            json!("dedicated-b"),
+            r#"tenants.entries.care-home-0042.pool: "dedicated-b" is not a pool: expected one of dedicated-a, pool-a, pool-b, pool-c; a pool that only pinned tenants are in is declared in routing.dedicated"#,
+        ),
+        (
+            "/tenants/entries/care-home-0042/jurisdiction",
+            json!("france"),
+            r#"tenants.entries.care-home-0042.jurisdiction: unknown variant `france`, expected one of `england`, `scotland`, `wales`, `northern-ireland`"#,
+        ),
+        (
+            "/tenants/entries/a b",
+            json!({}),
+            r#"tenants.entries.a b: "a b" is not a tenant id: expected 1 to 128 characters of [A-Za-z0-9._:-], not an NHS number"#,
+        ),
+        (
+            "/routing/pools/0",
+            json!("pool-c"),
+            r#"routing.pools[2]: "pool-c" is listed twice: expected each pool once, with a `weight` for a larger share"#,
+        ),
+        (
+            "/routing/pools/1/weight",
+            json!(0),
+            "routing.pools[1].weight: 0 is not a weight: expected 1 to 100; a pool for pinned tenants alone belongs in routing.dedicated",
+        ),
+        ("/routing/dedicated/0", json!("pool-a"), ""),
+        (
+            "/routing/poolHeader",
+            json!(":authority"),
+            r#"routing.poolHeader: ":authority" cannot be used: pseudo-headers route the request; expected a header of your own, such as "x-tenant-id""#,
+        ),
+        (
+            "/routing/poolHeader",
+            json!("X-Tenant-Id"),
+            r#"routing.poolHeader: "x-tenant-id" is headers.tenantId already: expected a header of its own"#,
+        ),
+        (
+            "/routing/canary/percent",
+            json!(-1),
+            "routing.canary.percent: -1 is not a percentage: 0 to 100, at most two decimals",
+        ),
+        (
+            "/headers/tenantId",
+            json!("host"),
+            r#"headers.tenantId: "host" cannot be used: Envoy does not let filters write it; expected a header of your own, such as "x-tenant-id""#,
+        ),
+        (
+            "/headers/tenantId",
+            json!("x tenant"),
+            r#"headers.tenantId: "x tenant" is not a header name: expected a token (RFC 9110 §5.6.2), such as "x-tenant-id""#,
+        ),
+        (
+            "/identity/trustedPeers",
+            json!("all"),
+            r#"identity.trustedPeers: invalid value: string "all", expected the word "any" or a list of SPIFFE ids"#,
+        ),
+        (
+            "/identity/trustedPeers",
+            json!(["spiffe://*"]),
+            r#"identity.trustedPeers[0]: "spiffe://*" is not a SPIFFE id: expected such as "spiffe://cluster.local/ns/core-healthcare/sa/api-gateway", with `*` only at the end and after the trust domain"#,
+        ),
+        (
+            "/identity/tenant/sources/0",
+            json!({"cookie": "t"}),
+            "identity.tenant.sources[0]: unknown variant `cookie`, expected one of `claim`, `path`, `header`",
+        ),
+        (
+            "/identity/tenant/required",
+            json!("yes"),
+            r#"identity.tenant.required: invalid type: string "yes", expected a boolean"#,
+        ),
+        (
+            "/pseudonyms/keyEnv",
+            json!("MY KEY"),
+            r#"pseudonyms.keyEnv: "MY KEY" is not the name of an environment variable: expected such as "CAREPLANE_PSEUDONYM_KEY""#,
+        ),
+        ("/pseudonyms/key", json!("secret"), "pseudonyms.key: unknown field `key`, expected `keyEnv`"),
+        ("/export/queueBytes", json!(1), "export.queueBytes: 1 is out of range: expected 65536 to 268435456"),
+        (
+            "/export/timeout",
+            json!("0s"),
+            r#"export.timeout: "0s" is not a length of time above zero: expected such as "2s" or "750ms""#,
+        ),
+        ("/export", Value::Null, "audit.sinks.otlp: true needs a collector: expected the section `export`"),
+    ];
+    for (pointer, value, expected) in table {
+        let problems = problems_after(|document| set(document, pointer, value.clone()));
+        if expected.is_empty() {
+            continue;
+        }
+        assert_eq!(problems.first().map(String::as_str), Some(*expected), "{pointer} = {value}");
+    }
+}
+
+#[test]
+fn all_problems_are_reported_at_once() {
+    let problems = problems_after(|document| {
+        set(document, "/contexts/0/colour", json!("red"));
+        set(document, "/contexts/0/flags", json!([1, "ok"]));
+        set(document, "/contexts/0/match/0/path", json!("api/x"));
+        set(document, "/contexts/1/complianceLevel", json!(3));
+        set(document, "/contexts/2/match/0", json!("GET /health"));
+        set(document, "/sampling/tiers/clinical", json!("half"));
+        set(document, "/routing/pools", json!(7));
+        set(document, "/extra", json!({}));
+        set(document, "/version", json!("v0"));
+    });
+    let places: Vec<_> = problems.iter().map(|problem| problem.split(": ").next().unwrap()).collect();
+    for place in [
+        "contexts[0].colour",
+        "contexts[0].flags[0]",
+        "contexts[0].match[0].path",
+        "contexts[1].complianceLevel",
+        "contexts[2].match[0]",
+        "sampling.tiers.clinical",
+        "routing.pools",
+        "extra",
+        "version",
+    ] {
+        assert_eq!(places.iter().filter(|seen| **seen == place).count(), 1, "{place} in {problems:#?}");
+    }
+}
+
+#[test]
+fn what_is_not_a_document_is_said_in_one_line() {
+    for (bytes, start) in [
+        (&b""[..], "not JSON: EOF"),
+        (b"version: careplane/v1", "not JSON: expected value"),
+        (b"[]", "a list is not a policy document: expected a map with `version`"),
+        (b"\xff", "not JSON"),
+        (br#"{"version": "careplane/v1", "version": "careplane/v1"}"#, "duplicate field `version`"),
+    ] {
+        let problems = Policy::from_json(bytes).unwrap_err();
+        assert!(problems.to_string().starts_with(start), "{problems}");
+    }
+}
+
+#[cfg(feature = "yaml")]
+#[test]
+fn yaml_and_json_are_the_same_document() {
+    let yaml = serde_saphyr::to_string(&complete()).unwrap();
+    let policy = Policy::from_yaml(&yaml).unwrap();
+    assert_eq!(policy.contexts().count(), 4);
+}

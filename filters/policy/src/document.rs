@@ -1,0 +1,694 @@
+//! The policy document as it is written: plain data, in the shape of the YAML, nothing checked beyond that shape.
+//!
+//! [`crate::Policy`] is what it becomes. Fields that a document must have are `Option` here, so that one that lacks
+//! several is told so in one go.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+#[cfg(feature = "schema")]
+use schemars::JsonSchema;
+
+/// The whole document: `pluginConfig` of a WasmPlugin.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Document {
+    /// The version of this schema: `careplane/v1`.
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub version: Option<String>,
+    /// Who is calling: which sources are believed, and from whom.
+    pub identity: Identity,
+    /// The names of the headers that careplane writes upstream.
+    pub headers: Headers,
+    /// The key of the pseudonyms.
+    pub pseudonyms: Pseudonyms,
+    /// What requests are about, by method and path.
+    pub contexts: Vec<Context>,
+    /// What a request is about that no context matches.
+    pub default_context: DefaultContext,
+    /// Which traces are kept.
+    pub sampling: Sampling,
+    /// The tenants that are known by name.
+    pub tenants: Tenants,
+    /// Pools and release cohorts.
+    pub routing: Routing,
+    /// What is recorded, and where to.
+    pub audit: Audit,
+    /// The OTLP/HTTP collector that receives what leaves the proxy.
+    pub export: Option<Export>,
+}
+
+/// `identity`: who is calling.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Identity {
+    /// Whose identity headers are believed: SPIFFE ids, `*` as a suffix; or the word `any`.
+    pub trusted_peers: TrustedPeers,
+    /// The tenant (care home) of a request.
+    pub tenant: TenantIdentity,
+    /// The user of a request.
+    pub user: UserIdentity,
+    /// The correlation id of a request.
+    pub correlation: Correlation,
+}
+
+/// `identity.tenant`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TenantIdentity {
+    /// Whether a request without a tenant is refused (403); a context may say otherwise.
+    pub required: bool,
+    /// Where the tenant is looked for, most authoritative first; all that yield must agree, else 403.
+    pub sources: Vec<Source>,
+}
+
+/// `identity.user`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct UserIdentity {
+    /// Where the user is looked for, most authoritative first; all that yield must agree, else 403.
+    pub sources: Vec<Source>,
+    /// Whether tags, logs and records carry a keyed pseudonym; upstream always receives the real id.
+    pub pseudonymise: bool,
+}
+
+/// `identity.correlation`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Correlation {
+    /// The header that carries it, in requests and responses.
+    pub header: String,
+    /// Whether responses carry it too (denials always do).
+    pub echo: bool,
+}
+
+/// One place where an identity is looked for.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub enum Source {
+    /// A claim that Envoy's jwt_authn verified: its name, or the names on the way to a nested one.
+    Claim(ClaimPath),
+    /// A parameter of the path template that matched.
+    Path(String),
+    /// A request header, believed from trusted peers alone.
+    Header(String),
+}
+
+/// The name of a claim, or the list of names that leads to a nested one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum ClaimPath {
+    /// A claim at the top of the token.
+    Name(String),
+    /// A nested claim: `[realm_access, tenant]`.
+    Nested(Vec<String>),
+}
+
+/// Whose identity headers are believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TrustedPeers {
+    /// Everyone: the caller is the workload itself (sidecar outbound).
+    Any,
+    /// Peers whose TLS certificate carries one of these SPIFFE ids; a trailing `*` matches any rest.
+    Listed(Vec<String>),
+}
+
+/// `headers`: the names of what is written upstream.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Headers {
+    /// The tenant.
+    pub tenant_id: String,
+    /// The user, as the application knows them.
+    pub user_id: String,
+    /// The name of the context.
+    pub healthcare_context: String,
+    /// The compliance level.
+    pub compliance_level: String,
+    /// The flags of the context, separated by commas.
+    pub compliance_flags: String,
+    /// The user as spans and records know them. Not written unless named: it is for Envoy before 1.37, whose span tags
+    /// cannot read filter state.
+    pub user_pseudonym: Option<String>,
+}
+
+/// `pseudonyms`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Pseudonyms {
+    /// The environment variable (`vmConfig.env`) that holds the HMAC-SHA-256 key, at least 16 bytes.
+    pub key_env: String,
+}
+
+/// One entry of `contexts`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Context {
+    /// Its name: the tag `healthcare_context`.
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub name: Option<String>,
+    /// The tag `compliance_level`.
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub compliance_level: Option<ComplianceLevel>,
+    /// The sampling tier; `default` when absent.
+    pub tier: Option<String>,
+    /// What the request does to the resource; from the method when absent.
+    pub action: Option<Action>,
+    /// The FHIR resource type that it is about.
+    pub resource: Option<String>,
+    /// The path parameter that names the subject of care; recorded as a pseudonym.
+    pub subject: Option<String>,
+    /// Words for regulatory tracking.
+    pub flags: Vec<String>,
+    /// How long the store has to keep the records: an ISO 8601 duration (`P8Y`).
+    pub retention: Option<String>,
+    /// Whether its requests are recorded.
+    pub audit: AuditLevel,
+    /// Overrides `identity.tenant.required`.
+    pub tenant: Option<TenantRequirement>,
+    /// Which requests it is about.
+    #[serde(rename = "match")]
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub matches: Option<Vec<Match>>,
+}
+
+/// One entry of `contexts[].match`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Match {
+    /// The methods; all when absent. `GET` covers `HEAD`.
+    pub methods: Option<Vec<String>>,
+    /// The path template: `/residents/{id}`, `/files/{*rest}`.
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub path: Option<String>,
+}
+
+/// `defaultContext`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct DefaultContext {
+    /// Its name.
+    pub name: String,
+    /// Its compliance level.
+    pub compliance_level: ComplianceLevel,
+    /// Its sampling tier.
+    pub tier: String,
+    /// Whether its requests are recorded.
+    pub audit: AuditLevel,
+    /// Overrides `identity.tenant.required`.
+    pub tenant: Option<TenantRequirement>,
+}
+
+/// How much a mistake would matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ComplianceLevel {
+    /// A person can come to harm.
+    Critical,
+    /// Clinical or special-category data.
+    High,
+    /// Personal data.
+    Standard,
+    /// None of these.
+    Low,
+}
+
+/// What a request does to its resource (the letters C, R, U, D, E of a FHIR AuditEvent).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Makes a new one.
+    Create,
+    /// Looks at it.
+    Read,
+    /// Changes it.
+    Update,
+    /// Removes it.
+    Delete,
+    /// Does something with it.
+    Execute,
+}
+
+/// Whether requests of a context are recorded.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum AuditLevel {
+    /// One complete record each.
+    #[default]
+    Full,
+    /// Not recorded; denials are.
+    None,
+}
+
+/// Whether requests of a context need a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum TenantRequirement {
+    /// No tenant → 403.
+    Required,
+    /// No tenant → tagged `unknown`.
+    Optional,
+}
+
+/// `sampling`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Sampling {
+    /// Percent of traces kept, by tier: 0 to 100 with at most two decimals.
+    #[cfg_attr(feature = "schema", schemars(with = "BTreeMap<String, f64>"))]
+    pub tiers: BTreeMap<String, serde_json::Value>,
+    /// What is kept although the tier said no.
+    pub late: Late,
+}
+
+/// `sampling.late`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Late {
+    /// Requests that careplane refused.
+    pub denied: bool,
+    /// Requests that ended with 5xx or a reset.
+    pub server_errors: bool,
+    /// Requests that took longer: `2s`, `750ms`.
+    pub slower_than: Option<String>,
+}
+
+/// `tenants`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Tenants {
+    /// What becomes of a tenant that is not in `entries`.
+    pub unknown: UnknownTenant,
+    /// Tenant id → what is known of it.
+    pub entries: BTreeMap<String, TenantEntry>,
+}
+
+/// `tenants.unknown`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownTenant {
+    /// Hashed into a pool.
+    #[default]
+    Route,
+    /// 403.
+    Deny,
+}
+
+/// One tenant of `tenants.entries`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct TenantEntry {
+    /// The pool it is pinned to: one of `routing.pools` or `routing.dedicated`.
+    pub pool: Option<String>,
+    /// The nation whose regulator inspects it.
+    pub jurisdiction: Option<Jurisdiction>,
+    /// The release cohort it is pinned to.
+    pub cohort: Option<Cohort>,
+}
+
+/// A nation of the United Kingdom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum Jurisdiction {
+    /// Inspected by the CQC.
+    England,
+    /// Inspected by the Care Inspectorate.
+    Scotland,
+    /// Inspected by the CIW.
+    Wales,
+    /// Inspected by the RQIA.
+    NorthernIreland,
+}
+
+/// Which release a tenant is served by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Cohort {
+    /// The next one.
+    Canary,
+    /// The present one.
+    Stable,
+}
+
+/// `routing`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Routing {
+    /// The header that names the pool, for a VirtualService to match on.
+    pub pool_header: String,
+    /// The pools that tenants are hashed into.
+    pub pools: Vec<Pool>,
+    /// Pools that only pinned tenants are in.
+    pub dedicated: Vec<String>,
+    /// Release cohorts.
+    pub canary: Option<Canary>,
+}
+
+/// One entry of `routing.pools`: a name, or a name with a weight.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pool {
+    /// Its name.
+    pub name: String,
+    /// Its share of the tenants, beside the weights of the others: 1 to 100.
+    pub weight: u64,
+}
+
+/// `routing.canary`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Canary {
+    /// Percent of the tenants that are in the canary cohort: 0 to 100 with at most two decimals.
+    pub percent: f64,
+    /// The header that names the cohort.
+    pub header: String,
+}
+
+/// `audit`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Audit {
+    /// Where records go.
+    pub sinks: Sinks,
+    /// The compliance levels whose requests wait until the intent is acknowledged.
+    pub write_ahead: Vec<ComplianceLevel>,
+}
+
+/// `audit.sinks`.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Sinks {
+    /// Filter state `wasm.careplane.audit`, for Envoy's own access loggers.
+    pub access_log: bool,
+    /// Batches to `export`.
+    pub otlp: bool,
+    /// Envoy's own log.
+    pub proxy_log: ProxyLog,
+}
+
+/// `audit.sinks.proxyLog`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyLog {
+    /// What no other sink took.
+    Overflow,
+    /// Every record.
+    All,
+    /// Nothing.
+    Off,
+}
+
+/// `export`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Export {
+    /// The Envoy cluster of the collector.
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub cluster: Option<String>,
+    /// The `:authority` of the export requests; the cluster's name when absent.
+    pub authority: Option<String>,
+    /// How long one request may take: `2s`.
+    pub timeout: Option<String>,
+    /// How records are put together.
+    pub batch: Batch,
+    /// Bytes of records that may wait, per worker.
+    pub queue_bytes: Option<u64>,
+}
+
+/// `export.batch`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Batch {
+    /// At most this many records.
+    pub records: Option<u64>,
+    /// At most this old: `1s`.
+    pub interval: Option<String>,
+}
+
+// === defaults ===
+
+impl Default for TrustedPeers {
+    fn default() -> Self {
+        Self::Listed(Vec::new())
+    }
+}
+
+impl Default for TenantIdentity {
+    fn default() -> Self {
+        Self {
+            required: true,
+            sources: vec![Source::Claim(ClaimPath::Name("tenant_id".into())), Source::Header("x-tenant-id".into())],
+        }
+    }
+}
+
+impl Default for UserIdentity {
+    fn default() -> Self {
+        Self {
+            sources: vec![Source::Claim(ClaimPath::Name("sub".into())), Source::Header("x-user-id".into())],
+            pseudonymise: true,
+        }
+    }
+}
+
+impl Default for Correlation {
+    fn default() -> Self {
+        Self { header: "x-correlation-id".into(), echo: true }
+    }
+}
+
+impl Default for Headers {
+    fn default() -> Self {
+        Self {
+            tenant_id: "x-tenant-id".into(),
+            user_id: "x-user-id".into(),
+            healthcare_context: "x-healthcare-context".into(),
+            compliance_level: "x-compliance-level".into(),
+            compliance_flags: "x-compliance-flags".into(),
+            user_pseudonym: None,
+        }
+    }
+}
+
+impl Default for Pseudonyms {
+    fn default() -> Self {
+        Self { key_env: "CAREPLANE_PSEUDONYM_KEY".into() }
+    }
+}
+
+impl Default for DefaultContext {
+    fn default() -> Self {
+        Self {
+            name: "general".into(),
+            compliance_level: ComplianceLevel::Standard,
+            tier: "default".into(),
+            audit: AuditLevel::Full,
+            tenant: None,
+        }
+    }
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        let tiers = [("always", 100), ("clinical", 50), ("assessment", 30), ("default", 10), ("never", 0)];
+        Self { tiers: tiers.map(|(name, percent)| (name.into(), percent.into())).into(), late: Late::default() }
+    }
+}
+
+impl Default for Late {
+    fn default() -> Self {
+        Self { denied: true, server_errors: true, slower_than: None }
+    }
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self { pool_header: "x-tenant-pool".into(), pools: Vec::new(), dedicated: Vec::new(), canary: None }
+    }
+}
+
+impl Default for Canary {
+    fn default() -> Self {
+        Self { percent: 0.0, header: "x-release-cohort".into() }
+    }
+}
+
+impl Default for Sinks {
+    fn default() -> Self {
+        Self { access_log: true, otlp: false, proxy_log: ProxyLog::Overflow }
+    }
+}
+
+// === the words behind the enums ===
+
+impl ComplianceLevel {
+    /// The word in the document, on tags and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Critical => "critical",
+            Self::High => "high",
+            Self::Standard => "standard",
+            Self::Low => "low",
+        }
+    }
+}
+
+impl Action {
+    /// The word in the document and on records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Read => "read",
+            Self::Update => "update",
+            Self::Delete => "delete",
+            Self::Execute => "execute",
+        }
+    }
+}
+
+impl Jurisdiction {
+    /// The word in the document and on records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::England => "england",
+            Self::Scotland => "scotland",
+            Self::Wales => "wales",
+            Self::NorthernIreland => "northern-ireland",
+        }
+    }
+
+    /// The body that inspects care homes there.
+    pub fn regulator(self) -> &'static str {
+        match self {
+            Self::England => "CQC",
+            Self::Scotland => "Care Inspectorate",
+            Self::Wales => "CIW",
+            Self::NorthernIreland => "RQIA",
+        }
+    }
+}
+
+impl Cohort {
+    /// The word in the document, in the header and on records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Canary => "canary",
+            Self::Stable => "stable",
+        }
+    }
+}
+
+// === values with two spellings ===
+//
+// Visitors instead of `#[serde(untagged)]`: that one can only say "did not match any variant".
+
+impl Serialize for TrustedPeers {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Any => serializer.serialize_str("any"),
+            Self::Listed(patterns) => patterns.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for TrustedPeers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct AnyOrList;
+        impl<'de> Visitor<'de> for AnyOrList {
+            type Value = TrustedPeers;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the word \"any\" or a list of SPIFFE ids")
+            }
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<Self::Value, E> {
+                match word {
+                    "any" => Ok(TrustedPeers::Any),
+                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
+                }
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+                Deserialize::deserialize(de::value::SeqAccessDeserializer::new(seq)).map(TrustedPeers::Listed)
+            }
+        }
+        deserializer.deserialize_any(AnyOrList)
+    }
+}
+
+impl<'de> Deserialize<'de> for ClaimPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NameOrNames;
+        impl<'de> Visitor<'de> for NameOrNames {
+            type Value = ClaimPath;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a claim, or a list of names that leads to a nested one")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(ClaimPath::Name(name.into()))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+                Deserialize::deserialize(de::value::SeqAccessDeserializer::new(seq)).map(ClaimPath::Nested)
+            }
+        }
+        deserializer.deserialize_any(NameOrNames)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pool {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Weighted {
+            name: String,
+            #[serde(default = "one")]
+            weight: u64,
+        }
+        fn one() -> u64 {
+            1
+        }
+        struct NameOrWeighted;
+        impl<'de> Visitor<'de> for NameOrWeighted {
+            type Value = Pool;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a pool, or {name, weight}")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(Pool { name: name.into(), weight: one() })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                Weighted::deserialize(de::value::MapAccessDeserializer::new(map))
+                    .map(|Weighted { name, weight }| Pool { name, weight })
+            }
+        }
+        deserializer.deserialize_any(NameOrWeighted)
+    }
+}

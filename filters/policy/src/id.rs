@@ -1,0 +1,157 @@
+//! Identifiers that are valid by construction.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::nhs;
+
+/// The longest tenant id, in bytes.
+pub const TENANT_ID_MAX: usize = 128;
+/// The longest user id, in bytes.
+pub const USER_ID_MAX: usize = 256;
+/// The longest correlation id, in bytes.
+pub const CORRELATION_ID_MAX: usize = 128;
+
+/// A tenant (care home): 1 to 128 characters of `[A-Za-z0-9._:-]`, and not an NHS number, for it goes on tags.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TenantId(Arc<str>);
+
+/// A user as the application knows them: 1 to 256 bytes of UTF-8 without control characters or white space at the ends.
+///
+/// Personal data: not `Display`, so that it cannot slip into a log line.
+#[derive(Clone, PartialEq, Eq)]
+pub struct UserId(Arc<str>);
+
+/// A correlation id: 1 to 128 characters of `[A-Za-z0-9._-]`, and without an NHS number, for it goes on tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CorrelationId(Arc<str>);
+
+// === impl TenantId ===
+
+impl TenantId {
+    /// What a tenant id looks like, for messages.
+    pub const EXPECTED: &'static str = "1 to 128 characters of [A-Za-z0-9._:-], not an NHS number";
+
+    /// The id that `bytes` is, if it is one.
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        let id = word(bytes, TENANT_ID_MAX, b"._:-")?;
+        (!nhs::contains(bytes)).then(|| Self(id.into()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::borrow::Borrow<str> for TenantId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+// === impl UserId ===
+
+impl UserId {
+    /// The id that `bytes` is, if it is one.
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        let fits = (1..=USER_ID_MAX).contains(&text.len());
+        let plain = !text.chars().any(char::is_control) && text.trim().len() == text.len();
+        (fits && plain).then(|| Self(text.into()))
+    }
+
+    /// The id as text: for the upstream request and for the pseudonym.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UserId(…)")
+    }
+}
+
+// === impl CorrelationId ===
+
+impl CorrelationId {
+    /// The id that `bytes` is, if it is one.
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        let id = word(bytes, CORRELATION_ID_MAX, b"._-")?;
+        // The digits of a UUID or a trace id are not those of a person, whatever ten of them add up to.
+        (is_uuid(bytes) || is_trace_id(bytes) || !nhs::contains(bytes)).then(|| Self(id.into()))
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn word<'a>(bytes: &'a [u8], max: usize, punctuation: &[u8]) -> Option<&'a str> {
+    let fits = (1..=max).contains(&bytes.len());
+    let plain = bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || punctuation.contains(byte));
+    if fits && plain { std::str::from_utf8(bytes).ok() } else { None }
+}
+
+/// Whether `text` is written like a UUID: 8-4-4-4-12 hex digits.
+pub fn is_uuid(text: &[u8]) -> bool {
+    text.len() == 36
+        && text.iter().enumerate().all(|(position, byte)| match position {
+            8 | 13 | 18 | 23 => *byte == b'-',
+            _ => byte.is_ascii_hexdigit(),
+        })
+}
+
+fn is_trace_id(text: &[u8]) -> bool {
+    text.len() == 32 && text.iter().all(u8::is_ascii_hexdigit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenant_ids_are_words() {
+        for good in ["care-home-0042", "a", "T.1_2:3", &"x".repeat(128)] {
+            assert!(TenantId::new(good.as_bytes()).is_some(), "{good}");
+        }
+        for bad in ["", "a b", "a,b", "a/b", "é", "9434765919", &"x".repeat(129)] {
+            assert!(TenantId::new(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn user_ids_are_text_without_control_characters() {
+        for good in ["auth0|1234", "siân.o'neill@care.example", "Ann Other", &"x".repeat(256)] {
+            assert!(UserId::new(good.as_bytes()).is_some(), "{good}");
+        }
+        for bad in [&b""[..], b"a\nb", b"a\0", b" a", b"\xff\xfe", "x".repeat(257).as_bytes()] {
+            assert!(UserId::new(bad).is_none(), "{bad:?}");
+        }
+        assert_eq!(format!("{:?}", UserId::new(b"ann").unwrap()), "UserId(…)");
+    }
+
+    #[test]
+    fn correlation_ids_carry_no_nhs_number() {
+        for good in [
+            "x",
+            "order.17_b-2",
+            "4f3c9434-7659-19ab-8000-943476591900",
+            "9434765919abcdef9434765919abcdef",
+            "9434765918",
+        ] {
+            assert!(CorrelationId::new(good.as_bytes()).is_some(), "{good}");
+        }
+        for bad in ["", "9434765919", "r-943-476-5919", "a b", "é", &"x".repeat(129)] {
+            assert!(CorrelationId::new(bad.as_bytes()).is_none(), "{bad}");
+        }
+    }
+}

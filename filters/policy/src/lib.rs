@@ -1,0 +1,51 @@
+//! The careplane policy document: parse, validate, compile, classify.
+//!
+//! ```text
+//! bytes ── decode ──▶ Document ── compile ──▶ Policy ── classify(method, path) ──▶ Classification
+//!              └── every problem of the document at once ──┘
+//! ```
+//!
+//! Plain Rust without a proxy: the same code decides in Envoy, in the command line and in tests.
+//!
+//! ```
+//! use careplane_policy::{Method, Policy};
+//!
+//! let policy = Policy::from_json(br#"{
+//!     "version": "careplane/v1",
+//!     "contexts": [{
+//!         "name": "residents", "complianceLevel": "high", "tier": "clinical",
+//!         "match": [{"path": "/api/v1/residents/{id}"}]
+//!     }]
+//! }"#)?;
+//! let about = policy.classify(Method::Get, b"/api//v1/%72esidents/17?full=1");
+//! assert_eq!(&*about.context.name, "residents");
+//! assert_eq!(about.capture("id"), Some("17"));
+//! # Ok::<(), careplane_policy::Problems>(())
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod compile;
+mod decode;
+pub mod document;
+pub mod id;
+pub mod nhs;
+pub mod path;
+mod policy;
+mod pools;
+mod problem;
+mod rate;
+mod router;
+#[cfg(feature = "schema")]
+pub mod schema;
+mod template;
+
+pub use compile::VERSION;
+pub use policy::{
+    Audit, Classification, Context, Export, Headers, Identity, Late, PeerPattern, Placement, Policy, Routing, Source,
+    Tier, TrustedPeers, UnknownTenant,
+};
+pub use problem::{Problem, Problems};
+pub use rate::{Random, Rate};
+pub use router::Method;
+pub use template::Template;

@@ -1,0 +1,127 @@
+//! NHS numbers: ten digits of which the last is a check digit (NHS Data Dictionary, "NHS NUMBER").
+
+/// The digits of an NHS number.
+const DIGITS: usize = 10;
+
+/// Whether `digits` is a valid NHS number: weights 10 to 2, check digit 11 − (sum mod 11), where 11 is written 0 and 10
+/// cannot occur.
+fn is_valid(digits: &[u8; DIGITS]) -> bool {
+    let [body @ .., check] = digits;
+    let sum: u32 = body
+        .iter()
+        .zip((2..=10).rev())
+        .map(|(digit, weight): (&u8, u32)| u32::from(*digit).wrapping_mul(weight))
+        .fold(0, u32::wrapping_add);
+    let expected = match 11_u32.wrapping_sub(sum % 11) {
+        11 => 0,
+        other => other,
+    };
+    expected == u32::from(*check)
+}
+
+/// The first NHS number in `text`, as its ten digits without separators.
+///
+/// Found are ten digits in a row and the written form 3-3-4, separated by one of space, `-`, `.`, `_`, `+` or `%20`, that no
+/// further digit touches.
+pub fn find(text: &[u8]) -> Option<String> {
+    let mut start = 0;
+    while let Some(rest) = text.get(start..) {
+        let offset = rest.iter().position(u8::is_ascii_digit)?;
+        let candidate = rest.get(offset..)?;
+        if let Some(digits) = at_start(candidate) {
+            return Some(digits.iter().map(|digit| char::from(digit.wrapping_add(b'0'))).collect());
+        }
+        // A number can only begin where a run of digits begins.
+        let run = candidate.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        start = start.checked_add(offset)?.checked_add(run)?;
+    }
+    None
+}
+
+/// Whether there is an NHS number in `text`.
+pub fn contains(text: &[u8]) -> bool {
+    find(text).is_some()
+}
+
+/// The number that `text` begins with, if no digit follows it.
+fn at_start(text: &[u8]) -> Option<[u8; DIGITS]> {
+    let mut digits = [0; DIGITS];
+    let mut rest = text;
+    let mut separated = false;
+    for (position, slot) in digits.iter_mut().enumerate() {
+        match position {
+            3 => (rest, separated) = skip_separator(rest),
+            // Separated once, separated twice: `943 4765919` is written by nobody.
+            6 if separated => match skip_separator(rest) {
+                (after, true) => rest = after,
+                _ => return None,
+            },
+            _ => {}
+        }
+        let (digit, after) = rest.split_first()?;
+        *slot = digit.is_ascii_digit().then(|| digit.wrapping_sub(b'0'))?;
+        rest = after;
+    }
+    let ends = !rest.first().is_some_and(u8::is_ascii_digit);
+    (ends && is_valid(&digits)).then_some(digits)
+}
+
+fn skip_separator(text: &[u8]) -> (&[u8], bool) {
+    match text {
+        [b' ' | b'-' | b'.' | b'_' | b'+', rest @ ..] | [b'%', b'2', b'0', rest @ ..] => (rest, true),
+        _ => (text, false),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn valid_numbers_are_found_in_every_spelling() {
+        for text in [
+            "9434765919",
+            "943 476 5919",
+            "943-476-5919",
+            "943%20476%205919",
+            "943+476+5919",
+            "nhs:9434765919;x",
+            "/residents/9434765919/notes",
+            "id_9434765919_x",
+            "a1b22 9434765919",
+            "12 943 476 5919",
+        ] {
+            assert_eq!(find(text.as_bytes()).as_deref(), Some("9434765919"), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_digits_are_not() {
+        for text in [
+            "9434765918",  // wrong check digit
+            "94347659190", // eleven digits
+            "19434765919", // eleven digits
+            "943476591",   // nine digits
+            "943 4765919", // spaced by nobody
+            "94 34765919",
+            "",
+            "2026-11-23T01:02:03Z",
+        ] {
+            assert_eq!(find(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_check_digit_of_ten_cannot_occur() {
+        // The weighted sum of 100000001 is 12, so the check would be 10.
+        for last in 0..=9 {
+            assert!(!contains(format!("100000001{last}").as_bytes()));
+        }
+    }
+
+    #[test]
+    fn a_check_digit_of_eleven_is_written_zero() {
+        // The weighted sum of 100000006 is 22.
+        assert!(contains(b"1000000060"));
+    }
+}

@@ -1,0 +1,93 @@
+//! Request paths as an application would read them, so that no spelling of a path escapes its context.
+//!
+//! | spelling | read as | why |
+//! |---|---|---|
+//! | `?…`, `#…` | cut off | not part of the path |
+//! | `%61` | `a`, once | RFC 3986 §2.1; `%2561` is the text `%61`, never decoded again |
+//! | `%zz`, `%` | itself | not an escape |
+//! | `%2F`, `\`, `%5C` | `/` | some applications split there: the stricter reading |
+//! | `//` | `/` | most routers merge slashes |
+//! | `.`, `..`, `%2e%2e` | resolved, never above the root | RFC 3986 §5.2.4 |
+//! | `;jsessionid=1` | dropped, before dots are resolved | servlet containers drop path parameters (`..;/` too) |
+//! | `/residents/` | `/residents` | most routers ignore a trailing slash |
+//! | `/API/V1` | matched without regard to case (ASCII) | Express and ASP.NET do by default |
+//! | bytes that are not UTF-8 | U+FFFD each | no template contains it, so it matches parameters alone |
+//!
+//! Case is ignored when templates are compared; a captured parameter keeps the case that was sent.
+
+use std::borrow::Cow;
+
+/// The normal form of the `:path` of a request: starts with `/`, no empty segment, no trailing slash (but `/` itself).
+/// Case is kept. Borrows when there is nothing to change, which is nearly always.
+pub fn normalise(raw: &[u8]) -> Cow<'_, str> {
+    let path =
+        raw.iter().position(|byte| matches!(byte, b'?' | b'#')).map_or(raw, |end| raw.get(..end).unwrap_or_default());
+    match std::str::from_utf8(path) {
+        Ok(text) if is_normal(text) => Cow::Borrowed(text),
+        _ => Cow::Owned(rebuild(path)),
+    }
+}
+
+/// Whether `path` is its own normal form.
+pub fn is_normal(path: &str) -> bool {
+    if path == "/" {
+        return true;
+    }
+    let Some(rest) = path.strip_prefix('/') else {
+        return false;
+    };
+    !rest.bytes().any(|byte| matches!(byte, b'%' | b'\\' | b';'))
+        && rest.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
+}
+
+fn rebuild(path: &[u8]) -> String {
+    let decoded = String::from_utf8_lossy(&percent_decode(path)).into_owned();
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in decoded.split(['/', '\\']) {
+        match segment.split(';').next().unwrap_or_default() {
+            "" | "." => {}
+            ".." => {
+                segments.pop();
+            }
+            name => segments.push(name),
+        }
+    }
+    if segments.is_empty() {
+        return "/".into();
+    }
+    segments.iter().fold(String::with_capacity(decoded.len()), |mut normal, segment| {
+        normal.push('/');
+        normal.push_str(segment);
+        normal
+    })
+}
+
+/// Decodes each valid `%XX` once; anything else stays as it is.
+pub(crate) fn percent_decode(raw: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(raw.len());
+    let mut rest = raw;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        let escaped = match (byte, after) {
+            (b'%', [high, low, tail @ ..]) => hex_pair(*high, *low).map(|value| (value, tail)),
+            _ => None,
+        };
+        match escaped {
+            Some((value, tail)) => {
+                decoded.push(value);
+                rest = tail;
+            }
+            None => decoded.push(byte),
+        }
+    }
+    decoded
+}
+
+fn hex_pair(high: u8, low: u8) -> Option<u8> {
+    let high = char::from(high).to_digit(16)?;
+    let low = char::from(low).to_digit(16)?;
+    u8::try_from((high << 4) | low).ok()
+}
+
+#[cfg(test)]
+mod tests;

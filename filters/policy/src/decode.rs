@@ -3,9 +3,14 @@
 //! serde stops at the first error. So when there is one, it is noted, the value it is about is taken out, and the rest
 //! is read again, until what is left can be read: one more pass for each problem, and none for a good document.
 
-use serde::de::DeserializeOwned;
-use serde_json::Value;
-use serde_path_to_error::{Path, Segment};
+mod located;
+
+use std::fmt;
+
+use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Value};
+
+use located::{At, Step};
 
 use crate::document::Document;
 use crate::problem::Problems;
@@ -18,26 +23,12 @@ const PASSES: usize = 200;
 /// Beside the document: every problem of shape, such as fields that do not exist and values of the wrong type. When there are
 /// some, the document is what could be read.
 pub(crate) fn from_json(bytes: &[u8]) -> (Document, Problems) {
-    // The good case first, without a tree between the bytes and the types: ten thousand tenants are common.
-    let refused = match serde_json::from_slice::<Document>(bytes) {
-        // serde would read a list as the fields in their order.
-        Ok(document) if bytes.trim_ascii_start().starts_with(b"{") => return (document, Problems::default()),
-        Ok(_) => None,
-        Err(refused) => Some(refused),
-    };
-    let tree = match serde_json::from_slice::<Value>(bytes) {
-        Ok(tree) => tree,
+    match serde_json::from_slice::<Tree>(bytes) {
+        Ok(Tree(tree)) => from_value(tree),
         Err(error) => {
-            let message = format!("not JSON: {error} (Istio and Envoy turn YAML into JSON on the way)");
-            return (Document::default(), Problems::one("", message));
+            let message = format!("not the JSON of a policy document: {error}");
+            (Document::default(), Problems::one("", message))
         }
-    };
-    match (from_value(tree), refused) {
-        // Only what a tree cannot show, such as a key given twice.
-        ((document, problems), Some(refused)) if problems.is_empty() => {
-            (document, Problems::one("", refused.to_string()))
-        }
-        (decoded, _) => decoded,
     }
 }
 
@@ -46,8 +37,8 @@ pub(crate) fn from_json(bytes: &[u8]) -> (Document, Problems) {
 /// Returns what [`from_json`] does.
 #[cfg(feature = "yaml")]
 pub(crate) fn from_yaml(text: &str) -> (Document, Problems) {
-    match serde_saphyr::from_str::<Value>(text) {
-        Ok(tree) => from_value(tree),
+    match serde_saphyr::from_str::<Tree>(text) {
+        Ok(Tree(tree)) => from_value(tree),
         Err(error) => (Document::default(), Problems::one("", format!("not YAML: {error}"))),
     }
 }
@@ -59,12 +50,13 @@ fn from_value(mut tree: Value) -> (Document, Problems) {
     }
     let mut problems = Problems::default();
     for _ in 0..PASSES {
-        match read::<Document>(&tree) {
+        match Document::deserialize(At(&tree)) {
             Ok(document) => return (document, problems),
-            Err((path, message)) => {
-                let place = path.to_string();
+            Err(misfit) => {
+                let path = misfit.path();
+                let place = located::place(&path);
                 if !problems.covers(&place) {
-                    problems.add(place, message);
+                    problems.add(place, misfit.message);
                 }
                 if !take_out(&mut tree, &path) {
                     break;
@@ -75,29 +67,19 @@ fn from_value(mut tree: Value) -> (Document, Problems) {
     (Document::default(), problems)
 }
 
-fn read<T: DeserializeOwned>(tree: &Value) -> Result<T, (Path, String)> {
-    serde_path_to_error::deserialize(tree).map_err(|error| {
-        let path = error.path().clone();
-        (path, error.into_inner().to_string())
-    })
-}
-
 /// Removes what `path` leads to, so that the next pass sees what comes after it. False when there is nothing to remove.
 ///
 /// An element of a list is emptied rather than removed, so that the numbers of the others stay what the author counts.
-fn take_out(tree: &mut Value, path: &Path) -> bool {
-    let mut steps: Vec<&Segment> =
-        path.iter().filter(|segment| matches!(segment, Segment::Map { .. } | Segment::Seq { .. })).collect();
-    while let Some(last) = steps.pop() {
-        let parent = steps.iter().try_fold(&mut *tree, |node, step| match step {
-            Segment::Map { key } => node.get_mut(key),
-            Segment::Seq { index } => node.get_mut(index),
-            _ => None,
+fn take_out(tree: &mut Value, mut path: &[Step]) -> bool {
+    while let Some((last, way)) = path.split_last() {
+        let parent = way.iter().try_fold(&mut *tree, |node, step| match step {
+            Step::Key(key) => node.get_mut(key),
+            Step::Index(index) => node.get_mut(index),
         });
         let removed = match (parent, last) {
-            (Some(Value::Object(map)), Segment::Map { key }) => map.remove(key).is_some(),
-            (Some(Value::Array(list)), Segment::Seq { index }) => list.get_mut(*index).is_some_and(|element| {
-                let empty = Value::Object(serde_json::Map::new());
+            (Some(Value::Object(map)), Step::Key(key)) => map.remove(key).is_some(),
+            (Some(Value::Array(list)), Step::Index(index)) => list.get_mut(*index).is_some_and(|element| {
+                let empty = Value::Object(Map::new());
                 // Emptied before, and still refused: not a list of maps, so the whole list goes.
                 *element != empty && {
                     *element = empty;
@@ -109,6 +91,7 @@ fn take_out(tree: &mut Value, path: &Path) -> bool {
         if removed {
             return true;
         }
+        path = way;
     }
     false
 }
@@ -116,12 +99,63 @@ fn take_out(tree: &mut Value, path: &Path) -> bool {
 /// A value as a problem shows it: short, on one line.
 pub(crate) struct Seen<'a>(pub(crate) &'a Value);
 
-impl std::fmt::Display for Seen<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Seen<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Value::Object(_) => f.write_str("a map"),
             Value::Array(_) => f.write_str("a list"),
             other => write!(f, "{other}"),
         }
+    }
+}
+
+/// A JSON value in which no map has a key twice: `serde_json` alone would keep the last and forget the others.
+struct Tree(Value);
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Grow;
+        impl<'de> Visitor<'de> for Grow {
+            type Value = Value;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a JSON value")
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+                Ok(value.into())
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+                Ok(value.into())
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+                Ok(value.into())
+            }
+            fn visit_unit<E>(self) -> Result<Value, E> {
+                Ok(Value::Null)
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
+                let mut values = Vec::new();
+                while let Some(Tree(value)) = list.next_element()? {
+                    values.push(value);
+                }
+                Ok(Value::Array(values))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+                let mut values = Map::new();
+                while let Some((key, Tree(value))) = map.next_entry::<String, Tree>()? {
+                    if values.contains_key(&key) {
+                        return Err(de::Error::custom(format_args!("the key {key:?} is given twice")));
+                    }
+                    values.insert(key, value);
+                }
+                Ok(Value::Object(values))
+            }
+        }
+        deserializer.deserialize_any(Grow).map(Tree)
     }
 }

@@ -1,5 +1,8 @@
 //! NHS numbers: ten digits of which the last is a check digit (NHS Data Dictionary, "NHS NUMBER").
 
+use std::borrow::Cow;
+use std::ops::Range;
+
 /// The digits of an NHS number.
 const DIGITS: usize = 10;
 
@@ -19,21 +22,32 @@ fn is_valid(digits: &[u8; DIGITS]) -> bool {
     expected == u32::from(*check)
 }
 
-/// The first NHS number in `text`, as its ten digits without separators.
+/// An NHS number in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Where it is written, in bytes.
+    pub range: Range<usize>,
+    /// Its ten digits, without separators.
+    pub digits: String,
+}
+
+/// The first NHS number in `text`.
 ///
 /// Found are ten digits in a row and the written form 3-3-4, separated by one of space, `-`, `.`, `_`, `+` or `%20`, that no
 /// further digit touches.
-pub fn find(text: &[u8]) -> Option<String> {
-    let mut start = 0;
+pub fn find(text: &[u8]) -> Option<Found> {
+    let mut start = 0_usize;
     while let Some(rest) = text.get(start..) {
         let offset = rest.iter().position(u8::is_ascii_digit)?;
         let candidate = rest.get(offset..)?;
-        if let Some(digits) = at_start(candidate) {
-            return Some(digits.iter().map(|digit| char::from(digit.wrapping_add(b'0'))).collect());
+        start = start.checked_add(offset)?;
+        if let Some((digits, length)) = at_start(candidate) {
+            let digits = digits.iter().map(|digit| char::from(digit.wrapping_add(b'0'))).collect();
+            return Some(Found { range: start..start.checked_add(length)?, digits });
         }
         // A number can only begin where a run of digits begins.
         let run = candidate.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        start = start.checked_add(offset)?.checked_add(run)?;
+        start = start.checked_add(run)?;
     }
     None
 }
@@ -43,8 +57,24 @@ pub fn contains(text: &[u8]) -> bool {
     find(text).is_some()
 }
 
-/// The number that `text` begins with, if no digit follows it.
-fn at_start(text: &[u8]) -> Option<[u8; DIGITS]> {
+/// `text` with each NHS number replaced by what `replacement` makes of its ten digits.
+pub fn replace(text: &str, replacement: impl Fn(&str) -> String) -> Cow<'_, str> {
+    let mut replaced = String::new();
+    let mut rest = text;
+    while let Some(found) = find(rest.as_bytes()) {
+        replaced.push_str(rest.get(..found.range.start).unwrap_or_default());
+        replaced.push_str(&replacement(&found.digits));
+        rest = rest.get(found.range.end..).unwrap_or_default();
+    }
+    if replaced.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    replaced.push_str(rest);
+    Cow::Owned(replaced)
+}
+
+/// The number that `text` begins with and how many bytes it takes, if no digit follows it.
+fn at_start(text: &[u8]) -> Option<([u8; DIGITS], usize)> {
     let mut digits = [0; DIGITS];
     let mut rest = text;
     let mut separated = false;
@@ -63,7 +93,7 @@ fn at_start(text: &[u8]) -> Option<[u8; DIGITS]> {
         rest = after;
     }
     let ends = !rest.first().is_some_and(u8::is_ascii_digit);
-    (ends && is_valid(&digits)).then_some(digits)
+    (ends && is_valid(&digits)).then(|| (digits, text.len().saturating_sub(rest.len())))
 }
 
 fn skip_separator(text: &[u8]) -> (&[u8], bool) {
@@ -91,7 +121,7 @@ mod tests {
             "a1b22 9434765919",
             "12 943 476 5919",
         ] {
-            assert_eq!(find(text.as_bytes()).as_deref(), Some("9434765919"), "{text}");
+            assert_eq!(find(text.as_bytes()).map(|found| found.digits).as_deref(), Some("9434765919"), "{text}");
         }
     }
 
@@ -109,6 +139,14 @@ mod tests {
         ] {
             assert_eq!(find(text.as_bytes()), None, "{text}");
         }
+    }
+
+    #[test]
+    fn every_number_is_replaced_and_nothing_else() {
+        let replaced = replace("a 943 476 5919, b=9434765919! 9434765918", |digits| format!("<{}>", digits.len()));
+        assert_eq!(replaced, "a <10>, b=<10>! 9434765918");
+        assert_eq!(replace("9434765919", |_| "x".into()), "x");
+        assert!(matches!(replace("nothing 42", |_| "x".into()), Cow::Borrowed(_)));
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn export(written: document::Export, problems: &mut Problems) -> Export {
     let batch_interval = duration("export.batch.interval", written.batch.interval, BATCH_INTERVAL);
     if timeout < Duration::from_millis(1) && !timeout.is_zero() {
         // Envoy counts in milliseconds, and takes 0 for "no timeout".
-        problems.add("export.timeout", format!("{timeout:?} is too short: expected at least 1ms"));
+        problems.add("export.timeout", "is below a millisecond: expected at least \"1ms\"");
     }
     Export {
         authority: written.authority.unwrap_or_else(|| cluster.clone()),

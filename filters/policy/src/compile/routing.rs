@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::names;
+use crate::decode::Seen;
 use crate::document::{self, UnknownTenant};
 use crate::id::TenantId;
 use crate::policy::{Routing, Tenant};
@@ -45,7 +46,10 @@ pub(super) fn compile(tenants: document::Tenants, routing: document::Routing, pr
     let (canary, cohort_header) = match routing.canary {
         Some(canary) => {
             let rate = Rate::from_percent(canary.percent).unwrap_or_else(|| {
-                problems.add("routing.canary.percent", format!("{} is not {}", canary.percent, Rate::EXPECTED));
+                problems.add(
+                    "routing.canary.percent",
+                    format!("{} is not {}", Seen(&canary.percent.into()), Rate::EXPECTED),
+                );
                 Rate::ZERO
             });
             (rate, Some(canary.header))

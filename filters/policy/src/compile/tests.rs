@@ -299,7 +299,7 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/routing/canary/percent",
             json!(-1),
-            "routing.canary.percent: -1 is not a percentage: 0 to 100, at most two decimals",
+            "routing.canary.percent: -1.0 is not a percentage: 0 to 100, at most two decimals",
         ),
         (
             "/headers/tenantId",
@@ -324,7 +324,7 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/identity/tenant/sources/0",
             json!({"cookie": "t"}),
-            "identity.tenant.sources[0]: unknown variant `cookie`, expected one of `claim`, `path`, `header`",
+            "identity.tenant.sources[0].cookie: unknown variant `cookie`, expected one of `claim`, `path`, `header`",
         ),
         (
             "/identity/tenant/required",
@@ -386,11 +386,14 @@ fn all_problems_are_reported_at_once() {
 #[test]
 fn what_is_not_a_document_is_said_in_one_line() {
     for (bytes, start) in [
-        (&b""[..], "not JSON: EOF"),
-        (b"version: careplane/v1", "not JSON: expected value"),
+        (&b""[..], "not the JSON of a policy document: EOF"),
+        (b"version: careplane/v1", "not the JSON of a policy document: expected value"),
         (b"[]", "a list is not a policy document: expected a map with `version`"),
-        (b"\xff", "not JSON"),
-        (br#"{"version": "careplane/v1", "version": "careplane/v1"}"#, "duplicate field `version`"),
+        (b"\xff", "not the JSON of a policy document"),
+        (
+            br#"{"version": "careplane/v1", "version": "careplane/v1"}"#,
+            "not the JSON of a policy document: the key \"version\" is given twice",
+        ),
     ] {
         let problems = Policy::from_json(bytes).unwrap_err();
         assert!(problems.to_string().starts_with(start), "{problems}");

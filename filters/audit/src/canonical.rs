@@ -1,0 +1,120 @@
+//! JSON in the canonical form of RFC 8785, written in one go.
+//!
+//! The members of an object have to be written in the order of their names; numbers are integers below 2^53, so there is only one
+//! way to write each. What the writer makes is compared with an implementation of RFC 8785 in the tests.
+
+use std::fmt::Write;
+
+/// Writes an object.
+pub(crate) fn object(out: &mut String, members: impl FnOnce(&mut Object<'_>)) {
+    out.push('{');
+    let mut object = Object { out, empty: true };
+    members(&mut object);
+    out.push('}');
+}
+
+/// An object that is being written.
+pub(crate) struct Object<'o> {
+    out: &'o mut String,
+    empty: bool,
+}
+
+// === impl Object ===
+
+impl Object<'_> {
+    fn name(&mut self, name: &str) {
+        if !self.empty {
+            self.out.push(',');
+        }
+        self.empty = false;
+        // Names are ours: nothing in them needs an escape.
+        let _ = write!(self.out, "\"{name}\":");
+    }
+
+    /// Where in the output the next member would begin.
+    pub(crate) fn position(&self) -> usize {
+        self.out.len()
+    }
+
+    pub(crate) fn text(&mut self, name: &str, value: &str) {
+        self.name(name);
+        string(self.out, value);
+    }
+
+    pub(crate) fn optional_text(&mut self, name: &str, value: Option<&str>) {
+        if let Some(value) = value {
+            self.text(name, value);
+        }
+    }
+
+    pub(crate) fn number(&mut self, name: &str, value: u64) {
+        self.name(name);
+        let _ = write!(self.out, "{value}");
+    }
+
+    pub(crate) fn flag(&mut self, name: &str, value: bool) {
+        self.name(name);
+        self.out.push_str(if value { "true" } else { "false" });
+    }
+
+    /// A list of texts; nothing when it is empty.
+    pub(crate) fn texts<'t>(&mut self, name: &str, values: impl IntoIterator<Item = &'t str>) {
+        let mut values = values.into_iter().peekable();
+        if values.peek().is_none() {
+            return;
+        }
+        self.name(name);
+        for (index, value) in values.enumerate() {
+            self.out.push(if index == 0 { '[' } else { ',' });
+            string(self.out, value);
+        }
+        self.out.push(']');
+    }
+
+    pub(crate) fn object(&mut self, name: &str, members: impl FnOnce(&mut Object<'_>)) {
+        self.name(name);
+        object(self.out, members);
+    }
+}
+
+/// RFC 8785 §3.2.2.2: the two-character escapes where there are some, `\u00xx` for other control characters, nothing else.
+fn string(out: &mut String, text: &str) {
+    out.push('"');
+    if text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\') {
+        out.push_str(text);
+    } else {
+        text.chars().for_each(|character| match character {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\u{8}' => out.push_str("\\b"),
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\u{c}' => out.push_str("\\f"),
+            '\r' => out.push_str("\\r"),
+            control if control < ' ' => {
+                let _ = write!(out, "\\u{:04x}", u32::from(control));
+            }
+            other => out.push(other),
+        });
+    }
+    out.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_character_is_written_as_rfc_8785_says() {
+        let all: String = (0_u32..0x250).chain([0x2028, 0xfffd, 0x1f600]).filter_map(char::from_u32).collect();
+        let mut ours = String::new();
+        object(&mut ours, |object| {
+            object.texts("a", ["x", &all]);
+            object.texts("b", []);
+            object.number("c", 9_007_199_254_740_991);
+            object.flag("d", true);
+        });
+        let parsed: serde_json::Value = serde_json::from_str(&ours).unwrap();
+        assert_eq!(serde_jcs::to_string(&parsed).unwrap(), ours);
+    }
+}

@@ -1,0 +1,84 @@
+//! The hash chain: each record carries a number and the hash of the one before, so a missing or changed one shows, and where.
+
+use std::cell::Cell;
+use std::time::UNIX_EPOCH;
+
+use careplane_exchange::Host;
+use sha2::{Digest, Sha256};
+
+use crate::record::Draft;
+use crate::{CHAIN_EPOCH, CHAINS};
+
+/// The hash before the first record.
+const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+/// The prefix of a leaf in RFC 6962 §2.1: a record's hash can be a leaf of a Merkle tree as it is.
+const LEAF: [u8; 1] = [0];
+
+/// The chain of one VM: of one worker, for as long as its VM lives. A new VM begins a new one.
+///
+/// Begun by the first record, so that VMs that serve nothing (the main thread's, the one that only checks a configuration)
+/// leave no trace.
+#[derive(Default)]
+pub struct Ledger(Cell<Option<Chain>>);
+
+struct Chain {
+    id: String,
+    /// The number of the next record; the first is 1.
+    next: u64,
+    /// The hash of the last record.
+    last: String,
+}
+
+/// What ties a record to its chain.
+#[derive(Debug)]
+pub(crate) struct Link<'c> {
+    pub(crate) chain: &'c str,
+    pub(crate) number: u64,
+    pub(crate) previous: &'c str,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Adds the record that `compose` makes of its link, and returns it, hash included.
+    pub(crate) fn append(&self, host: &dyn Host, compose: impl FnOnce(&Link<'_>) -> Draft) -> String {
+        let mut chain = self.0.take().unwrap_or_else(|| Chain::begin(host));
+        let draft = compose(&Link { chain: &chain.id, number: chain.next, previous: &chain.last });
+        let hash = hash(draft.text());
+        let record = draft.seal(&hash);
+        chain.next = chain.next.saturating_add(1);
+        chain.last = hash;
+        self.0.set(Some(chain));
+        record
+    }
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Ledger")
+    }
+}
+
+impl Chain {
+    fn begin(host: &dyn Host) -> Self {
+        let since_epoch = host.now().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        let millis = u64::try_from(since_epoch.as_millis()).unwrap_or_default();
+        let mut random = [0; 10];
+        // Without random numbers the time has to do: the host has counted the failure.
+        let _ = host.random(&mut random);
+        host.count(CHAINS, 1);
+        host.gauge(CHAIN_EPOCH, since_epoch.as_secs());
+        Self {
+            id: uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().to_string(),
+            next: 1,
+            last: GENESIS.into(),
+        }
+    }
+}
+
+/// `SHA-256(0x00 ‖ canonical bytes)` in lower-case hex.
+fn hash(canonical: &str) -> String {
+    let digest = Sha256::new().chain_update(LEAF).chain_update(canonical).finalize();
+    let hex = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
+    digest.iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 0x0f)]).collect()
+}

@@ -1,0 +1,221 @@
+//! What became of a request, as the proxy tells it when the stream is over.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use careplane_exchange::{Denial, Host, Map};
+
+/// The name of our own filters as a refuser.
+pub(crate) const CAREPLANE: &str = "careplane";
+
+/// Envoy's filters that refuse requests, by how their response code details begin.
+const REFUSERS: &[(&str, &str)] = &[
+    ("rbac_access_denied", "rbac"),
+    ("jwt_authn_access_denied", "jwt_authn"),
+    ("local_rate_limited", "rate_limit"),
+    ("request_rate_limited", "rate_limit"),
+    ("rate_limiter_error", "rate_limit"),
+    ("ext_authz_", "ext_authz"),
+    ("csrf_origin_mismatch", "csrf"),
+];
+
+/// Envoy's response flags: the bits of the attribute `response.flags` and the words of `%RESPONSE_FLAGS%`
+/// (`StreamInfo::CoreResponseFlag`).
+const FLAGS: &[&str] = &[
+    "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC", "URX", "SI", "IH",
+    "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DO", "DR", "UDO",
+];
+
+/// What became of a request.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// When it came in.
+    pub(crate) time: SystemTime,
+    /// How long it took.
+    pub(crate) duration: Option<Duration>,
+    /// The HTTP status; none when the stream ended before there was one.
+    pub(crate) status: Option<u64>,
+    /// The gRPC status, for gRPC.
+    pub(crate) grpc_status: Option<u64>,
+    /// Envoy's response code details.
+    pub(crate) details: Option<String>,
+    /// Envoy's response flags.
+    pub(crate) flags: Vec<&'static str>,
+    /// The cluster that the route chose.
+    pub(crate) cluster: Option<String>,
+    /// The trace of this hop, as it was told to the upstream.
+    pub(crate) trace: Option<TraceParent>,
+    /// Whether it was let through.
+    pub(crate) verdict: Verdict,
+}
+
+/// Whether a request was let through.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It was, whatever the upstream made of it.
+    Allowed,
+    /// It was not.
+    Denied {
+        /// Who refused: `careplane`, or an Envoy filter.
+        by: &'static str,
+        /// Why, in the words of the one who refused.
+        reason: String,
+    },
+}
+
+/// W3C `traceparent`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct TraceParent {
+    pub(crate) trace_id: String,
+    pub(crate) span_id: String,
+    pub(crate) sampled: bool,
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    pub(crate) fn read(host: &dyn Host) -> Self {
+        let number = |path: &[&str]| integer(host.property(path).ok()?);
+        let text = |path: &[&str]| String::from_utf8(host.property(path).ok()??).ok().filter(|text| !text.is_empty());
+        let nanos = |path: &[&str]| number(path).map(Duration::from_nanos);
+        let details = text(&["response", "code_details"]);
+        let header = |name| host.header(Map::Request, name).ok().flatten();
+        let is_grpc = header("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        Self {
+            time: nanos(&["request", "time"])
+                .and_then(|since_epoch| UNIX_EPOCH.checked_add(since_epoch))
+                .or_else(|| host.now().ok())
+                .unwrap_or(UNIX_EPOCH),
+            duration: nanos(&["request", "duration"]),
+            status: number(&["response", "code"]).filter(|status| *status != 0),
+            grpc_status: if is_grpc { number(&["response", "grpc_status"]) } else { None },
+            flags: flags(number(&["response", "flags"]).unwrap_or_default()),
+            cluster: text(&["xds", "cluster_name"]),
+            trace: header("traceparent").as_deref().and_then(TraceParent::read),
+            verdict: Verdict::of(details.as_deref().unwrap_or_default()),
+            details,
+        }
+    }
+}
+
+// === impl Verdict ===
+
+impl Verdict {
+    fn of(details: &str) -> Self {
+        if let Some(denial) = Denial::from_details(details) {
+            return Self::Denied { by: CAREPLANE, reason: denial.code().into() };
+        }
+        match REFUSERS.iter().find(|(prefix, _)| details.starts_with(prefix)) {
+            Some((_, by)) => Self::Denied { by, reason: details.into() },
+            None => Self::Allowed,
+        }
+    }
+
+    pub(crate) fn is_denied(&self) -> bool {
+        *self != Self::Allowed
+    }
+
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied { .. } => "denied",
+        }
+    }
+
+    /// Whether it was a careplane filter that refused.
+    pub(crate) fn is_ours(&self) -> bool {
+        matches!(self, Self::Denied { by: CAREPLANE, .. })
+    }
+}
+
+// === impl TraceParent ===
+
+impl TraceParent {
+    /// `00-<32 hex>-<16 hex>-<2 hex>`, all lower case, neither id all zero, version not `ff` (W3C Trace Context §3.2).
+    fn read(header: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(header).ok()?;
+        let mut parts = text.split('-');
+        let version = hex(parts.next()?, 2)?;
+        let trace_id = hex(parts.next()?, 32)?;
+        let span_id = hex(parts.next()?, 16)?;
+        let flags = u8::from_str_radix(hex(parts.next()?, 2)?, 16).ok()?;
+        let zero = |id: &str| id.bytes().all(|byte| byte == b'0');
+        let version_is_good = match version {
+            "ff" => false,
+            "00" => parts.next().is_none(),
+            _ => true,
+        };
+        (version_is_good && !zero(trace_id) && !zero(span_id)).then(|| Self {
+            trace_id: trace_id.into(),
+            span_id: span_id.into(),
+            sampled: flags & 1 == 1,
+        })
+    }
+}
+
+fn hex(part: &str, length: usize) -> Option<&str> {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    (part.len() == length && part.bytes().all(is_hex)).then_some(part)
+}
+
+/// Envoy hands integers over as eight bytes, little-endian.
+fn integer(bytes: Option<Vec<u8>>) -> Option<u64> {
+    let number = i64::from_le_bytes(bytes?.try_into().ok()?);
+    u64::try_from(number).ok()
+}
+
+fn flags(bits: u64) -> Vec<&'static str> {
+    let set = |(bit, flag): (u32, &&'static str)| (bits.checked_shr(bit)? & 1 == 1).then_some(*flag);
+    (0..).zip(FLAGS).filter_map(set).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_have_the_words_of_the_access_log() {
+        assert_eq!(flags(0), [""; 0]);
+        assert_eq!(flags(0x20), ["UF"]);
+        assert_eq!(flags(0x8820), ["UF", "RL", "URX"]);
+        assert_eq!(flags(u64::MAX).len(), FLAGS.len());
+    }
+
+    #[test]
+    fn traceparents_are_read_as_w3c_says() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        let read = |text: &str| TraceParent::read(text.as_bytes());
+        assert!(read(good).unwrap().sampled);
+        assert!(!read(&good.replace("-01", "-00")).unwrap().sampled);
+        assert!(read("cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-later").is_some());
+        for bad in [
+            "",
+            "00",
+            "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-x",
+            "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-01",
+        ] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn whoever_refused_is_named() {
+        for (details, by) in [
+            ("careplane{tenant-conflict}", Some("careplane")),
+            ("rbac_access_denied_matched_policy[none]", Some("rbac")),
+            ("jwt_authn_access_denied{Jwt_is_missing}", Some("jwt_authn")),
+            ("local_rate_limited", Some("rate_limit")),
+            ("via_upstream", None),
+            ("upstream_reset_before_response_started{connection_failure}", None),
+            ("", None),
+        ] {
+            match (Verdict::of(details), by) {
+                (Verdict::Denied { by, .. }, Some(expected)) => assert_eq!(by, expected),
+                (verdict, expected) => assert_eq!((verdict.is_denied(), expected), (false, None), "{details}"),
+            }
+        }
+    }
+}

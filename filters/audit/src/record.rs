@@ -1,0 +1,155 @@
+//! The record: what an auditor reads. Its members are explained in `docs/audit-record.md`.
+
+use careplane_exchange::{Exchange, Host, Role, TraceDecision, TraceReason};
+
+use crate::canonical::{self, Object};
+use crate::chain::Link;
+use crate::outcome::{Outcome, Verdict};
+
+/// The version of the record.
+pub const SCHEMA: &str = "careplane.audit/v1";
+/// Enough for nearly every record, so that it is allocated once.
+const CAPACITY: usize = 1536;
+
+/// A record without its hash.
+pub(crate) struct Draft {
+    text: String,
+    /// Where the member `hash` goes: after the names that sort before it.
+    hash_at: usize,
+}
+
+// === impl Draft ===
+
+impl Draft {
+    /// The canonical bytes that the hash is of.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The record with its hash, canonical again.
+    pub(crate) fn seal(mut self, hash: &str) -> String {
+        self.text.insert_str(self.hash_at, &format!(r#","hash":"{hash}""#));
+        self.text
+    }
+}
+
+/// Writes the record of a request.
+pub(crate) fn compose(exchange: &Exchange, outcome: &Outcome, link: &Link<'_>, host: &dyn Host) -> Draft {
+    let mut text = String::with_capacity(CAPACITY);
+    let mut hash_at = 0;
+    canonical::object(&mut text, |record| {
+        record.object("chain", |chain| {
+            chain.text("id", link.chain);
+            chain.text("prev", link.previous);
+            chain.number("seq", link.number);
+        });
+        record.object("context", |object| context(object, exchange));
+        record.object("decision", |object| decision(object, exchange, outcome));
+        hash_at = record.position();
+        record.object("outcome", |object| self::outcome(object, exchange, outcome));
+        record.object("request", |object| request(object, exchange, host));
+        record.text("schema", SCHEMA);
+        record.object("tenant", |object| tenant(object, exchange, host));
+        record.text("time", &humantime::format_rfc3339_micros(outcome.time).to_string());
+        record.object("trace", |object| trace(object, exchange, outcome));
+        record.object("who", |object| who(object, exchange, host));
+    });
+    Draft { text, hash_at }
+}
+
+fn context(object: &mut Object<'_>, exchange: &Exchange) {
+    let about = exchange.about();
+    let context = &about.context;
+    object.text("action", context.action(exchange.method()).as_str());
+    object.text("complianceLevel", context.compliance_level.as_str());
+    object.texts("flags", context.flags.iter().map(|flag| &**flag));
+    object.text("name", &context.name);
+    object.text("policy", &exchange.policy().digest);
+    object.optional_text("resource", context.resource.as_deref());
+    object.optional_text("retention", context.retention.as_deref());
+    let subject = about.subject().map(|subject| exchange.pseudonyms().of(Role::Subject, subject));
+    object.optional_text("subject", subject.as_deref());
+}
+
+fn decision(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
+    if let Verdict::Denied { by, .. } = &outcome.verdict {
+        object.text("by", by);
+    }
+    if let Verdict::Denied { reason, .. } = &outcome.verdict {
+        object.text("reason", &exchange.pseudonyms().redact(reason));
+    }
+    object.text("result", outcome.verdict.as_str());
+}
+
+fn outcome(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
+    object.optional_text("cluster", outcome.cluster.as_deref());
+    let details = outcome.details.as_deref().map(|details| exchange.pseudonyms().redact(details));
+    object.optional_text("details", details.as_deref());
+    if let Some(duration) = outcome.duration {
+        object.number("durationMicros", u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+    }
+    object.texts("flags", outcome.flags.iter().copied());
+    if let Some(status) = outcome.grpc_status {
+        object.number("grpcStatus", status);
+    }
+    if let Some(status) = outcome.status {
+        object.number("status", status);
+    }
+}
+
+fn request(object: &mut Object<'_>, exchange: &Exchange, host: &dyn Host) {
+    object.optional_text("correlationId", exchange.correlation(host).map(|id| id.as_str()));
+    object.optional_text("id", exchange.request_id());
+    object.text("method", exchange.method().as_str());
+    object.optional_text("pathTemplate", exchange.about().template.as_ref().map(|template| &**template.text()));
+    if !exchange.is_readable() {
+        object.flag("readable", false);
+    }
+}
+
+fn tenant(object: &mut Object<'_>, exchange: &Exchange, host: &dyn Host) {
+    let identity = exchange.identity(host);
+    let placement = exchange.placement(host).ok().flatten();
+    let jurisdiction = placement.and_then(|placement| placement.jurisdiction);
+    object.optional_text("cohort", placement.and_then(|placement| placement.cohort).map(|cohort| cohort.as_str()));
+    object.optional_text("id", identity.tenant.as_ref().map(|tenant| tenant.as_str()));
+    object.optional_text("jurisdiction", jurisdiction.map(|jurisdiction| jurisdiction.as_str()));
+    object.optional_text("other", identity.other_tenant.as_ref().map(|tenant| tenant.as_str()));
+    object.optional_text("pool", placement.and_then(|placement| placement.pool.as_deref()));
+    object.optional_text("regulator", jurisdiction.map(|jurisdiction| jurisdiction.regulator()));
+    object.optional_text("source", identity.tenant_source);
+}
+
+fn trace(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
+    let decision = match outcome.verdict.is_ours() {
+        true => exchange.trace_decision_if_denied(),
+        false => exchange.trace_decision(),
+    };
+    let tier = &exchange.about().context.tier;
+    object.optional_text("id", outcome.trace.as_ref().map(|trace| trace.trace_id.as_str()));
+    object.text("rate", &tier.rate.to_string());
+    object.text("reason", reason(decision, outcome));
+    object.flag("sampled", outcome.trace.as_ref().is_some_and(|trace| trace.sampled));
+    object.optional_text("spanId", outcome.trace.as_ref().map(|trace| trace.span_id.as_str()));
+    object.text("tier", &tier.name);
+}
+
+/// Why the trace is what it is, in the end.
+fn reason(decision: TraceDecision, outcome: &Outcome) -> &'static str {
+    match (&outcome.trace, decision.kept) {
+        // Envoy's tracer follows a parent that was not sampled, whatever a filter asks.
+        (Some(trace), true) if !trace.sampled => "parent",
+        // Envoy's base rate can be above the tier.
+        (Some(trace), false) if trace.sampled => TraceReason::Inherited.as_str(),
+        (None, _) if decision.reason != TraceReason::NoRequestId => "not-traced",
+        _ => decision.reason.as_str(),
+    }
+}
+
+fn who(object: &mut Object<'_>, exchange: &Exchange, host: &dyn Host) {
+    let identity = exchange.identity(host);
+    object.texts("forgedHeaders", identity.forged.iter().map(|name| &**name));
+    let peer = identity.peer.as_deref().map(|peer| exchange.pseudonyms().redact(peer));
+    object.optional_text("peer", peer.as_deref());
+    object.optional_text("user", exchange.user(host).map(|user| &**user));
+}

@@ -1,0 +1,158 @@
+//! Refusals: why, and the answer that the caller gets (RFC 9457).
+
+use std::fmt::Write;
+
+use careplane_policy::id::CorrelationId;
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denial {
+    /// An identity header came more than once: which one counts would be a guess.
+    IdentityRepeated,
+    /// A source names a tenant that cannot be one.
+    TenantMalformed,
+    /// A source names a user that cannot be one.
+    UserMalformed,
+    /// Two sources name different tenants: an attempt to cross a tenant boundary.
+    TenantConflict,
+    /// Two sources name different users.
+    UserConflict,
+    /// No source names a tenant, and the context needs one.
+    TenantMissing,
+    /// The policy knows its tenants, and this is none of them.
+    TenantUnknown,
+}
+
+/// An answer in place of the upstream's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LocalReply {
+    /// The HTTP status.
+    pub status: u16,
+    /// The gRPC status, for callers that speak gRPC.
+    pub grpc_status: i32,
+    /// Envoy's response code details (`%RESPONSE_CODE_DETAILS%`).
+    pub details: String,
+    /// The headers beside `:status`.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: String,
+}
+
+// === impl Denial ===
+
+impl Denial {
+    /// Every reason, for tables and metrics.
+    pub const ALL: [Self; 7] = [
+        Self::IdentityRepeated,
+        Self::TenantMalformed,
+        Self::UserMalformed,
+        Self::TenantConflict,
+        Self::UserConflict,
+        Self::TenantMissing,
+        Self::TenantUnknown,
+    ];
+
+    /// The word for records, metrics and the type of the problem.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::IdentityRepeated => "identity-repeated",
+            Self::TenantMalformed => "tenant-malformed",
+            Self::UserMalformed => "user-malformed",
+            Self::TenantConflict => "tenant-conflict",
+            Self::UserConflict => "user-conflict",
+            Self::TenantMissing => "tenant-missing",
+            Self::TenantUnknown => "tenant-unknown",
+        }
+    }
+
+    /// What went wrong, for the person who reads the answer. Names no value that the caller sent.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::IdentityRepeated => "An identity header was sent more than once",
+            Self::TenantMalformed => "The tenant is not a valid tenant id",
+            Self::UserMalformed => "The user is not a valid user id",
+            Self::TenantConflict => "The request names a tenant that is not the caller's",
+            Self::UserConflict => "The request names a user that is not the caller",
+            Self::TenantMissing => "The request names no tenant",
+            Self::TenantUnknown => "The tenant is not known here",
+        }
+    }
+
+    /// 400 when the request is malformed, 403 when it is forbidden.
+    pub fn status(self) -> u16 {
+        match self {
+            Self::IdentityRepeated | Self::TenantMalformed | Self::UserMalformed => 400,
+            Self::TenantConflict | Self::UserConflict | Self::TenantMissing | Self::TenantUnknown => 403,
+        }
+    }
+
+    /// The answer. `correlation` is the name of the correlation header and the id, where there is one.
+    pub fn reply(self, correlation: Option<(&str, &CorrelationId)>) -> LocalReply {
+        let mut body = format!(
+            r#"{{"type":"urn:problem-type:careplane:{}","title":"{}","status":{}"#,
+            self.code(),
+            self.title(),
+            self.status(),
+        );
+        let mut headers = vec![
+            ("content-type".into(), "application/problem+json".into()),
+            ("cache-control".into(), "no-store".into()),
+        ];
+        if let Some((header, id)) = correlation {
+            // A correlation id has no character that JSON would escape.
+            let _ = write!(body, r#","correlationId":"{}""#, id.as_str());
+            headers.push((header.into(), id.as_str().into()));
+        }
+        body.push('}');
+        LocalReply {
+            status: self.status(),
+            grpc_status: if self.status() == 400 { INVALID_ARGUMENT } else { PERMISSION_DENIED },
+            details: self.details(),
+            headers,
+            body,
+        }
+    }
+
+    /// What Envoy is told as response code details, so that every plugin in the chain and every access log knows who refused,
+    /// and why.
+    fn details(self) -> String {
+        format!("{DETAILS_PREFIX}{}{DETAILS_SUFFIX}", self.code())
+    }
+
+    /// The denial behind response code details, if a careplane filter wrote them.
+    pub fn from_details(details: &str) -> Option<Self> {
+        let code = details.strip_prefix(DETAILS_PREFIX)?.strip_suffix(DETAILS_SUFFIX)?;
+        Self::ALL.into_iter().find(|denial| denial.code() == code)
+    }
+}
+
+const DETAILS_PREFIX: &str = "careplane{";
+const DETAILS_SUFFIX: &str = "}";
+/// `google.rpc.Code`.
+const INVALID_ARGUMENT: i32 = 3;
+const PERMISSION_DENIED: i32 = 7;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_denial_is_found_again_in_its_details() {
+        for denial in Denial::ALL {
+            assert_eq!(Denial::from_details(&denial.reply(None).details), Some(denial));
+        }
+        for other in ["via_upstream", "careplane{}", "careplane{tenant-conflict", "rbac_access_denied", ""] {
+            assert_eq!(Denial::from_details(other), None);
+        }
+    }
+
+    #[test]
+    fn the_answer_is_problem_json() {
+        let id = CorrelationId::new(b"c-1").unwrap();
+        let reply = Denial::TenantConflict.reply(Some(("x-correlation-id", &id)));
+        let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
+        assert_eq!(body["type"], "urn:problem-type:careplane:tenant-conflict");
+        assert_eq!((body["status"].as_u64(), &body["correlationId"]), (Some(403), &"c-1".into()));
+        serde_json::from_str::<serde_json::Value>(&Denial::TenantMissing.reply(None).body).unwrap();
+    }
+}

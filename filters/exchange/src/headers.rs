@@ -1,0 +1,165 @@
+//! The header map as the proxy serialises it, read in place.
+
+use crate::host::HostError;
+
+/// All headers of a message: one buffer, and where in it names and values are.
+///
+/// proxy-wasm ABI 0.2.1, all numbers 32-bit little-endian: count; per header, length of name and of value; per
+/// header, name, NUL, value, NUL. Bytes are kept as they are: neither names nor values have to be UTF-8.
+#[derive(Debug, Clone, Default)]
+pub struct HeaderMap {
+    buffer: Vec<u8>,
+    headers: Vec<Header>,
+}
+
+/// Offsets into the buffer.
+#[derive(Debug, Clone, Copy)]
+struct Header {
+    name: (usize, usize),
+    value: (usize, usize),
+}
+
+// === impl HeaderMap ===
+
+impl HeaderMap {
+    /// Reads a serialised map. No bytes at all are an empty map.
+    ///
+    /// # Errors
+    /// [`HostError::Malformed`] when lengths and bytes do not agree.
+    pub fn new(buffer: Vec<u8>) -> Result<Self, HostError> {
+        if buffer.is_empty() {
+            return Ok(Self::default());
+        }
+        let headers = read(&buffer).ok_or(HostError::Malformed)?;
+        Ok(Self { buffer, headers })
+    }
+
+    /// The first value of a header.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.all(name).next()
+    }
+
+    /// All values of a header, in order. `name` is in lower case, as Envoy keeps names.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
+        self.iter().filter(move |(header, _)| *header == name.as_bytes()).map(|(_, value)| value)
+    }
+
+    /// All headers in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let slice = |(start, end): (usize, usize)| self.buffer.get(start..end).unwrap_or_default();
+        self.headers.iter().map(move |header| (slice(header.name), slice(header.value)))
+    }
+
+    /// How many headers there are.
+    pub fn len(&self) -> usize {
+        self.headers.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.headers.is_empty()
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for HeaderMap {
+    /// A map with these headers; for hosts that are not a proxy.
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
+        let mut map = Self::default();
+        for (name, value) in headers {
+            let name = map.push(name.as_ref());
+            let value = map.push(value.as_ref());
+            map.headers.push(Header { name, value });
+        }
+        map
+    }
+}
+
+impl HeaderMap {
+    fn push(&mut self, bytes: &[u8]) -> (usize, usize) {
+        let start = self.buffer.len();
+        self.buffer.extend_from_slice(bytes);
+        (start, self.buffer.len())
+    }
+
+    /// The serialised form that [`HeaderMap::new`] reads.
+    pub fn serialise(&self) -> Vec<u8> {
+        let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+        let mut bytes = number(self.len()).to_vec();
+        for (name, value) in self.iter() {
+            bytes.extend_from_slice(&number(name.len()));
+            bytes.extend_from_slice(&number(value.len()));
+        }
+        for (name, value) in self.iter() {
+            for part in [name, value] {
+                bytes.extend_from_slice(part);
+                bytes.push(0);
+            }
+        }
+        bytes
+    }
+}
+
+/// `None` when lengths and bytes do not agree.
+fn read(buffer: &[u8]) -> Option<Vec<Header>> {
+    let (count, rest) = number(buffer)?;
+    let (mut lengths, bytes) = rest.split_at_checked(count.checked_mul(8)?)?;
+    let mut position = buffer.len().checked_sub(bytes.len())?;
+    let mut headers = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (name_length, rest) = number(lengths)?;
+        let (value_length, rest) = number(rest)?;
+        lengths = rest;
+        let name = (position, position.checked_add(name_length)?);
+        let value_start = name.1.checked_add(1)?;
+        let value = (value_start, value_start.checked_add(value_length)?);
+        position = value.1.checked_add(1)?;
+        if position > buffer.len() {
+            return None;
+        }
+        headers.push(Header { name, value });
+    }
+    (position == buffer.len()).then_some(headers)
+}
+
+fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk::<4>()?;
+    Some((usize::try_from(u32::from_le_bytes(*number)).ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> HeaderMap {
+        [(":path", &b"/x"[..]), ("a", b""), ("b", b"1"), ("b", b"\xff\0\x80"), ("", b"nameless")].into_iter().collect()
+    }
+
+    #[test]
+    fn what_is_serialised_is_read_back() {
+        let map = HeaderMap::new(sample().serialise()).unwrap();
+        assert_eq!(map.len(), 5);
+        assert_eq!(map.get(":path"), Some(&b"/x"[..]));
+        assert_eq!(map.get("a"), Some(&b""[..]));
+        assert_eq!(map.all("b").collect::<Vec<_>>(), [&b"1"[..], b"\xff\0\x80"]);
+        assert_eq!(map.get("c"), None);
+    }
+
+    #[test]
+    fn every_truncation_and_extension_is_malformed() {
+        let good = sample().serialise();
+        for end in 1..good.len() {
+            assert_eq!(HeaderMap::new(good[..end].to_vec()).err(), Some(HostError::Malformed), "{end}");
+        }
+        let longer = [good, vec![0]].concat();
+        assert_eq!(HeaderMap::new(longer).err(), Some(HostError::Malformed));
+    }
+
+    #[test]
+    fn lengths_that_lie_allocate_nothing() {
+        for lie in [[0xff_u8; 4].to_vec(), [[0xff_u8; 4], [0xff; 4], [0xff; 4]].concat(), vec![0xff; 64]] {
+            assert_eq!(HeaderMap::new(lie).err(), Some(HostError::Malformed));
+        }
+        assert!(HeaderMap::new(Vec::new()).unwrap().is_empty());
+        assert!(HeaderMap::new(vec![0; 4]).unwrap().is_empty());
+    }
+}

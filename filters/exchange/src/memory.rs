@@ -1,0 +1,207 @@
+//! A host in memory: every filter runs on it natively, in tests, in benchmarks and in the command line.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::denial::LocalReply;
+use crate::headers::HeaderMap;
+use crate::host::{Host, HostError, Map};
+
+/// The calls of a [`Host`] that can be made to fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Call {
+    /// [`Host::header_map`]
+    HeaderMap,
+    /// [`Host::header`]
+    Header,
+    /// [`Host::set_header`]
+    SetHeader,
+    /// [`Host::remove_header`]
+    RemoveHeader,
+    /// [`Host::property`]
+    Property,
+    /// [`Host::set_property`]
+    SetProperty,
+    /// [`Host::reply`]
+    Reply,
+    /// [`Host::now`]
+    Now,
+    /// [`Host::random`]
+    Random,
+}
+
+/// One stream in a proxy that is not there. Everything that was done to it can be looked at.
+#[derive(Debug, Default)]
+pub struct MemoryHost {
+    request: RefCell<Vec<(Vec<u8>, Vec<u8>)>>,
+    response: RefCell<Vec<(Vec<u8>, Vec<u8>)>>,
+    properties: RefCell<BTreeMap<String, Vec<u8>>>,
+    replies: RefCell<Vec<LocalReply>>,
+    counters: RefCell<BTreeMap<String, u64>>,
+    failing: RefCell<BTreeSet<Call>>,
+    writes: Cell<usize>,
+    random: Cell<u8>,
+}
+
+// === impl MemoryHost ===
+
+impl MemoryHost {
+    /// A stream whose request has these headers, pseudo-headers among them.
+    pub fn with_request<N: AsRef<[u8]>, V: AsRef<[u8]>>(headers: impl IntoIterator<Item = (N, V)>) -> Self {
+        let headers = headers.into_iter().map(|(name, value)| (name.as_ref().to_vec(), value.as_ref().to_vec()));
+        Self { request: RefCell::new(headers.collect()), ..Self::default() }
+    }
+
+    /// Adds a property; the parts of its path are separated by dots.
+    #[must_use]
+    pub fn with_property(self, path: &str, value: impl AsRef<[u8]>) -> Self {
+        self.properties.borrow_mut().insert(path.into(), value.as_ref().to_vec());
+        self
+    }
+
+    /// Adds a claim as jwt_authn would.
+    #[must_use]
+    pub fn with_claim(self, name: &str, value: impl AsRef<[u8]>) -> Self {
+        self.with_property(&format!("metadata.filter_metadata.envoy.filters.http.jwt_authn.payload.{name}"), value)
+    }
+
+    /// Gives the peer a certificate with this SPIFFE id.
+    #[must_use]
+    pub fn with_peer(self, spiffe_id: &str) -> Self {
+        self.with_property("connection.uri_san_peer_certificate", spiffe_id)
+    }
+
+    /// Makes a call fail from now on.
+    pub fn fail(&self, call: Call) {
+        self.failing.borrow_mut().insert(call);
+    }
+
+    /// All values of a request header.
+    pub fn request_header(&self, name: &str) -> Vec<String> {
+        values(&self.request.borrow(), name)
+    }
+
+    /// All values of a response header.
+    pub fn response_header(&self, name: &str) -> Vec<String> {
+        values(&self.response.borrow(), name)
+    }
+
+    /// A property as text.
+    pub fn property_text(&self, path: &str) -> Option<String> {
+        self.properties.borrow().get(path).map(|value| String::from_utf8_lossy(value).into_owned())
+    }
+
+    /// The answers that were sent.
+    pub fn replies(&self) -> Vec<LocalReply> {
+        self.replies.borrow().clone()
+    }
+
+    /// A counter or a gauge.
+    pub fn metric(&self, name: &str) -> u64 {
+        self.counters.borrow().get(name).copied().unwrap_or_default()
+    }
+
+    /// How many writes were made: headers set or removed, properties set.
+    pub fn writes(&self) -> usize {
+        self.writes.get()
+    }
+
+    fn check(&self, call: Call) -> Result<(), HostError> {
+        if self.failing.borrow().contains(&call) { Err(HostError::InternalFailure) } else { Ok(()) }
+    }
+
+    fn map(&self, map: Map) -> &RefCell<Vec<(Vec<u8>, Vec<u8>)>> {
+        match map {
+            Map::Request => &self.request,
+            Map::Response => &self.response,
+        }
+    }
+
+    fn wrote(&self) {
+        self.writes.set(self.writes.get().saturating_add(1));
+    }
+}
+
+fn values(headers: &[(Vec<u8>, Vec<u8>)], name: &str) -> Vec<String> {
+    headers
+        .iter()
+        .filter(|(header, _)| header == name.as_bytes())
+        .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
+        .collect()
+}
+
+impl Host for MemoryHost {
+    fn header_map(&self, map: Map) -> Result<Vec<u8>, HostError> {
+        self.check(Call::HeaderMap)?;
+        let headers = self.map(map).borrow();
+        Ok(headers.iter().map(|(name, value)| (name, value)).collect::<HeaderMap>().serialise())
+    }
+
+    fn header(&self, map: Map, name: &str) -> Result<Option<Vec<u8>>, HostError> {
+        self.check(Call::Header)?;
+        let headers = self.map(map).borrow();
+        Ok(headers.iter().find(|(header, _)| header == name.as_bytes()).map(|(_, value)| value.clone()))
+    }
+
+    fn set_header(&self, map: Map, name: &str, value: &str) -> Result<(), HostError> {
+        self.check(Call::SetHeader)?;
+        self.wrote();
+        let mut headers = self.map(map).borrow_mut();
+        // As Envoy does: the first of several values is replaced, the others stay.
+        match headers.iter_mut().find(|(header, _)| header == name.as_bytes()) {
+            Some((_, present)) => *present = value.into(),
+            None => headers.push((name.into(), value.into())),
+        }
+        Ok(())
+    }
+
+    fn remove_header(&self, map: Map, name: &str) -> Result<(), HostError> {
+        self.check(Call::RemoveHeader)?;
+        self.wrote();
+        self.map(map).borrow_mut().retain(|(header, _)| header != name.as_bytes());
+        Ok(())
+    }
+
+    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
+        self.check(Call::Property)?;
+        Ok(self.properties.borrow().get(&path.join(".")).cloned())
+    }
+
+    fn set_property(&self, name: &str, value: &[u8]) -> Result<(), HostError> {
+        self.check(Call::SetProperty)?;
+        self.wrote();
+        self.properties.borrow_mut().insert(format!("wasm.{name}"), value.into());
+        Ok(())
+    }
+
+    fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {
+        self.check(Call::Reply)?;
+        self.replies.borrow_mut().push(reply.clone());
+        Ok(())
+    }
+
+    /// Always the same instant: 2026-01-02T03:04:05.678Z.
+    fn now(&self) -> Result<SystemTime, HostError> {
+        self.check(Call::Now)?;
+        UNIX_EPOCH.checked_add(Duration::from_millis(1_767_323_045_678)).ok_or(HostError::Malformed)
+    }
+
+    /// Not random: each call counts on.
+    fn random(&self, bytes: &mut [u8]) -> Result<(), HostError> {
+        self.check(Call::Random)?;
+        self.random.set(self.random.get().wrapping_add(1));
+        bytes.fill(self.random.get());
+        Ok(())
+    }
+
+    fn count(&self, counter: &str, by: u64) {
+        let mut counters = self.counters.borrow_mut();
+        let value = counters.entry(counter.into()).or_default();
+        *value = value.saturating_add(by);
+    }
+
+    fn gauge(&self, gauge: &str, value: u64) {
+        self.counters.borrow_mut().insert(gauge.into(), value);
+    }
+}

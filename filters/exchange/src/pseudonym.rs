@@ -1,0 +1,151 @@
+//! Keyed pseudonyms: the same person has the same one everywhere the key is, and nobody without it can go back.
+
+use std::borrow::Cow;
+
+use careplane_policy::nhs;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+/// The shortest key, in bytes: 128 bits. A shorter one could be guessed, and with it every NHS number.
+pub const KEY_MIN: usize = 16;
+/// Bytes of the MAC that a pseudonym shows: 128 bits never collide in practice.
+const SHOWN: usize = 16;
+/// Bytes of the key id.
+const KEY_ID: usize = 4;
+
+/// What a pseudonym stands for. The same text is another pseudonym in another role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Who acts.
+    User,
+    /// Who is cared for.
+    Subject,
+}
+
+/// Makes pseudonyms: HMAC-SHA-256 (RFC 2104), key by environment.
+///
+/// Written `p-<key id>-<mac>`, eight and thirty-two letters of `a`…`p`, one for each four bits: letters alone, so that no
+/// pseudonym can be taken for an NHS number. The key id is the same derivation of the key itself, so rotated keys can
+/// be told apart without being known.
+#[derive(Clone)]
+pub struct Pseudonyms {
+    /// The HMAC after it has taken the key in: a clone saves two of four SHA-256 blocks.
+    keyed: Hmac<Sha256>,
+    key_id: String,
+}
+
+// === impl Pseudonyms ===
+
+impl Pseudonyms {
+    /// `None` when the key is shorter than [`KEY_MIN`].
+    pub fn new(key: &[u8]) -> Option<Self> {
+        if key.len() < KEY_MIN {
+            return None;
+        }
+        let keyed = Hmac::<Sha256>::new_from_slice(key).ok()?;
+        let key_id = letters(&mac(&keyed, "key", b""), KEY_ID);
+        Some(Self { keyed, key_id })
+    }
+
+    /// The id of the key, eight letters.
+    pub fn key_id(&self) -> &str {
+        &self.key_id
+    }
+
+    /// The pseudonym of a person. An NHS number has one pseudonym in all its spellings.
+    pub fn of(&self, role: Role, person: &str) -> String {
+        match nhs::find(person.as_bytes()) {
+            Some(found) => self.nhs_number(&found.digits),
+            None => self.make(role.as_str(), person),
+        }
+    }
+
+    /// `text` without NHS numbers: each is replaced by its pseudonym.
+    pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        nhs::replace(text, |digits| self.nhs_number(digits))
+    }
+
+    /// One pseudonym whatever the role: the number means the same person.
+    fn nhs_number(&self, digits: &str) -> String {
+        self.make("nhs-number", digits)
+    }
+
+    fn make(&self, role: &str, text: &str) -> String {
+        format!("p-{}-{}", self.key_id, letters(&mac(&self.keyed, role, text.as_bytes()), SHOWN))
+    }
+}
+
+impl std::fmt::Debug for Pseudonyms {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Pseudonyms({})", self.key_id)
+    }
+}
+
+impl Role {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Subject => "subject",
+        }
+    }
+}
+
+fn mac(keyed: &Hmac<Sha256>, role: &str, text: &[u8]) -> [u8; 32] {
+    let mut mac = keyed.clone();
+    mac.update(role.as_bytes());
+    // Roles hold no NUL, so no two of (role, text) run together into the same bytes.
+    mac.update(&[0]);
+    mac.update(text);
+    mac.finalize().into_bytes().into()
+}
+
+fn letters(bytes: &[u8], count: usize) -> String {
+    bytes
+        .iter()
+        .take(count)
+        .flat_map(|byte| [byte >> 4, byte & 0x0f])
+        .map(|nibble| char::from(b'a'.wrapping_add(nibble)))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pseudonyms() -> Pseudonyms {
+        Pseudonyms::new(b"a key of at least sixteen bytes").unwrap()
+    }
+
+    #[test]
+    fn a_person_is_the_same_and_a_role_is_not() {
+        let one = pseudonyms();
+        assert_eq!(one.of(Role::User, "ann"), one.of(Role::User, "ann"));
+        assert_ne!(one.of(Role::User, "ann"), one.of(Role::Subject, "ann"));
+        assert_ne!(one.of(Role::User, "ann"), one.of(Role::User, "bob"));
+        let other = Pseudonyms::new(b"another key of sixteen bytes").unwrap();
+        assert_ne!(one.of(Role::User, "ann"), other.of(Role::User, "ann"));
+        assert_ne!(one.key_id(), other.key_id());
+    }
+
+    #[test]
+    fn an_nhs_number_has_one_pseudonym_in_all_spellings() {
+        let one = pseudonyms();
+        let expected = one.of(Role::Subject, "9434765919");
+        for spelling in ["943 476 5919", "943-476-5919", "nhs:9434765919"] {
+            assert_eq!(one.of(Role::User, spelling), expected);
+        }
+        assert_eq!(one.redact("at 943 476 5919."), format!("at {expected}."));
+    }
+
+    #[test]
+    fn a_pseudonym_has_no_digit() {
+        let pseudonym = pseudonyms().of(Role::User, "ann");
+        assert_eq!(pseudonym.len(), 2 + 8 + 1 + 32);
+        assert!(!pseudonym.bytes().any(|byte| byte.is_ascii_digit()));
+    }
+
+    #[test]
+    fn short_keys_are_refused() {
+        assert!(Pseudonyms::new(b"fifteen bytes..").is_none());
+    }
+}

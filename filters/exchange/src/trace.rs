@@ -1,0 +1,95 @@
+//! Whether the trace of a request is kept, as far as it can be known before the request goes on.
+
+use careplane_policy::{Policy, Random, Tier};
+
+use crate::headers::HeaderMap;
+
+/// The header that makes Envoy keep a trace ("x-envoy-force-trace"), once the route is chosen again.
+pub const FORCE_TRACE: &str = "x-envoy-force-trace";
+const REQUEST_ID: &str = "x-request-id";
+/// Where in the UUID Envoy keeps why it traces: `4` not, `9` sampled, `a` forced, `b` asked for by the client
+/// (`UUIDRequestIDExtension`, "TRACE_BYTE_POSITION").
+const TRACE_REASON: usize = 14;
+
+/// What is known of the trace when the request comes in.
+#[derive(Debug, Clone, Default)]
+pub struct TraceInput {
+    /// `x-request-id`, if it is a UUID: any other Envoy does not trace.
+    pub request_id: Option<String>,
+    /// Envoy's random number, from the id.
+    random: Option<Random>,
+    /// Whether Envoy traces it already.
+    traced: bool,
+}
+
+/// Whether a trace is kept, and why.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceDecision {
+    /// Whether it is.
+    pub kept: bool,
+    /// Why.
+    pub reason: TraceReason,
+}
+
+/// Why a trace is kept or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TraceReason {
+    /// The request was refused, and the policy keeps refusals.
+    Denied,
+    /// The tier of its context, on Envoy's random number.
+    Tier,
+    /// Somebody before decided: Envoy's base rate, the previous hop, or the client.
+    Inherited,
+    /// Without a UUID in `x-request-id`, Envoy traces nothing.
+    NoRequestId,
+}
+
+// === impl TraceInput ===
+
+impl TraceInput {
+    pub(crate) fn read(headers: &HeaderMap) -> Self {
+        let id = headers.get(REQUEST_ID).unwrap_or_default();
+        let Some(random) = Random::from_request_id(id) else { return Self::default() };
+        Self {
+            request_id: String::from_utf8(id.to_vec()).ok(),
+            random: Some(random),
+            traced: matches!(id.get(TRACE_REASON), Some(b'9' | b'a' | b'b')),
+        }
+    }
+
+    /// The decision for a request that is let through.
+    pub(crate) fn decide(&self, tier: &Tier) -> TraceDecision {
+        let (kept, reason) = match self.random {
+            None => (false, TraceReason::NoRequestId),
+            Some(random) if tier.rate.keeps(random) => (true, TraceReason::Tier),
+            Some(_) if self.traced => (true, TraceReason::Inherited),
+            Some(_) => (false, TraceReason::Tier),
+        };
+        TraceDecision { kept, reason }
+    }
+
+    /// The decision for a request that is refused.
+    pub(crate) fn decide_denied(&self, policy: &Policy, tier: &Tier) -> TraceDecision {
+        match self.random {
+            Some(_) if policy.late.denied => TraceDecision { kept: true, reason: TraceReason::Denied },
+            _ => self.decide(tier),
+        }
+    }
+
+    /// Whether Envoy has to be told so that it keeps what `decision` keeps.
+    pub(crate) fn needs_force(&self, decision: TraceDecision) -> bool {
+        decision.kept && !self.traced
+    }
+}
+
+impl TraceReason {
+    /// The word on spans and records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::Tier => "tier",
+            Self::Inherited => "inherited",
+            Self::NoRequestId => "no-request-id",
+        }
+    }
+}

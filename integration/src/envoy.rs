@@ -1,0 +1,155 @@
+//! A running Envoy.
+
+mod admin;
+mod log;
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, File},
+    net::SocketAddr,
+    path::Path,
+    process::{Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+pub use self::{admin::Admin, log::Log};
+use crate::{poll::until, process::Guarded};
+
+/// Envoy compiles Wasm modules before it is ready; on a busy machine that takes its time.
+const START_DEADLINE: Duration = Duration::from_secs(60);
+
+const STOP_DEADLINE: Duration = Duration::from_secs(15);
+
+/// How to start an Envoy.
+#[derive(Clone, Debug)]
+pub struct Launch<'a> {
+    /// The binary.
+    pub binary: &'a Path,
+    /// Its bootstrap, JSON or YAML by extension.
+    pub bootstrap: &'a Path,
+    /// A directory for what it writes: `envoy.log` and the address of its admin interface.
+    pub directory: &'a Path,
+    /// Worker threads.
+    pub concurrency: u32,
+    /// `--log-level`; `info` is enough for what Wasm filters log as warnings.
+    pub log_level: &'a str,
+}
+
+/// An Envoy of our own. Dropping it kills it.
+#[derive(Debug)]
+pub struct Envoy {
+    process: Guarded,
+    admin: Admin,
+    log: Log,
+}
+
+impl Envoy {
+    /// Starts Envoy and waits until it is live: clusters known, listeners loaded or refused, workers running.
+    ///
+    /// # Errors
+    ///
+    /// When it ends, or is not live within a minute. The error shows what it warned of.
+    pub async fn start(launch: Launch<'_>) -> Result<Self> {
+        let log = Log::new(launch.directory.join("envoy.log"));
+        let address_file = launch.directory.join("admin-address");
+        let output = File::create(log.path()).with_context(|| format!("cannot create {}", log.path().display()))?;
+        let mut command = Command::new(launch.binary);
+        command
+            .arg("--disable-hot-restart")
+            .args(["--concurrency", &launch.concurrency.to_string()])
+            .args(["--log-level", launch.log_level])
+            // The default of 10 s is long for a test that reads the access log.
+            .args(["--file-flush-interval-msec", "20"])
+            // Connections to a replaced listener end soon, so that its filters (and their Wasm VMs) go away.
+            .args(["--drain-time-s", "1"])
+            .arg("--config-path")
+            .arg(launch.bootstrap)
+            .arg("--admin-address-path")
+            .arg(&address_file)
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output);
+        let mut process =
+            Guarded::spawn(command).with_context(|| format!("cannot start {}", launch.binary.display()))?;
+
+        let ready = until("Envoy to become live", START_DEADLINE, async || {
+            if let Some(status) = process.ended()? {
+                bail!("Envoy ended with {status}");
+            }
+            let Some(address) = read_address(&address_file)? else {
+                return Ok(None);
+            };
+            let admin = Admin::new(address);
+            Ok(admin.is_live().await.then_some(admin))
+        });
+        match ready.await {
+            Ok(admin) => Ok(Self { process, admin, log }),
+            Err(error) => Err(error.context(format!("Envoy did not start; it warned:\n{}", log.warnings(0)?))),
+        }
+    }
+
+    /// Its admin interface.
+    #[must_use]
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it has logged.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The value of the counter or gauge `name`; 0 when Envoy does not have it (yet: some appear at first use).
+    ///
+    /// # Errors
+    ///
+    /// When the admin interface does not answer.
+    pub async fn stat(&self, name: &str) -> Result<u64> {
+        self.admin.stat(name).await
+    }
+
+    /// All counters and gauges whose names begin with `prefix`.
+    ///
+    /// # Errors
+    ///
+    /// When the admin interface does not answer.
+    pub async fn stats(&self, prefix: &str) -> Result<BTreeMap<String, u64>> {
+        self.admin.stats(prefix).await
+    }
+
+    /// `/config_dump`.
+    ///
+    /// # Errors
+    ///
+    /// When the admin interface does not answer.
+    pub async fn config_dump(&self) -> Result<Value> {
+        self.admin.json("/config_dump").await
+    }
+
+    /// Stops it as an orchestrator would (SIGTERM), which lets it flush its access logs.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end within 15 s; it is then killed.
+    pub async fn stop(self) -> Result<ExitStatus> {
+        self.process.terminate(STOP_DEADLINE).await
+    }
+}
+
+/// The address that Envoy writes once its admin interface listens; it may be caught half written.
+fn read_address(file: &Path) -> Result<Option<SocketAddr>> {
+    match fs::read_to_string(file) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        read => Ok(read?.trim().parse().ok()),
+    }
+}

@@ -1,0 +1,145 @@
+//! OTLP's nested messages as flat records, which tests can compare.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use opentelemetry_proto::tonic::{
+    collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
+    common::v1::{AnyValue, KeyValue, any_value::Value as Any},
+    resource::v1::Resource,
+};
+use serde_json::{Value, json};
+
+/// A span. Times are nanoseconds since the Unix epoch; ids are lower-case hex.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    /// 32 hex digits.
+    pub trace_id: String,
+    /// 16 hex digits.
+    pub span_id: String,
+    /// 16 hex digits, empty for a root.
+    pub parent_span_id: String,
+    /// The operation.
+    pub name: String,
+    /// `SpanKind` of OTLP: 1 internal, 2 server, 3 client, 4 producer, 5 consumer.
+    pub kind: i32,
+    /// When it began.
+    pub start: u64,
+    /// When it ended.
+    pub end: u64,
+    /// `Status.code` of OTLP: 0 unset, 1 ok, 2 error.
+    pub status: i32,
+    /// W3C trace flags, as OTLP carries them.
+    pub flags: u32,
+    /// The span's attributes; a value that is not a string is written as JSON.
+    pub attributes: BTreeMap<String, String>,
+    /// The attributes of the resource, among them `service.name`.
+    pub resource: BTreeMap<String, String>,
+}
+
+/// A log record. Times are nanoseconds since the Unix epoch; ids are lower-case hex, empty when absent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogRecord {
+    /// When the event happened.
+    pub time: u64,
+    /// When it was observed.
+    pub observed_time: u64,
+    /// `SeverityNumber` of OTLP.
+    pub severity: i32,
+    /// The severity as the source names it.
+    pub severity_text: String,
+    /// The body; one that is not a string is written as JSON.
+    pub body: String,
+    /// 32 hex digits.
+    pub trace_id: String,
+    /// 16 hex digits.
+    pub span_id: String,
+    /// The event's name.
+    pub event_name: String,
+    /// The record's attributes; a value that is not a string is written as JSON.
+    pub attributes: BTreeMap<String, String>,
+    /// The attributes of the resource.
+    pub resource: BTreeMap<String, String>,
+}
+
+pub(super) fn spans(request: ExportTraceServiceRequest) -> Vec<Span> {
+    let mut flat = Vec::new();
+    for group in request.resource_spans {
+        let resource = resource(group.resource);
+        for span in group.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+            flat.push(Span {
+                trace_id: hex(&span.trace_id),
+                span_id: hex(&span.span_id),
+                parent_span_id: hex(&span.parent_span_id),
+                name: span.name,
+                kind: span.kind,
+                start: span.start_time_unix_nano,
+                end: span.end_time_unix_nano,
+                status: span.status.map_or(0, |status| status.code),
+                flags: span.flags,
+                attributes: attributes(span.attributes),
+                resource: resource.clone(),
+            });
+        }
+    }
+    flat
+}
+
+pub(super) fn logs(request: ExportLogsServiceRequest) -> Vec<LogRecord> {
+    let mut flat = Vec::new();
+    for group in request.resource_logs {
+        let resource = resource(group.resource);
+        for record in group.scope_logs.into_iter().flat_map(|scope| scope.log_records) {
+            flat.push(LogRecord {
+                time: record.time_unix_nano,
+                observed_time: record.observed_time_unix_nano,
+                severity: record.severity_number,
+                severity_text: record.severity_text,
+                body: record.body.map(text).unwrap_or_default(),
+                trace_id: hex(&record.trace_id),
+                span_id: hex(&record.span_id),
+                event_name: record.event_name,
+                attributes: attributes(record.attributes),
+                resource: resource.clone(),
+            });
+        }
+    }
+    flat
+}
+
+fn resource(resource: Option<Resource>) -> BTreeMap<String, String> {
+    resource.map(|resource| attributes(resource.attributes)).unwrap_or_default()
+}
+
+fn attributes(list: Vec<KeyValue>) -> BTreeMap<String, String> {
+    list.into_iter().map(|pair| (pair.key, pair.value.map(text).unwrap_or_default())).collect()
+}
+
+fn text(value: AnyValue) -> String {
+    match value.value {
+        Some(Any::StringValue(text)) => text,
+        other => json_value(other).to_string(),
+    }
+}
+
+fn json_value(value: Option<Any>) -> Value {
+    match value {
+        None => Value::Null,
+        Some(Any::StringValue(text)) => json!(text),
+        Some(Any::BoolValue(truth)) => json!(truth),
+        Some(Any::IntValue(number)) => json!(number),
+        Some(Any::DoubleValue(number)) => json!(number),
+        Some(Any::BytesValue(bytes)) => json!(BASE64_STANDARD.encode(bytes)),
+        Some(Any::ArrayValue(list)) => list.values.into_iter().map(|item| json_value(item.value)).collect(),
+        Some(Any::KvlistValue(list)) => {
+            list.values.into_iter().map(|pair| (pair.key, json_value(pair.value.and_then(|v| v.value)))).collect()
+        }
+        // An index into a dictionary that only profiles have.
+        #[allow(unreachable_patterns, reason = "the variant exists only in newer OTLP")]
+        Some(_) => Value::Null,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

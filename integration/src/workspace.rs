@@ -1,0 +1,74 @@
+//! Where things are in this repository, and whether the ones that are not committed have been made.
+
+use std::{
+    env,
+    io::Write,
+    path::{Path, PathBuf},
+    thread,
+};
+
+use crate::{EnvoyVersion, Plugins};
+
+/// Names a directory that holds `envoy-VERSION` installations, when they are not in `.tools/`.
+pub const ENVOY_DIR_VARIABLE: &str = "CAREPLANE_ENVOY_DIR";
+
+/// The root of the repository.
+#[must_use]
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("integration/ lies in the repository").to_path_buf()
+}
+
+/// `integration/envoy.yaml`, from which every configuration is derived.
+#[must_use]
+pub fn envoy_yaml() -> PathBuf {
+    root().join("integration/envoy.yaml")
+}
+
+/// The Envoy binary of `version`, as `install-envoy.sh` installs it. It need not exist.
+#[must_use]
+pub fn envoy_binary(version: EnvoyVersion) -> PathBuf {
+    let tools = env::var_os(ENVOY_DIR_VARIABLE).map_or_else(|| root().join(".tools"), PathBuf::from);
+    tools.join(format!("envoy-{version}/envoy/_bin/envoy"))
+}
+
+/// `dist/`, where the build puts the Wasm modules.
+#[must_use]
+pub fn dist() -> PathBuf {
+    root().join("dist")
+}
+
+/// Whether a test with this Envoy and these plugins can run here.
+///
+/// When it cannot, says `SKIPPED: <test>: <what is missing and how to make it>` past the test runner's capture, so that
+/// a skip is never mistaken for a pass, and returns false: the test should then return.
+///
+/// # Panics
+///
+/// With `CI=true` in the environment: where everything is supposed to be installed, missing is failing.
+#[must_use]
+pub fn prerequisites(version: EnvoyVersion, plugins: Plugins) -> bool {
+    let missing = missing(version, plugins);
+    if missing.is_empty() {
+        return true;
+    }
+    let test = thread::current().name().unwrap_or("test").to_owned();
+    let message = format!("SKIPPED: {test}: {}", missing.join("; "));
+    assert!(env::var("CI").as_deref() != Ok("true"), "{message}");
+    // Not eprintln!, which the test runner swallows for a test that passes. A closed stderr cannot be told anything.
+    let _ = writeln!(std::io::stderr(), "{message}");
+    false
+}
+
+fn missing(version: EnvoyVersion, plugins: Plugins) -> Vec<String> {
+    let mut missing = Vec::new();
+    let binary = envoy_binary(version);
+    if !binary.is_file() {
+        missing.push(format!("Envoy {version} is not installed (integration/install-envoy.sh {version})"));
+    }
+    for module in plugins.modules() {
+        if !dist().join(&module).is_file() {
+            missing.push(format!("dist/{module} is not built (make build)"));
+        }
+    }
+    missing
+}

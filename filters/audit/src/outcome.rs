@@ -2,7 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use careplane_exchange::{Denial, Host, Map};
+use careplane_exchange::{Denial, Host, Map, REQUEST_ID, is_traced};
+use careplane_policy::id::is_uuid;
 
 /// The name of our own filters as a refuser.
 pub(crate) const CAREPLANE: &str = "careplane";
@@ -40,10 +41,14 @@ pub(crate) struct Outcome {
     pub(crate) details: Option<String>,
     /// Envoy's response flags.
     pub(crate) flags: Vec<&'static str>,
-    /// The cluster that the route chose.
+    /// The cluster that the request went to; none when it was refused before.
     pub(crate) cluster: Option<String>,
-    /// The trace of this hop, as it was told to the upstream.
+    /// `x-request-id` as it is at the end, if it is a UUID: Envoy keeps in it why it traces, and spans carry it like that.
+    pub(crate) request_id: Option<String>,
+    /// The trace of this hop, as the upstream was told; none when nothing went upstream, or nothing traces.
     pub(crate) trace: Option<TraceParent>,
+    /// Whether the trace is kept.
+    pub(crate) sampled: bool,
     /// Whether it was let through.
     pub(crate) verdict: Verdict,
 }
@@ -79,6 +84,9 @@ impl Outcome {
         let nanos = |path: &[&str]| number(path).map(Duration::from_nanos);
         let details = text(&["response", "code_details"]);
         let header = |name| host.header(Map::Request, name).ok().flatten();
+        let request_id = header(REQUEST_ID).filter(|id| is_uuid(id));
+        let trace = header("traceparent").as_deref().and_then(TraceParent::read);
+        let verdict = Verdict::of(details.as_deref().unwrap_or_default());
         let is_grpc = header("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
         Self {
             time: nanos(&["request", "time"])
@@ -89,9 +97,14 @@ impl Outcome {
             status: number(&["response", "code"]).filter(|status| *status != 0),
             grpc_status: if is_grpc { number(&["response", "grpc_status"]) } else { None },
             flags: flags(number(&["response", "flags"]).unwrap_or_default()),
-            cluster: text(&["xds", "cluster_name"]),
-            trace: header("traceparent").as_deref().and_then(TraceParent::read),
-            verdict: Verdict::of(details.as_deref().unwrap_or_default()),
+            cluster: if verdict.is_denied() { None } else { text(&["xds", "cluster_name"]) },
+            sampled: match &trace {
+                Some(trace) => trace.sampled,
+                None => request_id.as_deref().is_some_and(is_traced),
+            },
+            request_id: request_id.and_then(|id| String::from_utf8(id).ok()),
+            trace,
+            verdict,
             details,
         }
     }

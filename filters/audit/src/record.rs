@@ -47,7 +47,7 @@ pub(crate) fn compose(exchange: &Exchange, outcome: &Outcome, link: &Link<'_>, h
         record.object("decision", |object| decision(object, exchange, outcome));
         hash_at = record.position();
         record.object("outcome", |object| self::outcome(object, exchange, outcome));
-        record.object("request", |object| request(object, exchange, host));
+        record.object("request", |object| request(object, exchange, outcome, host));
         record.text("schema", SCHEMA);
         record.object("tenant", |object| tenant(object, exchange, host));
         record.text("time", &humantime::format_rfc3339_micros(outcome.time).to_string());
@@ -97,9 +97,9 @@ fn outcome(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
     }
 }
 
-fn request(object: &mut Object<'_>, exchange: &Exchange, host: &dyn Host) {
+fn request(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome, host: &dyn Host) {
     object.optional_text("correlationId", exchange.correlation(host).map(|id| id.as_str()));
-    object.optional_text("id", exchange.request_id());
+    object.optional_text("id", outcome.request_id.as_deref());
     object.text("method", exchange.method().as_str());
     object.optional_text("pathTemplate", exchange.about().template.as_ref().map(|template| &**template.text()));
     if !exchange.is_readable() {
@@ -129,19 +129,18 @@ fn trace(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
     object.optional_text("id", outcome.trace.as_ref().map(|trace| trace.trace_id.as_str()));
     object.text("rate", &tier.rate.to_string());
     object.text("reason", reason(decision, outcome));
-    object.flag("sampled", outcome.trace.as_ref().is_some_and(|trace| trace.sampled));
+    object.flag("sampled", outcome.sampled);
     object.optional_text("spanId", outcome.trace.as_ref().map(|trace| trace.span_id.as_str()));
     object.text("tier", &tier.name);
 }
 
 /// Why the trace is what it is, in the end.
 fn reason(decision: TraceDecision, outcome: &Outcome) -> &'static str {
-    match (&outcome.trace, decision.kept) {
+    match (decision.kept, outcome.sampled) {
         // Envoy's tracer follows a parent that was not sampled, whatever a filter asks.
-        (Some(trace), true) if !trace.sampled => "parent",
+        (true, false) => "parent",
         // Envoy's base rate can be above the tier.
-        (Some(trace), false) if trace.sampled => TraceReason::Inherited.as_str(),
-        (None, _) if decision.reason != TraceReason::NoRequestId => "not-traced",
+        (false, true) => TraceReason::Inherited.as_str(),
         _ => decision.reason.as_str(),
     }
 }

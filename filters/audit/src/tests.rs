@@ -1,1 +1,188 @@
+use std::rc::Rc;
 
+use careplane_exchange::memory::{Call, MemoryHost, rules};
+use careplane_exchange::{Exchange, Filter};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{Audit, CHAINS, LOST, Ledger, RECORDS, SPILLED};
+
+fn policy(sinks: &str) -> String {
+    format!(
+        r#"{{
+        "version": "careplane/v1",
+        "identity": {{"trustedPeers": "any"}},
+        "contexts": [
+            {{
+                "name": "resident", "complianceLevel": "high", "tier": "clinical", "resource": "Patient", "subject": "id",
+                "flags": ["a", "b"], "retention": "P8Y", "match": [{{"path": "/residents/{{id}}"}}]
+            }},
+            {{"name": "health", "complianceLevel": "low", "tier": "never", "audit": "none", "match": [{{"path": "/health"}}]}}
+        ],
+        "tenants": {{"entries": {{"home-1": {{"jurisdiction": "wales"}}}}}},
+        "audit": {{"sinks": {sinks}}}
+    }}"#
+    )
+}
+
+fn number(value: i64) -> [u8; 8] {
+    value.to_le_bytes()
+}
+
+fn finished(path: &str, status: i64, details: &str) -> MemoryHost {
+    MemoryHost::with_request([
+        (":method", "GET"),
+        (":path", path),
+        ("x-tenant-id", "home-1"),
+        ("x-user-id", "ann"),
+        ("x-correlation-id", "c-1"),
+        ("x-request-id", "00000000-0000-a000-8000-000000000000"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    ])
+    .with_property("response.code", number(status))
+    .with_property("response.code_details", details)
+    .with_property("response.flags", number(0x20))
+    .with_property("request.time", number(1_767_323_045_678_901_000))
+    .with_property("request.duration", number(12_345_678))
+    .with_property("xds.cluster_name", "pool-a")
+}
+
+fn run_with(audit: &Audit, host: &MemoryHost, sinks: &str) -> Option<Value> {
+    let exchange = Exchange::open(rules(&policy(sinks)).unwrap(), host);
+    audit.on_request(&exchange, host);
+    exchange.apply(host);
+    audit.on_log(&exchange, host);
+    host.property_text("wasm.careplane.audit").map(|record| serde_json::from_str(&record).unwrap())
+}
+
+fn run(audit: &Audit, host: &MemoryHost) -> Option<Value> {
+    run_with(audit, host, "{}")
+}
+
+fn audit() -> Audit {
+    Audit::new(Rc::new(Ledger::default()))
+}
+
+#[test]
+fn the_record_is_complete() {
+    let record = run(&audit(), &finished("/residents/943%20476%205919?full=1", 503, "via_upstream")).unwrap();
+    let expected = serde_json::json!({
+        "chain": record["chain"].clone(),
+        "context": {
+            "action": "read", "complianceLevel": "high", "flags": ["a", "b"], "name": "resident",
+            "policy": record["context"]["policy"].clone(), "resource": "Patient", "retention": "P8Y",
+            "subject": record["context"]["subject"].clone()
+        },
+        "decision": {"result": "allowed"},
+        "hash": record["hash"].clone(),
+        "outcome": {"cluster": "pool-a", "details": "via_upstream", "durationMicros": 12_345, "flags": ["UF"], "status": 503},
+        "request": {
+            "correlationId": "c-1", "id": "00000000-0000-a000-8000-000000000000", "method": "GET",
+            "pathTemplate": "/residents/{id}"
+        },
+        "schema": "careplane.audit/v1",
+        "tenant": {"id": "home-1", "jurisdiction": "wales", "regulator": "CIW", "source": "header"},
+        "time": "2026-01-02T03:04:05.678901Z",
+        "trace": {
+            "id": "0af7651916cd43dd8448eb211c80319c", "rate": "50", "reason": "tier", "sampled": true,
+            "spanId": "b7ad6b7169203331", "tier": "clinical"
+        },
+        "who": {"user": record["who"]["user"].clone()}
+    });
+    assert_eq!(record, expected);
+    let subject = record["context"]["subject"].as_str().unwrap();
+    assert!(subject.starts_with("p-") && subject.len() == 43, "{subject}");
+}
+
+#[test]
+fn records_are_canonical_and_chained() {
+    let audit = audit();
+    let mut previous = "0".repeat(64);
+    for seq in 1..=5_u64 {
+        let host = finished("/residents/17", 200, "via_upstream");
+        let mut record = run(&audit, &host).unwrap();
+        let text = host.property_text("wasm.careplane.audit").unwrap();
+        assert_eq!(serde_jcs::to_string(&record).unwrap(), text);
+
+        let hash = record.as_object_mut().unwrap().remove("hash").unwrap();
+        let canonical = serde_jcs::to_string(&record).unwrap();
+        let digest = Sha256::new().chain_update([0]).chain_update(canonical).finalize();
+        assert_eq!(hash, digest.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+        assert_eq!((&record["chain"]["seq"], &record["chain"]["prev"]), (&seq.into(), &previous.into()));
+        previous = hash.as_str().unwrap().into();
+        assert_eq!(host.metric(CHAINS), u64::from(seq == 1));
+    }
+}
+
+#[test]
+fn refusals_are_recorded_with_who_refused_and_why_whatever_the_context_says() {
+    for (details, by, reason, metric) in [
+        ("careplane{tenant-conflict}", "careplane", "tenant-conflict", "careplane.denials.tenant-conflict"),
+        (
+            "rbac_access_denied_matched_policy[p]",
+            "rbac",
+            "rbac_access_denied_matched_policy[p]",
+            "careplane.denials.rbac",
+        ),
+        (
+            "jwt_authn_access_denied{Jwt_expired}",
+            "jwt_authn",
+            "jwt_authn_access_denied{Jwt_expired}",
+            "careplane.denials.jwt_authn",
+        ),
+    ] {
+        let host = finished("/health", 403, details);
+        let record = run(&audit(), &host).unwrap();
+        assert_eq!(record["decision"], serde_json::json!({"by": by, "reason": reason, "result": "denied"}));
+        assert_eq!(record["outcome"].get("cluster"), None);
+        assert_eq!((host.metric(metric), host.metric("careplane.requests.health.denied")), (1, 1));
+    }
+}
+
+#[test]
+fn a_context_without_audit_is_counted_and_not_recorded() {
+    let host = finished("/health", 200, "via_upstream");
+    assert_eq!(run(&audit(), &host), None);
+    assert_eq!((host.metric("careplane.requests.health.allowed"), host.metric(RECORDS)), (1, 0));
+}
+
+#[test]
+fn what_no_sink_takes_is_spilled_or_counted_as_lost() {
+    for (sinks, broken, spilled, lost) in [
+        ("{}", false, 0, 0),
+        ("{}", true, 1, 0),
+        (r#"{"accessLog": false}"#, false, 1, 0),
+        (r#"{"accessLog": false, "proxyLog": "off"}"#, false, 0, 1),
+        (r#"{"accessLog": false, "proxyLog": "all"}"#, false, 0, 0),
+    ] {
+        let host = finished("/residents/17", 200, "via_upstream");
+        if broken {
+            host.fail(Call::SetProperty);
+        }
+        run_with(&audit(), &host, sinks);
+        assert_eq!((host.metric(RECORDS), host.metric(SPILLED), host.metric(LOST)), (1, spilled, lost), "{sinks}");
+    }
+}
+
+#[test]
+fn a_record_is_made_whatever_the_host_cannot_say() {
+    for call in [Call::HeaderMap, Call::Header, Call::Property, Call::Now, Call::Random] {
+        let host = finished("/residents/17", 200, "via_upstream");
+        host.fail(call);
+        let record = run(&audit(), &host).unwrap_or_else(|| panic!("{call:?}"));
+        assert_eq!(record["schema"], super::SCHEMA);
+        assert_eq!(record["request"].get("readable").is_some(), call == Call::HeaderMap);
+    }
+}
+
+#[test]
+fn a_stream_that_never_reached_the_filter_is_recorded_from_what_is_left() {
+    let host = finished("/residents/17", 401, "jwt_authn_access_denied{Jwt_is_missing}");
+    let exchange = Exchange::open_late(rules(&policy("{}")).unwrap(), &host);
+    audit().on_log(&exchange, &host);
+    let record: Value = serde_json::from_str(&host.property_text("wasm.careplane.audit").unwrap()).unwrap();
+    assert_eq!(
+        (&record["request"]["pathTemplate"], &record["outcome"]["status"]),
+        (&"/residents/{id}".into(), &401.into())
+    );
+}

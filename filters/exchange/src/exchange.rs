@@ -124,11 +124,6 @@ impl Exchange {
         self.headers.get(name)
     }
 
-    /// `x-request-id`, if it is a UUID.
-    pub fn request_id(&self) -> Option<&str> {
-        self.trace.request_id.as_deref()
-    }
-
     /// Who it is from.
     pub fn identity(&self, host: &dyn Host) -> &Identity {
         self.identity.get_or_init(|| identity::resolve(&self.rules.policy, &self.headers, &self.about, host))

@@ -2,11 +2,26 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use careplane_policy::{Policy, Problems};
+
 use crate::denial::LocalReply;
+use crate::exchange::Rules;
 use crate::headers::HeaderMap;
 use crate::host::{Host, HostError, Map};
+use crate::pseudonym::Pseudonyms;
+
+/// The rules of a policy document (JSON) under a key that everybody knows: for what needs no secrets.
+///
+/// # Errors
+/// The problems of the document.
+pub fn rules(document: &str) -> Result<Arc<Rules>, Problems> {
+    let policy = Policy::from_json(document.as_bytes())?;
+    let pseudonyms = Pseudonyms::from_key(*b"a key that everybody may know...");
+    Ok(Arc::new(Rules { policy, pseudonyms }))
+}
 
 /// The calls of a [`Host`] that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -10,6 +10,8 @@ use sha2::Sha256;
 pub const KEY_MIN: usize = 16;
 /// Bytes of the MAC that a pseudonym shows: 128 bits never collide in practice.
 const SHOWN: usize = 16;
+/// The block of SHA-256, in bytes.
+const BLOCK: usize = 64;
 /// Bytes of the key id.
 const KEY_ID: usize = 4;
 
@@ -42,9 +44,20 @@ impl Pseudonyms {
         if key.len() < KEY_MIN {
             return None;
         }
-        let keyed = Hmac::<Sha256>::new_from_slice(key).ok()?;
+        Hmac::new_from_slice(key).ok().map(Self::keyed)
+    }
+
+    /// Pseudonyms under a key whose length is right by its type: a random one.
+    pub fn from_key(key: [u8; 32]) -> Self {
+        // HMAC pads a key to its block with zeros (RFC 2104 §2).
+        let mut block = [0; BLOCK];
+        block.iter_mut().zip(key).for_each(|(padded, byte)| *padded = byte);
+        Self::keyed(Hmac::new(&block.into()))
+    }
+
+    fn keyed(keyed: Hmac<Sha256>) -> Self {
         let key_id = letters(&mac(&keyed, "key", b""), KEY_ID);
-        Some(Self { keyed, key_id })
+        Self { keyed, key_id }
     }
 
     /// The id of the key, eight letters.
@@ -147,5 +160,10 @@ mod tests {
     #[test]
     fn short_keys_are_refused() {
         assert!(Pseudonyms::new(b"fifteen bytes..").is_none());
+    }
+
+    #[test]
+    fn a_key_of_full_length_is_the_same_either_way() {
+        assert_eq!(Pseudonyms::from_key([7; 32]).key_id(), Pseudonyms::new(&[7; 32]).unwrap().key_id());
     }
 }

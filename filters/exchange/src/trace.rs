@@ -6,7 +6,8 @@ use crate::headers::HeaderMap;
 
 /// The header that makes Envoy keep a trace ("x-envoy-force-trace"), once the route is chosen again.
 pub const FORCE_TRACE: &str = "x-envoy-force-trace";
-const REQUEST_ID: &str = "x-request-id";
+/// The header of Envoy's request id.
+pub const REQUEST_ID: &str = "x-request-id";
 /// Where in the UUID Envoy keeps why it traces: `4` not, `9` sampled, `a` forced, `b` asked for by the client
 /// (`UUIDRequestIDExtension`, "TRACE_BYTE_POSITION").
 const TRACE_REASON: usize = 14;
@@ -14,9 +15,7 @@ const TRACE_REASON: usize = 14;
 /// What is known of the trace when the request comes in.
 #[derive(Debug, Clone, Default)]
 pub struct TraceInput {
-    /// `x-request-id`, if it is a UUID: any other Envoy does not trace.
-    pub request_id: Option<String>,
-    /// Envoy's random number, from the id.
+    /// Envoy's random number, if `x-request-id` is a UUID: any other request Envoy does not trace.
     random: Option<Random>,
     /// Whether Envoy traces it already.
     traced: bool,
@@ -44,17 +43,18 @@ pub enum TraceReason {
     NoRequestId,
 }
 
+/// Whether Envoy traces the request that has this `x-request-id`.
+pub fn is_traced(request_id: &[u8]) -> bool {
+    matches!(request_id.get(TRACE_REASON), Some(b'9' | b'a' | b'b'))
+}
+
 // === impl TraceInput ===
 
 impl TraceInput {
     pub(crate) fn read(headers: &HeaderMap) -> Self {
         let id = headers.get(REQUEST_ID).unwrap_or_default();
         let Some(random) = Random::from_request_id(id) else { return Self::default() };
-        Self {
-            request_id: String::from_utf8(id.to_vec()).ok(),
-            random: Some(random),
-            traced: matches!(id.get(TRACE_REASON), Some(b'9' | b'a' | b'b')),
-        }
+        Self { random: Some(random), traced: is_traced(id) }
     }
 
     /// The decision for a request that is let through.

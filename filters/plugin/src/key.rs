@@ -37,6 +37,5 @@ pub(crate) fn pseudonyms(name: &str) -> Result<Pseudonyms, HostError> {
     );
     let mut fresh = [0; 32];
     EnvoyHost.random(&mut fresh)?;
-    let key = EPHEMERAL_KEY.with(|key| *key.get_or_init(|| fresh));
-    Pseudonyms::new(&key).ok_or(HostError::Malformed)
+    Ok(Pseudonyms::from_key(EPHEMERAL_KEY.with(|key| *key.get_or_init(|| fresh))))
 }

@@ -85,6 +85,10 @@ fn describe(exchange: &Exchange) {
         Some(flags) => exchange.set_header(&names.compliance_flags, Arc::clone(flags)),
         None => exchange.remove_header(&names.compliance_flags),
     }
+    // In place of the path, which can name a person: Envoy's own tags show it unless `max_path_tag_length` is 0.
+    if let Some(template) = &exchange.about().template {
+        exchange.tag_span("path_template", Arc::clone(template.text()));
+    }
 }
 
 #[cfg(test)]

@@ -1,25 +1,39 @@
 # careplane: `make demo` shows it, `make test` proves it, `make help` lists the rest.
 
 SHELL := /bin/sh
-FILTERS := tracing-tags sampling tenant-routing audit
+FILTERS := tracing-tags tenant-routing sampling audit
 WASM := wasm32-wasip1
 ENVOY_NEWEST := 1.40.0
 ENVOY_OLDEST := 1.36.2
+# The crates that are plain Rust: what a filter decides, without a proxy.
+PURE := policy exchange $(FILTERS)
+# The runner has to be of the version of the library.
+WASM_BINDGEN = $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
+RUNNER = $(CURDIR)/.tools/wasm-bindgen-$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner
+LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
+CARGO_TEST = cargo test --quiet --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help build toolchain envoy demo up compose-files test format lint unit unit-wasm integration schema bench clean
+.PHONY: help toolchain build envoy-newest envoy-oldest demo up compose-files test format lint unit unit-wasm integration schema bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+demo: build envoy-newest ## A day of a care home, through a real Envoy with the four filters
+	@echo "building the lab"
+	@$(LAB) demo
+
+up: build envoy-newest ## The same Envoy, left running, with curl lines to try
+	@echo "building the lab"
+	@$(LAB) up
+
+compose-files: build ## Keys, tokens and certificates for integration/docker-compose.yaml, into .run/compose
+	@$(LAB) compose-files
+
+test: format lint unit unit-wasm integration ## Everything that has to hold
+
 toolchain:
 	@integration/prerequisites.sh
-
-build: toolchain ## The modules: dist/careplane.wasm (all filters) and dist/careplane-<filter>.wasm (one each)
-	@mkdir -p dist
-	@cargo build --quiet --locked -p careplane-prune
-	@$(call module,careplane,)
-	@$(foreach filter,$(FILTERS),$(call module,careplane-$(filter),--no-default-features --features $(filter)) &&) true
 
 # $(1): name of the module; $(2): features
 define module
@@ -28,10 +42,60 @@ cargo build --quiet --locked --release --target $(WASM) -p careplane-plugin $(2)
 target/debug/careplane-prune target/$(WASM)/release/careplane.wasm dist/$(1).wasm
 endef
 
-envoy: ## Envoy itself, newest and oldest version that is tested, into .tools
+build: toolchain ## The modules: dist/careplane.wasm (all filters) and dist/careplane-<filter>.wasm (one each)
+	@mkdir -p dist
+	@cargo build --quiet --locked -p careplane-prune
+	@$(call module,careplane,)
+	@$(foreach filter,$(FILTERS),$(call module,careplane-$(filter),--no-default-features --features $(filter)) &&) true
+
+envoy-newest:
 	@integration/install-envoy.sh $(ENVOY_NEWEST) >/dev/null
+
+envoy-oldest:
 	@integration/install-envoy.sh $(ENVOY_OLDEST) >/dev/null
+
+format: toolchain ## Is the code formatted?
+	@echo "== format"
+	@cargo fmt --all --check
+
+lint: toolchain ## Clippy, natively and for what the proxy loads
+	@echo "== lint"
+	@cargo clippy --quiet --locked --workspace --exclude careplane-plugin --all-targets --all-features -- -D warnings
+	@cargo clippy --quiet --locked --target $(WASM) -p careplane-plugin -- -D warnings
+	@for filter in $(FILTERS); do \
+		cargo clippy --quiet --locked --target $(WASM) -p careplane-plugin --no-default-features --features $$filter -- -D warnings || exit 1; \
+	done
+
+unit: toolchain ## Unit tests, natively
+	@echo "== unit tests"
+	@$(CARGO_TEST) --workspace --exclude careplane-plugin --exclude careplane-integration --all-features
+
+unit-wasm: toolchain ## The unit tests of the pure crates as WebAssembly, in Node
+	@echo "== unit tests in WebAssembly"
+	@if command -v node >/dev/null; then \
+		$(MAKE) --no-print-directory $(RUNNER) && \
+		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(RUNNER) \
+			cargo test --locked --lib --target wasm32-unknown-unknown $(PURE:%=-p careplane-%); \
+	elif [ "$$CI" = true ]; then \
+		echo "careplane: node is missing: the unit tests in WebAssembly need Node.js" >&2; exit 1; \
+	else \
+		echo "SKIPPED: unit tests in WebAssembly, because there is no Node.js"; \
+	fi
+
+$(RUNNER):
+	@echo "building wasm-bindgen-test-runner $(WASM_BINDGEN) (once, some minutes)"
+	@cargo install --quiet --debug wasm-bindgen-cli --version $(WASM_BINDGEN) --root .tools/wasm-bindgen-$(WASM_BINDGEN) --target-dir target/tools
+
+integration: build envoy-newest envoy-oldest ## The filters in real Envoys
+	@echo "== integration: Envoy $(ENVOY_NEWEST) and $(ENVOY_OLDEST)"
+	@$(CARGO_TEST) -p careplane-integration
 
 schema: ## The JSON Schema of the policy document, from its types
 	@cargo run --quiet --locked -p careplane-cli -- schema > filters/policy/policy.schema.json.new
 	@mv filters/policy/policy.schema.json.new filters/policy/policy.schema.json
+
+bench: build envoy-newest ## What it costs: criterion, and configurations in a real Envoy
+	@cargo bench --quiet --locked -p careplane-benches
+
+clean: ## Removes everything that was built or installed here
+	@rm -rf target dist .tools .run

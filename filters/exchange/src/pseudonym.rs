@@ -123,6 +123,9 @@ fn letters(bytes: &[u8], count: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     fn pseudonyms() -> Pseudonyms {

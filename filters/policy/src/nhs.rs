@@ -105,6 +105,9 @@ fn skip_separator(text: &[u8]) -> (&[u8], bool) {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     #[test]

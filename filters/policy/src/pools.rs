@@ -56,6 +56,9 @@ pub(crate) fn cohort_number(tenant: &str) -> Random {
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
     use std::collections::BTreeMap;
 

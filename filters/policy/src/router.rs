@@ -223,6 +223,9 @@ fn tree_for<'a>(
 
 #[cfg(test)]
 mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
     use super::*;
 
     fn router(routes: &[(&[Method], &str)]) -> (Router, Problems) {

@@ -1,5 +1,10 @@
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use std::sync::Arc;
+
 use careplane_exchange::memory::{MemoryHost, rules};
-use careplane_exchange::{Exchange, FORCE_TRACE, Filter};
+use careplane_exchange::{Exchange, FORCE_TRACE, Filter, Rules};
 
 use super::Sampling;
 
@@ -15,9 +20,13 @@ const POLICY: &str = r#"{
     "sampling": {"tiers": {"always": 100, "half": 50, "tenth": 10, "hair": 0.01, "never": 0, "default": 10}}
 }"#;
 
+thread_local! {
+    static RULES: Arc<Rules> = rules(POLICY).unwrap();
+}
+
 fn run(path: &str, id: &str) -> MemoryHost {
     let host = MemoryHost::with_request([(":method", "GET"), (":path", path), ("x-request-id", id)]);
-    let exchange = Exchange::open(rules(POLICY).unwrap(), &host);
+    let exchange = Exchange::open(RULES.with(Arc::clone), &host);
     Sampling.on_request(&exchange, &host);
     exchange.apply(&host);
     host

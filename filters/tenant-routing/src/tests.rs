@@ -1,3 +1,6 @@
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use careplane_exchange::memory::{MemoryHost, rules};
 use careplane_exchange::{Exchange, Filter, LocalReply};
 

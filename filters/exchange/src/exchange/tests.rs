@@ -1,3 +1,6 @@
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
 use crate::memory::{Call, MemoryHost, rules};
 use crate::{Denial, Exchange, FORCE_TRACE, TraceReason};
 

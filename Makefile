@@ -5,6 +5,8 @@ FILTERS := tracing-tags tenant-routing sampling audit
 WASM := wasm32-wasip1
 ENVOY_NEWEST := 1.40.0
 ENVOY_OLDEST := 1.36.2
+# Bytes of one module: what a proxy of 256 MiB can compile beside its work.
+SIZE_LIMIT := 450000
 # The crates that are plain Rust: what a filter decides, without a proxy.
 PURE := policy exchange $(FILTERS)
 # The runner has to be of the version of the library.
@@ -14,7 +16,7 @@ LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
 CARGO_TEST = cargo test --quiet --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain build envoy-newest envoy-oldest demo up compose-files test format lint unit unit-wasm integration schema bench clean
+.PHONY: help toolchain build envoy-newest envoy-oldest demo up compose-files test format lint unit unit-wasm integration schema notices bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +49,10 @@ build: toolchain ## The modules: dist/careplane.wasm (all filters) and dist/care
 	@cargo build --quiet --locked -p careplane-prune
 	@$(call module,careplane,)
 	@$(foreach filter,$(FILTERS),$(call module,careplane-$(filter),--no-default-features --features $(filter)) &&) true
+	@for module in dist/*.wasm; do \
+		size=$$(wc -c < $$module); \
+		[ $$size -lt $(SIZE_LIMIT) ] || { echo "$$module has $$size bytes: the limit is $(SIZE_LIMIT)" >&2; exit 1; }; \
+	done
 
 envoy-newest:
 	@integration/install-envoy.sh $(ENVOY_NEWEST) >/dev/null
@@ -65,6 +71,7 @@ lint: toolchain ## Clippy, natively and for what the proxy loads
 	@for filter in $(FILTERS); do \
 		cargo clippy --quiet --locked --target $(WASM) -p careplane-plugin --no-default-features --features $$filter -- -D warnings || exit 1; \
 	done
+	@python3 filters/plugin/notices.py --check
 
 unit: toolchain ## Unit tests, natively
 	@echo "== unit tests"
@@ -93,6 +100,9 @@ integration: build envoy-newest envoy-oldest ## The filters in real Envoys
 schema: ## The JSON Schema of the policy document, from its types
 	@cargo run --quiet --locked -p careplane-cli -- schema > filters/policy/policy.schema.json.new
 	@mv filters/policy/policy.schema.json.new filters/policy/policy.schema.json
+
+notices: toolchain ## The licences of what is linked into the module
+	@python3 filters/plugin/notices.py
 
 bench: build envoy-newest ## What it costs: criterion, and configurations in a real Envoy
 	@cargo bench --quiet --locked -p careplane-benches

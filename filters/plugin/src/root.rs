@@ -66,9 +66,7 @@ fn configure(size: usize) -> Result<(Filters, Arc<Rules>), Vec<String>> {
         .map_err(|problems: Problems| problems.to_string().lines().map(Into::into).collect::<Vec<_>>())?;
     let pseudonyms = key::pseudonyms(&policy.pseudonym_key_env)
         .map_err(|error| one(format!("there is no pseudonym key and no random number to make one: {error}")))?;
-    for promise in unkept(&policy) {
-        log::warn!("careplane: {promise}");
-    }
+    unkept(&policy);
     log::info!(
         "careplane: {name} configured: policy {}, {} contexts, pseudonym key {}",
         policy.digest,
@@ -78,17 +76,20 @@ fn configure(size: usize) -> Result<(Filters, Arc<Rules>), Vec<String>> {
     Ok((filters, Arc::new(Rules { policy, pseudonyms })))
 }
 
-/// What a policy asks for that this release does not do yet. It must not look as if it did.
-fn unkept(policy: &Policy) -> impl Iterator<Item = &'static str> {
-    let otlp = policy
-        .audit
-        .otlp
-        .then_some("audit.sinks.otlp is not in effect in this release: records go to the other sinks of the policy");
-    let write_ahead = (!policy.audit.write_ahead.is_empty()).then_some(
-        "audit.writeAhead is not in effect in this release: requests do not wait for their intent to be acknowledged",
-    );
-    let late = (policy.late.server_errors || policy.late.slower_than.is_some()).then_some(
-        "sampling.late.serverErrors and slowerThan are not in effect in this release: only refusals are kept against the tier",
-    );
-    [otlp, write_ahead, late].into_iter().flatten()
+/// Says what a policy asks for that this release does not do yet. It must not look as if it did.
+fn unkept(policy: &Policy) {
+    if policy.audit.otlp {
+        log::warn!(
+            "careplane: audit.sinks.otlp is not in effect in this release: records go to the other sinks of the policy"
+        );
+    }
+    if !policy.audit.write_ahead.is_empty() {
+        log::warn!(
+            "careplane: audit.writeAhead is not in effect in this release: no request waits for its intent to be acknowledged"
+        );
+    }
+    // Asked for by default, so not worth a warning.
+    if policy.late.server_errors || policy.late.slower_than.is_some() {
+        log::info!("careplane: of sampling.late, only `denied` is in effect in this release");
+    }
 }

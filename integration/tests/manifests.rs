@@ -51,12 +51,8 @@ fn each_policy_is_good_and_all_are_the_same() {
 }
 
 #[test]
-fn the_policy_is_the_one_that_is_demonstrated_but_for_the_address_of_the_collector() {
-    let without_export = |mut policy: Value| {
-        policy.as_object_mut().unwrap().remove("export");
-        policy
-    };
+fn the_policy_is_the_one_that_is_demonstrated() {
     let demonstrated = Template::load().unwrap().policy().unwrap().clone();
     let deployed = manifests().remove(0).1["spec"]["pluginConfig"].clone();
-    assert_eq!(without_export(deployed), without_export(demonstrated));
+    assert_eq!(deployed, demonstrated);
 }

@@ -138,7 +138,9 @@ fn trace(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
 fn reason(decision: TraceDecision, outcome: &Outcome) -> &'static str {
     match (decision.kept, outcome.sampled) {
         // Envoy's tracer follows a parent that was not sampled, whatever a filter asks.
-        (true, false) => "parent",
+        (true, false) if outcome.trace.is_some() => "parent",
+        // Another filter answered before careplane could ask, or before Envoy decided again.
+        (true, false) => "unseen",
         // Envoy's base rate can be above the tier.
         (false, true) => TraceReason::Inherited.as_str(),
         _ => decision.reason.as_str(),

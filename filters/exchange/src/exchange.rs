@@ -12,7 +12,7 @@ use crate::headers::HeaderMap;
 use crate::host::{Host, HostError, Map};
 use crate::identity::{self, Identity};
 use crate::pseudonym::{Pseudonyms, Role};
-use crate::trace::{FORCE_TRACE, TraceDecision, TraceInput, TraceReason};
+use crate::trace::{FORCE_TRACE, TraceDecision, TraceInput};
 
 /// What the requests of one plugin are judged by.
 #[derive(Debug, Clone)]
@@ -213,11 +213,20 @@ impl Exchange {
         self.span_writes.push((name, value.into()));
     }
 
-    /// Makes Envoy keep the trace, if it would not.
+    /// Sees to it that a trace which is to be kept is kept, and says on the span by which tier, at which rate and why. With the
+    /// rate a backend can extrapolate: a span at 10 % stands for ten.
     pub fn keep_trace(&self) {
-        if self.trace.needs_force(self.trace_decision()) {
+        let decision = self.trace_decision();
+        if !decision.kept {
+            return;
+        }
+        if self.trace.needs_force(decision) {
             self.header_writes.push((FORCE_TRACE.into(), Some("true".into())));
         }
+        let tier = &self.about.context.tier;
+        self.tag_span("sampling_tier", Arc::clone(&tier.name));
+        self.tag_span("sampling_rate", tier.rate.to_string());
+        self.tag_span("sampling_reason", decision.reason.as_str());
     }
 
     /// Applies everything that was collected: the end of the request phase. The reply is the answer to send, when the request is
@@ -226,11 +235,8 @@ impl Exchange {
     /// A write that fails is the host's to count; the others are made all the same.
     pub fn apply(&self, host: &dyn Host) -> Option<LocalReply> {
         if let Some(denial) = self.denial.get() {
-            // Whichever filter refused, alone or in company: its trace is kept, and says why.
+            // Whichever filter refused, alone or in company: its trace is kept where the policy says so, and says why.
             self.keep_trace();
-            if self.trace_decision().reason == TraceReason::Denied {
-                self.tag_span(SAMPLING_REASON, TraceReason::Denied.as_str());
-            }
             self.tag_span("denial_reason", denial.code());
             // The answer names it, so there has to be one.
             self.correlation(host);
@@ -288,9 +294,6 @@ impl<T> std::fmt::Debug for Pending<T> {
         f.write_str("Pending")
     }
 }
-
-/// The tag that says why a trace was kept.
-pub const SAMPLING_REASON: &str = "sampling_reason";
 
 /// A UUIDv7 (RFC 9562): sorts by time, and tells nothing else.
 fn new_correlation_id(host: &dyn Host) -> Result<CorrelationId, HostError> {

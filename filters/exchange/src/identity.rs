@@ -26,7 +26,7 @@ pub struct Identity {
     pub tenant: Option<TenantId>,
     /// Which kind of source that was.
     pub tenant_source: Option<&'static str>,
-    /// Another tenant that a further source names: the one that was reached for.
+    /// Another tenant that a source names, one that is contradicted or not enough on its own: the one that was reached for.
     pub other_tenant: Option<TenantId>,
     /// The user that the most authoritative source names.
     pub user: Option<UserId>,
@@ -65,8 +65,8 @@ pub(crate) fn resolve(policy: &Policy, headers: &HeaderMap, about: &Classificati
         // An empty value is how some proxies say "none".
         (!bytes.is_empty()).then_some(bytes)
     };
-    let tenant = gather(&rules.tenant_sources, read, TenantId::new);
-    let user = gather(&rules.user_sources, read, UserId::new);
+    let tenant = gather(&rules.tenant_sources, trusted, read, TenantId::new);
+    let user = gather(&rules.user_sources, trusted, read, UserId::new);
 
     let denial = if repeated {
         Some(Denial::IdentityRepeated)
@@ -74,11 +74,11 @@ pub(crate) fn resolve(policy: &Policy, headers: &HeaderMap, about: &Classificati
         Some(Denial::TenantMalformed)
     } else if user.malformed {
         Some(Denial::UserMalformed)
-    } else if tenant.other.is_some() {
+    } else if tenant.contradicts() {
         Some(Denial::TenantConflict)
-    } else if user.other.is_some() {
+    } else if user.contradicts() {
         Some(Denial::UserConflict)
-    } else if tenant.value.is_none() && about.context.tenant_required {
+    } else if tenant.value.is_none() && about.context.tenant_required && !is_preflight(headers) {
         Some(Denial::TenantMissing)
     } else {
         None
@@ -100,27 +100,49 @@ pub(crate) fn resolve(policy: &Policy, headers: &HeaderMap, about: &Classificati
 }
 
 /// Asks every source. The first that answers is believed; one that answers otherwise contradicts it.
+///
+/// A path says what is asked for, not who asks. So where the policy also knows claims, a path alone names nobody, unless a trusted
+/// peer sent it: it can confirm a claim, and contradict it.
 fn gather<'a, T: PartialEq>(
     sources: &'a [Source],
+    trusted: bool,
     read: impl Fn(&'a Source) -> Option<Cow<'a, [u8]>>,
     parse: impl Fn(&[u8]) -> Option<T>,
 ) -> Claimed<T> {
+    let needs_claim = !trusted && sources.iter().any(|source| matches!(source, Source::Claim(_)));
+    let is_enough = |source: &Source| !(needs_claim && matches!(source, Source::Path(_)));
     let mut claimed = Claimed { value: None, source: None, other: None, malformed: false };
     for source in sources {
         let Some(bytes) = read(source) else { continue };
         match (parse(&bytes), &claimed.value) {
             (None, _) => claimed.malformed = true,
-            (Some(value), None) => {
+            (Some(value), None) if is_enough(source) => {
                 claimed.value = Some(value);
                 claimed.source = Some(source_kind(source));
             }
-            (Some(value), Some(first)) if value != *first => {
+            (Some(value), first) if first.as_ref() != Some(&value) => {
                 claimed.other.get_or_insert(value);
             }
-            (Some(_), Some(_)) => {}
+            (Some(_), _) => {}
         }
     }
+    // What was not enough on its own was a contradiction only if it is not what another source said after all.
+    if claimed.other == claimed.value {
+        claimed.other = None;
+    }
     claimed
+}
+
+impl<T> Claimed<T> {
+    fn contradicts(&self) -> bool {
+        self.value.is_some() && self.other.is_some()
+    }
+}
+
+/// A CORS preflight (Fetch standard, "CORS-preflight fetch") never carries credentials, so it cannot name a tenant.
+fn is_preflight(headers: &HeaderMap) -> bool {
+    let has = |name| headers.get(name).is_some();
+    headers.get(":method") == Some(b"OPTIONS") && has("origin") && has("access-control-request-method")
 }
 
 fn source_kind(source: &Source) -> &'static str {

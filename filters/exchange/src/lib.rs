@@ -20,7 +20,7 @@ mod pseudonym;
 mod trace;
 
 pub use denial::{Denial, LocalReply};
-pub use exchange::{Exchange, Rules, SAMPLING_REASON};
+pub use exchange::{Exchange, Rules};
 pub use filter::Filter;
 pub use headers::HeaderMap;
 pub use host::{Host, HostError, Map};

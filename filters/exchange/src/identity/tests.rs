@@ -47,8 +47,57 @@ fn the_most_authoritative_source_is_believed_and_named() {
     assert_eq!(identity.user.unwrap().as_str(), "ann");
     assert_eq!(identity.denial, None);
 
-    let identity = resolve(&request("/homes/Home-2/files/1", &[]));
+    let identity = resolve(&request("/homes/Home-2/files/1", &[]).with_peer(TRUSTED));
     assert_eq!((tenant(&identity), identity.tenant_source), (Some("Home-2"), Some("path")));
+}
+
+#[test]
+fn a_path_confirms_a_claim_and_replaces_it_for_trusted_peers_alone() {
+    let host = || request("/homes/home-1/x", &[]);
+    let identity = resolve(&host().with_claim("tenant_id", "home-1"));
+    assert_eq!((tenant(&identity), identity.tenant_source, identity.denial), (Some("home-1"), Some("claim"), None));
+
+    // An outsider without a token asks for a home. That does not make it one of the home.
+    let identity = resolve(&host());
+    assert_eq!((tenant(&identity), identity.denial), (None, Some(Denial::TenantMissing)));
+    assert_eq!(identity.other_tenant.unwrap().as_str(), "home-1");
+
+    // A policy without claims leaves it to the application who asks.
+    let document = r#"{
+        "version": "careplane/v1",
+        "identity": {"tenant": {"sources": [{"path": "tenant"}]}},
+        "contexts": [{"name": "by-path", "complianceLevel": "low", "match": [{"path": "/homes/{tenant}/{*rest}"}]}]
+    }"#;
+    let identity = Exchange::open(rules(document).unwrap(), &host()).identity(&host()).clone();
+    assert_eq!((tenant(&identity), identity.denial), (Some("home-1"), None));
+}
+
+#[test]
+fn the_order_of_the_sources_does_not_make_a_contradiction() {
+    let document = r#"{
+        "version": "careplane/v1",
+        "identity": {"tenant": {"sources": [{"path": "tenant"}, {"claim": "tenant_id"}]}},
+        "contexts": [{"name": "by-path", "complianceLevel": "low", "match": [{"path": "/homes/{tenant}/{*rest}"}]}]
+    }"#;
+    let denial = |claim: &str| {
+        let host = request("/homes/home-1/x", &[]).with_claim("tenant_id", claim);
+        Exchange::open(rules(document).unwrap(), &host).identity(&host).denial
+    };
+    assert_eq!(denial("home-1"), None);
+    assert_eq!(denial("home-2"), Some(Denial::TenantConflict));
+}
+
+#[test]
+fn a_cors_preflight_needs_no_tenant() {
+    let preflight = [("origin", "https://app.care.example"), ("access-control-request-method", "POST")];
+    let with = |method: &'static str, headers: &[(&'static str, &'static str)]| {
+        let pseudo = [(":method", method), (":path", "/x")];
+        resolve(&MemoryHost::with_request(pseudo.iter().chain(headers).copied().collect::<Vec<_>>())).denial
+    };
+    assert_eq!(with("OPTIONS", &preflight), None);
+    for (method, headers) in [("OPTIONS", &preflight[..1]), ("OPTIONS", &[]), ("GET", &preflight[..])] {
+        assert_eq!(with(method, headers), Some(Denial::TenantMissing), "{method} {headers:?}");
+    }
 }
 
 #[test]

@@ -119,11 +119,6 @@ impl Exchange {
         &self.about
     }
 
-    /// A request header as the proxy had it when the exchange was opened; none after [`Self::forget_headers`].
-    pub fn header(&self, name: &str) -> Option<&[u8]> {
-        self.headers.get(name)
-    }
-
     /// Who it is from.
     pub fn identity(&self, host: &dyn Host) -> &Identity {
         self.identity.get_or_init(|| identity::resolve(&self.rules.policy, &self.headers, &self.about, host))
@@ -161,8 +156,10 @@ impl Exchange {
         found.as_ref().map(|correlation| &correlation.id)
     }
 
+    /// What the caller sent, if it is one id and can be one.
     fn sent_correlation(&self) -> Option<Correlation> {
-        let id = self.header(&self.policy().identity.correlation_header).and_then(CorrelationId::new)?;
+        let mut sent = self.headers.all(&self.policy().identity.correlation_header);
+        let id = sent.next().filter(|_| sent.next().is_none()).and_then(CorrelationId::new)?;
         Some(Correlation { id, generated: false })
     }
 

@@ -26,4 +26,4 @@ pub use headers::HeaderMap;
 pub use host::{Host, HostError, Map};
 pub use identity::Identity;
 pub use pseudonym::{KEY_MIN, Pseudonyms, Role};
-pub use trace::{FORCE_TRACE, REQUEST_ID, TraceDecision, TraceInput, TraceReason, is_traced};
+pub use trace::{FORCE_TRACE, REQUEST_ID, TraceDecision, TraceReason, is_traced};

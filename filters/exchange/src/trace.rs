@@ -14,7 +14,7 @@ const TRACE_REASON: usize = 14;
 
 /// What is known of the trace when the request comes in.
 #[derive(Debug, Clone, Default)]
-pub struct TraceInput {
+pub(crate) struct TraceInput {
     /// Envoy's random number, if `x-request-id` is a UUID: any other request Envoy does not trace.
     random: Option<Random>,
     /// Whether Envoy traces it already.

@@ -119,6 +119,16 @@ fn a_correlation_id_is_kept_or_made_and_then_told_to_the_upstream() {
 }
 
 #[test]
+fn two_correlation_ids_are_none() {
+    let host = request(&[("x-correlation-id", "a"), ("x-correlation-id", "b")]);
+    let exchange = open(&host);
+    exchange.correlation(&host);
+    exchange.apply(&host);
+    let [made] = &host.request_header("x-correlation-id")[..] else { panic!("not one") };
+    assert_eq!(made.len(), 36);
+}
+
+#[test]
 fn without_random_numbers_there_is_no_correlation_id_and_no_failure() {
     let host = request(&[]);
     host.fail(Call::Random);

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use careplane_policy::id::CorrelationId;
-use careplane_policy::{Classification, Method, Placement, Policy, UnknownTenant};
+use careplane_policy::{Classification, Method, Placement, Policy, Rate, UnknownTenant};
 
 use crate::denial::{Denial, LocalReply};
 use crate::headers::HeaderMap;
 use crate::host::{Host, HostError, Map};
 use crate::identity::{self, Identity};
 use crate::pseudonym::{Pseudonyms, Role};
-use crate::trace::{FORCE_TRACE, TraceDecision, TraceInput};
+use crate::trace::{FORCE_TRACE, TraceDecision, TraceInput, TraceReason};
 
 /// What the requests of one plugin are judged by.
 #[derive(Debug, Clone)]
@@ -210,8 +210,7 @@ impl Exchange {
         self.span_writes.push((name, value.into()));
     }
 
-    /// Sees to it that a trace which is to be kept is kept, and says on the span by which tier, at which rate and why. With the
-    /// rate a backend can extrapolate: a span at 10 % stands for ten.
+    /// Sees to it that a trace which is to be kept is kept, and says on the span by which tier, at which rate and why.
     pub fn keep_trace(&self) {
         let decision = self.trace_decision();
         if !decision.kept {
@@ -222,8 +221,16 @@ impl Exchange {
         }
         let tier = &self.about.context.tier;
         self.tag_span("sampling_tier", Arc::clone(&tier.name));
-        self.tag_span("sampling_rate", tier.rate.to_string());
         self.tag_span("sampling_reason", decision.reason.as_str());
+        // For a backend to extrapolate: a span at 10 % stands for ten. At which rate somebody else decided is not known here.
+        let rate = match decision.reason {
+            TraceReason::Tier => Some(tier.rate),
+            TraceReason::Denied => Some(Rate::ALL),
+            TraceReason::Inherited | TraceReason::NoRequestId => None,
+        };
+        if let Some(rate) = rate {
+            self.tag_span("sampling_rate", rate.to_string());
+        }
     }
 
     /// Applies everything that was collected: the end of the request phase. The reply is the answer to send, when the request is

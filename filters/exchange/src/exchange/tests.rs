@@ -75,6 +75,16 @@ fn only_a_trace_that_envoy_would_drop_is_forced() {
 }
 
 #[test]
+fn the_rate_of_somebody_else_is_not_known() {
+    let host = request(&[(":path", "/half"), ("x-request-id", SAMPLED_BY_ENVOY)]);
+    let exchange = open(&host);
+    exchange.keep_trace();
+    exchange.apply(&host);
+    assert_eq!(host.property_text("wasm.careplane.sampling_reason").as_deref(), Some("inherited"));
+    assert_eq!(host.property_text("wasm.careplane.sampling_rate"), None);
+}
+
+#[test]
 fn span_tags_are_written_for_kept_traces_alone() {
     for (id, tag) in [(KEPT_AT_HALF, Some("x")), (DROPPED_AT_HALF, None)] {
         let host = request(&[(":path", "/half"), ("x-request-id", id)]);
@@ -97,6 +107,8 @@ fn a_refusal_is_traced_and_explains_itself_whichever_filter_made_it() {
     assert_eq!(host.request_header(FORCE_TRACE), ["true"]);
     assert_eq!(host.property_text("wasm.careplane.denial_reason").as_deref(), Some("tenant-unknown"));
     assert_eq!(host.property_text("wasm.careplane.sampling_reason").as_deref(), Some("denied"));
+    // All refusals are kept, so each stands for itself.
+    assert_eq!(host.property_text("wasm.careplane.sampling_rate").as_deref(), Some("100"));
 }
 
 #[test]

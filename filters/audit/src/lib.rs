@@ -57,7 +57,7 @@ impl Filter for Audit {
     }
 
     fn on_log(&self, exchange: &Exchange, host: &dyn Host) {
-        let outcome = Outcome::read(host);
+        let outcome = Outcome::read(exchange, host);
         let context = &exchange.about().context;
         count(&context.name, &outcome.verdict, host);
         // A refusal is evidence whatever the context says.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use careplane_exchange::{Denial, Host, Map, REQUEST_ID, is_traced};
+use careplane_exchange::{Denial, Exchange, Host, Map, REQUEST_ID, TRACEPARENT, is_traced};
 use careplane_policy::id::is_uuid;
 
 /// The name of our own filters as a refuser.
@@ -78,14 +78,14 @@ pub(crate) struct TraceParent {
 // === impl Outcome ===
 
 impl Outcome {
-    pub(crate) fn read(host: &dyn Host) -> Self {
+    pub(crate) fn read(exchange: &Exchange, host: &dyn Host) -> Self {
         let number = |path: &[&str]| integer(host.property(path).ok()?);
         let text = |path: &[&str]| String::from_utf8(host.property(path).ok()??).ok().filter(|text| !text.is_empty());
         let nanos = |path: &[&str]| number(path).map(Duration::from_nanos);
         let details = text(&["response", "code_details"]);
         let header = |name| host.header(Map::Request, name).ok().flatten();
         let request_id = header(REQUEST_ID).filter(|id| is_uuid(id));
-        let trace = header("traceparent").as_deref().and_then(TraceParent::read);
+        let (trace, sampled) = trace(exchange, header(TRACEPARENT).as_deref(), request_id.as_deref());
         let verdict = Verdict::of(details.as_deref().unwrap_or_default());
         let is_grpc = header("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
         Self {
@@ -98,14 +98,29 @@ impl Outcome {
             grpc_status: if is_grpc { number(&["response", "grpc_status"]) } else { None },
             flags: flags(number(&["response", "flags"]).unwrap_or_default()),
             cluster: if verdict.is_denied() { None } else { text(&["xds", "cluster_name"]) },
-            sampled: match &trace {
-                Some(trace) => trace.sampled,
-                None => request_id.as_deref().is_some_and(is_traced),
-            },
+            sampled,
             request_id: request_id.and_then(|id| String::from_utf8(id).ok()),
             trace,
             verdict,
             details,
+        }
+    }
+}
+
+/// The trace of this hop, and whether it is kept.
+fn trace(exchange: &Exchange, traceparent: Option<&[u8]>, request_id: Option<&[u8]>) -> (Option<TraceParent>, bool) {
+    match (traceparent, exchange.parent()) {
+        // Refused before it went upstream, so there is no identity to tell; x-request-id says what Envoy decided.
+        (None, _) => (None, request_id.is_some_and(is_traced)),
+        // Still the caller's: nothing went upstream, or Envoy's tracer gave up on what the caller sent. What a filter asks then has
+        // no effect any more; what Envoy decided at first has, if the parent was sampled.
+        (Some(now), Some(sent)) if now == sent => {
+            (None, exchange.was_traced() && TraceParent::read(sent).is_some_and(|parent| parent.sampled))
+        }
+        (Some(now), _) => {
+            let own = TraceParent::read(now);
+            let sampled = own.as_ref().is_some_and(|own| own.sampled);
+            (own, sampled)
         }
     }
 }

@@ -128,17 +128,17 @@ fn trace(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
     let tier = &exchange.about().context.tier;
     object.optional_text("id", outcome.trace.as_ref().map(|trace| trace.trace_id.as_str()));
     object.text("rate", &tier.rate.to_string());
-    object.text("reason", reason(decision, outcome));
+    object.text("reason", reason(exchange, decision, outcome));
     object.flag("sampled", outcome.sampled);
     object.optional_text("spanId", outcome.trace.as_ref().map(|trace| trace.span_id.as_str()));
     object.text("tier", &tier.name);
 }
 
 /// Why the trace is what it is, in the end.
-fn reason(decision: TraceDecision, outcome: &Outcome) -> &'static str {
+fn reason(exchange: &Exchange, decision: TraceDecision, outcome: &Outcome) -> &'static str {
     match (decision.kept, outcome.sampled) {
-        // Envoy's tracer follows a parent that was not sampled, whatever a filter asks.
-        (true, false) if outcome.trace.is_some() => "parent",
+        // Envoy's tracer follows a parent, whatever a filter asks.
+        (true, false) if exchange.parent().is_some() => "parent",
         // Another filter answered before careplane could ask, or before Envoy decided again.
         (true, false) => "unseen",
         // Envoy's base rate can be above the tier.

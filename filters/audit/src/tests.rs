@@ -4,7 +4,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use std::rc::Rc;
 
 use careplane_exchange::memory::{Call, MemoryHost, rules};
-use careplane_exchange::{Exchange, Filter};
+use careplane_exchange::{Exchange, Filter, Host, Map};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -28,6 +28,8 @@ fn policy(sinks: &str) -> String {
     )
 }
 
+const OWN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
 fn number(value: i64) -> [u8; 8] {
     value.to_le_bytes()
 }
@@ -40,7 +42,6 @@ fn finished(path: &str, status: i64, details: &str) -> MemoryHost {
         ("x-user-id", "ann"),
         ("x-correlation-id", "c-1"),
         ("x-request-id", "00000000-0000-a000-8000-000000000000"),
-        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
     ])
     .with_property("response.code", number(status))
     .with_property("response.code_details", details)
@@ -54,6 +55,8 @@ fn run_with(audit: &Audit, host: &MemoryHost, sinks: &str) -> Option<Value> {
     let exchange = Exchange::open(rules(&policy(sinks)).unwrap(), host);
     audit.on_request(&exchange, host);
     exchange.apply(host);
+    // As Envoy's router does, with the identity of this hop.
+    host.set_header(Map::Request, "traceparent", OWN).unwrap();
     audit.on_log(&exchange, host);
     host.property_text("wasm.careplane.audit").map(|record| serde_json::from_str(&record).unwrap())
 }
@@ -175,6 +178,40 @@ fn a_record_is_made_whatever_the_host_cannot_say() {
         let record = run(&audit(), &host).unwrap_or_else(|| panic!("{call:?}"));
         assert_eq!(record["schema"], super::SCHEMA);
         assert_eq!(record["request"].get("readable").is_some(), call == Call::HeaderMap);
+    }
+}
+
+#[test]
+fn a_trace_is_claimed_only_where_there_is_a_span() {
+    const SAMPLED: &str = "00-11111111111111111111111111111111-2222222222222222-01";
+    const UNSAMPLED: &str = "00-11111111111111111111111111111111-2222222222222222-00";
+    // What the caller sent, Envoy's decision before any filter, `traceparent` and decision in the end → id, kept, why.
+    for (parent, before, own, after, expected) in [
+        (None, '4', Some(OWN), 'a', (true, true, "tier")),
+        (None, '4', None, 'a', (false, true, "tier")),
+        (None, '4', None, '4', (false, false, "unseen")),
+        (Some(SAMPLED), '9', Some(OWN), '9', (true, true, "tier")),
+        (Some(SAMPLED), '9', None, '9', (false, true, "tier")),
+        (Some(SAMPLED), '4', None, 'a', (false, false, "parent")),
+        (Some(UNSAMPLED), '9', None, '9', (false, false, "parent")),
+        (Some("nonsense"), '4', None, 'a', (false, false, "parent")),
+    ] {
+        let id = |reason: char| format!("00000000-0000-{reason}000-8000-000000000000");
+        let before_id = id(before);
+        let mut headers =
+            vec![(":path", "/residents/17"), ("x-tenant-id", "home-1"), ("x-request-id", before_id.as_str())];
+        headers.extend(parent.map(|parent| ("traceparent", parent)));
+        let host = MemoryHost::with_request(headers);
+        let exchange = Exchange::open(rules(&policy("{}")).unwrap(), &host);
+        host.set_header(Map::Request, "x-request-id", &id(after)).unwrap();
+        if let Some(own) = own {
+            host.set_header(Map::Request, "traceparent", own).unwrap();
+        }
+        audit().on_log(&exchange, &host);
+        let record: Value = serde_json::from_str(&host.property_text("wasm.careplane.audit").unwrap()).unwrap();
+        let trace = &record["trace"];
+        let seen = (trace.get("id").is_some(), trace["sampled"] == true, trace["reason"].as_str().unwrap());
+        assert_eq!(seen, expected, "{parent:?} {before} {own:?} {after}");
     }
 }
 

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use careplane_policy::id::CorrelationId;
-use careplane_policy::{Classification, Method, Placement, Policy, Rate, UnknownTenant};
+use careplane_policy::{Classification, Method, Placement, Policy, UnknownTenant};
 
 use crate::denial::{Denial, LocalReply};
 use crate::headers::HeaderMap;
 use crate::host::{Host, HostError, Map};
 use crate::identity::{self, Identity};
 use crate::pseudonym::{Pseudonyms, Role};
-use crate::trace::{FORCE_TRACE, TraceDecision, TraceInput, TraceReason};
+use crate::trace::{FORCE_TRACE, TraceDecision, TraceInput};
 
 /// What the requests of one plugin are judged by.
 #[derive(Debug, Clone)]
@@ -35,6 +35,7 @@ pub struct Exchange {
     method: Method,
     about: Classification,
     trace: TraceInput,
+    described: Cell<bool>,
     identity: OnceCell<Identity>,
     placement: OnceCell<Result<Option<Placement>, UnknownTenant>>,
     user: OnceCell<Option<Arc<str>>>,
@@ -73,6 +74,7 @@ impl Exchange {
             headers,
             readable,
             method,
+            described: Cell::new(false),
             identity: OnceCell::new(),
             placement: OnceCell::new(),
             user: OnceCell::new(),
@@ -163,6 +165,16 @@ impl Exchange {
         Some(Correlation { id, generated: false })
     }
 
+    /// `traceparent` as the caller sent it. It is Envoy's own only when it is another one in the end.
+    pub fn parent(&self) -> Option<&[u8]> {
+        self.trace.parent.as_deref()
+    }
+
+    /// Whether Envoy traced it before anybody asked.
+    pub fn was_traced(&self) -> bool {
+        self.trace.traced
+    }
+
     /// Whether its trace is kept, as far as it is known now.
     pub fn trace_decision(&self) -> TraceDecision {
         let tier = &self.about.context.tier;
@@ -206,31 +218,20 @@ impl Exchange {
 
     /// Puts a value on the span, as filter state `wasm.careplane.<name>`. Only spans read it, so nothing is written for a trace
     /// that is not kept.
-    pub fn tag_span(&self, name: &'static str, value: impl Into<Arc<str>>) {
+    pub(crate) fn tag_span(&self, name: &'static str, value: impl Into<Arc<str>>) {
         self.span_writes.push((name, value.into()));
     }
 
-    /// Sees to it that a trace which is to be kept is kept, and says on the span by which tier, at which rate and why.
-    pub fn keep_trace(&self) {
-        let decision = self.trace_decision();
-        if !decision.kept {
-            return;
-        }
+    /// Asks Envoy to keep the trace, where it would not.
+    pub(crate) fn force_trace(&self, decision: TraceDecision) {
         if self.trace.needs_force(decision) {
             self.header_writes.push((FORCE_TRACE.into(), Some("true".into())));
         }
-        let tier = &self.about.context.tier;
-        self.tag_span("sampling_tier", Arc::clone(&tier.name));
-        self.tag_span("sampling_reason", decision.reason.as_str());
-        // For a backend to extrapolate: a span at 10 % stands for ten. At which rate somebody else decided is not known here.
-        let rate = match decision.reason {
-            TraceReason::Tier => Some(tier.rate),
-            TraceReason::Denied => Some(Rate::ALL),
-            TraceReason::Inherited | TraceReason::NoRequestId => None,
-        };
-        if let Some(rate) = rate {
-            self.tag_span("sampling_rate", rate.to_string());
-        }
+    }
+
+    /// Whether this is the first time that somebody asks.
+    pub(crate) fn is_undescribed(&self) -> bool {
+        !self.described.replace(true)
     }
 
     /// Applies everything that was collected: the end of the request phase. The reply is the answer to send, when the request is
@@ -239,11 +240,10 @@ impl Exchange {
     /// A write that fails is the host's to count; the others are made all the same.
     pub fn apply(&self, host: &dyn Host) -> Option<LocalReply> {
         if let Some(denial) = self.denial.get() {
-            // Whichever filter refused, alone or in company: its trace is kept where the policy says so, and says why.
+            // Whichever filter refused, alone or in company: its trace is kept where the policy says so, and says what was refused.
             self.keep_trace();
+            self.describe_on_span(host);
             self.tag_span("denial_reason", denial.code());
-            // The answer names it, so there has to be one.
-            self.correlation(host);
         }
         if let Some(Some(Correlation { id, generated: true })) = self.correlation.get() {
             let name = Arc::clone(&self.policy().identity.correlation_header);

@@ -17,6 +17,7 @@ mod host;
 mod identity;
 pub mod memory;
 mod pseudonym;
+mod span;
 mod trace;
 
 pub use denial::{Denial, LocalReply};
@@ -26,4 +27,4 @@ pub use headers::HeaderMap;
 pub use host::{Host, HostError, Map};
 pub use identity::Identity;
 pub use pseudonym::{KEY_MIN, Pseudonyms, Role};
-pub use trace::{FORCE_TRACE, REQUEST_ID, TraceDecision, TraceReason, is_traced};
+pub use trace::{FORCE_TRACE, REQUEST_ID, TRACEPARENT, TraceDecision, TraceReason, is_traced};

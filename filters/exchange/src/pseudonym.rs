@@ -67,15 +67,20 @@ impl Pseudonyms {
 
     /// The pseudonym of a person. An NHS number has one pseudonym in all its spellings.
     pub fn of(&self, role: Role, person: &str) -> String {
-        match nhs::find(person.as_bytes()) {
+        match nhs::find(person.as_bytes()).or_else(|| nhs::find_escaped(person.as_bytes())) {
             Some(found) => self.nhs_number(&found.digits),
             None => self.make(role.as_str(), person),
         }
     }
 
-    /// `text` without NHS numbers: each is replaced by its pseudonym.
+    /// `text` without NHS numbers: each is replaced by its pseudonym. Where one shows only when escapes are decoded, all of the
+    /// text is.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        nhs::replace(text, |digits| self.nhs_number(digits))
+        let redacted = nhs::replace(text, |digits| self.nhs_number(digits));
+        match nhs::find_escaped(redacted.as_bytes()) {
+            Some(found) => Cow::Owned(self.nhs_number(&found.digits)),
+            None => redacted,
+        }
     }
 
     /// One pseudonym whatever the role: the number means the same person.
@@ -151,6 +156,8 @@ mod tests {
             assert_eq!(one.of(Role::User, spelling), expected);
         }
         assert_eq!(one.redact("at 943 476 5919."), format!("at {expected}."));
+        let escaped = "%39%34%33%34%37%36%35%39%31%39";
+        assert_eq!((one.of(Role::User, escaped), one.redact(escaped).into_owned()), (expected.clone(), expected));
     }
 
     #[test]

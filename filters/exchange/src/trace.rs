@@ -8,6 +8,8 @@ use crate::headers::HeaderMap;
 pub const FORCE_TRACE: &str = "x-envoy-force-trace";
 /// The header of Envoy's request id.
 pub const REQUEST_ID: &str = "x-request-id";
+/// The header of W3C Trace Context.
+pub const TRACEPARENT: &str = "traceparent";
 /// Where in the UUID Envoy keeps why it traces: `4` not, `9` sampled, `a` forced, `b` asked for by the client
 /// (`UUIDRequestIDExtension`, "TRACE_BYTE_POSITION").
 const TRACE_REASON: usize = 14;
@@ -18,7 +20,9 @@ pub(crate) struct TraceInput {
     /// Envoy's random number, if `x-request-id` is a UUID: any other request Envoy does not trace.
     random: Option<Random>,
     /// Whether Envoy traces it already.
-    traced: bool,
+    pub(crate) traced: bool,
+    /// `traceparent` as the caller sent it.
+    pub(crate) parent: Option<Vec<u8>>,
 }
 
 /// Whether a trace is kept, and why.
@@ -53,8 +57,8 @@ pub fn is_traced(request_id: &[u8]) -> bool {
 impl TraceInput {
     pub(crate) fn read(headers: &HeaderMap) -> Self {
         let id = headers.get(REQUEST_ID).unwrap_or_default();
-        let Some(random) = Random::from_request_id(id) else { return Self::default() };
-        Self { random: Some(random), traced: is_traced(id) }
+        let random = Random::from_request_id(id);
+        Self { traced: random.is_some() && is_traced(id), random, parent: headers.get(TRACEPARENT).map(<[u8]>::to_vec) }
     }
 
     /// The decision for a request that is let through.

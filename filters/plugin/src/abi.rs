@@ -83,11 +83,11 @@ fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> Status) -> Result<Vec<u8>
     Ok(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
-/// Nothing found is an answer, not a failure.
+/// Nothing found is an answer, not a failure; so is a value of which Envoy says that it has no bytes, such as a claim that is null.
 fn optional(found: Result<Vec<u8>, HostError>) -> Result<Option<Vec<u8>>, HostError> {
     match found {
         Ok(value) => Ok(Some(value)),
-        Err(HostError::NotFound) => Ok(None),
+        Err(HostError::NotFound | HostError::SerializationFailure) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use crate::path;
+
 /// The digits of an NHS number.
 const DIGITS: usize = 10;
 
@@ -50,6 +52,23 @@ pub fn find(text: &[u8]) -> Option<Found> {
         start = start.checked_add(run)?;
     }
     None
+}
+
+/// The first NHS number that shows when percent-escapes are decoded, if there are any. Its range is of the decoded text.
+pub fn find_escaped(text: &[u8]) -> Option<Found> {
+    // As often as it takes: an escape can be escaped.
+    let mut decoded = text.contains(&b'%').then(|| path::percent_decode(text))?;
+    loop {
+        if let Some(found) = find(&decoded) {
+            return Some(found);
+        }
+        let further = path::percent_decode(&decoded);
+        // Decoding only ever shortens, so this ends.
+        if further.len() == decoded.len() {
+            return None;
+        }
+        decoded = further;
+    }
 }
 
 /// Whether there is an NHS number in `text`.
@@ -150,6 +169,20 @@ mod tests {
         assert_eq!(replaced, "a <10>, b=<10>! 9434765918");
         assert_eq!(replace("9434765919", |_| "x".into()), "x");
         assert!(matches!(replace("nothing 42", |_| "x".into()), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn escaped_numbers_are_found_however_often_they_are_escaped() {
+        for text in ["%39%34%33%34%37%36%35%39%31%39", "943%2D476%2D5919", "%2539434765919"] {
+            assert_eq!(
+                find_escaped(text.as_bytes()).map(|found| found.digits).as_deref(),
+                Some("9434765919"),
+                "{text}"
+            );
+        }
+        for text in ["", "100%", "%39%34", "no escapes"] {
+            assert_eq!(find_escaped(text.as_bytes()), None, "{text}");
+        }
     }
 
     #[test]

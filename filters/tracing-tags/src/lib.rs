@@ -1,15 +1,15 @@
 //! `tracing-tags`: who a request is from and what it is about, told to the upstream and to the span.
 //!
-//! | tag | upstream request | span |
+//! | tag | upstream request | span: filter state |
 //! |---|---|---|
-//! | `tenant_id` | `x-tenant-id` | the same header |
-//! | `user_id` | `x-user-id`, the real one | filter state `wasm.careplane.user_id`, the pseudonym |
-//! | `correlation_id` | `x-correlation-id` | the same header |
-//! | `healthcare_context` | `x-healthcare-context` | the same header |
-//! | `compliance_level` | `x-compliance-level` | the same header |
+//! | `tenant_id` | `x-tenant-id` | `wasm.careplane.tenant_id`, or `unknown` |
+//! | `user_id` | `x-user-id`, the real one | `wasm.careplane.user_id`, the pseudonym |
+//! | `correlation_id` | `x-correlation-id` | `wasm.careplane.correlation_id` |
+//! | `healthcare_context` | `x-healthcare-context` | `wasm.careplane.healthcare_context` |
+//! | `compliance_level` | `x-compliance-level` | `wasm.careplane.compliance_level` |
 //!
-//! Names of headers are the policy's to change. Envoy before 1.37 cannot read filter state into a span: there, `headers.userPseudonym`
-//! names a header that carries the pseudonym for the span's sake.
+//! Names of headers are the policy's to change. Envoy before 1.37 cannot read filter state into a span: there, tags come from the
+//! headers, and `headers.userPseudonym` names one that carries the pseudonym for the span's sake.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +28,7 @@ impl Filter for TracingTags {
     fn on_request(&self, exchange: &Exchange, host: &dyn Host) {
         identify(exchange, host);
         describe(exchange);
-        exchange.correlation(host);
+        exchange.describe_on_span(host);
         if let Some(denial) = exchange.identity(host).denial {
             exchange.deny(denial);
         }
@@ -63,15 +63,11 @@ fn identify(exchange: &Exchange, host: &dyn Host) {
     if !identity.forged.is_empty() {
         host.count(FORGED, u64::try_from(identity.forged.len()).unwrap_or(u64::MAX));
     }
-    let user = exchange.user(host);
     if let Some(header) = &policy.headers.user_pseudonym {
-        match user {
+        match exchange.user(host) {
             Some(user) => exchange.set_header(header, Arc::clone(user)),
             None => exchange.remove_header(header),
         }
-    }
-    if let Some(user) = user {
-        exchange.tag_span("user_id", Arc::clone(user));
     }
 }
 
@@ -84,10 +80,6 @@ fn describe(exchange: &Exchange) {
     match &context.flags_header {
         Some(flags) => exchange.set_header(&names.compliance_flags, Arc::clone(flags)),
         None => exchange.remove_header(&names.compliance_flags),
-    }
-    // In place of the path, which can name a person: Envoy's own tags show it unless `max_path_tag_length` is 0.
-    if let Some(template) = &exchange.about().template {
-        exchange.tag_span("path_template", Arc::clone(template.text()));
     }
 }
 

@@ -58,7 +58,15 @@ fn the_five_tags_reach_upstream_and_span() {
     }
     let user = host.property_text("wasm.careplane.user_id").unwrap();
     assert!(user.starts_with("p-") && !user.contains("ann"), "{user}");
-    assert_eq!(host.property_text("wasm.careplane.path_template").as_deref(), Some("/medications/{id}"));
+    for (tag, value) in [
+        ("tenant_id", "home-1"),
+        ("correlation_id", "c-1"),
+        ("healthcare_context", "medication"),
+        ("compliance_level", "critical"),
+        ("path_template", "/medications/{id}"),
+    ] {
+        assert_eq!(host.property_text(&format!("wasm.careplane.{tag}")).as_deref(), Some(value), "{tag}");
+    }
     assert_eq!(host.response_header("x-correlation-id"), ["c-1"]);
 }
 
@@ -102,7 +110,7 @@ fn a_second_plugin_in_the_chain_changes_nothing_more() {
     TracingTags.on_request(&exchange, &host);
     exchange.apply(&host);
     // The span tags of a kept trace are all that is written again.
-    assert_eq!(host.writes() - writes, 2);
+    assert_eq!(host.writes() - writes, 6);
     assert_eq!(host.metric(FORGED), 1);
 }
 

@@ -1,0 +1,59 @@
+//! What the span of a request says, for the filters that have something to put there.
+//!
+//! Tags travel in filter state, not in headers: a request that is refused before careplane sees it then has none, whatever its
+//! headers claim.
+
+use std::sync::Arc;
+
+use careplane_policy::Rate;
+use careplane_policy::id::TenantId;
+
+use crate::exchange::Exchange;
+use crate::host::Host;
+use crate::trace::TraceReason;
+
+/// The tag of a request without a tenant.
+const UNKNOWN: &str = "unknown";
+
+impl Exchange {
+    /// Puts the five tags on the span, and the path template in place of the path, which can name a person.
+    pub fn describe_on_span(&self, host: &dyn Host) {
+        if !self.is_undescribed() {
+            return;
+        }
+        let context = &self.about().context;
+        self.tag_span("tenant_id", self.identity(host).tenant.as_ref().map_or(UNKNOWN, TenantId::as_str));
+        if let Some(user) = self.user(host) {
+            self.tag_span("user_id", Arc::clone(user));
+        }
+        if let Some(id) = self.correlation(host) {
+            self.tag_span("correlation_id", id.as_str());
+        }
+        self.tag_span("healthcare_context", Arc::clone(&context.name));
+        self.tag_span("compliance_level", context.compliance_level.as_str());
+        if let Some(template) = &self.about().template {
+            self.tag_span("path_template", Arc::clone(template.text()));
+        }
+    }
+
+    /// Sees to it that a trace which is to be kept is kept, and says on the span by which tier, at which rate and why.
+    pub fn keep_trace(&self) {
+        let decision = self.trace_decision();
+        if !decision.kept {
+            return;
+        }
+        self.force_trace(decision);
+        let tier = &self.about().context.tier;
+        self.tag_span("sampling_tier", Arc::clone(&tier.name));
+        self.tag_span("sampling_reason", decision.reason.as_str());
+        // For a backend to extrapolate: a span at 10 % stands for ten. At which rate somebody else decided is not known here.
+        let rate = match decision.reason {
+            TraceReason::Tier => Some(tier.rate),
+            TraceReason::Denied => Some(Rate::ALL),
+            TraceReason::Inherited | TraceReason::NoRequestId => None,
+        };
+        if let Some(rate) = rate {
+            self.tag_span("sampling_rate", rate.to_string());
+        }
+    }
+}

@@ -70,8 +70,13 @@ async fn bytes_outside_ascii_reach_the_application_as_they_were() -> Result<()> 
 #[tokio::test]
 async fn spans_arrive_with_their_tags() -> Result<()> {
     for version in versions() {
-        let lab = bare(version).random_sampling(100.0).start().await?;
+        let lab = bare(version)
+            .random_sampling(100.0)
+            .patch(|document| filter_state_from_header(document, "wasm.careplane.user_id", "x-user-state"))
+            .start()
+            .await?;
         let request = Request::get("/api/v1/care-plans")
+            .header("x-user-state", "s-1")
             .header("x-tenant-id", "care-home-0001")
             .header("x-correlation-id", "c-1")
             .header("x-user-pseudonym", "p-1");
@@ -82,9 +87,12 @@ async fn spans_arrive_with_their_tags() -> Result<()> {
         assert_eq!((span.trace_id.len(), span.span_id.len(), span.kind), (32, 16, 2));
         assert!(span.start < span.end);
         let tag = |name: &str| span.attributes.get(name).map(String::as_str);
-        assert_eq!((tag("tenant_id"), tag("correlation_id")), (Some("care-home-0001"), Some("c-1")));
-        // Only where the tag cannot come from filter state does it come from the header.
-        assert_eq!(tag("user_id"), (!version.has_formatter_tags()).then_some("p-1"));
+        // Only where a tag cannot come from filter state does it come from a header.
+        let expected = match version.has_formatter_tags() {
+            true => [None, None, Some("s-1")],
+            false => [Some("care-home-0001"), Some("c-1"), Some("p-1")],
+        };
+        assert_eq!(["tenant_id", "correlation_id", "user_id"].map(tag), expected, "{version}");
         lab.stop().await?;
     }
     Ok(())
@@ -180,19 +188,19 @@ async fn the_sidecar_knows_its_peers_by_certificate() -> Result<()> {
     Ok(())
 }
 
-/// A filter that makes an audit record out of a request header, in careplane's place.
-fn record_from_header(document: &mut Value) {
+/// A filter that puts a request header into filter state, in careplane's place.
+fn filter_state_from_header(document: &mut Value, key: &str, header: &str) {
     for listener in document["static_resources"]["listeners"].as_array_mut().unwrap() {
         let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
         let filter = json!({
-            "name": "record-from-header",
+            "name": "filter-state-from-header",
             "typed_config": {
                 "@type": "type.googleapis.com/envoy.extensions.filters.http.set_filter_state.v3.Config",
                 "on_request_headers": [{
-                    "object_key": "wasm.careplane.audit",
+                    "object_key": key,
                     "factory_key": "envoy.string",
                     "format_string": {
-                        "text_format_source": {"inline_string": "%REQ(x-record)%"},
+                        "text_format_source": {"inline_string": format!("%REQ({header})%")},
                         "omit_empty_values": true,
                     },
                     "skip_if_empty": true,
@@ -201,6 +209,10 @@ fn record_from_header(document: &mut Value) {
         });
         manager["http_filters"].as_array_mut().unwrap().insert(0, filter);
     }
+}
+
+fn record_from_header(document: &mut Value) {
+    filter_state_from_header(document, "wasm.careplane.audit", "x-record");
 }
 
 #[tokio::test]

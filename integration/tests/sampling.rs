@@ -3,7 +3,7 @@
 mod support;
 
 use anyhow::Result;
-use careplane_integration::{Lab, Request, client::Load, otlp::Span};
+use careplane_integration::{EnvoyVersion, Lab, Request, client::Load, otlp::Span};
 use serde_json::{Value, json};
 use support::{
     SOON, TRUSTED,
@@ -178,11 +178,15 @@ async fn a_record_claims_a_span_only_where_envoy_made_one() -> Result<()> {
         };
         let last = without_reason(&last);
         let spans = lab.otlp().wait_until_spans("the last span", SOON, |spans| has(spans, &last)).await?;
+        // Before 1.39 Envoy keeps what a sampled parent kept, whatever it decided at first (envoyproxy/envoy#45830): there, records of
+        // refusals claim too little.
+        let is_exact = version >= EnvoyVersion::new(1, 39, 0);
         let wrong: Vec<String> = sent
             .iter()
             .zip(&records)
-            .filter(|((_, id), record)| record["trace"]["sampled"] != has(&spans, id))
-            .map(|((about, id), record)| format!("{about}: {}, span: {}", record["trace"], has(&spans, id)))
+            .map(|((about, id), record)| (about, &record["trace"], record["trace"]["sampled"] == true, has(&spans, id)))
+            .filter(|(_, _, claimed, has)| if is_exact { claimed != has } else { *claimed && !has })
+            .map(|(about, trace, _, has)| format!("{about}: {trace}, span: {has}"))
             .collect();
         assert!(wrong.is_empty(), "{version}:\n{}", wrong.join("\n"));
         finish(lab).await?;

@@ -86,8 +86,9 @@ impl Denial {
         }
     }
 
-    /// The answer. `correlation` is the name of the correlation header and the id, where there is one.
-    pub fn reply(self, correlation: Option<(&str, &CorrelationId)>) -> LocalReply {
+    /// The answer. `correlation` is the name of the correlation header and the id, where there is one. A caller that speaks gRPC
+    /// gets the body as `grpc-message`, so for it that is the title alone.
+    pub fn reply(self, correlation: Option<(&str, &CorrelationId)>, is_grpc: bool) -> LocalReply {
         let mut body = format!(
             r#"{{"type":"urn:problem-type:careplane:{}","title":"{}","status":{}"#,
             self.code(),
@@ -109,7 +110,7 @@ impl Denial {
             grpc_status: if self.status() == 400 { INVALID_ARGUMENT } else { PERMISSION_DENIED },
             details: self.details(),
             headers,
-            body,
+            body: if is_grpc { self.title().into() } else { body },
         }
     }
 
@@ -142,7 +143,7 @@ mod tests {
     #[test]
     fn a_denial_is_found_again_in_its_details() {
         for denial in Denial::ALL {
-            assert_eq!(Denial::from_details(&denial.reply(None).details), Some(denial));
+            assert_eq!(Denial::from_details(&denial.reply(None, false).details), Some(denial));
         }
         for other in ["via_upstream", "careplane{}", "careplane{tenant-conflict", "rbac_access_denied", ""] {
             assert_eq!(Denial::from_details(other), None);
@@ -152,10 +153,11 @@ mod tests {
     #[test]
     fn the_answer_is_problem_json() {
         let id = CorrelationId::new(b"c-1").unwrap();
-        let reply = Denial::TenantConflict.reply(Some(("x-correlation-id", &id)));
+        let reply = Denial::TenantConflict.reply(Some(("x-correlation-id", &id)), false);
         let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
         assert_eq!(body["type"], "urn:problem-type:careplane:tenant-conflict");
         assert_eq!((body["status"].as_u64(), &body["correlationId"]), (Some(403), &"c-1".into()));
-        serde_json::from_str::<serde_json::Value>(&Denial::TenantMissing.reply(None).body).unwrap();
+        assert_eq!(Denial::TenantMissing.reply(None, true).body, "The request names no tenant");
+        serde_json::from_str::<serde_json::Value>(&Denial::TenantMissing.reply(None, false).body).unwrap();
     }
 }

@@ -266,7 +266,8 @@ impl Exchange {
             }
         }
         let header = &*self.policy().identity.correlation_header;
-        self.denial.get().map(|denial| denial.reply(self.correlation(host).map(|id| (header, id))))
+        let is_grpc = self.headers.get("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        self.denial.get().map(|denial| denial.reply(self.correlation(host).map(|id| (header, id)), is_grpc))
     }
 
     /// Drops what only the request phase needs: streams can live for hours.

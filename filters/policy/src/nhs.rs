@@ -7,6 +7,8 @@ use crate::path;
 
 /// The digits of an NHS number.
 const DIGITS: usize = 10;
+/// The longest separator, in bytes: ` - `.
+const SEPARATOR_MAX: usize = 3;
 
 /// Whether `digits` is a valid NHS number: weights 10 to 2, check digit 11 − (sum mod 11), where 11 is written 0 and 10
 /// cannot occur.
@@ -35,8 +37,8 @@ pub struct Found {
 
 /// The first NHS number in `text`.
 ///
-/// Found are ten digits in a row and the written form 3-3-4, separated by one of space, `-`, `.`, `_`, `+` or `%20`, that no
-/// further digit touches.
+/// Found are ten digits in a row and the written form 3-3-4, separated by up to three characters that are neither letters nor
+/// digits (or by `%20`), that no further digit touches.
 pub fn find(text: &[u8]) -> Option<Found> {
     let mut start = 0_usize;
     while let Some(rest) = text.get(start..) {
@@ -115,11 +117,13 @@ fn at_start(text: &[u8]) -> Option<([u8; DIGITS], usize)> {
     (ends && is_valid(&digits)).then(|| (digits, text.len().saturating_sub(rest.len())))
 }
 
+/// Skips one separator: up to three characters that are neither letters nor digits, or an escaped space.
 fn skip_separator(text: &[u8]) -> (&[u8], bool) {
-    match text {
-        [b' ' | b'-' | b'.' | b'_' | b'+', rest @ ..] | [b'%', b'2', b'0', rest @ ..] => (rest, true),
-        _ => (text, false),
+    if let [b'%', b'2', b'0', rest @ ..] = text {
+        return (rest, true);
     }
+    let length = text.iter().take(SEPARATOR_MAX).take_while(|byte| !byte.is_ascii_alphanumeric()).count();
+    (text.get(length..).unwrap_or_default(), length > 0)
 }
 
 #[cfg(test)]
@@ -137,6 +141,10 @@ mod tests {
             "943-476-5919",
             "943%20476%205919",
             "943+476+5919",
+            "943:476:5919",
+            "943--476--5919",
+            "943 - 476 - 5919",
+            "(943) 476/5919",
             "nhs:9434765919;x",
             "/residents/9434765919/notes",
             "id_9434765919_x",

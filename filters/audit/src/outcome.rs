@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use careplane_exchange::{Denial, Exchange, Host, Map, REQUEST_ID, TRACEPARENT, is_traced};
+use careplane_exchange::{Denial, Exchange, Host, Map, REQUEST_ID, TRACEPARENT, is_grpc, is_traced};
 use careplane_policy::id::is_uuid;
 
 /// The name of our own filters as a refuser.
@@ -87,7 +87,7 @@ impl Outcome {
         let request_id = header(REQUEST_ID).filter(|id| is_uuid(id));
         let (trace, sampled) = trace(exchange, header(TRACEPARENT).as_deref(), request_id.as_deref());
         let verdict = Verdict::of(details.as_deref().unwrap_or_default());
-        let is_grpc = header("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        let is_grpc = header("content-type").as_deref().is_some_and(is_grpc);
         Self {
             time: nanos(&["request", "time"])
                 .and_then(|since_epoch| UNIX_EPOCH.checked_add(since_epoch))

@@ -8,7 +8,7 @@ use careplane_policy::id::CorrelationId;
 use careplane_policy::{Classification, Method, Placement, Policy, UnknownTenant};
 
 use crate::denial::{Denial, LocalReply};
-use crate::headers::HeaderMap;
+use crate::headers::{HeaderMap, is_grpc};
 use crate::host::{Host, HostError, Map};
 use crate::identity::{self, Identity};
 use crate::pseudonym::{Pseudonyms, Role};
@@ -266,7 +266,7 @@ impl Exchange {
             }
         }
         let header = &*self.policy().identity.correlation_header;
-        let is_grpc = self.headers.get("content-type").is_some_and(|kind| kind.starts_with(b"application/grpc"));
+        let is_grpc = self.headers.get("content-type").is_some_and(is_grpc);
         self.denial.get().map(|denial| denial.reply(self.correlation(host).map(|id| (header, id)), is_grpc))
     }
 

@@ -61,6 +61,12 @@ impl HeaderMap {
     }
 }
 
+/// Whether a `content-type` is one that Envoy answers in gRPC: `application/grpc` or `application/grpc+…`
+/// (`Grpc::Common::hasGrpcContentType`), so not gRPC-Web.
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    content_type.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
+}
+
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for HeaderMap {
     /// A map with these headers; for hosts that are not a proxy.
     fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
@@ -155,6 +161,20 @@ mod tests {
         }
         let longer = [good, vec![0]].concat();
         assert_eq!(HeaderMap::new(longer).err(), Some(HostError::Malformed));
+    }
+
+    #[test]
+    fn grpc_is_what_envoy_takes_for_grpc() {
+        for (content_type, expected) in [
+            ("application/grpc", true),
+            ("application/grpc+proto", true),
+            ("application/grpc-web", false),
+            ("application/grpc;x", false),
+            ("application/json", false),
+            ("", false),
+        ] {
+            assert_eq!(is_grpc(content_type.as_bytes()), expected, "{content_type}");
+        }
     }
 
     #[test]

@@ -12,6 +12,9 @@ use crate::pools::{Pools, WEIGHT_MAX};
 use crate::problem::Problems;
 use crate::rate::Rate;
 
+/// A pool of this name says itself that only pinned tenants are in it, so it need not be declared. Once one is, all have to be.
+const DEDICATED: &str = "dedicated-";
+
 pub(super) fn compile(tenants: document::Tenants, routing: document::Routing, problems: &mut Problems) -> Routing {
     let hashed = pools(&routing.pools, problems);
     let dedicated = dedicated(&routing.dedicated, &hashed, problems);
@@ -22,11 +25,17 @@ pub(super) fn compile(tenants: document::Tenants, routing: document::Routing, pr
     for (id, entry) in &tenants.entries {
         let path = || format!("tenants.entries.{id}");
         let pool = entry.pool.as_deref().and_then(|pool| {
-            let found = known.get(pool).map(|name| Arc::clone(name));
-            if found.is_none() {
-                problems.add(format!("{}.pool", path()), unknown_pool(pool, &known));
+            let path = || format!("{}.pool", path());
+            match known.get(pool) {
+                Some(name) => Some(Arc::clone(name)),
+                None if dedicated.is_empty() && pool.starts_with(DEDICATED) => {
+                    Some(names::label(&path(), pool, problems))
+                }
+                None => {
+                    problems.add(path(), unknown_pool(pool, &known));
+                    None
+                }
             }
-            found
         });
         match TenantId::new(id.as_bytes()) {
             Some(id) => {

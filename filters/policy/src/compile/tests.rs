@@ -153,6 +153,22 @@ fn a_minimal_document_has_defaults() {
 }
 
 #[test]
+fn a_pool_that_calls_itself_dedicated_need_not_be_declared_until_one_is() {
+    let undeclared = |document: &mut Value| set(document, "/routing/dedicated", json!([]));
+    assert_eq!(problems_after(undeclared), [""; 0]);
+    let other = problems_after(|document| {
+        undeclared(document);
+        set(document, "/tenants/entries/care-home-0042/pool", json!("special"));
+    });
+    assert!(other[0].starts_with(r#"tenants.entries.care-home-0042.pool: "special" is not a pool"#), "{other:?}");
+    let bad_name = problems_after(|document| {
+        undeclared(document);
+        set(document, "/tenants/entries/care-home-0042/pool", json!("dedicated-A"));
+    });
+    assert!(bad_name[0].contains("is not a name"), "{bad_name:?}");
+}
+
+#[test]
 fn tenants_that_nobody_knows_can_be_refused() {
     let mut document = complete();
     set(&mut document, "/tenants/unknown", json!("deny"));

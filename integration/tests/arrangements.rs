@@ -5,26 +5,12 @@ mod support;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use careplane_integration::{EnvoyVersion, Lab, Plugins, Request, prerequisites};
+use careplane_integration::{EnvoyVersion, Lab, Plugins, Request, config::SPAN_TAGS, prerequisites};
 use hyper::Method;
 use serde_json::{Value, json};
 use support::{Probe, STRANGER, Seen, TENANT, TRUSTED, USER, health::finish, observe_numbered, token};
 
 const ARRANGEMENTS: [Plugins; 3] = [Plugins::Bundle, Plugins::SeparateFromOneModule, Plugins::PerFilterModules];
-
-/// What careplane puts on a span.
-const TAGS: [&str; 10] = [
-    "tenant_id",
-    "user_id",
-    "correlation_id",
-    "healthcare_context",
-    "compliance_level",
-    "path_template",
-    "sampling_tier",
-    "sampling_rate",
-    "sampling_reason",
-    "denial_reason",
-];
 
 /// Requests of all kinds: allowed and refused, by careplane and by others, from outside and from the mesh.
 fn requests(lab: &Lab) -> Result<Vec<(&'static str, Probe)>> {
@@ -105,7 +91,7 @@ fn comparable(seen: &Seen) -> Value {
         let headers = headers(up.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())));
         json!({"pool": up.pool, "method": up.method, "path": up.path, "headers": headers})
     });
-    let tags: BTreeMap<&str, Option<&str>> = TAGS.into_iter().map(|tag| (tag, seen.tag(tag))).collect();
+    let tags: BTreeMap<&str, Option<&str>> = SPAN_TAGS.into_iter().map(|tag| (tag, seen.tag(tag))).collect();
     let mut record = seen.record.clone().unwrap_or_default();
     for (section, member) in [
         ("chain", None),

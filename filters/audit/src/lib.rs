@@ -58,6 +58,10 @@ impl Filter for Audit {
 
     fn on_log(&self, exchange: &Exchange, host: &dyn Host) {
         let outcome = Outcome::read(exchange, host);
+        if let Verdict::Denied(denial) = outcome.verdict {
+            // Another plugin of the chain may have refused: this one learns it here.
+            exchange.deny(denial);
+        }
         let context = &exchange.about().context;
         count(&context.name, &outcome.verdict, host);
         // A refusal is evidence whatever the context says.
@@ -71,11 +75,13 @@ impl Filter for Audit {
 
 fn count(context: &str, verdict: &Verdict, host: &dyn Host) {
     host.count(&format!("careplane.requests.{context}.{}", verdict.as_str()), 1);
-    if let Verdict::Denied { by, reason } = verdict {
-        // Reasons of others can be any text; ours are a short list.
-        let reason = if *by == outcome::CAREPLANE { reason } else { *by };
-        host.count(&format!("careplane.denials.{reason}"), 1);
-    }
+    // Envoy's filters give reasons of any text; their names are a short list, as our reasons are.
+    let reason = match verdict {
+        Verdict::Allowed => return,
+        Verdict::Denied(denial) => denial.code(),
+        Verdict::DeniedBy(filter) => filter,
+    };
+    host.count(&format!("careplane.denials.{reason}"), 1);
 }
 
 #[cfg(test)]

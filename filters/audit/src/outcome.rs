@@ -2,11 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use careplane_exchange::{Denial, Exchange, Host, Map, REQUEST_ID, TRACEPARENT, is_grpc, is_traced};
+use careplane_exchange::{Denial, Exchange, Host, Map, REQUEST_ID, TRACEPARENT, is_traced};
 use careplane_policy::id::is_uuid;
-
-/// The name of our own filters as a refuser.
-pub(crate) const CAREPLANE: &str = "careplane";
 
 /// Envoy's filters that refuse requests, by how their response code details begin.
 const REFUSERS: &[(&str, &str)] = &[
@@ -58,13 +55,10 @@ pub(crate) struct Outcome {
 pub(crate) enum Verdict {
     /// It was, whatever the upstream made of it.
     Allowed,
-    /// It was not.
-    Denied {
-        /// Who refused: `careplane`, or an Envoy filter.
-        by: &'static str,
-        /// Why, in the words of the one who refused.
-        reason: String,
-    },
+    /// A careplane filter refused it.
+    Denied(Denial),
+    /// One of Envoy's filters refused it: which one. Why is in the response code details.
+    DeniedBy(&'static str),
 }
 
 /// W3C `traceparent`.
@@ -87,7 +81,6 @@ impl Outcome {
         let request_id = header(REQUEST_ID).filter(|id| is_uuid(id));
         let (trace, sampled) = trace(exchange, header(TRACEPARENT).as_deref(), request_id.as_deref());
         let verdict = Verdict::of(details.as_deref().unwrap_or_default());
-        let is_grpc = header("content-type").as_deref().is_some_and(is_grpc);
         Self {
             time: nanos(&["request", "time"])
                 .and_then(|since_epoch| UNIX_EPOCH.checked_add(since_epoch))
@@ -95,7 +88,7 @@ impl Outcome {
                 .unwrap_or(UNIX_EPOCH),
             duration: nanos(&["request", "duration"]),
             status: number(&["response", "code"]).filter(|status| *status != 0),
-            grpc_status: if is_grpc { number(&["response", "grpc_status"]) } else { None },
+            grpc_status: if exchange.is_grpc() { number(&["response", "grpc_status"]) } else { None },
             flags: flags(number(&["response", "flags"]).unwrap_or_default()),
             cluster: if verdict.is_denied() { None } else { text(&["xds", "cluster_name"]) },
             sampled,
@@ -129,12 +122,11 @@ fn trace(exchange: &Exchange, traceparent: Option<&[u8]>, request_id: Option<&[u
 
 impl Verdict {
     fn of(details: &str) -> Self {
-        if let Some(denial) = Denial::from_details(details) {
-            return Self::Denied { by: CAREPLANE, reason: denial.code().into() };
-        }
-        match REFUSERS.iter().find(|(prefix, _)| details.starts_with(prefix)) {
-            Some((_, by)) => Self::Denied { by, reason: details.into() },
-            None => Self::Allowed,
+        let refuser = || REFUSERS.iter().find(|(prefix, _)| details.starts_with(prefix));
+        match (Denial::from_details(details), refuser()) {
+            (Some(denial), _) => Self::Denied(denial),
+            (None, Some((_, filter))) => Self::DeniedBy(filter),
+            (None, None) => Self::Allowed,
         }
     }
 
@@ -145,13 +137,8 @@ impl Verdict {
     pub(crate) fn as_str(&self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
-            Self::Denied { .. } => "denied",
+            Self::Denied(_) | Self::DeniedBy(_) => "denied",
         }
-    }
-
-    /// Whether it was a careplane filter that refused.
-    pub(crate) fn is_ours(&self) -> bool {
-        matches!(self, Self::Denied { by: CAREPLANE, .. })
     }
 }
 
@@ -234,19 +221,16 @@ mod tests {
 
     #[test]
     fn whoever_refused_is_named() {
-        for (details, by) in [
-            ("careplane{tenant-conflict}", Some("careplane")),
-            ("rbac_access_denied_matched_policy[none]", Some("rbac")),
-            ("jwt_authn_access_denied{Jwt_is_missing}", Some("jwt_authn")),
-            ("local_rate_limited", Some("rate_limit")),
-            ("via_upstream", None),
-            ("upstream_reset_before_response_started{connection_failure}", None),
-            ("", None),
+        for (details, expected) in [
+            ("careplane{tenant-conflict}", Verdict::Denied(Denial::TenantConflict)),
+            ("rbac_access_denied_matched_policy[none]", Verdict::DeniedBy("rbac")),
+            ("jwt_authn_access_denied{Jwt_is_missing}", Verdict::DeniedBy("jwt_authn")),
+            ("local_rate_limited", Verdict::DeniedBy("rate_limit")),
+            ("via_upstream", Verdict::Allowed),
+            ("upstream_reset_before_response_started{connection_failure}", Verdict::Allowed),
+            ("", Verdict::Allowed),
         ] {
-            match (Verdict::of(details), by) {
-                (Verdict::Denied { by, .. }, Some(expected)) => assert_eq!(by, expected),
-                (verdict, expected) => assert_eq!((verdict.is_denied(), expected), (false, None), "{details}"),
-            }
+            assert_eq!(Verdict::of(details), expected, "{details}");
         }
     }
 }

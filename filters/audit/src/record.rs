@@ -1,6 +1,6 @@
 //! The record: what an auditor reads. Its members are explained in `docs/audit-record.md`.
 
-use careplane_exchange::{Exchange, Host, Role, TraceDecision, TraceReason};
+use careplane_exchange::{Exchange, Host, Role, TraceReason};
 
 use crate::canonical::{self, Object};
 use crate::chain::Link;
@@ -72,11 +72,17 @@ fn context(object: &mut Object<'_>, exchange: &Exchange) {
 }
 
 fn decision(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
-    if let Verdict::Denied { by, .. } = &outcome.verdict {
-        object.text("by", by);
-    }
-    if let Verdict::Denied { reason, .. } = &outcome.verdict {
-        object.text("reason", &exchange.pseudonyms().redact(reason));
+    match &outcome.verdict {
+        Verdict::Allowed => {}
+        Verdict::Denied(denial) => {
+            object.text("by", "careplane");
+            object.text("reason", denial.code());
+        }
+        Verdict::DeniedBy(filter) => {
+            object.text("by", filter);
+            let reason = outcome.details.as_deref().unwrap_or_default();
+            object.text("reason", &exchange.pseudonyms().redact(reason));
+        }
     }
     object.text("result", outcome.verdict.as_str());
 }
@@ -121,21 +127,18 @@ fn tenant(object: &mut Object<'_>, exchange: &Exchange, host: &dyn Host) {
 }
 
 fn trace(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
-    let decision = match outcome.verdict.is_ours() {
-        true => exchange.trace_decision_if_denied(),
-        false => exchange.trace_decision(),
-    };
     let tier = &exchange.about().context.tier;
     object.optional_text("id", outcome.trace.as_ref().map(|trace| trace.trace_id.as_str()));
     object.text("rate", &tier.rate.to_string());
-    object.text("reason", reason(exchange, decision, outcome));
+    object.text("reason", reason(exchange, outcome));
     object.flag("sampled", outcome.sampled);
     object.optional_text("spanId", outcome.trace.as_ref().map(|trace| trace.span_id.as_str()));
     object.text("tier", &tier.name);
 }
 
 /// Why the trace is what it is, in the end.
-fn reason(exchange: &Exchange, decision: TraceDecision, outcome: &Outcome) -> &'static str {
+fn reason(exchange: &Exchange, outcome: &Outcome) -> &'static str {
+    let decision = exchange.trace_decision();
     match (decision.kept, outcome.sampled) {
         // Envoy's tracer follows a parent, whatever a filter asks.
         (true, false) if exchange.parent().is_some() => "parent",

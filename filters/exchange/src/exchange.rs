@@ -32,10 +32,10 @@ pub struct Exchange {
     rules: Arc<Rules>,
     headers: HeaderMap,
     readable: bool,
+    is_grpc: bool,
     method: Method,
     about: Classification,
     trace: TraceInput,
-    described: Cell<bool>,
     identity: OnceCell<Identity>,
     placement: OnceCell<Result<Option<Placement>, UnknownTenant>>,
     user: OnceCell<Option<Arc<str>>>,
@@ -70,11 +70,11 @@ impl Exchange {
         Self {
             about: rules.policy.classify(method, headers.get(":path").unwrap_or_default()),
             trace: TraceInput::read(&headers),
+            is_grpc: headers.get("content-type").is_some_and(is_grpc),
             rules,
             headers,
             readable,
             method,
-            described: Cell::new(false),
             identity: OnceCell::new(),
             placement: OnceCell::new(),
             user: OnceCell::new(),
@@ -109,6 +109,11 @@ impl Exchange {
     /// The pseudonyms.
     pub fn pseudonyms(&self) -> &Pseudonyms {
         &self.rules.pseudonyms
+    }
+
+    /// Whether the caller speaks gRPC, as Envoy sees it.
+    pub fn is_grpc(&self) -> bool {
+        self.is_grpc
     }
 
     /// The method.
@@ -184,17 +189,12 @@ impl Exchange {
         }
     }
 
-    /// The decision, had the request been refused: for a record whose plugin did not refuse it itself.
-    pub fn trace_decision_if_denied(&self) -> TraceDecision {
-        self.trace.decide_denied(self.policy(), &self.about.context.tier)
-    }
-
     /// Why it is refused, if it is.
     pub fn denial(&self) -> Option<Denial> {
         self.denial.get()
     }
 
-    /// Refuses it. The first reason stands.
+    /// Refuses it, or notes that another plugin of the chain has. The first reason stands.
     pub fn deny(&self, denial: Denial) {
         self.denial.set(self.denial.get().or(Some(denial)));
     }
@@ -216,10 +216,10 @@ impl Exchange {
         }
     }
 
-    /// Puts a value on the span, as filter state `wasm.careplane.<name>`. Only spans read it, so nothing is written for a trace
-    /// that is not kept.
+    /// Puts a value on the span, as filter state `wasm.careplane.<name>`; the first value of a name stands. Only spans read it, so
+    /// nothing is written for a trace that is not kept.
     pub(crate) fn tag_span(&self, name: &'static str, value: impl Into<Arc<str>>) {
-        self.span_writes.push((name, value.into()));
+        self.span_writes.push_unless((name, value.into()), |(known, _)| *known == name);
     }
 
     /// Asks Envoy to keep the trace, where it would not.
@@ -227,11 +227,6 @@ impl Exchange {
         if self.trace.needs_force(decision) {
             self.header_writes.push((FORCE_TRACE.into(), Some("true".into())));
         }
-    }
-
-    /// Whether this is the first time that somebody asks.
-    pub(crate) fn is_undescribed(&self) -> bool {
-        !self.described.replace(true)
     }
 
     /// Applies everything that was collected: the end of the request phase. The reply is the answer to send, when the request is
@@ -266,8 +261,7 @@ impl Exchange {
             }
         }
         let header = &*self.policy().identity.correlation_header;
-        let is_grpc = self.headers.get("content-type").is_some_and(is_grpc);
-        self.denial.get().map(|denial| denial.reply(self.correlation(host).map(|id| (header, id)), is_grpc))
+        self.denial.get().map(|denial| denial.reply(self.correlation(host).map(|id| (header, id)), self.is_grpc))
     }
 
     /// Drops what only the request phase needs: streams can live for hours.
@@ -278,8 +272,15 @@ impl Exchange {
 
 impl<T> Pending<T> {
     fn push(&self, write: T) {
+        self.push_unless(write, |_| false);
+    }
+
+    /// Adds a write, unless there is one already that will do.
+    fn push_unless(&self, write: T, will_do: impl Fn(&T) -> bool) {
         let mut writes = self.0.take();
-        writes.push(write);
+        if !writes.iter().any(will_do) {
+            writes.push(write);
+        }
         self.0.set(writes);
     }
 

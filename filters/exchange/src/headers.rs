@@ -63,7 +63,7 @@ impl HeaderMap {
 
 /// Whether a `content-type` is one that Envoy answers in gRPC: `application/grpc` or `application/grpc+…`
 /// (`Grpc::Common::hasGrpcContentType`), so not gRPC-Web.
-pub fn is_grpc(content_type: &[u8]) -> bool {
+pub(crate) fn is_grpc(content_type: &[u8]) -> bool {
     content_type.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
 }
 

@@ -23,7 +23,7 @@ mod trace;
 pub use denial::{Denial, LocalReply};
 pub use exchange::{Exchange, Rules};
 pub use filter::Filter;
-pub use headers::{HeaderMap, is_grpc};
+pub use headers::HeaderMap;
 pub use host::{Host, HostError, Map};
 pub use identity::Identity;
 pub use pseudonym::{KEY_MIN, Pseudonyms, Role};

@@ -18,9 +18,6 @@ const UNKNOWN: &str = "unknown";
 impl Exchange {
     /// Puts the five tags on the span, and the path template in place of the path, which can name a person.
     pub fn describe_on_span(&self, host: &dyn Host) {
-        if !self.is_undescribed() {
-            return;
-        }
         let context = &self.about().context;
         self.tag_span("tenant_id", self.identity(host).tenant.as_ref().map_or(UNKNOWN, TenantId::as_str));
         if let Some(user) = self.user(host) {

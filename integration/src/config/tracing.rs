@@ -9,6 +9,20 @@ use super::connection_managers;
 /// The header in which the pseudonym of the user reaches the span where Envoy has no formatter tags.
 const USER_PSEUDONYM_HEADER: &str = "x-user-pseudonym";
 
+/// What careplane puts on a span, in the order of `envoy.yaml`.
+pub const SPAN_TAGS: [&str; 10] = [
+    "tenant_id",
+    "user_id",
+    "correlation_id",
+    "healthcare_context",
+    "compliance_level",
+    "path_template",
+    "sampling_tier",
+    "sampling_rate",
+    "sampling_reason",
+    "denial_reason",
+];
+
 /// The tags that can be read from what careplane writes into the request.
 const IN_HEADERS: [(&str, &str); 5] = [
     ("tenant_id", "x-tenant-id"),
@@ -63,4 +77,20 @@ pub(super) fn replace_formatter_tags(document: &mut Value, policy: &mut Value) {
             "Envoy before 1.37 has no formatter tags: read from headers instead, left out: {dropped:?}"
         );
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Template;
+
+    #[test]
+    fn envoy_reads_each_tag_from_the_filter_state_of_its_name() {
+        let mut document = Template::load().unwrap().document().clone();
+        for manager in connection_managers(&mut document) {
+            let expected = SPAN_TAGS
+                .map(|tag| json!({"tag": tag, "value": format!("%FILTER_STATE(wasm.careplane.{tag}:PLAIN)%")}));
+            assert_eq!(manager["tracing"]["custom_tags"], json!(expected));
+        }
+    }
 }

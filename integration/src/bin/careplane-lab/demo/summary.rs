@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
 };
 
-use careplane_integration::otlp::Span;
+use careplane_integration::{config::SPAN_TAGS, otlp::Span};
 use serde_json::Value;
 
 use super::{
@@ -16,19 +16,6 @@ use crate::terminal::{Paint, Style, WIDTH, fill, wrap};
 
 /// What Envoy puts before the names of a Wasm module's metrics.
 pub const METRICS: &str = "wasmcustom.careplane.";
-
-/// What careplane puts on a span.
-const TAGS: [&str; 9] = [
-    "tenant_id",
-    "user_id",
-    "correlation_id",
-    "healthcare_context",
-    "compliance_level",
-    "path_template",
-    "sampling_tier",
-    "sampling_rate",
-    "sampling_reason",
-];
 
 /// What there is to sum up.
 pub struct Summary<'a> {
@@ -93,7 +80,7 @@ impl Summary<'_> {
             writeln!(out, "\nrecord {number} in full:\n{}", record.pretty(WIDTH))?;
         }
         if let Some(span) = example.and_then(|example| example.span.as_ref()) {
-            let tags = TAGS.iter().filter_map(|tag| Some(format!("{tag} {} ·", span.attributes.get(*tag)?)));
+            let tags = SPAN_TAGS.iter().filter_map(|tag| Some(format!("{tag} {} ·", span.attributes.get(*tag)?)));
             let tags = tags.collect::<Vec<_>>().join(" ");
             self.fact(out, "its span", tags.trim_end_matches(" ·"), paint)?;
         }

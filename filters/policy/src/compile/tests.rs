@@ -403,6 +403,17 @@ fn all_problems_are_reported_at_once() {
 }
 
 #[test]
+fn a_document_with_hundreds_of_problems_is_told_of_those_that_were_found_and_of_no_others() {
+    let problems = problems_after(|document| {
+        let wrong = (0..300).map(|number| (format!("field-{number:03}"), json!(0))).collect::<serde_json::Map<_, _>>();
+        document.as_object_mut().unwrap().extend(wrong);
+    });
+    let (last, found) = problems.split_last().unwrap();
+    assert!(found.iter().all(|problem| problem.contains("unknown field")), "{found:#?}");
+    assert!(last.starts_with("there are too many problems to read on"), "{last}");
+}
+
+#[test]
 fn what_is_not_a_document_is_said_in_one_line() {
     for (bytes, start) in [
         (&b""[..], "not the JSON of a policy document: EOF"),

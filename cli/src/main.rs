@@ -1,9 +1,17 @@
 //! `careplane`: what an operator runs beside the filters.
 
-use std::path::PathBuf;
+mod check;
+mod explain;
+mod filters;
+mod image;
+mod input;
+mod manifest;
+mod out;
+mod schema;
+mod yaml;
+
 use std::process::ExitCode;
 
-use careplane_policy::Policy;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -15,54 +23,25 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Checks policy documents (YAML or JSON) and prints every problem with its place
-    Check {
-        /// The documents
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-    },
+    /// Checks policies and the manifests around them, and prints every problem with its place
+    Check(check::Arguments),
+    /// Tells what the filters do with one request, and by which rule
+    Explain(explain::Arguments),
+    /// Builds the OCI image of a module, pushes it, and names it in the manifests
+    Image(image::Arguments),
     /// Prints the JSON Schema of the policy document
     Schema,
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Check { files } => check(&files),
-        Command::Schema => match careplane_policy::schema::json_schema() {
-            Ok(schema) => {
-                print!("{schema}");
-                ExitCode::SUCCESS
-            }
-            Err(error) => {
-                eprintln!("careplane: {error}");
-                ExitCode::FAILURE
-            }
-        },
-    }
-}
-
-/// Prints `file: place: problem` for each problem. Exit code 1 when there are some, 2 when a file cannot be read.
-fn check(files: &[PathBuf]) -> ExitCode {
-    let mut code = 0;
-    for file in files {
-        let name = file.display();
-        match std::fs::read_to_string(file) {
-            Err(error) => {
-                eprintln!("{name}: cannot be read: {error}");
-                code = 2;
-            }
-            Ok(text) => match Policy::from_yaml(&text) {
-                Ok(policy) => {
-                    println!("{name}: good ({} contexts, digest {})", policy.contexts().count(), policy.digest)
-                }
-                Err(problems) => {
-                    for problem in problems {
-                        println!("{name}: {problem}");
-                    }
-                    code = code.max(1);
-                }
-            },
-        }
-    }
-    ExitCode::from(code)
+    let done = match Arguments::parse().command {
+        Command::Check(arguments) => check::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Image(arguments) => image::run(&arguments),
+        Command::Schema => schema::run(),
+    };
+    done.unwrap_or_else(|error| {
+        eprintln!("careplane: {error:#}");
+        ExitCode::from(2)
+    })
 }

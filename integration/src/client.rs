@@ -15,9 +15,10 @@ use tokio::{
 use tokio_rustls::{
     TlsConnector,
     rustls::{
-        ClientConfig, RootCertStore,
+        ClientConfig, RootCertStore, SupportedProtocolVersion,
         crypto::ring,
         pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
+        version::{TLS12, TLS13},
     },
 };
 
@@ -48,13 +49,14 @@ pub struct Client {
     address: SocketAddr,
     protocol: Protocol,
     tls: Option<Arc<ClientConfig>>,
+    server_name: String,
 }
 
 impl Client {
     /// A client without TLS.
     #[must_use]
     pub fn plain(address: SocketAddr) -> Self {
-        Self { address, protocol: Protocol::Http1, tls: None }
+        Self { address, protocol: Protocol::Http1, tls: None, server_name: pki::SERVER_NAME.to_owned() }
     }
 
     /// A client over TLS 1.3 that trusts `pki` and shows `identity`, if any.
@@ -63,10 +65,28 @@ impl Client {
     ///
     /// When the certificates do not parse.
     pub fn tls(address: SocketAddr, pki: &Pki, identity: Option<&Certified>) -> Result<Self> {
+        Self::over(&TLS13, address, pki, identity)
+    }
+
+    /// A client that knows no newer TLS than 1.2, for servers that should turn it away.
+    ///
+    /// # Errors
+    ///
+    /// When the certificate does not parse.
+    pub fn tls_1_2(address: SocketAddr, pki: &Pki) -> Result<Self> {
+        Self::over(&TLS12, address, pki, None)
+    }
+
+    fn over(
+        version: &'static SupportedProtocolVersion,
+        address: SocketAddr,
+        pki: &Pki,
+        identity: Option<&Certified>,
+    ) -> Result<Self> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(pki.ca().as_bytes())?)?;
         let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-            .with_safe_default_protocol_versions()?
+            .with_protocol_versions(&[version])?
             .with_root_certificates(roots);
         let config = match identity {
             None => builder.with_no_client_auth(),
@@ -75,7 +95,13 @@ impl Client {
                 PrivateKeyDer::from_pem_slice(identity.key.as_bytes())?,
             )?,
         };
-        Ok(Self { address, protocol: Protocol::Http1, tls: Some(Arc::new(config)) })
+        Ok(Self { tls: Some(Arc::new(config)), ..Self::plain(address) })
+    }
+
+    /// The same client, which asks for a server of this name (SNI) and accepts no other.
+    #[must_use]
+    pub fn server_name(self, name: impl Into<String>) -> Self {
+        Self { server_name: name.into(), ..self }
     }
 
     /// The same client, speaking HTTP/2.
@@ -143,7 +169,7 @@ impl Client {
             Protocol::Http1 => vec![b"http/1.1".to_vec()],
             Protocol::Http2 => vec![b"h2".to_vec()],
         };
-        let name = ServerName::try_from(pki::SERVER_NAME)?;
+        let name = ServerName::try_from(self.server_name.clone())?;
         Ok(Box::new(TlsConnector::from(Arc::new(config)).connect(name, tcp).await.context("TLS handshake failed")?))
     }
 }

@@ -44,7 +44,7 @@ impl Pki {
         let key = KeyPair::generate()?;
         let ca = params.self_signed(&key)?.pem();
         let issuer = Issuer::new(params, key);
-        let server = issue(&issuer, SERVER_ID, Some(SERVER_NAME), ExtendedKeyUsagePurpose::ServerAuth)?;
+        let server = issue(&issuer, Some(SERVER_ID), &[SERVER_NAME], ExtendedKeyUsagePurpose::ServerAuth)?;
         Ok(Self { issuer, ca, server })
     }
 
@@ -67,22 +67,33 @@ impl Pki {
     ///
     /// When `spiffe_id` is not ASCII.
     pub fn client(&self, spiffe_id: &str) -> Result<Certified> {
-        issue(&self.issuer, spiffe_id, None, ExtendedKeyUsagePurpose::ClientAuth)
+        issue(&self.issuer, Some(spiffe_id), &[], ExtendedKeyUsagePurpose::ClientAuth)
+    }
+
+    /// A certificate for servers of these DNS names.
+    ///
+    /// # Errors
+    ///
+    /// When a name is not one.
+    pub fn server_of(&self, names: &[&str]) -> Result<Certified> {
+        issue(&self.issuer, None, names, ExtendedKeyUsagePurpose::ServerAuth)
     }
 }
 
 fn issue(
     issuer: &Issuer<'static, KeyPair>,
-    spiffe_id: &str,
-    dns_name: Option<&str>,
+    spiffe_id: Option<&str>,
+    dns_names: &[&str],
     usage: ExtendedKeyUsagePurpose,
 ) -> Result<Certified> {
     let mut params = CertificateParams::default();
     // A SPIFFE certificate has an empty subject; the identity is the URI.
     params.distinguished_name = rcgen::DistinguishedName::new();
-    let uri = spiffe_id.try_into().with_context(|| format!("{spiffe_id:?} is not a URI in ASCII"))?;
-    params.subject_alt_names = vec![SanType::URI(uri)];
-    if let Some(name) = dns_name {
+    if let Some(id) = spiffe_id {
+        let uri = id.try_into().with_context(|| format!("{id:?} is not a URI in ASCII"))?;
+        params.subject_alt_names.push(SanType::URI(uri));
+    }
+    for &name in dns_names {
         params.subject_alt_names.push(SanType::DnsName(name.try_into()?));
     }
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];

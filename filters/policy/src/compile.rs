@@ -25,19 +25,7 @@ impl Policy {
     /// # Errors
     /// Every problem of the document, of shape and of meaning.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Problems> {
-        Self::from_decoded(decode::from_json(bytes), bytes)
-    }
-
-    /// Reads, checks and compiles a document as people write it: YAML.
-    ///
-    /// # Errors
-    /// As [`Policy::from_json`].
-    #[cfg(feature = "yaml")]
-    pub fn from_yaml(text: &str) -> Result<Self, Problems> {
-        Self::from_decoded(decode::from_yaml(text), text.as_bytes())
-    }
-
-    fn from_decoded((document, mut problems): (Document, Problems), bytes: &[u8]) -> Result<Self, Problems> {
+        let (document, mut problems) = decode::from_json(bytes);
         if problems.iter().any(|problem| problem.path.is_empty()) {
             return Err(problems);
         }

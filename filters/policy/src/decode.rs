@@ -32,17 +32,6 @@ pub(crate) fn from_json(bytes: &[u8]) -> (Document, Problems) {
     }
 }
 
-/// Reads a document as people write it: YAML, or JSON, which is YAML too.
-///
-/// Returns what [`from_json`] does.
-#[cfg(feature = "yaml")]
-pub(crate) fn from_yaml(text: &str) -> (Document, Problems) {
-    match serde_saphyr::from_str::<Tree>(text) {
-        Ok(Tree(tree)) => from_value(tree),
-        Err(error) => (Document::default(), Problems::one("", format!("not YAML: {error}"))),
-    }
-}
-
 fn from_value(mut tree: Value) -> (Document, Problems) {
     if !tree.is_object() {
         let message = format!("{} is not a policy document: expected a map with `version`", Seen(&tree));

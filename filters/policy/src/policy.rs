@@ -9,7 +9,7 @@ use crate::document::{Action, Cohort, ComplianceLevel, Jurisdiction, ProxyLog};
 use crate::id::TenantId;
 use crate::path;
 use crate::pools::{self, Pools};
-use crate::rate::Rate;
+use crate::rate::{Random, Rate};
 use crate::router::{Method, Router};
 use crate::template::Template;
 
@@ -297,7 +297,8 @@ impl TrustedPeers {
 }
 
 impl PeerPattern {
-    fn matches(&self, peer: &str) -> bool {
+    /// Whether it is the id of a peer, or begins it.
+    pub fn matches(&self, peer: &str) -> bool {
         if self.prefix { peer.starts_with(&self.text) } else { peer == self.text }
     }
 }
@@ -315,8 +316,7 @@ impl Routing {
             return Err(UnknownTenant);
         }
         let pinned = known.and_then(|tenant| tenant.pool.as_ref());
-        let by_number =
-            || if self.canary.keeps(pools::cohort_number(id.as_str())) { Cohort::Canary } else { Cohort::Stable };
+        let by_number = || if self.canary.keeps(Self::cohort_number(id)) { Cohort::Canary } else { Cohort::Stable };
         Ok(Placement {
             pool: pinned.or_else(|| self.pools.of(id.as_str())).cloned(),
             cohort: self
@@ -326,5 +326,10 @@ impl Routing {
             jurisdiction: known.and_then(|tenant| tenant.jurisdiction),
             pinned: pinned.is_some(),
         })
+    }
+
+    /// The number that puts a tenant into a cohort where no entry does: canary when the canary percentage is above it.
+    pub fn cohort_number(id: &TenantId) -> Random {
+        pools::cohort_number(id.as_str())
     }
 }

@@ -68,6 +68,11 @@ impl Random {
         u16::try_from(number % 10_000).ok().map(Self)
     }
 
+    /// The number itself: 0 to 9,999, hundredths of a percent.
+    pub fn hundredths(self) -> u16 {
+        self.0
+    }
+
     /// The number of something that has no request: uniform when `hash` is.
     pub(crate) fn from_hash(hash: u64) -> Self {
         Self(u16::try_from(hash % 10_000).unwrap_or_default())

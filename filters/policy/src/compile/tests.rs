@@ -429,11 +429,3 @@ fn what_is_not_a_document_is_said_in_one_line() {
         assert!(problems.to_string().starts_with(start), "{problems}");
     }
 }
-
-#[cfg(feature = "yaml")]
-#[test]
-fn yaml_and_json_are_the_same_document() {
-    let yaml = serde_saphyr::to_string(&complete()).unwrap();
-    let policy = Policy::from_yaml(&yaml).unwrap();
-    assert_eq!(policy.contexts().count(), 4);
-}

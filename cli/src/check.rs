@@ -1,0 +1,95 @@
+//! `careplane check`: policies, the manifests that carry them, and the rest of the mesh that has to agree with them.
+
+mod finding;
+mod hosts;
+mod identity;
+mod mesh;
+mod observability;
+mod output;
+mod plugins;
+mod retries;
+mod routing;
+pub mod rules;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use careplane_policy::Policy;
+
+use crate::input::{self, Input};
+use crate::out;
+use finding::{Finding, Findings};
+use mesh::Mesh;
+use output::Format;
+use rules::Level;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Policies (YAML or JSON), manifests, folders of them; a kustomization is rendered first. `-` is the standard input
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+    /// How the findings are printed
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// Warnings count as errors for the exit code
+    #[arg(long)]
+    strict: bool,
+}
+
+/// What was looked at, for the last line.
+#[derive(Debug, Clone, Copy, Default, serde::Serialize)]
+pub struct Looked {
+    pub documents: usize,
+    pub policies: usize,
+    pub plugins: usize,
+}
+
+/// Exit code 0 without errors (`--strict`: and warnings), 1 with; 2, by the caller, when something cannot be read.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let input = input::read(&arguments.paths)?;
+    let (findings, looked) = check(&input);
+    out::print(&arguments.format.text(&findings, looked))?;
+    let worst = if arguments.strict { Level::Warning } else { Level::Error };
+    let fails = findings.iter().any(|finding| finding.rule.level <= worst);
+    Ok(ExitCode::from(u8::from(fails)))
+}
+
+/// Everything that is wrong, in the order of files and lines.
+fn check(input: &Input) -> (Vec<Finding>, Looked) {
+    let mut findings = Findings::default();
+    for broken in &input.broken {
+        findings.add(&rules::NOT_YAML, &broken.place, broken.message.clone());
+    }
+    let none = vec![Vec::new()];
+    let alternatives = if input.alternatives.is_empty() { &none } else { &input.alternatives };
+    let mut looked = Looked { documents: input.documents.len(), ..Looked::default() };
+    for alternative in alternatives {
+        let mesh = Mesh::new(input.documents.iter().chain(alternative));
+        looked.documents += alternative.len();
+        looked.policies += mesh.policies.len();
+        looked.plugins += mesh.plugins.len();
+        policies(&mesh, &mut findings);
+        plugins::check(&mesh, &mut findings);
+        identity::check(&mesh, &mut findings);
+        routing::check(&mesh, &mut findings);
+        retries::check(&mesh, &mut findings);
+        observability::check(&mesh, &mut findings);
+    }
+    (findings.sorted(), looked)
+}
+
+/// What the proxy would say to a policy.
+fn policies(mesh: &Mesh<'_>, findings: &mut Findings) {
+    for policy in &mesh.policies {
+        let Err(problems) = Policy::from_json(policy.json.to_string().as_bytes()) else { continue };
+        for problem in problems {
+            let found = policy.node.follow(&problem.path);
+            // A field that does not exist is a fault of its name, any other of its value.
+            let place = match found.key_place {
+                Some(key) if problem.message.starts_with("unknown field") => key,
+                _ => &found.node.place,
+            };
+            findings.add(&rules::POLICY, place, problem.to_string());
+        }
+    }
+}

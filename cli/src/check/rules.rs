@@ -1,0 +1,94 @@
+//! What is looked for. `docs/check.md` has the same table.
+
+use serde::Serialize;
+
+/// How bad it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// It does not work, or it does harm.
+    Error,
+    /// It works otherwise than one would think, or only as long as nothing goes wrong.
+    Warning,
+    /// Worth knowing.
+    Note,
+}
+
+/// One thing that is looked for.
+#[derive(Debug, PartialEq)]
+pub struct Rule {
+    /// Never changes: configurations and suppressions name it.
+    pub id: &'static str,
+    pub level: Level,
+    /// What is wrong when it is found, and what comes of that.
+    pub about: &'static str,
+}
+
+macro_rules! rules {
+    ($($name:ident = $level:ident $id:literal, $about:literal;)*) => {
+        $(pub static $name: Rule = Rule { id: concat!("careplane/", $id), level: Level::$level, about: $about };)*
+        /// All rules.
+        pub static ALL: &[&Rule] = &[$(&$name),*];
+    };
+}
+
+rules! {
+    NOT_YAML = Error "not-yaml", "The file is not YAML (or JSON).";
+    POLICY = Error "policy", "The proxy would refuse this policy. At a cold start every request then gets a 500, whatever `failStrategy` says.";
+    POLICY_MISSING = Error "policy-missing", "A plugin without a policy is refused as one with a bad policy is.";
+
+    PLUGIN_URL = Error "plugin-url", "A url without `oci://`, `https://`, `http://` or `file://` passes validation and is dropped: traffic flows without the filter.";
+    PLUGIN_DIGEST = Warning "plugin-digest", "Without a digest, what a tag means can change under a running mesh.";
+    PLUGIN_NAME = Error "plugin-name", "`pluginName` picks the filters; the module refuses a name that it does not know.";
+    PLUGIN_PHASE = Error "plugin-phase", "A plugin in AUTHN runs before jwt_authn, so there are no claims yet.";
+    PLUGIN_PHASE_LATE = Warning "plugin-phase-late", "After AUTHZ, what authorization refuses is neither tagged nor sampled, and no AuthorizationPolicy can match what careplane writes.";
+    PLUGIN_PRIORITY = Warning "plugin-priority", "A plugin without a priority comes after all that have one.";
+    PLUGIN_FAIL_STRATEGY = Error "plugin-fail-strategy", "Plugins of one image share a VM and its fate: after a crash, the strictest `failStrategy` answers 503 for ever.";
+    PLUGIN_ENV = Warning "plugin-env", "Plugins of one image share a VM and, before Envoy 1.39, the environment of the first of them.";
+    PSEUDONYM_KEY = Warning "pseudonym-key", "Without the key in `vmConfig.env`, each worker makes up its own: pseudonyms differ and cannot be traced back.";
+    PSEUDONYM_KEY_INLINE = Warning "pseudonym-key-inline", "Whoever may read the manifest can undo every pseudonym.";
+
+    TRUSTED_PEERS_ANY = Error "trusted-peers-any", "`trustedPeers: any` believes identity headers of everyone. That is for the way out of a workload alone.";
+    TRUSTED_PEERS_WAYPOINT = Warning "trusted-peers-waypoint", "A waypoint does not see the certificate of the peer. With `any`, whoever authorization lets through can choose a tenant.";
+    TRUSTED_PEER_UNKNOWN = Warning "trusted-peer-unknown", "A SPIFFE id of no service account here: its headers are never believed, or somebody else can take the name.";
+    CLAIMS_UNVERIFIED = Warning "claims-unverified", "Claims are there only where a RequestAuthentication has verified a token.";
+
+    ROUTING_HEADER_UNREAD = Warning "routing-header-unread", "No VirtualService matches the header: tenants are placed, and routed as if they were not.";
+    POOL_WITHOUT_ROUTE = Error "pool-without-route", "Requests of the pool's tenants take the default route, into another pool.";
+    POOL_WITHOUT_SUBSET = Error "pool-without-subset", "There is no DestinationRule subset for the pool, so nothing can be routed to it.";
+    COHORT_WITHOUT_ROUTE = Error "cohort-without-route", "Tenants of the canary cohort are served by the stable release.";
+    COHORT_WITHOUT_SUBSET = Error "cohort-without-subset", "There is no DestinationRule subset for the canary cohort, so nothing can be routed to it.";
+    MISROUTED = Error "misrouted", "A route for one pool or cohort leads to the subset of another.";
+    SUBSET_UNDEFINED = Error "subset-undefined", "A route to a subset that no DestinationRule of the host defines answers 503.";
+    WRITE_RETRIED = Error "write-retried", "A write is sent again although the application may have done it: a medication can be administered twice.";
+    CONTEXT_UNROUTED = Note "context-unrouted", "No VirtualService routes the paths of the context.";
+
+    SPAN_TAG_UNREAD = Warning "span-tag-unread", "careplane writes the tag, and no Telemetry puts it on the span. A child's `customTags` replace the parent's.";
+    FILTER_STATE_UNWRITTEN = Error "filter-state-unwritten", "Nothing writes the filter state that is read here, so it is always empty.";
+    FILTER_ABSENT = Note "filter-absent", "What is read here is written by a filter that no plugin here has, so it is always empty.";
+    BASE_RATE = Error "base-rate", "Envoy's base rate is above the lowest tier: a filter can keep more traces, never fewer, and the rate on spans is wrong.";
+    AUDIT_UNREAD = Error "audit-unread", "Records go into filter state, and no access log takes them from there: they are lost.";
+}
+
+impl Level {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documentation_has_the_same_rules() {
+        let row = |rule: &&Rule| format!("| `{}` | {} | {} |\n", rule.id, rule.level.as_str(), rule.about);
+        let table: String = ALL.iter().map(row).collect();
+        let documentation = include_str!("../../../docs/check.md");
+        assert!(documentation.contains(&table), "docs/check.md should have the rows:\n{table}");
+    }
+}

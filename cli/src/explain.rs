@@ -1,0 +1,122 @@
+//! `careplane explain`: one request through the filters that the proxy runs, and the rule behind each decision.
+
+mod account;
+mod context;
+mod human;
+mod identity;
+mod request;
+mod run;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use careplane_exchange::{KEY_MIN, Pseudonyms, Rules};
+use careplane_policy::Policy;
+use careplane_policy::document::Document as PolicyDocument;
+
+use crate::filters;
+use crate::input;
+use crate::manifest::{Document, Manifest};
+use crate::out;
+use crate::yaml::Node;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A policy, or a manifest with one inside: a file, a kustomization, or `-`
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// The manifest to take, where the file has several with a policy
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    request: request::RequestArguments,
+    /// Which filters; by default those of the manifest, or all
+    #[arg(long, value_parser = filters::NAMES)]
+    plugin: Option<String>,
+    /// How the explanation is printed
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Human,
+    /// As docs/explain.md describes it
+    Json,
+}
+
+/// What a request is judged by, and where that is written.
+struct Judged {
+    rules: Arc<Rules>,
+    document: PolicyDocument,
+    node: Node,
+    /// The `pluginName` of the manifest that the policy came in.
+    plugin: Option<String>,
+    /// Whether pseudonyms are under a key of the environment.
+    has_key: bool,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let judged = read(&arguments.policy, arguments.name.as_deref())?;
+    let plugin = arguments.plugin.as_deref().or(judged.plugin.as_deref()).unwrap_or(filters::ALL).to_owned();
+    if !filters::NAMES.contains(&plugin.as_str()) {
+        bail!("pluginName {plugin:?} is not a filter: expected one of {}", filters::NAMES.join(", "));
+    }
+    let request = arguments.request.read()?;
+    let account = run::run(&judged, &request, &plugin);
+    out::print(&match arguments.format {
+        Format::Human => human::Human(&account).to_string(),
+        Format::Json => serde_json::to_string_pretty(&account)? + "\n",
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read(path: &Path, name: Option<&str>) -> anyhow::Result<Judged> {
+    let shown = path.display();
+    let input = input::read(&[path.to_owned()])?;
+    if let Some(broken) = input.broken.first() {
+        bail!("{}: {}", broken.place, broken.message);
+    }
+    let mut candidates: Vec<(Option<&Manifest>, &Node)> = Vec::new();
+    for document in input.documents.iter().chain(input.alternatives.iter().flatten()) {
+        match document {
+            Document::Policy(node) => candidates.push((None, node)),
+            Document::Manifest(manifest) => {
+                candidates.extend(manifest.policy().map(|policy| (Some(manifest), policy)));
+            }
+            Document::Other(_) => {}
+        }
+    }
+    let known =
+        || candidates.iter().filter_map(|(it, _)| Some(it.as_ref()?.name.as_str())).collect::<Vec<_>>().join(", ");
+    let found =
+        candidates.iter().find(|(manifest, _)| name.is_none_or(|name| manifest.is_some_and(|it| it.name == name)));
+    let (manifest, node) = match (found, name) {
+        (Some(found), _) => *found,
+        (None, Some(name)) => bail!("{shown} has no policy in a manifest named {name:?}: expected one of {}", known()),
+        (None, None) => bail!(
+            "{shown} has no policy: expected a document with `version: careplane/v1`, or a manifest with one inside"
+        ),
+    };
+    let json = node.to_json();
+    let mut policy = Policy::from_json(json.to_string().as_bytes()).map_err(|problems| {
+        anyhow::anyhow!("{shown}: the policy is refused; `careplane check` says where:\n{problems}")
+    })?;
+    // The record is shown whatever becomes of it.
+    policy.audit.access_log = true;
+    let key = std::env::var(&policy.pseudonym_key_env).ok().filter(|key| key.len() >= KEY_MIN);
+    let pseudonyms = match key.as_deref().and_then(|key| Pseudonyms::new(key.as_bytes())) {
+        Some(pseudonyms) => pseudonyms,
+        None => Pseudonyms::from_key([0; 32]),
+    };
+    Ok(Judged {
+        document: serde_json::from_value(json).context("the policy cannot be read")?,
+        rules: Arc::new(Rules { policy, pseudonyms }),
+        node: node.clone(),
+        plugin: manifest.and_then(Manifest::plugin_name).map(Into::into),
+        has_key: key.is_some(),
+    })
+}

@@ -1,0 +1,144 @@
+//! The request, as it is given on the command line.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, bail};
+use careplane_exchange::REQUEST_ID;
+use careplane_policy::Random;
+use serde_json::Value;
+
+#[derive(clap::Args)]
+pub struct RequestArguments {
+    /// Method and path, as a caller would send them: 'POST /api/v1/medications/administer'
+    #[arg(long, value_name = "METHOD PATH")]
+    request: String,
+    /// A header, as the proxy gets it: 'x-tenant-id: care-home-0042'
+    #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
+    headers: Vec<String>,
+    /// A verified claim that is a text: tenant_id=care-home-0042; a nested one has dots in its name
+    #[arg(long = "claim", value_name = "NAME=VALUE")]
+    claims: Vec<String>,
+    /// All verified claims: the payload of the token, as JSON
+    #[arg(long = "claims", value_name = "JSON")]
+    payload: Option<String>,
+    /// The SPIFFE id of the peer: spiffe://cluster.local/ns/core-healthcare/sa/api-gateway
+    #[arg(long)]
+    peer: Option<String>,
+    /// The number that the trace decision is made on, 0 to 9999: kept when the percentage times 100 is above it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..10_000), conflicts_with = "request_id")]
+    sampling_number: Option<u16>,
+    /// The x-request-id that the number comes from
+    #[arg(long, value_name = "UUID")]
+    request_id: Option<String>,
+}
+
+/// A request that a proxy has authenticated.
+pub struct Request {
+    pub method: String,
+    pub path: String,
+    /// All headers, pseudo-headers among them; names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// Claims by name; parts of nested names with dots between them.
+    pub claims: BTreeMap<String, Value>,
+    pub peer: Option<String>,
+    /// Whether nobody said on which number the trace is decided.
+    pub any_number: bool,
+}
+
+impl RequestArguments {
+    pub fn read(&self) -> anyhow::Result<Request> {
+        let (method, path) = match self.request.trim().split_once(char::is_whitespace) {
+            Some((method, path)) => (method, path.trim_start()),
+            None => ("GET", self.request.trim()),
+        };
+        if !path.starts_with('/') {
+            bail!("--request {:?} has no path: expected such as 'POST /api/v1/medications/administer'", self.request);
+        }
+        let mut headers = vec![(":method".to_owned(), method.to_owned()), (":path".to_owned(), path.to_owned())];
+        for header in &self.headers {
+            // A pseudo-header begins with a colon.
+            let (name, value) = header
+                .char_indices()
+                .find(|(index, character)| *index > 0 && *character == ':')
+                .map(|(index, _)| (&header[..index], &header[index + 1..]))
+                .with_context(|| format!("-H {header:?} is not a header: expected 'name: value'"))?;
+            headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+        }
+        let sent = headers.iter().any(|(name, _)| name == REQUEST_ID);
+        let id = match (&self.request_id, self.sampling_number) {
+            (Some(id), _) => Some(id.clone()),
+            (None, None) if sent => None,
+            (None, number) => Some(format!("{:08x}-0000-4000-8000-000000000000", number.unwrap_or(0))),
+        };
+        if let Some(id) = id {
+            if Random::from_request_id(id.as_bytes()).is_none() {
+                bail!("--request-id {id:?} is not a UUID: expected such as 0000270f-0000-4000-8000-000000000000");
+            }
+            headers.retain(|(name, _)| name != REQUEST_ID);
+            headers.push((REQUEST_ID.into(), id));
+        }
+        Ok(Request {
+            method: method.into(),
+            path: path.into(),
+            headers,
+            claims: self.claims()?,
+            peer: self.peer.clone(),
+            any_number: !sent && self.request_id.is_none() && self.sampling_number.is_none(),
+        })
+    }
+
+    fn claims(&self) -> anyhow::Result<BTreeMap<String, Value>> {
+        let mut claims = BTreeMap::new();
+        if let Some(payload) = &self.payload {
+            let payload: Value = serde_json::from_str(payload).context("--claims is not JSON")?;
+            if !payload.is_object() {
+                bail!("--claims is not an object: expected such as '{{\"tenant_id\": \"care-home-0042\"}}'");
+            }
+            flatten("", &payload, &mut claims);
+        }
+        for claim in &self.claims {
+            let (name, value) = claim
+                .split_once('=')
+                .with_context(|| format!("--claim {claim:?} has no value: expected name=value"))?;
+            claims.insert(name.into(), value.into());
+        }
+        Ok(claims)
+    }
+}
+
+fn flatten(name: &str, value: &Value, claims: &mut BTreeMap<String, Value>) {
+    let Value::Object(members) = value else {
+        claims.insert(name.into(), value.clone());
+        return;
+    };
+    for (key, member) in members {
+        let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
+        flatten(&name, member, claims);
+    }
+}
+
+impl Request {
+    /// All values of a header.
+    pub fn header<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r str> {
+        self.headers.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The number that the trace is decided on.
+    pub fn number(&self) -> Option<Random> {
+        Random::from_request_id(self.header(REQUEST_ID).next()?.as_bytes())
+    }
+}
+
+/// A claim as Envoy hands it to a filter: texts as they are, numbers as eight bytes, lists as a map whose keys are the items.
+pub fn property(claim: &Value) -> Vec<u8> {
+    match claim {
+        Value::String(text) => text.clone().into_bytes(),
+        Value::Number(number) => number.as_f64().unwrap_or_default().to_le_bytes().to_vec(),
+        Value::Bool(value) => vec![u8::from(*value)],
+        Value::Array(items) => {
+            let keys = items.iter().map(|item| (item.as_str().unwrap_or_default(), ""));
+            keys.collect::<careplane_exchange::HeaderMap>().serialise()
+        }
+        Value::Null | Value::Object(_) => Vec::new(),
+    }
+}

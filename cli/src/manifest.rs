@@ -1,0 +1,113 @@
+//! Documents of a text: policies, and Kubernetes manifests that can have one inside.
+
+use crate::yaml::{Node, Place};
+
+/// The `kind` of a policy that is a manifest for kustomize's sake: the document is its `spec`.
+pub const POLICY: &str = "Policy";
+/// The root namespace: what is configured there without a selector is for all of the mesh.
+pub const ROOT_NAMESPACE: &str = "istio-system";
+
+const EXTENSIONS: &str = "extensions.istio.io";
+
+/// One document.
+#[derive(Debug, Clone)]
+pub enum Document {
+    /// A policy on its own.
+    Policy(Node),
+    /// A manifest.
+    Manifest(Manifest),
+    /// Neither.
+    Other(Node),
+}
+
+/// A Kubernetes manifest.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// The API without its version: `networking.istio.io`; empty for the core.
+    pub group: String,
+    pub kind: String,
+    pub name: String,
+    /// None where it is left to whoever applies the manifest.
+    pub namespace: Option<String>,
+    pub node: Node,
+}
+
+/// The documents in what a file holds. The items of a `List` are documents of their own.
+pub fn documents(nodes: Vec<Node>) -> Vec<Document> {
+    nodes.into_iter().flat_map(document).collect()
+}
+
+fn document(node: Node) -> Vec<Document> {
+    let (version, kind) = (node.text(&["apiVersion"]), node.text(&["kind"]));
+    let (Some(version), Some(kind)) = (version, kind) else {
+        let is_policy = node.text(&["version"]).is_some_and(|version| version.starts_with("careplane/"));
+        return vec![if is_policy { Document::Policy(node) } else { Document::Other(node) }];
+    };
+    if kind.ends_with("List") && node.get(&["items"]).is_some() {
+        return documents(node.list(&["items"]).to_vec());
+    }
+    let manifest = Manifest {
+        group: version.rsplit_once('/').map_or("", |(group, _)| group).to_owned(),
+        kind: kind.to_owned(),
+        name: node.text(&["metadata", "name"]).unwrap_or_default().to_owned(),
+        namespace: node.text(&["metadata", "namespace"]).map(Into::into),
+        node,
+    };
+    vec![Document::Manifest(manifest)]
+}
+
+// === impl Manifest ===
+
+impl Manifest {
+    pub fn is(&self, group: &str, kind: &str) -> bool {
+        self.group == group && self.kind == kind
+    }
+
+    /// Whether it is a policy for kustomize's sake.
+    pub fn is_policy(&self) -> bool {
+        self.is("careplane", POLICY)
+    }
+
+    /// What is at the end of a way in `spec`.
+    pub fn spec(&self, way: &[&str]) -> Option<&Node> {
+        self.node.get(&["spec"])?.get(way)
+    }
+
+    pub fn spec_list(&self, way: &[&str]) -> &[Node] {
+        self.spec(way).map(Node::elements).unwrap_or_default()
+    }
+
+    /// The wasm part of a WasmPlugin or a TrafficExtension.
+    pub fn wasm(&self) -> Option<&Node> {
+        match self.kind.as_str() {
+            "WasmPlugin" if self.group == EXTENSIONS => self.spec(&[]),
+            "TrafficExtension" if self.group == EXTENSIONS => self.spec(&["wasm"]),
+            _ => None,
+        }
+    }
+
+    /// The policy in it: a plugin's, when it has anything in it, or the one that it is.
+    pub fn policy(&self) -> Option<&Node> {
+        let of_plugin = || self.wasm()?.get(&["pluginConfig"]).filter(|config| !config.entries().is_empty());
+        if self.is_policy() { self.spec(&[]) } else { of_plugin() }
+    }
+
+    pub fn plugin_name(&self) -> Option<&str> {
+        self.wasm()?.text(&["pluginName"])
+    }
+
+    /// Where it is named.
+    pub fn place(&self) -> &Place {
+        self.node.get(&["metadata", "name"]).map_or(&self.node.place, |name| &name.place)
+    }
+
+    /// `WasmPlugin careplane-gateway`
+    pub fn title(&self) -> String {
+        format!("{} {}", self.kind, self.name)
+    }
+
+    /// Whether it is in the root namespace.
+    pub fn is_root(&self) -> bool {
+        self.namespace.as_deref() == Some(ROOT_NAMESPACE)
+    }
+}

@@ -1,0 +1,15 @@
+//! The standard output.
+
+use std::io::{ErrorKind, Write};
+
+/// Prints a text. Colours only where somebody looks: anstream takes them out elsewhere.
+///
+/// # Errors
+/// When it cannot be written; not when whoever reads it has stopped to (`| head`).
+pub fn print(text: &str) -> std::io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        done => done,
+    }
+}

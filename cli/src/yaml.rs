@@ -1,0 +1,314 @@
+//! YAML (and JSON, which is YAML too) whose every value knows where it was written.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::Number;
+use serde_saphyr::{Location, Spanned, UserMessageFormatter};
+
+/// Where something is written. Lines and columns count from 1; columns are characters.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub file: Arc<str>,
+    pub line: u64,
+    pub column: u64,
+}
+
+/// A value and where it is written: behind an alias, where its anchor is.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub value: Value,
+    pub place: Place,
+}
+
+#[derive(Debug, Clone)]
+pub enum Value {
+    Null,
+    Bool(bool),
+    Number(Number),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<Entry>),
+}
+
+/// One key of a map.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    pub key: String,
+    pub key_place: Place,
+    pub value: Node,
+}
+
+/// A text that is not YAML.
+#[derive(Debug)]
+pub struct NotYaml {
+    pub place: Place,
+    pub message: String,
+}
+
+/// Reads all documents of a text. Empty ones are left out.
+pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Node>, NotYaml> {
+    match serde_saphyr::from_multiple::<Spanned<Raw>>(text) {
+        Ok(documents) => Ok(documents.into_iter().map(|document| node(file, document)).collect()),
+        Err(error) => {
+            let location = error.location().unwrap_or(Location::UNKNOWN);
+            let message = error.without_snippet().render_with_formatter(&UserMessageFormatter);
+            // The place is told apart from the message.
+            let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
+            Err(NotYaml { place: place(file, location), message })
+        }
+    }
+}
+
+// === impl Node ===
+
+impl Node {
+    /// The value at the end of a way through maps.
+    pub fn get(&self, way: &[&str]) -> Option<&Node> {
+        way.iter()
+            .try_fold(self, |node, key| node.entries().iter().find(|entry| entry.key == *key).map(|entry| &entry.value))
+    }
+
+    pub fn get_mut(&mut self, way: &[&str]) -> Option<&mut Node> {
+        let Some((key, rest)) = way.split_first() else { return Some(self) };
+        let Value::Map(entries) = &mut self.value else { return None };
+        entries.iter_mut().find(|entry| entry.key == *key)?.value.get_mut(rest)
+    }
+
+    /// Takes over the places of another node, wherever both say the same and this one is still where `from` says.
+    pub fn relocate(&mut self, from: &Arc<str>, source: &Node) {
+        match (&mut self.value, &source.value) {
+            (Value::Map(entries), Value::Map(written)) => {
+                for entry in entries {
+                    if let Some(written) = written.iter().find(|written| written.key == entry.key) {
+                        entry.value.relocate(from, &written.value);
+                        if entry.key_place.file == *from {
+                            entry.key_place = written.key_place.clone();
+                        }
+                    }
+                }
+            }
+            (Value::List(elements), Value::List(written)) => {
+                let same_length = elements.len() == written.len();
+                for (index, element) in elements.iter_mut().enumerate() {
+                    let json = element.to_json();
+                    let equal = || written.iter().find(|written| written.to_json() == json);
+                    if let Some(written) = if same_length { written.get(index) } else { equal() } {
+                        element.relocate(from, written);
+                    }
+                }
+            }
+            (value, written) if value.to_json() != written.to_json() => return,
+            _ => {}
+        }
+        if self.place.file == *from {
+            self.place = source.place.clone();
+        }
+    }
+
+    pub fn entries(&self) -> &[Entry] {
+        if let Value::Map(entries) = &self.value { entries } else { &[] }
+    }
+
+    pub fn elements(&self) -> &[Node] {
+        if let Value::List(elements) = &self.value { elements } else { &[] }
+    }
+
+    /// The elements of the list at the end of a way.
+    pub fn list(&self, way: &[&str]) -> &[Node] {
+        self.get(way).map(Node::elements).unwrap_or_default()
+    }
+
+    pub fn as_text(&self) -> Option<&str> {
+        if let Value::Text(text) = &self.value { Some(text) } else { None }
+    }
+
+    /// The text at the end of a way.
+    pub fn text(&self, way: &[&str]) -> Option<&str> {
+        self.get(way)?.as_text()
+    }
+
+    pub fn as_number(&self) -> Option<f64> {
+        if let Value::Number(number) = &self.value { number.as_f64() } else { None }
+    }
+
+    /// Every text in it, at any depth.
+    pub fn texts(&self) -> Vec<&Node> {
+        match &self.value {
+            Value::Text(_) => vec![self],
+            Value::List(elements) => elements.iter().flat_map(Node::texts).collect(),
+            Value::Map(entries) => entries.iter().flat_map(|entry| entry.value.texts()).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+        }
+    }
+
+    pub fn to_json(&self) -> serde_json::Value {
+        self.value.to_json()
+    }
+
+    /// What a path as problems of a policy have it (`contexts[3].match[0].path`) leads to, as far as it leads. Keys can hold dots,
+    /// so every key that the path could begin with is tried.
+    pub fn follow(&self, path: &str) -> Found<'_> {
+        self.walk(None, path)
+    }
+
+    fn walk<'n>(&'n self, key_place: Option<&'n Place>, path: &str) -> Found<'n> {
+        let path = path.strip_prefix('.').unwrap_or(path);
+        let in_list = path.strip_prefix('[').and_then(|rest| rest.split_once(']')).and_then(|(index, rest)| {
+            let element = self.elements().get(index.parse::<usize>().ok()?)?;
+            Some(element.walk(None, rest))
+        });
+        let in_map = self.entries().iter().filter_map(|entry| {
+            let rest = path.strip_prefix(entry.key.as_str())?;
+            let ends = rest.is_empty() || rest.starts_with(['.', '[']);
+            ends.then(|| entry.value.walk(Some(&entry.key_place), rest))
+        });
+        let here = Found { node: self, key_place, missing: path.len() };
+        in_map.chain(in_list).min_by_key(|found| found.missing).unwrap_or(here)
+    }
+}
+
+impl Value {
+    fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Null => serde_json::Value::Null,
+            Self::Bool(value) => (*value).into(),
+            Self::Number(number) => number.clone().into(),
+            Self::Text(text) => text.as_str().into(),
+            Self::List(elements) => elements.iter().map(Node::to_json).collect(),
+            Self::Map(entries) => entries.iter().map(|entry| (entry.key.clone(), entry.value.to_json())).collect(),
+        }
+    }
+}
+
+/// What a path leads to.
+#[derive(Debug)]
+pub struct Found<'n> {
+    pub node: &'n Node,
+    /// Where its key is, if it is in a map.
+    pub key_place: Option<&'n Place>,
+    /// How much of the path leads nowhere.
+    pub missing: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}:{}", self.file, self.line, self.column)
+    }
+}
+
+fn place(file: &Arc<str>, location: Location) -> Place {
+    Place { file: Arc::clone(file), line: location.line().max(1), column: location.column().max(1) }
+}
+
+fn node(file: &Arc<str>, raw: Spanned<Raw>) -> Node {
+    let value = match raw.value {
+        Raw::Plain(value) => value,
+        Raw::List(elements) => Value::List(elements.into_iter().map(|element| node(file, element)).collect()),
+        Raw::Map(entries) => Value::Map(
+            entries
+                .into_iter()
+                .map(|(key, value)| Entry {
+                    key_place: place(file, key.defined),
+                    key: key.value,
+                    value: node(file, value),
+                })
+                .collect(),
+        ),
+    };
+    Node { value, place: place(file, raw.defined) }
+}
+
+/// What serde hands over, before files are known.
+enum Raw {
+    Plain(Value),
+    List(Vec<Spanned<Raw>>),
+    Map(Vec<(Spanned<String>, Spanned<Raw>)>),
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Any;
+        impl<'de> Visitor<'de> for Any {
+            type Value = Raw;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a YAML value")
+            }
+            fn visit_bool<E>(self, value: bool) -> Result<Raw, E> {
+                Ok(Raw::Plain(Value::Bool(value)))
+            }
+            fn visit_i64<E>(self, value: i64) -> Result<Raw, E> {
+                Ok(Raw::Plain(Value::Number(value.into())))
+            }
+            fn visit_u64<E>(self, value: u64) -> Result<Raw, E> {
+                Ok(Raw::Plain(Value::Number(value.into())))
+            }
+            fn visit_f64<E>(self, value: f64) -> Result<Raw, E> {
+                // JSON has no infinity, so neither has a manifest.
+                Ok(Raw::Plain(Number::from_f64(value).map_or(Value::Null, Value::Number)))
+            }
+            fn visit_str<E>(self, value: &str) -> Result<Raw, E> {
+                Ok(Raw::Plain(Value::Text(value.into())))
+            }
+            fn visit_unit<E>(self) -> Result<Raw, E> {
+                Ok(Raw::Plain(Value::Null))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Raw, A::Error> {
+                let mut elements = Vec::new();
+                while let Some(element) = list.next_element()? {
+                    elements.push(element);
+                }
+                Ok(Raw::List(elements))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Raw, A::Error> {
+                let mut entries = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    entries.push(entry);
+                }
+                Ok(Raw::Map(entries))
+            }
+        }
+        deserializer.deserialize_any(Any)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(text: &str) -> Node {
+        read(&"x.yaml".into(), text).unwrap().remove(0)
+    }
+
+    fn at(place: &Place) -> (u64, u64) {
+        (place.line, place.column)
+    }
+
+    #[test]
+    fn every_value_knows_its_place() {
+        let node = one("a:\n  - b: \"x\"\n  - {c: [1, 2]}\nd: &e\n  f: 1\ng: *e\n");
+        for (path, expected) in
+            [("a[0].b", (2, 8)), ("a[1].c[1]", (3, 13)), ("d.f", (5, 6)), ("g.f", (5, 6)), ("a[1].c[7].x", (3, 9))]
+        {
+            assert_eq!(at(&node.follow(path).node.place), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn keys_can_hold_dots() {
+        let node = one("t:\n  home.1:\n    pool: x\n  home: {pool: z}\n");
+        assert_eq!(node.follow("t.home.1.pool").node.as_text(), Some("x"));
+        assert_eq!(node.follow("t.home.pool").node.as_text(), Some("z"));
+        assert_eq!(at(node.follow("t.home.1").key_place.unwrap()), (2, 3));
+    }
+
+    #[test]
+    fn what_is_not_yaml_is_told_with_its_place() {
+        let error = read(&"x.yaml".into(), "a: 1\nb: [1\nc: 2\n").unwrap_err();
+        assert_eq!(
+            (error.place.to_string().as_str(), error.message.as_str()),
+            ("x.yaml:3:2", "illegal placement of ':' indicator")
+        );
+    }
+}

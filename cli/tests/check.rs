@@ -1,0 +1,409 @@
+//! `careplane check` on a mesh that agrees with itself, and on the same mesh with one thing changed.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+const MESH: [&str; 5] = ["gateway.yaml", "inbound.yaml", "observability.yaml", "security.yaml", "traffic.yaml"];
+
+fn mesh() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mesh")
+}
+
+/// An empty folder of its own for a test.
+fn folder(name: &str) -> PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("check").join(name);
+    let _ = fs::remove_dir_all(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+/// A copy of the mesh in which one text is another one.
+fn changed(name: &str, (file, from, to): (&str, &str, &str)) -> PathBuf {
+    let folder = folder(name);
+    for known in MESH {
+        let text = fs::read_to_string(mesh().join(known)).unwrap();
+        assert!(known != file || text.contains(from), "{file} has no {from:?}");
+        let text = if known == file { text.replacen(from, to, 1) } else { text };
+        fs::write(folder.join(known), text).unwrap();
+    }
+    folder
+}
+
+fn careplane(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_careplane")).current_dir(folder).arg("check").args(arguments).output().unwrap()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+/// `file:line:column rule` of each finding.
+fn findings(folder: &Path) -> Vec<String> {
+    let output = careplane(folder, &[".", "--format", "json"]);
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let text = |finding: &Value| {
+        let place = &finding["place"];
+        let file = place["file"].as_str().unwrap();
+        format!("{file}:{}:{} {}", place["line"], place["column"], finding["rule"].as_str().unwrap())
+    };
+    report["findings"].as_array().unwrap().iter().map(text).collect()
+}
+
+#[test]
+fn a_mesh_that_agrees_with_itself_is_good() {
+    let output = careplane(&mesh(), &["."]);
+    assert_eq!(stdout(&output), "0 errors, 0 warnings, 0 notes in 8 documents: 2 policies, 2 plugins\n");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn each_disagreement_is_found_where_it_is() {
+    let digest = "@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+    let url = format!("oci://registry.example/careplane/careplane:0.1.0{digest}");
+    let table: &[(&str, &str, &str, &[&str])] = &[
+        ("gateway.yaml", "tier: never", "tier: nevver", &["gateway.yaml:27:15 careplane/policy"]),
+        ("gateway.yaml", "tier: never", "teer: never", &["gateway.yaml:27:9 careplane/policy"]),
+        (
+            "gateway.yaml",
+            "  pluginName: careplane",
+            "  pluginName: careplain",
+            &["gateway.yaml:9:15 careplane/plugin-name"],
+        ),
+        ("gateway.yaml", "phase: AUTHZ", "phase: AUTHN", &["gateway.yaml:10:10 careplane/plugin-phase"]),
+        ("inbound.yaml", "  phase: AUTHZ\n", "", &["inbound.yaml:3:18 careplane/plugin-phase-late"]),
+        ("gateway.yaml", "  priority: 100\n", "", &["gateway.yaml:3:18 careplane/plugin-priority"]),
+        ("gateway.yaml", &url, url.trim_start_matches("oci://"), &["gateway.yaml:8:8 careplane/plugin-url"]),
+        ("gateway.yaml", digest, "", &["gateway.yaml:8:8 careplane/plugin-digest"]),
+        (
+            "inbound.yaml",
+            "failStrategy: FAIL_RELOAD",
+            "failStrategy: FAIL_OPEN",
+            &["inbound.yaml:11:19 careplane/plugin-fail-strategy"],
+        ),
+        ("inbound.yaml", "    failStrategy: FAIL_RELOAD\n", "", &["inbound.yaml:3:18 careplane/plugin-fail-strategy"]),
+        (
+            "inbound.yaml",
+            "env: [{name: CAREPLANE_PSEUDONYM_KEY, valueFrom: HOST}]",
+            "env: [{name: KEY, valueFrom: HOST}]",
+            &["inbound.yaml:13:12 careplane/plugin-env", "inbound.yaml:13:12 careplane/pseudonym-key"],
+        ),
+        (
+            "inbound.yaml",
+            "CAREPLANE_PSEUDONYM_KEY, valueFrom: HOST",
+            "CAREPLANE_PSEUDONYM_KEY, value: secret",
+            &["inbound.yaml:13:12 careplane/plugin-env", "inbound.yaml:13:52 careplane/pseudonym-key-inline"],
+        ),
+        (
+            "inbound.yaml",
+            "\n      version: careplane/v1\n      identity:\n        trustedPeers: [spiffe://cluster.local/ns/core-healthcare/sa/api-gateway]",
+            " {}",
+            &["inbound.yaml:14:19 careplane/policy-missing"],
+        ),
+        (
+            "gateway.yaml",
+            "canary: {percent: 5}",
+            "canary: {percent: 5, header: x-cohort}",
+            &["gateway.yaml:31:36 careplane/routing-header-unread"],
+        ),
+        (
+            "gateway.yaml",
+            "    routing:\n",
+            "    routing:\n      poolHeader: x-pool\n",
+            &["gateway.yaml:30:19 careplane/routing-header-unread"],
+        ),
+        (
+            "traffic.yaml",
+            "- match: [{headers: {x-release-cohort: {exact: canary}}}]",
+            "- match: [{headers: {x-release-cohort: {exact: next}}}]",
+            &["gateway.yaml:31:15 careplane/cohort-without-route"],
+        ),
+        ("inbound.yaml", "sa/api-gateway]", "sa/gateway]", &["inbound.yaml:17:24 careplane/trusted-peer-unknown"]),
+        (
+            "inbound.yaml",
+            "[spiffe://cluster.local/ns/core-healthcare/sa/api-gateway]",
+            "any",
+            &["inbound.yaml:17:23 careplane/trusted-peers-any"],
+        ),
+        (
+            "inbound.yaml",
+            "match: [{mode: SERVER}]",
+            "targetRefs: [{group: gateway.networking.k8s.io, kind: GatewayClass, name: istio-waypoint}]",
+            &[],
+        ),
+        (
+            "security.yaml",
+            "kind: RequestAuthentication",
+            "kind: PeerAuthentication",
+            &["gateway.yaml:18:7 careplane/claims-unverified", "inbound.yaml:17:9 careplane/claims-unverified"],
+        ),
+        (
+            "gateway.yaml",
+            "[pool-a, pool-b]",
+            "[pool-a, pool-b, pool-c]",
+            &["gateway.yaml:30:31 careplane/pool-without-route", "gateway.yaml:30:31 careplane/pool-without-subset"],
+        ),
+        ("traffic.yaml", "exact: pool-b", "exact: pool-x", &["gateway.yaml:30:23 careplane/pool-without-route"]),
+        (
+            "traffic.yaml",
+            "x-tenant-pool: {exact: pool-a}",
+            "x-tenant-pool: {exact: pool-b}",
+            &["gateway.yaml:30:15 careplane/pool-without-route", "traffic.yaml:14:64 careplane/misrouted"],
+        ),
+        // A route that comes too late is none.
+        (
+            "traffic.yaml",
+            "    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
+            "    - route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
+            &["gateway.yaml:30:23 careplane/pool-without-route", "gateway.yaml:34:32 careplane/pool-without-route"],
+        ),
+        ("traffic.yaml", "subset: pool-a", "subset: pool-z", &["traffic.yaml:14:64 careplane/subset-undefined"]),
+        (
+            "traffic.yaml",
+            "    - {name: canary, labels: {release: canary}}\n",
+            "",
+            &["traffic.yaml:9:64 careplane/subset-undefined", "traffic.yaml:12:64 careplane/subset-undefined"],
+        ),
+        ("traffic.yaml", "connect-failure,refused-stream", "5xx", &["traffic.yaml:24:39 careplane/write-retried"]),
+        (
+            "traffic.yaml",
+            "connect-failure,refused-stream",
+            "connect-failure, 503",
+            &["traffic.yaml:24:39 careplane/write-retried"],
+        ),
+        ("traffic.yaml", "method: {regex: GET|HEAD}, ", "", &["traffic.yaml:10:39 careplane/write-retried"]),
+        ("gateway.yaml", "/api/v1/medications}", "/api/v2/medications}", &[]),
+        (
+            "gateway.yaml",
+            "match: [{methods: [POST], path: /api/v1/medications/administer}]",
+            "match: [{methods: [POST], path: /api/v2/administer}]",
+            &[],
+        ),
+        (
+            "observability.yaml",
+            "randomSamplingPercentage: 0",
+            "randomSamplingPercentage: 5",
+            &["observability.yaml:7:33 careplane/base-rate"],
+        ),
+        (
+            "observability.yaml",
+            "      randomSamplingPercentage: 0\n",
+            "",
+            &["observability.yaml:6:7 careplane/base-rate"],
+        ),
+        (
+            "observability.yaml",
+            "wasm.careplane.user_id:",
+            "wasm.careplane.user:",
+            &[
+                "observability.yaml:9:9 careplane/span-tag-unread",
+                "observability.yaml:10:38 careplane/filter-state-unwritten",
+            ],
+        ),
+        (
+            "observability.yaml",
+            "wasm.careplane.sampling_rate",
+            "careplane.sampling_rate",
+            &["observability.yaml:14:44 careplane/filter-state-unwritten"],
+        ),
+        (
+            "observability.yaml",
+            "x-healthcare-context",
+            "x-context",
+            &["observability.yaml:9:9 careplane/span-tag-unread"],
+        ),
+        (
+            "observability.yaml",
+            "[{name: careplane-audit}]",
+            "[{name: envoy}]",
+            &["gateway.yaml:16:5 careplane/audit-unread", "inbound.yaml:15:7 careplane/audit-unread"],
+        ),
+        (
+            "observability.yaml",
+            "%FILTER_STATE(wasm.careplane.audit:PLAIN)%",
+            "%START_TIME%",
+            &["gateway.yaml:16:5 careplane/audit-unread"],
+        ),
+        ("traffic.yaml", "apiVersion", "apiVersion: [", &["traffic.yaml:1:14 careplane/not-yaml"]),
+    ];
+    let mut wrong = String::new();
+    for (index, (file, from, to, expected)) in table.iter().enumerate() {
+        let found = findings(&changed(&format!("disagreement-{index}"), (file, from, to)));
+        if found != *expected {
+            wrong += &format!("{file}: {from:?} → {to:?}\n  expected {expected:?}\n  found    {found:?}\n");
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn without_routes_subsets_are_what_there_is_to_go_by() {
+    let traffic = fs::read_to_string(mesh().join("traffic.yaml")).unwrap();
+    let (_, rule) = traffic.split_once("---\n").unwrap();
+    let rule: String = rule
+        .lines()
+        .filter(|line| !line.contains("canary") && !line.contains("pool-b"))
+        .map(|line| line.to_owned() + "\n")
+        .collect();
+    let folder = folder("subsets");
+    fs::copy(mesh().join("gateway.yaml"), folder.join("gateway.yaml")).unwrap();
+    fs::write(folder.join("traffic.yaml"), rule).unwrap();
+    assert_eq!(
+        findings(&folder),
+        ["gateway.yaml:30:23 careplane/pool-without-subset", "gateway.yaml:31:15 careplane/cohort-without-subset"]
+    );
+}
+
+#[test]
+fn a_context_without_a_route_is_noted() {
+    let folder = folder("unrouted");
+    let policy = "version: careplane/v1\ncontexts:\n  - {name: a, complianceLevel: low, match: [{path: /a}]}\n  - {name: b, complianceLevel: low, match: [{path: /b}]}\n";
+    fs::write(folder.join("policy.yaml"), policy).unwrap();
+    let service = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  http: [{match: [{uri: {prefix: /a}}], route: [{destination: {host: a}}]}]\n";
+    fs::write(folder.join("service.yaml"), service).unwrap();
+    assert_eq!(findings(&folder), ["policy.yaml:4:44 careplane/context-unrouted"]);
+    assert_eq!(careplane(&folder, &[".", "--strict"]).status.code(), Some(0));
+}
+
+#[test]
+fn what_only_an_absent_filter_writes_is_noted_once() {
+    let folder = changed("absent", ("gateway.yaml", "pluginName: careplane", "pluginName: audit"));
+    fs::remove_file(folder.join("inbound.yaml")).unwrap();
+    assert_eq!(findings(&folder), ["observability.yaml:9:40 careplane/filter-absent"]);
+}
+
+#[test]
+fn a_waypoint_that_believes_everyone_is_a_warning() {
+    let folder = changed(
+        "waypoint",
+        ("inbound.yaml", "match: [{mode: SERVER}]", "targetRefs: [{kind: GatewayClass, name: istio-waypoint}]"),
+    );
+    let file = folder.join("inbound.yaml");
+    let text = fs::read_to_string(&file).unwrap();
+    fs::write(&file, text.replace("[spiffe://cluster.local/ns/core-healthcare/sa/api-gateway]", "any")).unwrap();
+    assert_eq!(findings(&folder), ["inbound.yaml:17:23 careplane/trusted-peers-waypoint"]);
+}
+
+#[test]
+fn every_rule_has_a_test() {
+    let sarif: Value = serde_json::from_str(&stdout(&careplane(&mesh(), &[".", "--format", "sarif"]))).unwrap();
+    let tests = include_str!("check.rs");
+    for rule in sarif["runs"][0]["tool"]["driver"]["rules"].as_array().unwrap() {
+        let id = rule["id"].as_str().unwrap();
+        assert!(tests.contains(&format!(" {id}\"")), "{id}");
+    }
+}
+
+#[test]
+fn a_finding_says_what_instead_and_where_else() {
+    let folder = changed("human", ("traffic.yaml", "connect-failure,refused-stream", "5xx"));
+    let expected = "\
+traffic.yaml:24:39: error: VirtualService medication-service sends POST /api/v1/medications/administer again on 5xx, when the application may have done it already (context medication-administration and 1 more): expected a route of its own for writes, with `retryOn: connect-failure,refused-stream` or `attempts: 0` [careplane/write-retried]
+    gateway.yaml:24:41: context medication-administration
+1 error, 0 warnings, 0 notes in 8 documents: 2 policies, 2 plugins
+";
+    assert_eq!(stdout(&careplane(&folder, &["."])), expected);
+}
+
+#[test]
+fn the_exit_code_tells_errors_from_warnings_and_from_what_cannot_be_read() {
+    let code = |name, change, arguments: &[&str]| careplane(&changed(name, change), arguments).status.code();
+    let warning = ("inbound.yaml", "  priority: 100\n", "");
+    let error = ("inbound.yaml", "pluginName: careplane", "pluginName: other");
+    assert_eq!(code("warning", warning, &["."]), Some(0));
+    assert_eq!(code("strict", warning, &[".", "--strict"]), Some(1));
+    assert_eq!(code("error", error, &["."]), Some(1));
+    assert_eq!(code("unreadable", error, &[".", "missing.yaml"]), Some(2));
+    assert_eq!(code("usage", error, &[]), Some(2));
+}
+
+#[test]
+fn what_comes_through_a_pipe_is_checked() {
+    let text = MESH.map(|file| fs::read_to_string(mesh().join(file)).unwrap()).join("---\n");
+    let text = text.replace("subset: pool-b", "subset: pool-x");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_careplane"))
+        .args(["check", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let first = stdout(&output).lines().next().unwrap().to_owned();
+    let line = 1 + text.lines().position(|line| line.contains("subset: pool-x")).unwrap();
+    assert!(
+        first.starts_with(&format!("stdin:{line}:64: error: VirtualService medication-service routes to subset")),
+        "{first}"
+    );
+}
+
+#[test]
+fn a_policy_on_its_own_is_checked() {
+    let folder = folder("alone");
+    let policy =
+        "# ours\nversion: careplane/v1\nsampling:\n  tiers: {default: 101}\ncontexts:\n  - match: [{path: x}]\n";
+    fs::write(folder.join("policy.yaml"), policy).unwrap();
+    fs::write(folder.join("policy.json"), r#"{"version": "careplane/v1", "contexts": 1}"#).unwrap();
+    fs::write(folder.join("other.yaml"), "a: 1\n").unwrap();
+    let expected = [
+        "policy.json:1:41 careplane/policy",
+        "policy.yaml:4:20 careplane/policy",
+        "policy.yaml:6:5 careplane/policy",
+        "policy.yaml:6:5 careplane/policy",
+        "policy.yaml:6:20 careplane/policy",
+    ];
+    assert_eq!(findings(&folder), expected);
+    // Named, it is meant to be one.
+    let named = stdout(&careplane(&folder, &["other.yaml"]));
+    assert!(named.contains("other.yaml:1:1: error: a: unknown field"), "{named}");
+    assert!(named.contains("other.yaml:1:1: error: version: missing: expected \"careplane/v1\""), "{named}");
+}
+
+#[test]
+fn a_kustomization_is_checked_as_it_is_rendered_and_told_where_it_is_written() {
+    let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
+    if !has("kubectl") && !has("kustomize") {
+        let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!ci, "neither kubectl nor kustomize is on the PATH");
+        return eprintln!("SKIPPED: neither kubectl nor kustomize is on the PATH");
+    }
+    let folder = changed("kustomize", ("gateway.yaml", "tier: never", "tier: nevver"));
+    let gateway = fs::read_to_string(folder.join("gateway.yaml")).unwrap();
+    let (plugin, policy) = gateway.split_once("  pluginConfig: &policy\n").unwrap();
+    fs::write(folder.join("gateway.yaml"), plugin).unwrap();
+    let patch = format!(
+        "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{name: gateway}}\nspec:\n  pluginConfig:\n{policy}"
+    );
+    fs::create_dir(folder.join("policy")).unwrap();
+    fs::write(folder.join("policy/patch.yaml"), patch).unwrap();
+    let component = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n\
+                     patches: [{path: patch.yaml, target: {kind: WasmPlugin}}]\n";
+    fs::write(folder.join("policy/kustomization.yaml"), component).unwrap();
+    let resources = "resources: [gateway.yaml, inbound.yaml, observability.yaml, security.yaml, traffic.yaml]\ncomponents: [policy]\n";
+    fs::write(folder.join("kustomization.yaml"), resources).unwrap();
+    assert_eq!(findings(&folder), ["policy/patch.yaml:17:15 careplane/policy"]);
+    // A folder above it finds it, and does not take its files for the mesh.
+    let output = careplane(folder.parent().unwrap(), &["kustomize"]);
+    assert!(stdout(&output).starts_with("kustomize/policy/patch.yaml:17:15: error"), "{}", stdout(&output));
+}
+
+#[test]
+fn sarif_is_what_the_types_of_its_schema_read() {
+    let folder = changed("sarif", ("gateway.yaml", "[pool-a, pool-b]", "[pool-a, pool-b, pool-c]"));
+    let written: Value = serde_json::from_str(&stdout(&careplane(&folder, &[".", "--format", "sarif"]))).unwrap();
+    let read: serde_sarif::sarif::Sarif = serde_json::from_value(written.clone()).unwrap();
+    // What the types do not know would be lost on the way.
+    assert_eq!(serde_json::to_value(read).unwrap(), written);
+    let result = &written["runs"][0]["results"][0];
+    assert_eq!(result["ruleId"], "careplane/pool-without-route");
+    assert_eq!(result["level"], "error");
+    let place = &result["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "gateway.yaml");
+    assert_eq!((&place["region"]["startLine"], &place["region"]["startColumn"]), (&30.into(), &31.into()));
+    assert_eq!(result["relatedLocations"][0]["physicalLocation"]["artifactLocation"]["uri"], "traffic.yaml");
+    let rule = &written["runs"][0]["tool"]["driver"]["rules"][result["ruleIndex"].as_u64().unwrap() as usize];
+    assert_eq!(rule["id"], result["ruleId"]);
+}

@@ -1,58 +1,175 @@
-//! The WasmPlugin resources are good, and say what is demonstrated here.
+//! The careplane resources among the manifests, as files: what they say is good, and what is written twice is the same. That a real API
+//! server and a real Istio take what `kubectl kustomize` makes of them is tested in `integration/mesh`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use careplane_integration::{config::Template, workspace};
-use careplane_policy::Policy;
-use serde_json::Value;
+use careplane_policy::{Method, Policy, Rate};
+use serde_json::{Value, json};
 
-fn manifests() -> Vec<(PathBuf, Value)> {
-    let folder = workspace::root().join("wasmplugin-manifests");
-    let mut files = Vec::new();
-    for folder in [folder.clone(), folder.join("one-plugin-per-filter")] {
-        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        files.extend(entries.filter(|path| path.extension().is_some_and(|extension| extension == "yaml")));
-    }
-    let read = |path: &PathBuf| serde_saphyr::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
-    files.into_iter().map(|path| (path.clone(), read(&path))).collect()
+const PLACEMENTS: [&str; 4] =
+    ["bundle/gateway.yaml", "bundle/inbound.yaml", "outbound/tenant-routing.yaml", "outbound/tracing-tags.yaml"];
+const FILTERS: [&str; 4] = ["audit", "tracing-tags", "tenant-routing", "sampling"];
+const OVERLAYS: [&str; 5] = ["ambient", "audit-only", "isolated", "one-plugin-per-filter", "traffic-extension"];
+
+fn manifests() -> PathBuf {
+    workspace::root().join("wasmplugin-manifests")
 }
 
-#[test]
-fn there_is_one_for_the_bundle_and_one_for_each_filter() {
-    let mut names: Vec<_> =
-        manifests().iter().map(|(_, manifest)| manifest["spec"]["pluginName"].as_str().unwrap().to_owned()).collect();
-    names.sort();
-    assert_eq!(names, ["audit", "careplane", "sampling", "tenant-routing", "tracing-tags"]);
+fn documents(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    serde_saphyr::from_multiple(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-#[test]
-fn each_says_what_istio_would_otherwise_decide_in_silence() {
-    for (path, manifest) in manifests() {
-        let path = path.display();
-        let spec = &manifest["spec"];
-        assert_eq!(manifest["kind"], "WasmPlugin", "{path}");
-        assert!(spec["url"].as_str().unwrap().starts_with("oci://"), "{path}: a url without a scheme is dropped");
-        assert_eq!(spec["phase"], "AUTHZ", "{path}: claims are verified before AUTHZ, and not before AUTHN");
-        assert!(spec["priority"].is_i64(), "{path}: a plugin without a priority sorts last");
-        assert_eq!(spec["failStrategy"], "FAIL_RELOAD", "{path}: one image, one VM, one failStrategy");
-    }
+fn document(path: impl AsRef<Path>) -> Value {
+    let mut documents = documents(&manifests().join(path));
+    assert_eq!(documents.len(), 1);
+    documents.remove(0)
 }
 
-#[test]
-fn each_policy_is_good_and_all_are_the_same() {
-    let policies: Vec<Value> =
-        manifests().into_iter().map(|(_, manifest)| manifest["spec"]["pluginConfig"].clone()).collect();
-    for policy in &policies {
-        if let Err(problems) = Policy::from_json(policy.to_string().as_bytes()) {
-            panic!("{problems}");
+fn careplane(name: &str) -> Value {
+    document(Path::new("base/careplane").join(name))
+}
+
+/// As kustomize merges a patch into a custom resource: maps by key, everything else replaced.
+fn merge(target: &mut Value, patch: &Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (key, value) in patch {
+                merge(target.entry(key).or_insert(Value::Null), value);
+            }
         }
-        assert_eq!(policy, &policies[0]);
+        (target, patch) => *target = patch.clone(),
+    }
+}
+
+/// The policy of a placement.
+fn policy(placement: &str) -> Value {
+    let mut policy = careplane(placement)["spec"]["pluginConfig"].clone();
+    merge(&mut policy, &careplane("policy/policy.yaml")["spec"]["pluginConfig"]);
+    policy
+}
+
+fn compiled(placement: &str) -> Policy {
+    Policy::from_json(policy(placement).to_string().as_bytes())
+        .unwrap_or_else(|problems| panic!("{placement}: {problems}"))
+}
+
+#[test]
+fn each_placement_says_what_istio_would_otherwise_decide_in_silence() {
+    for placement in PLACEMENTS {
+        let manifest = careplane(placement);
+        let spec = &manifest["spec"];
+        assert_eq!(manifest["kind"], "WasmPlugin", "{placement}");
+        assert_eq!(
+            manifest["metadata"]["labels"]["app.kubernetes.io/name"], "careplane",
+            "{placement}: takes the policy by it"
+        );
+        assert_eq!(spec["phase"], "AUTHZ", "{placement}: claims are verified before AUTHZ, and not before AUTHN");
+        assert!(spec["priority"].is_i64(), "{placement}: a plugin without a priority sorts last");
+        assert_eq!(spec["failStrategy"], "FAIL_RELOAD", "{placement}: one image, one VM, one failStrategy");
+        assert!(spec["match"][0]["mode"].is_string(), "{placement}");
     }
 }
 
 #[test]
-fn the_policy_is_the_one_that_is_demonstrated() {
-    let demonstrated = Template::load().unwrap().policy().unwrap().clone();
-    let deployed = manifests().remove(0).1["spec"]["pluginConfig"].clone();
-    assert_eq!(deployed, demonstrated);
+fn each_policy_is_good_and_they_differ_in_whom_they_believe_alone() {
+    for placement in PLACEMENTS {
+        compiled(placement);
+        let own = &careplane(placement)["spec"]["pluginConfig"];
+        let mut expected =
+            json!({"version": "careplane/v1", "identity": {"trustedPeers": own["identity"]["trustedPeers"]}});
+        if placement.starts_with("outbound/") {
+            expected["identity"]["tenant"] = json!({"required": false});
+        }
+        assert_eq!(own, &expected, "{placement}");
+    }
+    assert_eq!(policy("bundle/gateway.yaml")["identity"]["trustedPeers"], json!([]), "outsiders are nobody's peers");
+}
+
+#[test]
+fn the_policy_of_the_sidecars_is_the_one_that_is_demonstrated() {
+    assert_eq!(policy("bundle/inbound.yaml"), Template::load().unwrap().policy().unwrap());
+}
+
+#[test]
+fn every_service_is_sampled_as_its_table_says() {
+    let policy = compiled("bundle/inbound.yaml");
+    for (method, path, percent) in [
+        (Method::Get, "/api/v1/residents/7", 50.0),
+        (Method::Get, "/api/v1/residents", 50.0),
+        (Method::Post, "/api/v1/residents", 100.0),
+        (Method::Get, "/api/v1/medications/7", 100.0),
+        (Method::Post, "/api/v1/medications/administer", 100.0),
+        (Method::Get, "/api/v1/care-plans/7", 50.0),
+        (Method::Get, "/api/v1/assessments", 30.0),
+        (Method::Get, "/api/v1/health-records/7", 50.0),
+        (Method::Get, "/api/v1/compliance/reports", 100.0),
+        (Method::Post, "/api/v1/compliance/violations", 100.0),
+        (Method::Get, "/api/v1/audit/records", 100.0),
+        (Method::Get, "/api/v1/financial/invoices", 10.0),
+        (Method::Post, "/api/v1/payroll", 10.0),
+        (Method::Get, "/api/v1/nhs/patients/7", 80.0),
+        (Method::Get, "/elsewhere", 10.0),
+        (Method::Get, "/health", 0.0),
+    ] {
+        let about = policy.classify(method, path.as_bytes());
+        assert_eq!(about.context.tier.rate, Rate::from_percent(percent).unwrap(), "{path}");
+    }
+}
+
+#[test]
+fn an_image_is_named_in_one_place() {
+    let image = careplane("policy/image.yaml")["spec"]["url"].as_str().unwrap().to_owned();
+    assert!(image.starts_with("oci://"), "{image}: a url without a scheme is dropped");
+    for placement in PLACEMENTS {
+        assert!(careplane(placement)["spec"]["url"].is_null(), "{placement}");
+    }
+    for filter in FILTERS {
+        let spec = document(format!("overlays/isolated/{filter}.yaml"))["spec"].clone();
+        let url = spec["url"].as_str().unwrap();
+        assert!(url.starts_with("oci://") && url.contains(&format!("/careplane-{filter}:")), "{url}");
+        assert!(spec["failStrategy"].is_string(), "{filter}: it is what the overlay is for");
+    }
+}
+
+#[test]
+fn traffic_extensions_say_what_the_wasm_plugins_say() {
+    let extensions = documents(&manifests().join("overlays/traffic-extension/extensions.yaml"));
+    assert_eq!(extensions.len(), PLACEMENTS.len());
+    for placement in PLACEMENTS {
+        let plugin = careplane(placement);
+        let extension = extensions
+            .iter()
+            .find(|extension| extension["metadata"] == plugin["metadata"])
+            .expect("one of the same name");
+        for field in ["selector", "match", "phase", "priority"] {
+            assert_eq!(extension["spec"][field], plugin["spec"][field], "{placement}: {field}");
+        }
+        let wasm = json!({"pluginName": plugin["spec"]["pluginName"], "failStrategy": plugin["spec"]["failStrategy"]});
+        assert_eq!(extension["spec"]["wasm"], wasm, "{placement}");
+    }
+}
+
+#[test]
+fn each_overlay_has_the_whole_mesh() {
+    let resources = |folder: &str| -> Vec<PathBuf> {
+        let folder = manifests().join(folder);
+        let listed = document(folder.join("kustomization.yaml"))["resources"].clone();
+        listed.as_array().unwrap().iter().map(|entry| folder.join(entry.as_str().unwrap())).collect()
+    };
+    let canonical =
+        |paths: Vec<PathBuf>| -> Vec<PathBuf> { paths.iter().map(|path| path.canonicalize().unwrap()).collect() };
+    let mut mesh = canonical(resources("base"));
+    mesh.retain(|part| !part.ends_with("careplane"));
+    mesh.push(manifests().join("base/careplane/admission").canonicalize().unwrap());
+    for overlay in OVERLAYS {
+        let mut all = canonical(resources(&format!("overlays/{overlay}")));
+        if overlay == "isolated" {
+            all = canonical(resources("overlays/one-plugin-per-filter"));
+        }
+        for part in &mesh {
+            assert!(all.contains(part), "{overlay} lacks {}", part.display());
+        }
+    }
 }

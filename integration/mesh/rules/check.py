@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Judges what base/observability/monitoring gives to Prometheus and Grafana, with Prometheus' own promtool:
+
+    check.py [PROMTOOL]        default: .tools/mesh/promtool (integration/mesh/promtool), else the one on PATH
+
+The configuration loads; every rule fires when it should and not otherwise (*.test.yaml); every query of a dashboard parses; and
+every metric that a rule or a dashboard reads is one that metrics.txt lists or a rule records.
+Exit 1: something is wrong. Exit 3: there is no promtool.
+"""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+MONITORING = ROOT / "wasmplugin-manifests/base/observability/monitoring"
+RULES = sorted(MONITORING.glob("rules/*.yaml"))
+# What Grafana puts in. The values only have to parse.
+VARIABLES = {"$__rate_interval": "1m", "$__range": "1h", "$service": ".*", "$app": ".*"}
+KEYWORDS = {"and", "or", "unless", "offset", "bool", "inf", "nan"}
+
+
+def dashboards():
+    """(where, query) of every panel of every dashboard."""
+    for path in sorted(MONITORING.glob("grafana/*.json")):
+        for panel in json.loads(path.read_text())["panels"]:
+            for target in panel.get("targets", []):
+                query = target["expr"]
+                for name, value in VARIABLES.items():
+                    query = query.replace(name, value)
+                yield f"{path.name}, panel {panel['title']}", query
+
+
+def rules():
+    """(where, query) of every rule: a scalar on one line, or a block."""
+    for path in RULES:
+        for block, line in re.findall(r"^ +expr: (?:\|\n((?: {10,}.*\n)+)|(.+)\n)", path.read_text(), re.M):
+            yield path.name, block or line
+
+
+def metrics(query):
+    """Names of the metrics in a query that parses, and patterns of names."""
+    patterns = re.findall(r'__name__=~"([^"]+)"', query)
+    query = re.sub(r'"[^"]*"', "", query)
+    query = re.sub(r"\{[^}]*\}|\[[^]]*\]", " ", query)
+    query = re.sub(r"\b(by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)", " ", query)
+    query = re.sub(r"\boffset\s+\w+", " ", query)
+    names = {name for name in re.findall(r"(?<![\w:])[a-zA-Z_:][\w:]*(?![\w:]|\s*\()", query) if name.lower() not in KEYWORDS}
+    return names, patterns
+
+
+def main():
+    promtool = next(filter(None, [*sys.argv[1:2], shutil.which(ROOT / ".tools/mesh/promtool"), shutil.which("promtool")]), None)
+    if promtool is None:
+        print("careplane: promtool is missing: integration/mesh/build.sh builds it", file=sys.stderr)
+        return 3
+
+    problems = []
+
+    def run(*arguments):
+        done = subprocess.run([promtool, *map(str, arguments)], cwd=HERE, capture_output=True, text=True)
+        if done.returncode != 0:
+            problems.append(f"promtool {' '.join(map(str, arguments[:2]))}\n{done.stdout}{done.stderr}")
+
+    # --syntax-only: the files that it names are in the pod.
+    run("check", "config", "--syntax-only", MONITORING / "prometheus/prometheus.yaml")
+    run("check", "rules", *RULES)
+    run("test", "rules", *sorted(HERE.glob("*.test.yaml")))
+
+    queries = list(dashboards())
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        # JSON is YAML.
+        recorded = [{"record": f"dashboard:query{i}", "expr": query} for i, (_, query) in enumerate(queries)]
+        json.dump({"groups": [{"name": "dashboards", "rules": recorded}]}, file)
+        file.flush()
+        run("check", "rules", file.name)
+
+    known = set(re.findall(r"^[a-zA-Z_:][\w:]*", (HERE / "metrics.txt").read_text(), re.M))
+    known |= {name for path in RULES for name in re.findall(r"- record: (\S+)", path.read_text())}
+    for where, query in [*rules(), *queries]:
+        names, patterns = metrics(query)
+        problems += [f"{where}: {name} is not a metric of metrics.txt" for name in sorted(names - known)]
+        problems += [f"{where}: no metric of metrics.txt matches {p}" for p in patterns if not any(re.fullmatch(p, k) for k in known)]
+
+    print("\n".join(problems) or f"{len(queries)} queries of dashboards and {len(list(rules()))} rules are right")
+    return 1 if problems else 0
+
+
+sys.exit(main())

@@ -1,0 +1,417 @@
+//! The whole mesh: a cluster, Istio and careplane deployed into it by the deploy script, workloads, and a caller outside.
+
+use std::{
+    fs,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use careplane_integration::{Client, Identity, Pki, Request, Response, poll::until, workspace};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    cluster::{Cluster, REGISTRY},
+    manifests,
+};
+
+/// The hosts of the ingress gateway.
+pub const HOSTS: [&str; 3] = ["api.writecarenotes.com", "app.writecarenotes.com", "admin.writecarenotes.com"];
+
+/// Whom the manifests expect tokens from, and for whom.
+const ISSUER: &str = "https://login.writecarenotes.com";
+const AUDIENCE: &str = "writecarenotes";
+
+/// Where the pods of the ingress gateway listen: the target ports of its Service.
+const HTTPS: u16 = 8443;
+const HTTP: u16 = 8080;
+/// Where the echo application takes orders.
+const CONTROL: u16 = 9900;
+/// Where Jaeger answers.
+const JAEGER: u16 = 16686;
+
+/// Envoy sends its access log at most a second late.
+const RECORDS_DEADLINE: Duration = Duration::from_secs(15);
+
+const DEADLINE: Duration = Duration::from_secs(120);
+
+/// The least that Envoy takes for a filter, and `unreachable` for a request.
+const CRASHING: &str = r#"(module
+  (memory (export "memory") 1)
+  (func (export "proxy_abi_version_0_2_1"))
+  (func (export "proxy_on_memory_allocate") (param i32) (result i32) i32.const 1024)
+  (func (export "proxy_on_request_headers") (param i32 i32 i32) (result i32) unreachable))"#;
+
+/// A mesh that runs.
+#[derive(Debug)]
+pub struct Mesh {
+    /// Its cluster.
+    pub cluster: Cluster,
+    manifests: PathBuf,
+    pki: Pki,
+    identity: Identity,
+    gateway: IpAddr,
+    /// What the deploy script said when it set everything up.
+    pub deployed: String,
+    // Last, so that nobody writes into it any more when it goes.
+    directory: TempDir,
+}
+
+/// A pod.
+#[derive(Clone, Debug)]
+pub struct Pod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: IpAddr,
+}
+
+impl Mesh {
+    /// Sets everything up as an operator would: with the deploy script.
+    ///
+    /// # Errors
+    ///
+    /// When something does not come up: what, and what was said.
+    pub async fn start() -> Result<Self> {
+        let directory = tempfile::Builder::new().prefix("careplane-mesh-").tempdir()?;
+        let (pki, identity) = (Pki::new()?, Identity::new()?);
+        trust(directory.path(), &pki)?;
+        let cluster = Cluster::start(directory.path()).await?;
+        let manifests = manifests::prepare(directory.path(), &identity.jwks())?;
+        let mut mesh = Self {
+            cluster,
+            manifests,
+            pki,
+            identity,
+            gateway: IpAddr::from([0, 0, 0, 0]),
+            deployed: String::new(),
+            directory,
+        };
+        mesh.publish_images().await?;
+        mesh.cluster.kubectl(&["apply", "-k", &mesh.path("base/namespaces")]).await?;
+        mesh.cluster.apply(&mesh.tls_secret("core-healthcare", "writecarenotes-tls", &HOSTS)?).await?;
+        mesh.deployed = mesh.deploy(&["--apply", "--yes", "--timeout", "120s"]).await?;
+        mesh.work().await?;
+        mesh.gateway = mesh.pod("core-healthcare", "istio=ingressgateway").await?.address;
+        Ok(mesh)
+    }
+
+    /// Ends it and everything in it.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end.
+    pub async fn stop(self) -> Result<()> {
+        self.cluster.stop().await
+    }
+
+    /// A path in the manifests that were deployed.
+    #[must_use]
+    pub fn path(&self, relative: &str) -> String {
+        self.manifests.join(relative).display().to_string()
+    }
+
+    /// Runs `deploy-service-mesh.sh` with these options.
+    ///
+    /// # Errors
+    ///
+    /// When it exits with anything but 0: what it said.
+    pub async fn deploy(&self, options: &[&str]) -> Result<String> {
+        let (status, output) = self.try_deploy(options).await?;
+        ensure!(status == 0, "deploy-service-mesh.sh {} exited with {status}:\n{output}", options.join(" "));
+        Ok(output)
+    }
+
+    /// Runs `deploy-service-mesh.sh` with these options: its exit code, and what it said.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be run.
+    pub async fn try_deploy(&self, options: &[&str]) -> Result<(i32, String)> {
+        let script = workspace::root().join("wasmplugin-manifests/deploy-service-mesh.sh");
+        let mut command = self.cluster.command(script);
+        command.arg("--manifests").arg(&self.manifests).args(options).env("CAREPLANE", careplane());
+        let output = command.output().await.context("running deploy-service-mesh.sh")?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.code().unwrap_or(-1), String::from_utf8_lossy(&said).into_owned()))
+    }
+
+    /// A pod with these labels.
+    ///
+    /// # Errors
+    ///
+    /// When there is none that runs.
+    pub async fn pod(&self, namespace: &str, selector: &str) -> Result<Pod> {
+        let pods = self.pods(namespace, selector).await?;
+        pods.into_iter().next().with_context(|| format!("no pod with {selector} in {namespace}"))
+    }
+
+    /// All pods with these labels that run and are to stay.
+    ///
+    /// # Errors
+    ///
+    /// When the API server does not answer.
+    pub async fn pods(&self, namespace: &str, selector: &str) -> Result<Vec<Pod>> {
+        let list = self.cluster.get(&["pods", "-n", namespace, "-l", selector]).await?;
+        let stays =
+            |pod: &&Value| pod["status"]["phase"] == "Running" && pod["metadata"]["deletionTimestamp"].is_null();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let pods = list["items"].as_array().into_iter().flatten().filter(stays).map(|pod| {
+            Ok(Pod {
+                namespace: namespace.to_owned(),
+                name: text(&pod["metadata"]["name"]),
+                address: text(&pod["status"]["podIP"]).parse().context("the pod has no address")?,
+            })
+        });
+        pods.collect()
+    }
+
+    /// Has a Deployment run so many pods, and waits until they are ready.
+    ///
+    /// # Errors
+    ///
+    /// When they do not become ready.
+    pub async fn scale(&self, namespace: &str, deployment: &str, replicas: u32) -> Result<()> {
+        let name = format!("deployment/{deployment}");
+        self.cluster.kubectl(&["scale", "-n", namespace, &name, &format!("--replicas={replicas}")]).await?;
+        self.cluster.kubectl(&["rollout", "status", "-n", namespace, &name, "--timeout=60s"]).await?;
+        Ok(())
+    }
+
+    /// The audit records at the collector that `wanted` picks, once there are `count` of them.
+    ///
+    /// # Errors
+    ///
+    /// When there are fewer after some time.
+    pub async fn records(&self, wanted: impl Fn(&Value) -> bool, count: usize) -> Result<Vec<Value>> {
+        let volume = self.cluster.volume("tracing", "otel-collector").await?;
+        let mut seen = 0;
+        let what = format!("{count} records at the collector");
+        let found = until(&what, RECORDS_DEADLINE, async || {
+            let records: Vec<Value> = collected(&volume)?.into_iter().filter(&wanted).collect();
+            seen = records.len();
+            Ok((seen >= count).then_some(records))
+        })
+        .await;
+        found.with_context(|| format!("there are {seen} in {}", volume.display()))
+    }
+
+    /// Whoever calls `host` from outside, over TLS.
+    ///
+    /// # Errors
+    ///
+    /// When the certificate authority cannot be read.
+    pub fn outsider(&self, host: &str) -> Result<Client> {
+        Ok(Client::tls(self.gateway_address(), &self.pki, None)?.server_name(host))
+    }
+
+    /// The same with a TLS that is too old.
+    ///
+    /// # Errors
+    ///
+    /// When the certificate authority cannot be read.
+    pub fn outdated(&self, host: &str) -> Result<Client> {
+        Ok(Client::tls_1_2(self.gateway_address(), &self.pki)?.server_name(host))
+    }
+
+    /// Whoever calls from outside without TLS.
+    #[must_use]
+    pub fn plaintext(&self) -> Client {
+        Client::plain((self.gateway, HTTP).into())
+    }
+
+    fn gateway_address(&self) -> SocketAddr {
+        (self.gateway, HTTPS).into()
+    }
+
+    /// Sends `request` with a token for a person of `tenant` with `role`, to api.writecarenotes.com.
+    ///
+    /// # Errors
+    ///
+    /// When no answer comes.
+    pub async fn send(&self, tenant: &str, role: &str, request: Request) -> Result<Response> {
+        let request = request.header("host", HOSTS[0]).bearer(&self.token(tenant, role)?);
+        self.outsider(HOSTS[0])?.send(request).await
+    }
+
+    /// A token for a person of `tenant` with `role`.
+    ///
+    /// # Errors
+    ///
+    /// When signing fails.
+    pub fn token(&self, tenant: &str, role: &str) -> Result<String> {
+        self.token_with(tenant, role, json!({}))
+    }
+
+    /// The same with other claims, which replace the usual ones.
+    ///
+    /// # Errors
+    ///
+    /// When signing fails.
+    pub fn token_with(&self, tenant: &str, role: &str, other: Value) -> Result<String> {
+        let mut claims = json!({"iss": ISSUER, "aud": AUDIENCE, "roles": [role]});
+        for (name, value) in other.as_object().into_iter().flatten() {
+            claims[name] = value.clone();
+        }
+        self.identity.token(tenant, &format!("{role}-1"), claims)
+    }
+
+    /// What an Envoy answers at its admin port.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub async fn envoy(&self, pod: &Pod, path: &str) -> Result<String> {
+        let arguments =
+            ["exec", "-n", &pod.namespace, &pod.name, "-c", "istio-proxy", "--", "pilot-agent", "request", "GET", path];
+        self.cluster.kubectl(&arguments).await
+    }
+
+    /// One of an Envoy's counters or gauges; 0 when it does not have it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be asked.
+    pub async fn stat(&self, pod: &Pod, name: &str) -> Result<u64> {
+        let stats = self.envoy(pod, "stats").await?;
+        let value = stats.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": ")?.parse().ok());
+        Ok(value.unwrap_or_default())
+    }
+
+    /// Orders something of the echo application in `pod`.
+    ///
+    /// # Errors
+    ///
+    /// When no answer comes.
+    pub async fn control(&self, pod: &Pod, request: Request) -> Result<Response> {
+        Client::plain((pod.address, CONTROL).into()).send(request).await
+    }
+
+    /// Has the application in `pod` send a request to `url`, through its own sidecar if it listens for it.
+    ///
+    /// # Errors
+    ///
+    /// When no answer comes.
+    pub async fn call(&self, pod: &Pod, url: &str, request: impl Fn(String) -> Request) -> Result<Response> {
+        self.control(pod, request(format!("/call?url={url}"))).await
+    }
+
+    /// The answer of Jaeger's HTTP API.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it is not JSON.
+    pub async fn jaeger(&self, path: &str) -> Result<Value> {
+        let pod = self.pod("tracing", "app=writecarenotes-jaeger").await?;
+        Client::plain((pod.address, JAEGER).into()).send(Request::get(path)).await?.json()
+    }
+
+    /// Runs the command line of careplane, which cargo builds beside the tests.
+    ///
+    /// # Errors
+    ///
+    /// When it fails: what it said.
+    pub async fn careplane(&self, arguments: &[&str]) -> Result<String> {
+        self.cluster.run(&careplane().display().to_string(), arguments).await
+    }
+
+    /// The address of a module that crashes on every request.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be pushed.
+    pub async fn crashing_module(&self) -> Result<String> {
+        let file = self.directory.path().join("crashing.wasm");
+        fs::write(&file, wat::parse_str(CRASHING)?)?;
+        let reference = format!("{REGISTRY}/careplane/crashing:1");
+        let pushed = self.cluster.run("cluster", &["push", "--wasm", &file.display().to_string(), &reference]).await?;
+        Ok(format!("oci://{}", pushed.trim()))
+    }
+
+    async fn publish_images(&self) -> Result<()> {
+        let layout = self.directory.path().join("image");
+        for module in
+            ["careplane", "careplane-tracing-tags", "careplane-tenant-routing", "careplane-sampling", "careplane-audit"]
+        {
+            let layout = layout.join(module);
+            let file = workspace::dist().join(format!("{module}.wasm"));
+            let (file, layout) = (file.display().to_string(), layout.display().to_string());
+            let address = format!("oci://{REGISTRY}/careplane/{module}:0.1.0");
+            self.careplane(&["image", "build", "--module", &file, "--output", &layout]).await?;
+            let pushed = self.careplane(&["image", "push", "--plain-http", "--layout", &layout, &address]).await?;
+            self.careplane(&["image", "pin", "--manifests", &self.path(""), pushed.trim()]).await?;
+        }
+        Ok(())
+    }
+
+    /// Starts the workloads and waits for them.
+    async fn work(&self) -> Result<()> {
+        let nhs = self.tls_secret("outside", "nhs-tls", &["api.service.nhs.uk", "sandbox.api.service.nhs.uk"])?;
+        let workloads = workspace::root().join("integration/mesh/workloads");
+        self.cluster.kubectl(&["create", "namespace", "outside"]).await?;
+        self.cluster.apply(&nhs).await?;
+        self.cluster.kubectl(&["apply", "-k", &workloads.display().to_string()]).await?;
+        until("all pods to be ready", DEADLINE, async || {
+            let pods = self.cluster.get(&["pods", "-A"]).await?;
+            let ready = |pod: &Value| {
+                let conditions = pod["status"]["conditions"].as_array();
+                conditions.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
+            };
+            let pods = pods["items"].as_array().map_or(&[][..], Vec::as_slice);
+            Ok((!pods.is_empty() && pods.iter().all(ready)).then_some(()))
+        })
+        .await
+    }
+
+    fn tls_secret(&self, namespace: &str, name: &str, hosts: &[&str]) -> Result<String> {
+        let certificate = self.pki.server_of(hosts)?;
+        Ok(json!({
+            "apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls",
+            "metadata": {"namespace": namespace, "name": name},
+            "data": {
+                "tls.crt": BASE64_STANDARD.encode(&certificate.certificate),
+                "tls.key": BASE64_STANDARD.encode(&certificate.key),
+            },
+        })
+        .to_string())
+    }
+}
+
+/// The audit records in the collector's file: OTLP in JSON, a line for each batch.
+fn collected(volume: &Path) -> Result<Vec<Value>> {
+    let text = fs::read_to_string(volume.join("audit.jsonl")).unwrap_or_default();
+    let mut records = Vec::new();
+    for line in text.lines() {
+        // The last line may still be being written.
+        let Ok(batch) = serde_json::from_str::<Value>(line) else { continue };
+        let each = |value: &Value| value.as_array().cloned().unwrap_or_default();
+        for resource in each(&batch["resourceLogs"]) {
+            for scope in each(&resource["scopeLogs"]) {
+                for record in each(&scope["logRecords"]) {
+                    let body = record["body"]["stringValue"].as_str().unwrap_or_default().to_owned();
+                    records.push(serde_json::from_str(&body).with_context(|| format!("not a record: {body}"))?);
+                }
+            }
+        }
+    }
+    Ok(records)
+}
+
+/// The command line, which cargo builds beside the tests.
+fn careplane() -> PathBuf {
+    let tests = std::env::current_exe().unwrap_or_default();
+    tests.ancestors().nth(2).map(|target| target.join("careplane")).unwrap_or_default()
+}
+
+/// Lets everybody in the sandbox trust `pki`, as they trust public authorities.
+fn trust(directory: &Path, pki: &Pki) -> Result<()> {
+    const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
+    let bundle = directory.join("ca-certificates.crt");
+    fs::write(&bundle, format!("{}\n{}", fs::read_to_string(BUNDLE).unwrap_or_default(), pki.ca()))?;
+    rustix::mount::mount_bind(&bundle, BUNDLE).context("adding a certificate authority")
+}

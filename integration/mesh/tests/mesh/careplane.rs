@@ -1,0 +1,224 @@
+//! careplane in the mesh.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use careplane_integration::{Request, audit_log::verify_chains, poll::until};
+use careplane_mesh::{Mesh, mesh::HOSTS};
+use serde_json::{Value, json};
+
+use crate::observability::{tags, traces};
+
+const TENANT: &str = "care-home-0001";
+const DEADLINE: Duration = Duration::from_secs(30);
+
+pub async fn crossing_a_tenant_is_refused_recorded_and_traced(mesh: &Mesh) -> Result<()> {
+    let correlation = "crossing-1";
+    let request = Request::get("/api/v1/tenants/care-home-0107/staff").header("x-correlation-id", correlation);
+    let response = mesh.send(TENANT, "manager", request).await?;
+    ensure!(response.status == 403, "{}", response.status);
+    ensure!(response.json()?["type"] == "urn:problem-type:careplane:tenant-conflict", "{}", response.text());
+    let records = mesh.records(|record| record["request"]["correlationId"] == correlation, 1).await?;
+    ensure!(records.len() == 1, "{} records", records.len());
+    let record = &records[0];
+    ensure!(
+        record["decision"] == json!({"by": "careplane", "reason": "tenant-conflict", "result": "denied"}),
+        "{record}"
+    );
+    ensure!(record["tenant"]["id"] == TENANT && record["tenant"]["other"] == "care-home-0107", "{record}");
+    let trace = until("the trace of the refusal", DEADLINE, async || {
+        Ok(traces(mesh, "correlation_id", correlation).await?.into_iter().next())
+    })
+    .await?;
+    let (_, tags) = tags(&trace).into_iter().next().context("a trace without spans")?;
+    ensure!(tags.get("denial_reason").is_some_and(|reason| reason == "tenant-conflict"), "{tags:?}");
+    Ok(())
+}
+
+pub async fn every_request_has_its_record(mesh: &Mesh) -> Result<()> {
+    const REQUESTS: usize = 200;
+    let correlation = "complete-1";
+    for _ in 0..REQUESTS {
+        let request = Request::get("/api/v1/medications/1").header("x-correlation-id", correlation);
+        ensure!(mesh.send(TENANT, "nurse", request).await?.status == 200);
+    }
+    let ours = |record: &Value| record["request"]["correlationId"] == correlation;
+    let records = mesh.records(ours, 2 * REQUESTS).await?;
+    ensure!(records.len() == 2 * REQUESTS, "{} records of {REQUESTS} requests at two hops", records.len());
+    let chains: std::collections::BTreeSet<_> =
+        records.iter().map(|record| record["chain"]["id"].to_string()).collect();
+    // A chain in which everything is there has no gap between any two of its records.
+    let all = mesh.records(|record| chains.contains(&record["chain"]["id"].to_string()), 2 * REQUESTS).await?;
+    let heads = verify_chains(&all).map_err(|error| anyhow::anyhow!("{error:?}"))?;
+    ensure!(heads.len() == chains.len(), "{heads:?}");
+    Ok(())
+}
+
+pub async fn a_bad_policy_is_refused_at_the_door(mesh: &Mesh) -> Result<()> {
+    let good = mesh.cluster.get(&["wasmplugin", "careplane-gateway", "-n", "istio-system"]).await?;
+    let bad: [(&str, Value, &str); 10] = [
+        ("/spec/url", json!("registry.example/careplane:1"), "oci://"),
+        ("/spec/pluginName", json!("trace-tags"), "tracing-tags"),
+        ("/spec/phase", json!("AUTHN"), "AUTHZ"),
+        ("/spec/priority", Value::Null, "priority"),
+        ("/spec/failStrategy", json!("FAIL_OPEN"), "FAIL_RELOAD"),
+        ("/spec/pluginConfig/version", json!("careplane/v2"), "careplane/v1"),
+        ("/spec/pluginConfig/contextz", json!([]), "contextz"),
+        ("/spec/pluginConfig/sampling/tiers/clinical", json!(150), "0 to 100"),
+        ("/spec/pluginConfig/identity/trustedPeers", json!("any"), "trustedPeers"),
+        ("/spec/pluginConfig/tenants/entries/care-home-0042/pool", json!("pool-z"), "pool-z"),
+    ];
+    for (pointer, value, expected) in bad {
+        let mut plugin = json!({
+            "apiVersion": good["apiVersion"], "kind": good["kind"], "spec": good["spec"],
+            "metadata": {"name": "careplane-gateway", "namespace": "istio-system", "labels": good["metadata"]["labels"]},
+        });
+        let (parent, member) = pointer.rsplit_once('/').context("no pointer")?;
+        let parent =
+            plugin.pointer_mut(parent).and_then(Value::as_object_mut).with_context(|| format!("no {pointer}"))?;
+        if value.is_null() {
+            parent.remove(member)
+        } else {
+            parent.insert(member.to_owned(), value)
+        };
+        let arguments = ["replace", "--dry-run=server", "-f", "-"];
+        let refusal = match mesh.cluster.feed("kubectl", &arguments, &plugin.to_string()).await {
+            Ok(_) => anyhow::bail!("{pointer}: taken"),
+            Err(error) => error.to_string(),
+        };
+        ensure!(refusal.contains(expected), "{pointer}: {refusal}");
+    }
+    Ok(())
+}
+
+pub async fn a_policy_changes_without_losing_a_request(mesh: &Mesh) -> Result<()> {
+    let plugin = ["wasmplugin", "careplane-gateway", "-n", "istio-system"];
+    let token = mesh.token(TENANT, "nurse")?;
+    let client = mesh.outsider(HOSTS[0])?;
+    let (stop, mut stopped) = tokio::sync::watch::channel(false);
+    let load = tokio::spawn(async move {
+        let (mut good, mut bad) = (0usize, Vec::new());
+        while !*stopped.borrow_and_update() {
+            let request = Request::get("/api/v1/medications/1").header("host", HOSTS[0]).bearer(&token);
+            match client.send(request).await {
+                Ok(response) if response.status == 200 => good += 1,
+                Ok(response) => bad.push(response.status.to_string()),
+                Err(error) => bad.push(format!("{error:#}")),
+            }
+        }
+        (good, bad)
+    });
+    let mut result = Ok(());
+    for percent in [6, 7, 8, 9, 5] {
+        let patch = json!({"spec": {"pluginConfig": {"routing": {"canary": {"percent": percent}}}}}).to_string();
+        mesh.cluster.kubectl(&[&["patch"], &plugin[..], &["--type=merge", "-p", &patch]].concat()).await?;
+        let correlation = format!("reload-{percent}");
+        let policies = async || -> Result<Value> {
+            let request = Request::get("/api/v1/medications/1").header("x-correlation-id", &correlation);
+            mesh.send(TENANT, "nurse", request).await?;
+            let records = mesh.records(|record| record["request"]["correlationId"] == *correlation, 1).await?;
+            let gateway = records.iter().rev().find(|record| record["who"]["peer"].is_null());
+            Ok(gateway.map(|record| record["context"]["policy"].clone()).unwrap_or_default())
+        };
+        let first = policies().await?;
+        let _ = first;
+        result = until("the new policy at the gateway", DEADLINE, async || {
+            let dump = mesh
+                .envoy(&mesh.pod("core-healthcare", "istio=ingressgateway").await?, "config_dump?resource=ecds_filters")
+                .await?;
+            Ok(dump.contains(&format!("\\\"percent\\\":{percent}")).then_some(()))
+        })
+        .await;
+    }
+    let _ = stop.send(true);
+    let (good, bad) = load.await?;
+    result?;
+    ensure!(bad.is_empty() && good > 0, "{good} answers of 200, and {bad:?}");
+    Ok(())
+}
+
+pub async fn a_panic_stays_alone(mesh: &Mesh) -> Result<()> {
+    let module = mesh.crashing_module().await?;
+    let plugin = json!({
+        "apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin",
+        "metadata": {"name": "crashing", "namespace": "core-healthcare"},
+        "spec": {
+            "selector": {"matchLabels": {"istio": "ingressgateway"}},
+            "url": module, "phase": "AUTHZ", "priority": 1, "failStrategy": "FAIL_OPEN",
+        },
+    });
+    mesh.cluster.apply(&plugin.to_string()).await?;
+    let gateway = mesh.pod("core-healthcare", "istio=ingressgateway").await?;
+    let crashed = until("the module to crash", DEADLINE, async || {
+        mesh.send(TENANT, "nurse", Request::get("/api/v1/medications/1")).await?;
+        let log = mesh.cluster.kubectl(&["logs", "-n", &gateway.namespace, &gateway.name, "--tail=200"]).await?;
+        Ok(log.contains("unreachable").then_some(()))
+    })
+    .await;
+    let mut wrong = Vec::new();
+    for number in 0..20 {
+        let request = Request::get("/api/v1/medications/1").header("x-correlation-id", format!("beside-{number}"));
+        let response = mesh.send(TENANT, "nurse", request).await?;
+        if response.status != 200 || !response.text().contains("x-tenant-pool") {
+            wrong.push(format!("{} {}", response.status, response.text()));
+        }
+    }
+    mesh.cluster.kubectl(&["delete", "wasmplugin", "crashing", "-n", "core-healthcare"]).await?;
+    crashed?;
+    ensure!(wrong.is_empty(), "{wrong:?}");
+    let beside =
+        |record: &Value| record["request"]["correlationId"].as_str().is_some_and(|id| id.starts_with("beside-"));
+    mesh.records(beside, 40).await?;
+    Ok(())
+}
+
+pub async fn a_traffic_extension_does_the_same(mesh: &Mesh) -> Result<()> {
+    let observe = async || -> Result<Vec<String>> {
+        let mut seen = Vec::new();
+        for number in 0..20 {
+            let tenant = format!("care-home-{}", 3000 + number);
+            let response = mesh.send(&tenant, "nurse", Request::get("/api/v1/medications/1")).await?;
+            let ours = |pair: &&Value| {
+                pair[0].as_str().is_some_and(|name| {
+                    name.starts_with("x-tenant")
+                        || name.starts_with("x-release")
+                        || name.starts_with("x-compliance")
+                        || name.starts_with("x-healthcare")
+                })
+            };
+            let headers = response.json().unwrap_or_default()["headers"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(ours)
+                .map(Value::to_string)
+                .collect::<Vec<_>>();
+            seen.push(format!("{tenant}: {} {headers:?}", response.status));
+        }
+        Ok(seen)
+    };
+    let before = observe().await?;
+    let rendered = mesh.cluster.kubectl(&["kustomize", &mesh.path("overlays/traffic-extension")]).await?;
+    let extensions: Vec<&str> =
+        rendered.split("\n---\n").filter(|document| document.contains("kind: TrafficExtension")).collect();
+    ensure!(extensions.len() >= 4, "{} extensions", extensions.len());
+    mesh.cluster.apply(&extensions.join("\n---\n")).await?;
+    mesh.cluster
+        .kubectl(&["delete", "wasmplugins", "-n", "istio-system", "-l", "app.kubernetes.io/name=careplane"])
+        .await?;
+    let gateway = mesh.pod("core-healthcare", "istio=ingressgateway").await?;
+    let settled = until("the extensions in the gateway", DEADLINE, async || {
+        let dump = mesh.envoy(&gateway, "config_dump?resource=ecds_filters").await?;
+        Ok((dump.contains("trafficextension/istio-system.careplane-gateway\"")
+            && !dump.contains("istio-translated-wasmplugin"))
+        .then_some(()))
+    })
+    .await;
+    let after = observe().await;
+    mesh.cluster.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &mesh.path("base/careplane")]).await?;
+    mesh.cluster.kubectl(&["delete", "trafficextensions", "-n", "istio-system", "--all"]).await?;
+    settled?;
+    let after = after?;
+    ensure!(before == after, "before: {before:#?}\nafter: {after:#?}");
+    Ok(())
+}

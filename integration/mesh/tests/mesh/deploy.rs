@@ -1,0 +1,131 @@
+//! What is applied, and by whom.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use careplane_mesh::Mesh;
+use serde_json::{Value, json};
+
+const OVERLAYS: [&str; 6] = [
+    "base",
+    "overlays/traffic-extension",
+    "overlays/ambient",
+    "overlays/one-plugin-per-filter",
+    "overlays/isolated",
+    "overlays/audit-only",
+];
+
+pub async fn every_manifest_is_accepted(mesh: &Mesh) -> Result<()> {
+    for overlay in OVERLAYS {
+        let rendered = mesh.cluster.kubectl(&["kustomize", &mesh.path(overlay)]).await?;
+        let file = mesh.path(&format!("rendered-{}.yaml", overlay.replace('/', "-")));
+        fs::write(&file, &rendered)?;
+        let said = mesh.cluster.istioctl(&["validate", "-f", &file]).await.context(overlay)?;
+        ensure!(said.to_lowercase().contains("valid"), "{overlay}: {said}");
+        let checked = mesh.careplane(&["check", &file]).await.context(overlay)?;
+        ensure!(!checked.contains("error"), "{overlay}: {checked}");
+        // Without the Gateway API in the cluster, the API server knows no waypoint.
+        if overlay != "overlays/ambient" {
+            let arguments = ["apply", "--server-side", "--force-conflicts", "--dry-run=server", "-f", &file];
+            mesh.cluster.kubectl(&arguments).await.context(overlay)?;
+        }
+    }
+    let said = mesh.cluster.istioctl(&["analyze", "-A"]).await?;
+    ensure!(!said.contains("Error ["), "{said}");
+    Ok(())
+}
+
+pub async fn the_installation_is_as_asked(mesh: &Mesh) -> Result<()> {
+    let file = careplane_integration::workspace::root().join("wasmplugin-manifests/install/istio.yaml");
+    let rendered = mesh.cluster.istioctl(&["manifest", "generate", "-f", &file.display().to_string()]).await?;
+    let documents: Vec<Value> =
+        rendered.split("\n---\n").filter_map(|document| serde_saphyr::from_str(document).ok()).collect();
+    let find = |kind: &str, name: &str| {
+        let found = documents.iter().find(|one| one["kind"] == kind && one["metadata"]["name"] == name);
+        found.with_context(|| format!("no {kind} {name}"))
+    };
+    let container = |deployment: &Value| deployment["spec"]["template"]["spec"]["containers"][0].clone();
+    let pilot = container(find("Deployment", "istiod")?);
+    ensure!(pilot["resources"]["requests"] == json!({"cpu": "200m", "memory": "128Mi"}), "{}", pilot["resources"]);
+    ensure!(pilot["image"] == "docker.io/istio/pilot:1.31.0", "{}", pilot["image"]);
+    for gateway in ["istio-ingressgateway", "istio-egressgateway"] {
+        let container = container(find("Deployment", gateway)?);
+        let requests = &container["resources"]["requests"];
+        ensure!(*requests == json!({"cpu": "100m", "memory": "128Mi"}), "{gateway}: {requests}");
+    }
+    let ingress = find("Deployment", "istio-ingressgateway")?;
+    ensure!(ingress["metadata"]["namespace"] == "core-healthcare");
+    ensure!(ingress["spec"]["template"]["spec"]["serviceAccountName"] == "api-gateway");
+    let mesh_config: Value =
+        serde_saphyr::from_str(find("ConfigMap", "istio")?["data"]["mesh"].as_str().unwrap_or_default())?;
+    ensure!(mesh_config["meshMTLS"]["minProtocolVersion"] == "TLSV1_3", "{mesh_config}");
+    ensure!(mesh_config["outboundTrafficPolicy"]["mode"] == "REGISTRY_ONLY", "{mesh_config}");
+    ensure!(mesh_config["defaultConfig"]["meshId"] == "writecarenotes-mesh", "{mesh_config}");
+    let injector = find("ConfigMap", "istio-sidecar-injector")?["data"]["values"].as_str().unwrap_or_default();
+    let values: Value = serde_json::from_str(injector)?;
+    let resources = &values["global"]["proxy"]["resources"];
+    let expected = json!({"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"cpu": "100m", "memory": "256Mi"}});
+    ensure!(*resources == expected, "{resources}");
+    Ok(())
+}
+
+pub async fn nobody_objects(mesh: &Mesh) -> Result<()> {
+    let mut proxies = 0;
+    for namespace in ["core-healthcare", "operational", "integration", "istio-system", "monitoring"] {
+        for pod in mesh
+            .pods(namespace, "security.istio.io/tlsMode=istio")
+            .await?
+            .into_iter()
+            .chain(mesh.pods(namespace, "istio in (ingressgateway,egressgateway)").await?)
+        {
+            let stats = mesh.envoy(&pod, "stats?filter=update_rejected|config_reload_fail|config_fail").await?;
+            let objections: Vec<&str> = stats.lines().filter(|line| !line.ends_with(": 0")).collect();
+            ensure!(objections.is_empty(), "{}: {objections:?}", pod.name);
+            proxies += 1;
+        }
+    }
+    ensure!(proxies >= 9, "{proxies} proxies");
+    let log = mesh.cluster.kubectl(&["logs", "-n", "istio-system", "deployment/istiod"]).await?;
+    let objections: Vec<&str> = log.lines().filter(|line| line.contains("ACK ERROR")).collect();
+    ensure!(objections.is_empty(), "{objections:?}");
+    Ok(())
+}
+
+pub async fn a_second_run_changes_nothing(mesh: &Mesh) -> Result<()> {
+    let said = mesh.deploy(&["--apply", "--yes", "--timeout", "120s"]).await?;
+    ensure!(said.contains("unchanged"), "{said}");
+    for word in ["created", "configured", "serverside-applied"] {
+        ensure!(!said.contains(word), "{word}:\n{said}");
+    }
+    Ok(())
+}
+
+pub async fn drift_is_set_right(mesh: &Mesh) -> Result<()> {
+    let rule = ["destinationrule", "medication-service", "-n", "core-healthcare"];
+    let service = ["virtualservice", "medication-service.pools", "-n", "core-healthcare"];
+    mesh.cluster.kubectl(&[&["delete"], &rule[..]].concat()).await?;
+    let patch = r#"[{"op": "replace", "path": "/spec/http/0/timeout", "value": "7s"}]"#;
+    mesh.cluster.kubectl(&[&["patch"], &service[..], &["--type=json", "-p", patch]].concat()).await?;
+    let shown = mesh.deploy(&[]).await?;
+    ensure!(shown.contains("medication-service") && shown.contains("7s"), "{shown}");
+    mesh.deploy(&["--apply", "--yes", "--timeout", "120s"]).await?;
+    let mended = mesh.cluster.get(&service).await?;
+    ensure!(mended["spec"]["http"][0]["timeout"] == "30s", "{}", mended["spec"]["http"][0]);
+    mesh.cluster.get(&rule).await?;
+    Ok(())
+}
+
+pub async fn undo_takes_it_out(mesh: &Mesh) -> Result<()> {
+    let said = mesh.deploy(&["--undo", "--yes", "--timeout", "120s"]).await?;
+    for kind in ["wasmplugins", "virtualservices", "destinationrules", "authorizationpolicies"] {
+        let left = mesh.cluster.get(&[kind, "-A"]).await;
+        let count = left.map_or(0, |left| left["items"].as_array().map_or(0, Vec::len));
+        ensure!(count == 0, "{count} {kind} are left:\n{said}");
+    }
+    mesh.cluster
+        .get(&["secret", "careplane-pseudonym-key", "-n", "core-healthcare"])
+        .await
+        .context("the key is gone")?;
+    mesh.deploy(&["--undo", "--yes", "--timeout", "120s"]).await?;
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! The ten services, as the platform's own table has them.
+
+/// A service and the numbers that were asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Service {
+    pub name: &'static str,
+    pub namespace: &'static str,
+    pub port: u16,
+    /// Where outsiders reach it.
+    pub path: Option<&'static str>,
+    /// Percent of its traces that are kept.
+    pub sampling: u8,
+    pub max_connections: u32,
+    pub consecutive_errors: u32,
+    pub ejection_seconds: u32,
+}
+
+impl Service {
+    /// The name of its cluster in Envoy.
+    pub fn cluster(&self, subset: &str) -> String {
+        format!("outbound|{}|{subset}|{}", self.port, self.host())
+    }
+
+    /// Its name in the mesh.
+    pub fn host(&self) -> String {
+        format!("{}.{}.svc.cluster.local", self.name, self.namespace)
+    }
+}
+
+const fn service(
+    (name, namespace, port): (&'static str, &'static str, u16),
+    path: Option<&'static str>,
+    sampling: u8,
+    (max_connections, consecutive_errors, ejection_seconds): (u32, u32, u32),
+) -> Service {
+    Service { name, namespace, port, path, sampling, max_connections, consecutive_errors, ejection_seconds }
+}
+
+pub const MEDICATION: Service = SERVICES[1];
+pub const NHS: Service = SERVICES[9];
+
+pub const SERVICES: [Service; 10] = [
+    service(("resident-service", "core-healthcare", 3001), Some("/api/v1/residents"), 50, (50, 3, 30)),
+    service(("medication-service", "core-healthcare", 3002), Some("/api/v1/medications"), 100, (100, 2, 15)),
+    service(("care-planning-service", "core-healthcare", 3003), Some("/api/v1/care-plans"), 50, (75, 3, 30)),
+    service(("assessment-service", "core-healthcare", 3004), Some("/api/v1/assessments"), 30, (60, 4, 45)),
+    service(("health-records-service", "core-healthcare", 3005), Some("/api/v1/health-records"), 50, (80, 3, 30)),
+    service(("compliance-service", "compliance", 3006), Some("/api/v1/compliance"), 100, (40, 3, 30)),
+    service(("audit-service", "compliance", 3007), None, 100, (60, 3, 30)),
+    service(("financial-service", "operational", 3008), None, 10, (40, 5, 60)),
+    service(("hr-payroll-service", "operational", 3009), None, 10, (30, 5, 60)),
+    service(("nhs-integration-service", "integration", 3010), None, 80, (20, 3, 120)),
+];

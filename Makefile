@@ -16,7 +16,7 @@ LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
 CARGO_TEST = cargo test --quiet --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain build envoy-newest envoy-oldest demo up compose-files test format lint unit unit-wasm integration schema notices bench clean
+.PHONY: help toolchain mesh-programs build image envoy-newest envoy-oldest demo up mesh compose-files test test-mesh format lint unit unit-wasm integration schema notices bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ up: build envoy-newest ## The same Envoy, left running, with curl lines to try
 	@echo "building the lab"
 	@$(LAB) up
 
+mesh: build mesh-programs ## The whole mesh, left running, with a shell in it (Linux, Go)
+	@cargo build --quiet --locked -p careplane-cli
+	@cargo run --quiet --locked -p careplane-mesh --bin careplane-mesh
+
 compose-files: build ## Keys, tokens and certificates for integration/docker-compose.yaml, into .run/compose
 	@$(LAB) compose-files
 
@@ -37,10 +41,13 @@ test: format lint unit unit-wasm integration ## Everything that has to hold
 toolchain:
 	@integration/prerequisites.sh
 
+# The paths of whoever builds it are in no module: the same sources, the same bytes, whoever builds them.
+REMAP = --remap-path-prefix=$(CURDIR)=careplane --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo
+
 # $(1): name of the module; $(2): features
 define module
 echo "building dist/$(1).wasm" && \
-cargo build --quiet --locked --release --target $(WASM) -p careplane-plugin $(2) && \
+CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(REMAP)" cargo build --quiet --locked --release --target $(WASM) -p careplane-plugin $(2) && \
 target/debug/careplane-prune target/$(WASM)/release/careplane.wasm dist/$(1).wasm
 endef
 
@@ -53,6 +60,10 @@ build: toolchain ## The modules: dist/careplane.wasm (all filters) and dist/care
 		size=$$(wc -c < $$module); \
 		[ $$size -lt $(SIZE_LIMIT) ] || { echo "$$module has $$size bytes: the limit is $(SIZE_LIMIT)" >&2; exit 1; }; \
 	done
+
+image: build ## OCI images of the modules: dist/image/<module>, the same bytes from the same module
+	@cargo build --quiet --locked -p careplane-cli
+	@$(foreach module,careplane $(FILTERS:%=careplane-%),target/debug/careplane image build --module dist/$(module).wasm --output dist/image/$(module) &&) true
 
 envoy-newest:
 	@integration/install-envoy.sh $(ENVOY_NEWEST) >/dev/null
@@ -75,7 +86,7 @@ lint: toolchain ## Clippy, natively and for what the proxy loads
 
 unit: toolchain ## Unit tests, natively
 	@echo "== unit tests"
-	@$(CARGO_TEST) --workspace --exclude careplane-plugin --exclude careplane-integration --all-features
+	@$(CARGO_TEST) --workspace --exclude careplane-plugin --exclude careplane-integration --exclude careplane-mesh --all-features
 
 unit-wasm: toolchain ## The unit tests of the pure crates as WebAssembly, in Node
 	@echo "== unit tests in WebAssembly"
@@ -96,6 +107,21 @@ $(RUNNER):
 integration: build envoy-newest envoy-oldest ## The filters in real Envoys
 	@echo "== integration: Envoy $(ENVOY_NEWEST) and $(ENVOY_OLDEST)"
 	@$(CARGO_TEST) -p careplane-integration
+
+# Kubernetes, Istio, Jaeger and the rest, built from their Go modules: minutes the first time. Exit code 3 is: no Go.
+mesh-programs: toolchain envoy-newest
+	@integration/mesh/build.sh
+
+test-mesh: build ## The manifests on Istio's own control plane, without containers (Linux, Go)
+	@echo "== mesh"
+	@if ! command -v go >/dev/null && [ "$$CI" != true ]; then \
+		echo "SKIPPED: the mesh, because there is no Go"; \
+	else \
+		$(MAKE) --no-print-directory mesh-programs && \
+		integration/mesh/deploy/test.sh && integration/mesh/rules/check.py && \
+		cargo build --quiet --locked -p careplane-cli && \
+		$(CARGO_TEST) -p careplane-mesh; \
+	fi
 
 schema: ## The JSON Schema of the policy document, from its types
 	@cargo run --quiet --locked -p careplane-cli -- schema > filters/policy/policy.schema.json.new

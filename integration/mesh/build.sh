@@ -43,7 +43,8 @@ build_cluster() {
 }
 build_jaeger() { build jaeger jaeger github.com/jaegertracing/jaeger/cmd/jaeger; }
 build_collector() { build collector otel-collector .; }
-build_promtool() { build promtool promtool github.com/prometheus/prometheus/cmd/promtool; }
+# Of the service discoveries, the one that the configuration names: the others are most of Prometheus.
+build_promtool() { GOFLAGS="${GOFLAGS:-} -tags=remove_all_sd,enable_kubernetes_sd" build promtool promtool github.com/prometheus/prometheus/cmd/promtool; }
 
 mkdir -p "$tools"
 for module in cluster jaeger collector promtool; do

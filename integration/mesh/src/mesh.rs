@@ -36,6 +36,9 @@ const JAEGER: u16 = 16686;
 /// Envoy sends its access log at most a second late.
 const RECORDS_DEADLINE: Duration = Duration::from_secs(15);
 
+/// Name of the file of certificate authorities.
+const AUTHORITIES: &str = "ca-certificates.crt";
+
 const DEADLINE: Duration = Duration::from_secs(120);
 
 /// The least that Envoy takes for a filter, and `unreachable` for a request.
@@ -98,6 +101,7 @@ impl Mesh {
         mesh.deployed = mesh.deploy(&["--apply", "--yes", "--timeout", "120s"]).await?;
         mesh.work().await?;
         mesh.gateway = mesh.pod("core-healthcare", "istio=ingressgateway").await?.address;
+        mesh.settle().await?;
         Ok(mesh)
     }
 
@@ -108,6 +112,18 @@ impl Mesh {
     /// When it does not end.
     pub async fn stop(self) -> Result<()> {
         self.cluster.stop().await
+    }
+
+    /// The address of the ingress gateway's pod.
+    #[must_use]
+    pub fn gateway(&self) -> IpAddr {
+        self.gateway
+    }
+
+    /// The certificates that everybody in here trusts.
+    #[must_use]
+    pub fn authority(&self) -> PathBuf {
+        self.directory.path().join(AUTHORITIES)
     }
 
     /// A path in the manifests that were deployed.
@@ -183,13 +199,25 @@ impl Mesh {
         Ok(())
     }
 
+    /// Has a Deployment replace its pods, and waits until the new ones are ready.
+    ///
+    /// # Errors
+    ///
+    /// When they do not become ready.
+    pub async fn restart(&self, namespace: &str, deployment: &str) -> Result<()> {
+        let name = format!("deployment/{deployment}");
+        self.cluster.kubectl(&["rollout", "restart", "-n", namespace, &name]).await?;
+        self.cluster.kubectl(&["rollout", "status", "-n", namespace, &name, "--timeout=60s"]).await?;
+        Ok(())
+    }
+
     /// The audit records at the collector that `wanted` picks, once there are `count` of them.
     ///
     /// # Errors
     ///
     /// When there are fewer after some time.
     pub async fn records(&self, wanted: impl Fn(&Value) -> bool, count: usize) -> Result<Vec<Value>> {
-        let volume = self.cluster.volume("tracing", "otel-collector").await?;
+        let volume = self.cluster.volume("tracing", "audit-otel-collector").await?;
         let mut seen = 0;
         let what = format!("{count} records at the collector");
         let found = until(&what, RECORDS_DEADLINE, async || {
@@ -368,6 +396,28 @@ impl Mesh {
         .await
     }
 
+    /// Waits until each proxy knows the endpoints of the others: a pod is ready before the rest of the mesh has heard of it.
+    async fn settle(&self) -> Result<()> {
+        let foreign = self.pod("operational", "app=foreign").await?;
+        let services = [
+            "resident-service.core-healthcare:3001",
+            "medication-service.core-healthcare:3002",
+            "nhs-integration-service.integration:3010",
+        ];
+        for service in services {
+            until(&format!("{service} to be known"), DEADLINE, async || {
+                let response = self.call(&foreign, &format!("http://{service}/"), Request::get).await?;
+                Ok((response.status == 403).then_some(()))
+            })
+            .await?;
+        }
+        until("the gateway to serve", DEADLINE, async || {
+            let response = self.send("care-home-0100", "nurse", Request::get("/api/v1/medications/1")).await?;
+            Ok((response.status == 200).then_some(()))
+        })
+        .await
+    }
+
     fn tls_secret(&self, namespace: &str, name: &str, hosts: &[&str]) -> Result<String> {
         let certificate = self.pki.server_of(hosts)?;
         Ok(json!({
@@ -402,16 +452,18 @@ fn collected(volume: &Path) -> Result<Vec<Value>> {
     Ok(records)
 }
 
-/// The command line, which cargo builds beside the tests.
+/// The command line (`cargo build -p careplane-cli`).
 fn careplane() -> PathBuf {
-    let tests = std::env::current_exe().unwrap_or_default();
-    tests.ancestors().nth(2).map(|target| target.join("careplane")).unwrap_or_default()
+    // Programs are in target/debug, tests in target/debug/deps.
+    let this = std::env::current_exe().unwrap_or_default();
+    let places = this.ancestors().skip(1).take(2).map(|folder| folder.join("careplane"));
+    places.into_iter().find(|place| place.is_file()).unwrap_or_else(|| "careplane".into())
 }
 
 /// Lets everybody in the sandbox trust `pki`, as they trust public authorities.
 fn trust(directory: &Path, pki: &Pki) -> Result<()> {
     const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
-    let bundle = directory.join("ca-certificates.crt");
+    let bundle = directory.join(AUTHORITIES);
     fs::write(&bundle, format!("{}\n{}", fs::read_to_string(BUNDLE).unwrap_or_default(), pki.ca()))?;
     rustix::mount::mount_bind(&bundle, BUNDLE).context("adding a certificate authority")
 }

@@ -51,7 +51,7 @@ fn unshare() -> Command {
     let mut command = Command::new("unshare");
     command.current_dir(workspace::root());
     if !root() {
-        command.args(["--user", "--map-root-user"]);
+        command.args(["--user", "--map-root-user", "--map-auto"]);
     }
     command.args(["--mount", "--net", "--pid", "--ipc", "--uts", "--fork", "--kill-child", "--mount-proc", "--"]);
     command

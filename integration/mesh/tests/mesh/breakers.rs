@@ -3,16 +3,16 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use careplane_integration::{Request, poll::until};
-use careplane_mesh::Mesh;
+use careplane_integration::{Request, Response, poll::until};
+use careplane_mesh::{Mesh, Pod};
+use futures_util::future::join_all;
+use hyper::Method;
 use serde_json::Value;
 
-use crate::services::{MEDICATION, NHS, SERVICES};
+use crate::services::{MEDICATION, NHS, SERVICES, Service, TENANT};
 
 const SUBSETS: [&str; 6] = ["pool-a", "pool-b", "pool-c", "dedicated-a", "stable", "canary"];
 const DEADLINE: Duration = Duration::from_secs(20);
-/// In pool-a, as careplane hashes it.
-const TENANT: &str = "care-home-0001";
 
 pub async fn each_service_has_its_numbers(mesh: &Mesh) -> Result<()> {
     let gateway = mesh.pod("core-healthcare", "istio=ingressgateway").await?;
@@ -34,53 +34,96 @@ pub async fn each_service_has_its_numbers(mesh: &Mesh) -> Result<()> {
     Ok(())
 }
 
-pub async fn a_failing_pod_is_ejected(mesh: &Mesh) -> Result<()> {
-    // Two of one pool: of one alone, Envoy ejects none.
-    mesh.scale(MEDICATION.namespace, "medication-service-pool-a", 2).await?;
-    let gateway = mesh.pod(MEDICATION.namespace, "istio=ingressgateway").await?;
-    let ejected = format!("cluster.{};.outlier_detection.ejections_active", MEDICATION.cluster("pool-a"));
-    let pods = mesh.pods(MEDICATION.namespace, "app=medication-service,pool=pool-a").await?;
-    ensure!(pods.len() == 2, "{} pods in pool-a", pods.len());
-    let sick = &pods[0];
-    mesh.control(sick, Request::post("/fail?status=503&count=100000", "")).await?;
-    until("the failing pod to be ejected", DEADLINE, async || {
-        mesh.send(TENANT, "nurse", Request::get("/api/v1/medications/1")).await?;
-        Ok((mesh.stat(&gateway, &ejected).await? == 1).then_some(()))
-    })
-    .await?;
-    for _ in 0..20 {
-        let response = mesh.send(TENANT, "nurse", Request::post("/api/v1/medications", "{}")).await?;
-        ensure!(response.status == 200, "{}", response.status);
-        ensure!(response.json()?["pod"] == *pods[1].name, "{}", response.text());
-    }
-    mesh.control(sick, Request::post("/fail?status=503&count=0", "")).await?;
-    mesh.scale(MEDICATION.namespace, "medication-service-pool-a", 1).await
+/// A service whose breaker is tripped: who calls it, and its two pods.
+struct Tripped<'m> {
+    mesh: &'m Mesh,
+    service: Service,
+    deployment: &'static str,
+    caller: Pod,
 }
 
-pub async fn too_much_overflows(mesh: &Mesh) -> Result<()> {
-    let _ = NHS;
-    let requests = (0..200)
-        .map(|_| mesh.send(TENANT, "nurse", Request::get("/api/v1/medications/1").header("x-echo-delay-ms", "1500")));
-    let answers = join_all(requests).await;
-    let overflowed = answers.iter().flatten().filter(|response| response.status == 503).count();
-    let served = answers.iter().flatten().filter(|response| response.status == 200).count();
-    ensure!(served + overflowed == 200 && overflowed >= 50, "{served} served, {overflowed} overflowed");
+impl<'m> Tripped<'m> {
+    async fn both(mesh: &'m Mesh) -> Result<[Self; 2]> {
+        let gateway = mesh.pod("core-healthcare", "istio=ingressgateway").await?;
+        let medication = mesh.pod("core-healthcare", "app=medication-service,pool=pool-b").await?;
+        Ok([
+            Self { mesh, service: MEDICATION, deployment: "medication-service-pool-a", caller: gateway },
+            Self { mesh, service: NHS, deployment: "nhs-integration-service", caller: medication },
+        ])
+    }
+
+    /// Sends a request to it, of a tenant in pool-a.
+    async fn send(&self, method: &str, delay: Duration) -> Result<Response> {
+        let delay = delay.as_millis().to_string();
+        let method: Method = method.parse()?;
+        let request = |path: String| Request::new(method.clone(), path).header("x-echo-delay-ms", &delay);
+        if let Some(path) = self.service.path {
+            return self.mesh.send(TENANT, "nurse", request(format!("{path}/1"))).await;
+        }
+        let url = format!("http://{}:{}/api/v1/nhs/1", self.service.host(), self.service.port);
+        let request =
+            request(format!("/call?url={url}")).header("x-tenant-id", TENANT).header("x-tenant-pool", "pool-a");
+        self.mesh.control(&self.caller, request).await
+    }
+
+    /// A counter or gauge of the cluster in the caller's Envoy.
+    async fn stat(&self, name: &str) -> Result<u64> {
+        self.mesh.stat(&self.caller, &format!("cluster.{};.{name}", self.service.cluster("pool-a"))).await
+    }
+}
+
+pub async fn a_failing_pod_is_ejected(mesh: &Mesh) -> Result<()> {
+    for tripped in Tripped::both(mesh).await? {
+        let (namespace, deployment) = (tripped.service.namespace, tripped.deployment);
+        // Two of one pool: of one alone, Envoy ejects none.
+        mesh.scale(namespace, deployment, 2).await?;
+        let selector = format!("app={},pool=pool-a", tripped.service.name);
+        let pods = mesh.pods(namespace, &selector).await?;
+        ensure!(pods.len() == 2, "{} pods with {selector}", pods.len());
+        let (sick, well) = (&pods[0], &pods[1]);
+        mesh.control(sick, Request::post("/fail?status=503&count=100000", "")).await?;
+        let seen = eject(&tripped, well).await;
+        mesh.scale(namespace, deployment, 1).await?;
+        // New pods, which nobody has ejected.
+        mesh.restart(namespace, deployment).await?;
+        seen.with_context(|| format!("of {}", tripped.service.name))?;
+    }
     Ok(())
 }
 
-async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut all: Vec<_> = futures.map(Box::pin).collect();
-    let mut done = Vec::with_capacity(all.len());
-    std::future::poll_fn(|context| {
-        all.retain_mut(|future| match future.as_mut().poll(context) {
-            std::task::Poll::Ready(value) => {
-                done.push(value);
-                false
-            }
-            std::task::Poll::Pending => true,
-        });
-        if all.is_empty() { std::task::Poll::Ready(()) } else { std::task::Poll::Pending }
+async fn eject(tripped: &Tripped<'_>, well: &Pod) -> Result<()> {
+    until("the failing pod to be ejected", DEADLINE, async || {
+        tripped.send("GET", Duration::ZERO).await?;
+        Ok((tripped.stat("outlier_detection.ejections_active").await? == 1).then_some(()))
     })
-    .await;
-    done
+    .await?;
+    // Envoy tells its workers of ejections once a second.
+    until("twenty writes past the ejected pod", DEADLINE, async || {
+        for _ in 0..20 {
+            let response = tripped.send("POST", Duration::ZERO).await?;
+            if response.status != 200 {
+                return Ok(None);
+            }
+            ensure!(response.json()?["pod"] == *well.name, "{}", response.text());
+        }
+        Ok(Some(()))
+    })
+    .await
+}
+
+pub async fn too_much_overflows(mesh: &Mesh) -> Result<()> {
+    for tripped in Tripped::both(mesh).await? {
+        let before = tripped.stat("upstream_rq_pending_overflow").await?;
+        // Twice what connections and queue hold.
+        let requests = tripped.service.max_connections as usize * 3;
+        // Writes are not tried again, so each answer is of one attempt.
+        let answers = join_all((0..requests).map(|_| tripped.send("POST", Duration::from_secs(2)))).await;
+        let count = |status| answers.iter().flatten().filter(|response| response.status == status).count();
+        let (served, overflowed) = (count(200), count(503));
+        let name = tripped.service.name;
+        ensure!(served + overflowed == requests, "{name}: {served} served, {overflowed} overflowed, of {requests}");
+        ensure!(served > 0 && overflowed > 0, "{name}: {served} served, {overflowed} overflowed");
+        ensure!(tripped.stat("upstream_rq_pending_overflow").await? > before, "{name}: Envoy counted no overflow");
+    }
+    Ok(())
 }

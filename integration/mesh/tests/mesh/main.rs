@@ -43,7 +43,7 @@ fn main() -> ExitCode {
     match run(&arguments) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("careplane: the mesh did not start: {error:?}");
+            eprintln!("careplane: the mesh did not start: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -101,7 +101,7 @@ fn trial(case: Case, runtime: &Arc<Runtime>, mesh: &Arc<RwLock<Mesh>>) -> Trial 
         let result = runtime.block_on(async {
             if case.alone { (case.test)(&*mesh.write().await).await } else { (case.test)(&*mesh.read().await).await }
         });
-        result.map_err(|error| Failed::from(format!("{error:?}")))
+        result.map_err(|error| Failed::from(format!("{error:#}")))
     })
 }
 

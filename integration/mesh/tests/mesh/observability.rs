@@ -7,8 +7,9 @@ use careplane_integration::{Request, poll::until};
 use careplane_mesh::Mesh;
 use serde_json::Value;
 
+use crate::services::TENANT;
+
 const DEADLINE: Duration = Duration::from_secs(30);
-const TENANT: &str = "care-home-0001";
 
 /// The traces in Jaeger with this tag.
 pub async fn traces(mesh: &Mesh, tag: &str, value: &str) -> Result<Vec<Value>> {

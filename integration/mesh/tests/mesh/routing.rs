@@ -10,9 +10,7 @@ use careplane_integration::{Request, poll::until};
 use careplane_mesh::Mesh;
 use serde_json::Value;
 
-use crate::services::MEDICATION;
-
-const TENANT: &str = "care-home-0001";
+use crate::services::{MEDICATION, TENANT};
 
 /// The pod that answers for a tenant.
 async fn answering(mesh: &Mesh, tenant: &str) -> Result<Value> {
@@ -111,10 +109,16 @@ pub async fn a_canary_gets_its_share(mesh: &Mesh) -> Result<()> {
     const REQUESTS: u64 = 2000;
     // Not the gateway: there, careplane gives everybody a pool. The answer is 403, and its way there is what counts.
     let foreign = mesh.pod("operational", "app=foreign").await?;
-    let stats = async || -> Result<(u64, u64)> {
-        let of = |subset: &str| format!("cluster.{};.upstream_rq_total", MEDICATION.cluster(subset));
-        Ok((mesh.stat(&foreign, &of("stable")).await?, mesh.stat(&foreign, &of("canary")).await?))
+    let sent = async |subset: &str| -> Result<u64> {
+        // Of each pod of the cluster: `<cluster>::<address>::rq_total::<count>`.
+        let clusters = mesh.envoy(&foreign, "clusters").await?;
+        let cluster = format!("{}::", MEDICATION.cluster(subset));
+        let counts = clusters
+            .lines()
+            .filter_map(|line| line.strip_prefix(&cluster)?.split_once("::rq_total::")?.1.parse::<u64>().ok());
+        Ok(counts.sum())
     };
+    let stats = async || -> Result<(u64, u64)> { Ok((sent("stable").await?, sent("canary").await?)) };
     let url = format!("http://{}:{}/api/v1/medications", MEDICATION.host(), MEDICATION.port);
     let before = stats().await?;
     for _ in 0..REQUESTS {

@@ -5,9 +5,7 @@ use careplane_integration::{Client, Request};
 use careplane_mesh::{Mesh, mesh::HOSTS};
 use serde_json::{Value, json};
 
-use crate::services::{MEDICATION, NHS, SERVICES};
-
-const TENANT: &str = "care-home-0001";
+use crate::services::{MEDICATION, NHS, SERVICES, TENANT};
 
 pub async fn plaintext_is_refused(mesh: &Mesh) -> Result<()> {
     for service in [SERVICES[0], MEDICATION, NHS] {

@@ -1,5 +1,8 @@
 //! The ten services, as the platform's own table has them.
 
+/// A tenant whom the policy hashes into pool-a and leaves with the stable release.
+pub const TENANT: &str = "care-home-0100";
+
 /// A service and the numbers that were asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Service {
@@ -8,8 +11,6 @@ pub struct Service {
     pub port: u16,
     /// Where outsiders reach it.
     pub path: Option<&'static str>,
-    /// Percent of its traces that are kept.
-    pub sampling: u8,
     pub max_connections: u32,
     pub consecutive_errors: u32,
     pub ejection_seconds: u32,
@@ -30,24 +31,23 @@ impl Service {
 const fn service(
     (name, namespace, port): (&'static str, &'static str, u16),
     path: Option<&'static str>,
-    sampling: u8,
     (max_connections, consecutive_errors, ejection_seconds): (u32, u32, u32),
 ) -> Service {
-    Service { name, namespace, port, path, sampling, max_connections, consecutive_errors, ejection_seconds }
+    Service { name, namespace, port, path, max_connections, consecutive_errors, ejection_seconds }
 }
 
 pub const MEDICATION: Service = SERVICES[1];
 pub const NHS: Service = SERVICES[9];
 
 pub const SERVICES: [Service; 10] = [
-    service(("resident-service", "core-healthcare", 3001), Some("/api/v1/residents"), 50, (50, 3, 30)),
-    service(("medication-service", "core-healthcare", 3002), Some("/api/v1/medications"), 100, (100, 2, 15)),
-    service(("care-planning-service", "core-healthcare", 3003), Some("/api/v1/care-plans"), 50, (75, 3, 30)),
-    service(("assessment-service", "core-healthcare", 3004), Some("/api/v1/assessments"), 30, (60, 4, 45)),
-    service(("health-records-service", "core-healthcare", 3005), Some("/api/v1/health-records"), 50, (80, 3, 30)),
-    service(("compliance-service", "compliance", 3006), Some("/api/v1/compliance"), 100, (40, 3, 30)),
-    service(("audit-service", "compliance", 3007), None, 100, (60, 3, 30)),
-    service(("financial-service", "operational", 3008), None, 10, (40, 5, 60)),
-    service(("hr-payroll-service", "operational", 3009), None, 10, (30, 5, 60)),
-    service(("nhs-integration-service", "integration", 3010), None, 80, (20, 3, 120)),
+    service(("resident-service", "core-healthcare", 3001), Some("/api/v1/residents"), (50, 3, 30)),
+    service(("medication-service", "core-healthcare", 3002), Some("/api/v1/medications"), (100, 2, 15)),
+    service(("care-planning-service", "core-healthcare", 3003), Some("/api/v1/care-plans"), (75, 3, 30)),
+    service(("assessment-service", "core-healthcare", 3004), Some("/api/v1/assessments"), (60, 4, 45)),
+    service(("health-records-service", "core-healthcare", 3005), Some("/api/v1/health-records"), (80, 3, 30)),
+    service(("compliance-service", "compliance", 3006), Some("/api/v1/compliance"), (40, 3, 30)),
+    service(("audit-service", "compliance", 3007), None, (60, 3, 30)),
+    service(("financial-service", "operational", 3008), None, (40, 5, 60)),
+    service(("hr-payroll-service", "operational", 3009), None, (30, 5, 60)),
+    service(("nhs-integration-service", "integration", 3010), None, (20, 3, 120)),
 ];

@@ -12,6 +12,10 @@ PURE := policy exchange $(FILTERS)
 # The runner has to be of the version of the library.
 WASM_BINDGEN = $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
 RUNNER = $(CURDIR)/.tools/wasm-bindgen-$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner
+# The grammar of PowerShell, for machines without it.
+TREE_SITTER := 0.26.1
+TREE_SITTER_POWERSHELL := 0.26.4
+GRAMMAR := $(CURDIR)/.tools/tree-sitter-powershell-$(TREE_SITTER_POWERSHELL)
 LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
 CARGO_TEST = cargo test --quiet --locked
 
@@ -118,10 +122,16 @@ test-mesh: build ## The manifests on Istio's own control plane, without containe
 		echo "SKIPPED: the mesh, because there is no Go"; \
 	else \
 		$(MAKE) --no-print-directory mesh-programs && \
-		integration/mesh/deploy/test.sh && integration/mesh/rules/check.py && \
+		$(MAKE) --no-print-directory $(GRAMMAR) && \
+		integration/mesh/deploy/test.sh && PYTHONPATH=$(GRAMMAR) integration/mesh/deploy/powershell.py && \
+		integration/mesh/rules/check.py && \
 		cargo build --quiet --locked -p careplane-cli && \
 		$(CARGO_TEST) -p careplane-mesh; \
 	fi
+
+$(GRAMMAR):
+	@PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --target $@.new tree-sitter==$(TREE_SITTER) tree-sitter-powershell==$(TREE_SITTER_POWERSHELL)
+	@mv $@.new $@
 
 schema: ## The JSON Schema of the policy document, from its types
 	@cargo run --quiet --locked -p careplane-cli -- schema > filters/policy/policy.schema.json.new

@@ -100,13 +100,13 @@ pub fn all() -> Vec<Case> {
             alone breakers::too_much_overflows,
             "Circuit breakers",
             "base/traffic/services/nhs-integration-service/destination-rule.yaml",
-            "more requests than connections and queue hold get 503 UO at once, for medication and the NHS; the others get 200"
+            "what connections and queue cannot hold is answered 503 and counted as overflow, for medication and for the NHS service; the others get 200"
         ),
         case!(
             alone breakers::a_failing_pod_is_ejected,
             "Circuit breakers",
             "base/traffic/services/medication-service/destination-rule.yaml",
-            "a medication pod that answers 503 is ejected after two, and its sister serves everything; for the NHS after three"
+            "a medication pod that answers 503 is ejected, and its sister serves everything; a pod of the NHS service likewise"
         ),
         case!(
             routing::a_read_is_tried_again_and_a_write_is_not,
@@ -166,7 +166,7 @@ pub fn all() -> Vec<Case> {
             observability::tiers_are_kept,
             "Tracing",
             "base/careplane/policy/policy.yaml",
-            "of 400 requests each, the share of traces at the collector is that of the tier, within 4 standard errors, and 100 % are 100 %"
+            "of 400 requests each, the share of traces in Jaeger is that of the tier, within 4 standard errors, and 100 % are 100 %"
         ),
         case!(
             alone careplane::a_policy_changes_without_losing_a_request,
@@ -208,7 +208,7 @@ pub fn all() -> Vec<Case> {
             deploy::nobody_objects,
             "Proxies",
             "base/kustomization.yaml",
-            "every proxy has acknowledged everything that istiod sent; no update was rejected"
+            "of eleven or more proxies, none rejected an update of clusters, listeners, routes or filters; istiod logged no ACK ERROR"
         ),
         case!(
             alone deploy::a_second_run_changes_nothing,

@@ -102,7 +102,7 @@ pub async fn nobody_objects(mesh: &Mesh) -> Result<()> {
             proxies += 1;
         }
     }
-    ensure!(proxies >= 9, "{proxies} proxies");
+    ensure!(proxies >= 11, "{proxies} proxies");
     let log = mesh.cluster.kubectl(&["logs", "-n", "istio-system", "deployment/istiod"]).await?;
     let objections: Vec<&str> = log.lines().filter(|line| line.contains("ACK ERROR")).collect();
     ensure!(objections.is_empty(), "{objections:?}");

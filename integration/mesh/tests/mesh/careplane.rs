@@ -138,6 +138,40 @@ async fn policy_at_the_gateway(mesh: &Mesh) -> Result<String> {
     Ok(records[0]["context"]["policy"].to_string())
 }
 
+pub async fn a_key_is_rotated(mesh: &Mesh) -> Result<()> {
+    let pod = mesh.pod("core-healthcare", "app=resident-service").await?;
+    ensure!(mesh.stat(&pod, "wasmcustom.careplane.pseudonym_key_ephemeral").await? == 0, "the sidecar made up a key");
+    let old = pseudonym_at_residents(mesh).await?;
+    let rotated = json!({
+        "apiVersion": "v1", "kind": "Secret",
+        "metadata": {"name": "careplane-pseudonym-key", "namespace": "core-healthcare"},
+        "stringData": {"key": uuid::Uuid::new_v4().to_string()},
+    });
+    mesh.cluster.apply(&rotated.to_string()).await?;
+    ensure!(pseudonym_at_residents(mesh).await? == old, "a key that nobody has read yet is in use");
+    mesh.restart("core-healthcare", "resident-service").await?;
+    let new = until("a record under the new key", DEADLINE, async || {
+        let new = pseudonym_at_residents(mesh).await?;
+        Ok((new != old).then_some(new))
+    })
+    .await?;
+    let key_id = |pseudonym: &str| pseudonym.split('-').nth(1).map(str::to_owned);
+    ensure!(key_id(&new).is_some() && key_id(&new) != key_id(&old), "{old} became {new}");
+    Ok(())
+}
+
+/// How the record of resident-service's sidecar calls the nurse who asks.
+async fn pseudonym_at_residents(mesh: &Mesh) -> Result<String> {
+    let correlation = format!("pseudonym-{}", uuid::Uuid::new_v4());
+    let request = Request::get("/api/v1/residents/1").header("x-correlation-id", &correlation);
+    let response = mesh.send(TENANT, "nurse", request).await?;
+    ensure!(response.status == 200, "{}", response.text());
+    let sidecar =
+        |record: &Value| record["request"]["correlationId"] == *correlation && !record["who"]["peer"].is_null();
+    let records = mesh.records(sidecar, 1).await?;
+    Ok(records[0]["who"]["user"].as_str().unwrap_or_default().to_owned())
+}
+
 pub async fn a_panic_stays_alone(mesh: &Mesh) -> Result<()> {
     let module = mesh.crashing_module().await?;
     let plugin = json!({

@@ -181,6 +181,12 @@ pub fn all() -> Vec<Case> {
             "ten bad plugins are refused by the API server, each with what to write instead; the shipped ones are taken"
         ),
         case!(
+            alone careplane::a_key_is_rotated,
+            "Pseudonyms",
+            "base/careplane/kustomization.yaml",
+            "a sidecar has its key from the Secret; after the Secret is replaced and the pods are, records carry pseudonyms of another key id"
+        ),
+        case!(
             alone careplane::a_panic_stays_alone,
             "Isolation",
             "overlays/isolated/kustomization.yaml",
@@ -214,7 +220,7 @@ pub fn all() -> Vec<Case> {
             alone deploy::a_second_run_changes_nothing,
             "Deployment",
             "deploy-service-mesh.sh",
-            "the script again: no change, exit 0"
+            "the script again: nothing is changed, and it verifies injection, mutual TLS, proxies in sync, plugins loaded and a trace in Jaeger; exit 0"
         ),
         case!(
             alone deploy::drift_is_set_right,

@@ -111,9 +111,16 @@ pub async fn nobody_objects(mesh: &Mesh) -> Result<()> {
 
 pub async fn a_second_run_changes_nothing(mesh: &Mesh) -> Result<()> {
     let said = mesh.deploy(&["--apply", "--yes", "--timeout", "120s"]).await?;
-    ensure!(said.contains("unchanged"), "{said}");
-    for word in ["created", "configured", "serverside-applied"] {
-        ensure!(!said.contains(word), "{word}:\n{said}");
+    let expected = [
+        "nothing was changed: the cluster was as the manifests say",
+        // And then it verifies.
+        "pods, each with a proxy",
+        "STRICT for the whole mesh",
+        "proxies have what istiod sent",
+        "Jaeger has its trace",
+    ];
+    for words in expected {
+        ensure!(said.contains(words), "no {words:?}:\n{said}");
     }
     Ok(())
 }

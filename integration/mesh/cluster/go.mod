@@ -1,4 +1,4 @@
-module github.com/careplane/careplane/integration/mesh/cluster
+module careplane.example/integration/mesh/cluster
 
 go 1.26.0
 

@@ -1,4 +1,4 @@
-module github.com/careplane/careplane/integration/mesh/collector
+module careplane.example/integration/mesh/collector
 
 go 1.26
 

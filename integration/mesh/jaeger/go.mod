@@ -1,4 +1,4 @@
-module github.com/careplane/careplane/integration/mesh/jaeger
+module careplane.example/integration/mesh/jaeger
 
 go 1.26
 

@@ -1,4 +1,4 @@
-module github.com/careplane/careplane/integration/mesh/promtool
+module careplane.example/integration/mesh/promtool
 
 go 1.26
 

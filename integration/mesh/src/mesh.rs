@@ -384,6 +384,9 @@ impl Mesh {
         self.cluster.kubectl(&["create", "namespace", "outside"]).await?;
         self.cluster.apply(&nhs).await?;
         self.cluster.kubectl(&["apply", "-k", &workloads.display().to_string()]).await?;
+        // First the Deployments: their pods may not even be there yet.
+        let available = ["wait", "deployment", "--all", "-A", "--for=condition=Available", "--timeout=120s"];
+        self.cluster.kubectl(&available).await?;
         until("all pods to be ready", DEADLINE, async || {
             let pods = self.cluster.get(&["pods", "-A"]).await?;
             let ready = |pod: &Value| {

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/careplane/careplane/integration/mesh/cluster/internal/sandbox"
+	"careplane.example/integration/mesh/cluster/internal/sandbox"
 	"golang.org/x/sys/unix"
 )
 

@@ -9,7 +9,7 @@ import (
 	"os/signal"
 	"sync"
 
-	"github.com/careplane/careplane/integration/mesh/cluster/internal/sandbox"
+	"careplane.example/integration/mesh/cluster/internal/sandbox"
 	"golang.org/x/sys/unix"
 )
 

@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/careplane/careplane/integration/mesh/cluster/internal/sandbox"
+	"careplane.example/integration/mesh/cluster/internal/sandbox"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/careplane/careplane/integration/mesh/cluster/internal/sandbox"
+	"careplane.example/integration/mesh/cluster/internal/sandbox"
 )
 
 // Image is what stands for a container image on this node: programs of the node at the paths where the real image has them.

@@ -14,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/careplane/careplane/integration/mesh/cluster/internal/sandbox"
+	"careplane.example/integration/mesh/cluster/internal/sandbox"
 	runtimeapi "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 

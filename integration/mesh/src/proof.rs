@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, fs, path::PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use careplane_integration::workspace;
 
 const BEGIN: &str = "<!-- made by `make test-mesh`: do not edit -->\n";
@@ -29,8 +29,12 @@ pub fn document() -> PathBuf {
 ///
 /// # Errors
 ///
-/// When the document has no place for the table, or cannot be written.
+/// When a manifest is not there, or the document has no place for the table or cannot be written.
 pub fn publish(proofs: &[Proof]) -> Result<bool> {
+    let manifests = workspace::root().join("wasmplugin-manifests");
+    for proof in proofs {
+        ensure!(manifests.join(proof.manifest).is_file(), "there is no wasmplugin-manifests/{}", proof.manifest);
+    }
     let path = document();
     let old = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
     let Some((head, (_, tail))) = old.split_once(BEGIN).and_then(|(head, rest)| Some((head, rest.split_once(END)?)))

@@ -159,7 +159,7 @@ pub fn all() -> Vec<Case> {
         case!(
             observability::five_tags_are_in_jaeger,
             "Tracing",
-            "base/observability/telemetry.yaml",
+            "base/observability/telemetry/telemetry.yaml",
             "the spans of gateway and sidecar, of one trace, have tenant_id, user_id, correlation_id, healthcare_context and compliance_level"
         ),
         case!(

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-pub use self::{plugins::Plugins, tracing::SPAN_TAGS};
+pub use self::plugins::Plugins;
 use crate::{EnvoyVersion, workspace};
 
 /// The type of a listener, by which file-based discovery names it.

@@ -5,7 +5,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use anyhow::Result;
-use careplane_integration::{EnvoyVersion, Lab, Plugins, Request, config::SPAN_TAGS, prerequisites};
+use careplane_exchange::SPAN_TAGS;
+use careplane_integration::{EnvoyVersion, Lab, Plugins, Request, prerequisites};
 use hyper::Method;
 use serde_json::{Value, json};
 use support::{Probe, STRANGER, Seen, TENANT, TRUSTED, USER, health::finish, observe_numbered, token};

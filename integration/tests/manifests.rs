@@ -173,3 +173,32 @@ fn each_overlay_has_the_whole_mesh() {
         }
     }
 }
+
+/// A label of a metric must have few values, so it lists them: all that careplane can write.
+#[test]
+fn metric_labels_know_the_words_of_the_policy() {
+    let telemetry = documents(&manifests().join("base/observability/telemetry/telemetry.yaml")).remove(0);
+    let labels = &telemetry["spec"]["metrics"][0]["overrides"][0]["tagOverrides"];
+    let words = |label: &str| -> Vec<String> {
+        let expression = labels[label]["value"].as_str().unwrap_or_default();
+        let (_, list) = expression.split_once(" in [").unwrap_or_else(|| panic!("{label} lists nothing: {expression}"));
+        let list = list.split_once(']').map_or(list, |(list, _)| list);
+        list.split(',').map(|word| word.trim().trim_matches('\'').to_owned()).collect()
+    };
+    let policy = policy("bundle/gateway.yaml");
+    let names = |list: &Value| -> Vec<String> {
+        list.as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|one| Some(one["name"].as_str().or(one.as_str())?.to_owned()))
+            .collect()
+    };
+    let contexts =
+        [names(&policy["contexts"]), vec![policy["defaultContext"]["name"].as_str().unwrap().to_owned()]].concat();
+    assert_eq!(words("healthcare_context"), contexts);
+    assert_eq!(
+        words("tenant_pool"),
+        [names(&policy["routing"]["pools"]), names(&policy["routing"]["dedicated"])].concat()
+    );
+    assert_eq!(words("compliance_level"), ["critical", "high", "standard", "low"]);
+}

@@ -281,3 +281,17 @@ fn audit_log(mesh: &Mesh<'_>, findings: &mut Findings) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use careplane_exchange::SPAN_TAGS;
+
+    use super::*;
+
+    #[test]
+    fn every_span_tag_has_its_filters() {
+        let known: Vec<&str> =
+            FILTER_STATE.iter().map(|(name, _)| *name).filter(|name| *name != AUDIT_RECORD).collect();
+        assert_eq!(known, SPAN_TAGS);
+    }
+}

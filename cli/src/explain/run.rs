@@ -6,7 +6,7 @@ use std::sync::Arc;
 use careplane_audit::FILTER_STATE;
 use careplane_exchange::memory::MemoryHost;
 use careplane_exchange::{
-    Denial, Exchange, FORCE_TRACE, HeaderMap, Host, LocalReply, Map, REQUEST_ID, TraceReason, is_traced,
+    Denial, Exchange, FORCE_TRACE, HeaderMap, Host, LocalReply, Map, REQUEST_ID, SPAN_TAGS, TraceReason, is_traced,
 };
 use careplane_policy::Routing;
 use careplane_policy::document::ProxyLog;
@@ -18,19 +18,6 @@ use crate::filters;
 
 /// Where in a request id Envoy keeps why it traces: `a` is "a filter asked" (`UUIDRequestIDExtension`).
 const TRACE_REASON: usize = 14;
-/// What a span can carry of careplane.
-const TAGS: [&str; 10] = [
-    "tenant_id",
-    "user_id",
-    "correlation_id",
-    "healthcare_context",
-    "compliance_level",
-    "path_template",
-    "sampling_tier",
-    "sampling_rate",
-    "sampling_reason",
-    "denial_reason",
-];
 
 pub fn run(judged: &Judged, request: &Request, plugin: &str) -> Account {
     let mut host = MemoryHost::with_request(request.headers.iter().map(|(name, value)| (name, value)));
@@ -54,8 +41,10 @@ pub fn run(judged: &Judged, request: &Request, plugin: &str) -> Account {
     let trace = trace(&exchange, judged, request, decides);
     let reply = exchange.apply(&host);
     let headers = if reply.is_none() { headers(request, &host) } else { Vec::new() };
-    let span =
-        TAGS.into_iter().filter_map(|tag| Some((tag, host.property_text(&format!("wasm.careplane.{tag}"))?))).collect();
+    let span = SPAN_TAGS
+        .into_iter()
+        .filter_map(|tag| Some((tag, host.property_text(&format!("wasm.careplane.{tag}"))?)))
+        .collect();
     let host = answered(host, reply.as_ref());
     envoy_decides(&host, trace.decided && trace.kept);
     for (_, filter) in &filters {

@@ -27,4 +27,5 @@ pub use headers::HeaderMap;
 pub use host::{Host, HostError, Map};
 pub use identity::Identity;
 pub use pseudonym::{KEY_MIN, Pseudonyms, Role};
+pub use span::SPAN_TAGS;
 pub use trace::{FORCE_TRACE, REQUEST_ID, TRACEPARENT, TraceDecision, TraceReason, is_traced};

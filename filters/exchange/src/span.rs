@@ -12,6 +12,19 @@ use crate::exchange::Exchange;
 use crate::host::Host;
 use crate::trace::TraceReason;
 
+/// Everything that a span can carry of careplane: filter state `wasm.careplane.<tag>`.
+pub const SPAN_TAGS: [&str; 10] = [
+    "tenant_id",
+    "user_id",
+    "correlation_id",
+    "healthcare_context",
+    "compliance_level",
+    "path_template",
+    "sampling_tier",
+    "sampling_rate",
+    "sampling_reason",
+    "denial_reason",
+];
 /// The tag of a request without a tenant.
 const UNKNOWN: &str = "unknown";
 

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use careplane_integration::{Client, Identity, Pki, Request, Response, poll::until, workspace};
+use careplane_integration::{Client, Identity, Pki, Request, Response, otlp::LogRecord, poll::until, workspace};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -36,6 +36,10 @@ const JAEGER: u16 = 16686;
 /// Envoy sends its access log at most a second late.
 const RECORDS_DEADLINE: Duration = Duration::from_secs(15);
 
+/// The modules that the manifests name.
+const MODULES: [&str; 5] =
+    ["careplane", "careplane-tracing-tags", "careplane-tenant-routing", "careplane-sampling", "careplane-audit"];
+
 /// Name of the file of certificate authorities.
 const AUTHORITIES: &str = "ca-certificates.crt";
 
@@ -57,8 +61,6 @@ pub struct Mesh {
     pki: Pki,
     identity: Identity,
     gateway: IpAddr,
-    /// What the deploy script said when it set everything up.
-    pub deployed: String,
     // Last, so that nobody writes into it any more when it goes.
     directory: TempDir,
 }
@@ -86,19 +88,11 @@ impl Mesh {
         trust(directory.path(), &pki)?;
         let cluster = Cluster::start(directory.path()).await?;
         let manifests = manifests::prepare(directory.path(), &identity.jwks())?;
-        let mut mesh = Self {
-            cluster,
-            manifests,
-            pki,
-            identity,
-            gateway: IpAddr::from([0, 0, 0, 0]),
-            deployed: String::new(),
-            directory,
-        };
+        let mut mesh = Self { cluster, manifests, pki, identity, gateway: IpAddr::from([0, 0, 0, 0]), directory };
         mesh.publish_images().await?;
         mesh.cluster.kubectl(&["apply", "-k", &mesh.path("base/namespaces")]).await?;
         mesh.cluster.apply(&mesh.tls_secret("core-healthcare", "writecarenotes-tls", &HOSTS)?).await?;
-        mesh.deployed = mesh.deploy(&["--apply", "--yes", "--timeout", "120s"]).await?;
+        mesh.deploy(&["--apply", "--yes", "--timeout", "120s"]).await?;
         mesh.work().await?;
         mesh.gateway = mesh.pod("core-healthcare", "istio=ingressgateway").await?.address;
         mesh.settle().await?;
@@ -356,25 +350,24 @@ impl Mesh {
     pub async fn crashing_module(&self) -> Result<String> {
         let file = self.directory.path().join("crashing.wasm");
         fs::write(&file, wat::parse_str(CRASHING)?)?;
-        let reference = format!("{REGISTRY}/careplane/crashing:1");
-        let pushed = self.cluster.run("cluster", &["push", "--wasm", &file.display().to_string(), &reference]).await?;
-        Ok(format!("oci://{}", pushed.trim()))
+        self.publish("crashing", &file).await
     }
 
     async fn publish_images(&self) -> Result<()> {
-        let layout = self.directory.path().join("image");
-        for module in
-            ["careplane", "careplane-tracing-tags", "careplane-tenant-routing", "careplane-sampling", "careplane-audit"]
-        {
-            let layout = layout.join(module);
-            let file = workspace::dist().join(format!("{module}.wasm"));
-            let (file, layout) = (file.display().to_string(), layout.display().to_string());
-            let address = format!("oci://{REGISTRY}/careplane/{module}:0.1.0");
-            self.careplane(&["image", "build", "--module", &file, "--output", &layout]).await?;
-            let pushed = self.careplane(&["image", "push", "--plain-http", "--layout", &layout, &address]).await?;
-            self.careplane(&["image", "pin", "--manifests", &self.path(""), pushed.trim()]).await?;
+        for module in MODULES {
+            let pinned = self.publish(module, &workspace::dist().join(format!("{module}.wasm"))).await?;
+            self.careplane(&["image", "pin", "--manifests", &self.path(""), &pinned]).await?;
         }
         Ok(())
+    }
+
+    /// Pushes a module to the cluster's registry, and returns its address with its digest.
+    async fn publish(&self, name: &str, module: &Path) -> Result<String> {
+        let layout = self.directory.path().join("image").join(name).display().to_string();
+        let address = format!("oci://{REGISTRY}/careplane/{name}:0.1.0");
+        self.careplane(&["image", "build", "--module", &module.display().to_string(), "--output", &layout]).await?;
+        let pushed = self.careplane(&["image", "push", "--plain-http", "--layout", &layout, &address]).await?;
+        Ok(pushed.trim().to_owned())
     }
 
     /// Starts the workloads and waits for them.
@@ -437,19 +430,13 @@ impl Mesh {
 
 /// The audit records in the collector's file: OTLP in JSON, a line for each batch.
 fn collected(volume: &Path) -> Result<Vec<Value>> {
-    let text = fs::read_to_string(volume.join("audit.jsonl")).unwrap_or_default();
+    let mut text = fs::read_to_string(volume.join("audit.jsonl")).unwrap_or_default();
+    // A last line without its newline is still being written.
+    text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
     let mut records = Vec::new();
     for line in text.lines() {
-        // The last line may still be being written.
-        let Ok(batch) = serde_json::from_str::<Value>(line) else { continue };
-        let each = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        for resource in each(&batch["resourceLogs"]) {
-            for scope in each(&resource["scopeLogs"]) {
-                for record in each(&scope["logRecords"]) {
-                    let body = record["body"]["stringValue"].as_str().unwrap_or_default().to_owned();
-                    records.push(serde_json::from_str(&body).with_context(|| format!("not a record: {body}"))?);
-                }
-            }
+        for record in LogRecord::from_json(line)? {
+            records.push(serde_json::from_str(&record.body).with_context(|| format!("not a record: {}", record.body))?);
         }
     }
     Ok(records)

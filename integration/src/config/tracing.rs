@@ -9,20 +9,6 @@ use super::connection_managers;
 /// The header in which the pseudonym of the user reaches the span where Envoy has no formatter tags.
 const USER_PSEUDONYM_HEADER: &str = "x-user-pseudonym";
 
-/// What careplane puts on a span, in the order of `envoy.yaml`.
-pub const SPAN_TAGS: [&str; 10] = [
-    "tenant_id",
-    "user_id",
-    "correlation_id",
-    "healthcare_context",
-    "compliance_level",
-    "path_template",
-    "sampling_tier",
-    "sampling_rate",
-    "sampling_reason",
-    "denial_reason",
-];
-
 /// The tags that can be read from what careplane writes into the request.
 const IN_HEADERS: [(&str, &str); 5] = [
     ("tenant_id", "x-tenant-id"),
@@ -81,6 +67,8 @@ pub(super) fn replace_formatter_tags(document: &mut Value, policy: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use careplane_exchange::SPAN_TAGS;
+
     use super::*;
     use crate::config::Template;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use anyhow::{Context, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use opentelemetry_proto::tonic::{
     collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
@@ -83,6 +84,17 @@ pub(super) fn spans(request: ExportTraceServiceRequest) -> Vec<Span> {
         }
     }
     flat
+}
+
+impl LogRecord {
+    /// The records of an export request in OTLP JSON, as the collector's file exporter writes one a line.
+    ///
+    /// # Errors
+    ///
+    /// When it is not one.
+    pub fn from_json(request: &str) -> Result<Vec<Self>> {
+        Ok(logs(serde_json::from_str(request).context("not OTLP JSON")?))
+    }
 }
 
 pub(super) fn logs(request: ExportLogsServiceRequest) -> Vec<LogRecord> {

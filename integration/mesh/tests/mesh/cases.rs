@@ -190,7 +190,7 @@ pub fn all() -> Vec<Case> {
             alone careplane::a_panic_stays_alone,
             "Isolation",
             "overlays/isolated/kustomization.yaml",
-            "beside a module that crashes on every request, the filters of other modules go on: headers, pools, records"
+            "with the overlay in place of base, and a module for sampling that crashes on every request, the other filters go on: headers, pools, records"
         ),
         case!(
             alone careplane::a_traffic_extension_does_the_same,
@@ -202,7 +202,7 @@ pub fn all() -> Vec<Case> {
             deploy::every_manifest_is_accepted,
             "Manifests",
             "base/kustomization.yaml",
-            "base and every overlay: istioctl validate, careplane check, and a dry run of the API server with istiod's webhook take them; istioctl analyze -A finds nothing in what is deployed but that these workloads are few and an EnvoyFilter is one"
+            "base and every overlay: istioctl validate, careplane check, and a dry run of the API server with istiod's webhook take them (ambient without the dry run: the cluster has no Gateway API); istioctl analyze -A finds nothing in what is deployed but that these workloads are few and an EnvoyFilter is one"
         ),
         case!(
             deploy::the_installation_is_as_asked,

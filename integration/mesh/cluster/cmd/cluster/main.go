@@ -18,7 +18,6 @@ import (
 )
 
 const usage = `usage: cluster up --directory D --workspace REPOSITORY [--env IMAGE=KEY=VALUE] [--host NAME=ADDRESS]
-       cluster push --wasm FILE REFERENCE
        cluster kubectl …
 `
 
@@ -42,8 +41,6 @@ func main() {
 		}
 	case "up":
 		exit(up(os.Args[1:]))
-	case "push":
-		exit(push(os.Args[1:]))
 	default:
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(2)

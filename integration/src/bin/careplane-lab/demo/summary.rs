@@ -5,7 +5,8 @@ use std::{
     io::{self, Write},
 };
 
-use careplane_integration::{config::SPAN_TAGS, otlp::Span};
+use careplane_exchange::SPAN_TAGS;
+use careplane_integration::otlp::Span;
 use serde_json::Value;
 
 use super::{

@@ -37,19 +37,38 @@ pub(crate) struct Link<'c> {
     pub(crate) previous: &'c str,
 }
 
+/// A record in its chain.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// `<chain>/<number>`: unlike any other record's.
+    pub(crate) id: String,
+    pub(crate) number: u64,
+    /// The record, hash included.
+    pub(crate) text: String,
+}
+
 // === impl Ledger ===
 
 impl Ledger {
-    /// Adds the record that `compose` makes of its link, and returns it, hash included.
-    pub(crate) fn append(&self, host: &dyn Host, compose: impl FnOnce(&Link<'_>) -> Draft) -> String {
+    /// Adds the record that `compose` makes of its link.
+    pub(crate) fn append(&self, host: &dyn Host, compose: impl FnOnce(&Link<'_>) -> Draft) -> Entry {
         let mut chain = self.0.take().unwrap_or_else(|| Chain::begin(host));
-        let draft = compose(&Link { chain: &chain.id, number: chain.next, previous: &chain.last });
+        let number = chain.next;
+        let draft = compose(&Link { chain: &chain.id, number, previous: &chain.last });
         let hash = hash(draft.text());
-        let record = draft.seal(&hash);
+        let entry = Entry { id: format!("{}/{number}", chain.id), number, text: draft.seal(&hash) };
         chain.next = chain.next.saturating_add(1);
         chain.last = hash;
         self.0.set(Some(chain));
-        record
+        entry
+    }
+
+    /// The number of the last record; 0 before the first.
+    pub(crate) fn length(&self) -> u64 {
+        let chain = self.0.take();
+        let length = chain.as_ref().map_or(0, |chain| chain.next.saturating_sub(1));
+        self.0.set(chain);
+        length
     }
 }
 

@@ -1,28 +1,32 @@
-//! `audit`: one record per request, complete, in order, tamper-evident.
+//! `audit`: one record per request, complete, in order, tamper-evident, delivered.
 //!
 //! ```text
-//! stream ends ─▶ Outcome (what became of it) ─▶ record (canonical JSON) ─▶ Chain (number, hash) ─▶ sinks
+//! stream ends ─▶ Outcome (what became of it) ─▶ record (canonical JSON) ─▶ chain (number, hash) ─▶ sinks
 //! ```
 //!
-//! The record is described in `docs/audit-record.md`.
+//! What the policy calls for is recorded twice: its intent, before it goes on, and its outcome. The record is described in
+//! `docs/audit-record.md`.
 
 #![forbid(unsafe_code)]
 
 mod canonical;
 mod chain;
-mod outcome;
 mod record;
 mod sinks;
 
+use std::cell::Cell;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use careplane_exchange::{Exchange, Filter, Host};
+use careplane_exchange::{Denial, Exchange, Filter, Host, HttpAnswer, Intent, Verdict};
+use careplane_export::{ACKNOWLEDGED, Exporter, Item, Signal, is_acknowledged};
 
 pub use chain::Ledger;
 pub use record::SCHEMA;
-pub use sinks::{FILTER_STATE, SPILL_PREFIX};
+pub use sinks::FILTER_STATE;
 
-use outcome::{Outcome, Verdict};
+use record::Kind;
 
 /// Counts records.
 pub const RECORDS: &str = "careplane.audit.records";
@@ -31,45 +35,154 @@ pub const CHAINS: &str = "careplane.audit.chains";
 /// When the present chain was begun: seconds since 1970.
 pub const CHAIN_EPOCH: &str = "careplane.audit.chain_epoch";
 /// Counts records that no sink took, so that they were written to the proxy's log.
-pub const SPILLED: &str = "careplane.audit.spilled";
+pub const SPILLED: &str = careplane_export::SPILLED;
 /// Counts records that nothing took, because the policy switched the proxy's log off.
 pub const LOST: &str = "careplane.audit.lost";
 
+/// How often the collector is told how far a chain has come, when it has come further.
+const HEAD_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The filter. All of one VM share a ledger: they run on one thread, and a chain is of a thread.
-#[derive(Debug, Clone)]
 pub struct Audit {
     ledger: Rc<Ledger>,
+    delivery: Option<Delivery>,
+}
+
+/// The way to the collector.
+struct Delivery {
+    exporter: Exporter,
+    /// Which proxy this is.
+    proxy: Arc<str>,
+    /// When the last head was recorded, and of which record.
+    head: Cell<(SystemTime, u64)>,
+    /// Intents that nobody has acknowledged yet, by the call that carries them.
+    intents: Cell<Vec<(u32, Item)>>,
 }
 
 impl Audit {
-    /// A filter that continues `ledger`.
-    pub fn new(ledger: Rc<Ledger>) -> Self {
-        Self { ledger }
+    /// A filter that continues `ledger`. With an exporter, records go to the collector too; `proxy` is the id of this proxy.
+    pub fn new(ledger: Rc<Ledger>, exporter: Option<(Exporter, Arc<str>)>) -> Self {
+        let delivery = exporter.map(|(exporter, proxy)| Delivery {
+            exporter,
+            proxy,
+            head: Cell::new((UNIX_EPOCH, 0)),
+            intents: Cell::default(),
+        });
+        Self { ledger, delivery }
+    }
+
+    /// Records something about the chain itself, for the collector.
+    fn milestone(&self, kind: Kind, host: &dyn Host) {
+        let Some(delivery) = &self.delivery else { return };
+        let now = host.now().unwrap_or(UNIX_EPOCH);
+        let entry = self.ledger.append(host, |link| record::milestone(kind, &delivery.proxy, now, link));
+        host.count(RECORDS, 1);
+        delivery.head.set((now, entry.number));
+        delivery.exporter.send(Signal::Logs, sinks::item(&entry, kind, now, None), host);
+    }
+
+    /// Begins the chain with a record of its own, so that a missing first record shows.
+    fn begin(&self, host: &dyn Host) {
+        if self.ledger.length() == 0 {
+            self.milestone(Kind::Start, host);
+        }
     }
 }
 
 impl Filter for Audit {
-    /// Writes nothing. It finds out here what the record will say about the request, for nobody else may know: as the first
-    /// plugin of a chain it sees what was sent, forged headers included.
+    /// Finds out what the record will say about the request, for nobody else may know: as the first plugin of a chain it sees what was
+    /// sent, forged headers included. Holds the request where the policy wants its intent acknowledged first.
     fn on_request(&self, exchange: &Exchange, host: &dyn Host) {
         exchange.identity(host);
         exchange.correlation(host);
+        let level = exchange.about().context.compliance_level;
+        if !exchange.policy().audit.write_ahead.contains(&level) || exchange.denial().is_some() {
+            return;
+        }
+        let Some(delivery) = &self.delivery else { return };
+        self.begin(host);
+        let now = host.now().unwrap_or(UNIX_EPOCH);
+        let entry = self.ledger.append(host, |link| record::intent(exchange, now, link, host));
+        host.count(RECORDS, 1);
+        let item = sinks::item(&entry, Kind::Intent, now, None);
+        let sent = delivery.exporter.send_now(&item, host);
+        exchange.hold(Intent { number: entry.number, call: sent.unwrap_or_default(), answered: sent.is_err() });
+        match sent {
+            Ok(call) => delivery.keep(call, item),
+            Err(_) => {
+                delivery.exporter.send(Signal::Logs, item, host);
+                exchange.deny(Denial::EvidenceUnavailable);
+            }
+        }
+    }
+
+    fn on_answer(&self, exchange: &Exchange, answer: &HttpAnswer, host: &dyn Host) {
+        let (Some(intent), Some(delivery)) = (exchange.intent(), &self.delivery) else { return };
+        let Some(item) = delivery.take(intent.call) else { return };
+        if is_acknowledged(answer) {
+            host.count(ACKNOWLEDGED, 1);
+        } else {
+            // It is a link of the chain, so it has to arrive, although too late for this request.
+            delivery.exporter.send(Signal::Logs, item, host);
+            exchange.deny(Denial::EvidenceUnavailable);
+        }
     }
 
     fn on_log(&self, exchange: &Exchange, host: &dyn Host) {
-        let outcome = Outcome::read(exchange, host);
-        if let Verdict::Denied(denial) = outcome.verdict {
-            // Another plugin of the chain may have refused: this one learns it here.
-            exchange.deny(denial);
-        }
+        let outcome = exchange.outcome(host);
         let context = &exchange.about().context;
         count(&context.name, &outcome.verdict, host);
-        // A refusal is evidence whatever the context says.
-        if context.audited || outcome.verdict.is_denied() {
-            let record = self.ledger.append(host, |link| record::compose(exchange, &outcome, link, host));
-            host.count(RECORDS, 1);
-            sinks::deliver(&record, &exchange.policy().audit, host);
+        if let (Some(intent), Some(delivery)) = (exchange.intent(), &self.delivery)
+            && let Some(item) = delivery.take(intent.call)
+        {
+            // The caller has gone while it waited, and the proxy has given up the call.
+            delivery.exporter.send(Signal::Logs, item, host);
         }
+        // A refusal is evidence whatever the context says.
+        if context.audited || outcome.verdict.is_denied() || exchange.intent().is_some() {
+            self.begin(host);
+            let entry = self.ledger.append(host, |link| record::request(exchange, outcome, link, host));
+            host.count(RECORDS, 1);
+            let exporter = self.delivery.as_ref().map(|delivery| &delivery.exporter);
+            let item = || sinks::item(&entry, Kind::Request, outcome.time, outcome.trace.as_ref());
+            sinks::deliver(&entry, item, &exchange.policy().audit, exporter, host);
+        }
+    }
+
+    /// Says that the chain ends here, in good order.
+    fn on_end(&self, host: &dyn Host) {
+        if self.ledger.length() > 0 {
+            self.milestone(Kind::End, host);
+        }
+    }
+
+    fn on_tick(&self, host: &dyn Host) {
+        let Some(delivery) = &self.delivery else { return };
+        let (told, number) = delivery.head.get();
+        let length = self.ledger.length();
+        let is_due = || host.now().is_ok_and(|now| now.duration_since(told).unwrap_or_default() >= HEAD_INTERVAL);
+        // A head after a head would say nothing new.
+        if length > number && is_due() {
+            self.milestone(Kind::Head, host);
+        }
+    }
+}
+
+// === impl Delivery ===
+
+impl Delivery {
+    fn keep(&self, call: u32, item: Item) {
+        let mut intents = self.intents.take();
+        intents.push((call, item));
+        self.intents.set(intents);
+    }
+
+    fn take(&self, call: u32) -> Option<Item> {
+        let mut intents = self.intents.take();
+        let index = intents.iter().position(|(sent, _)| *sent == call);
+        let item = index.map(|index| intents.swap_remove(index).1);
+        self.intents.set(intents);
+        item
     }
 }
 

@@ -1,10 +1,11 @@
 //! The record: what an auditor reads. Its members are explained in `docs/audit-record.md`.
 
-use careplane_exchange::{Exchange, Host, Role, TraceReason};
+use std::time::SystemTime;
+
+use careplane_exchange::{Exchange, Host, Outcome, Role, TraceReason, Verdict};
 
 use crate::canonical::{self, Object};
 use crate::chain::Link;
-use crate::outcome::{Outcome, Verdict};
 
 /// The version of the record.
 pub const SCHEMA: &str = "careplane.audit/v1";
@@ -33,28 +34,106 @@ impl Draft {
     }
 }
 
-/// Writes the record of a request.
-pub(crate) fn compose(exchange: &Exchange, outcome: &Outcome, link: &Link<'_>, host: &dyn Host) -> Draft {
-    let mut text = String::with_capacity(CAPACITY);
-    let mut hash_at = 0;
-    canonical::object(&mut text, |record| {
-        record.object("chain", |chain| {
-            chain.text("id", link.chain);
-            chain.text("prev", link.previous);
-            chain.number("seq", link.number);
-        });
+/// What a record is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A request, when it was over.
+    Request,
+    /// A request that had to be recorded before it could go on.
+    Intent,
+    /// The chain began.
+    Start,
+    /// The chain had come so far, and somebody outside should know.
+    Head,
+    /// The chain ended in good order.
+    End,
+}
+
+// === impl Kind ===
+
+impl Kind {
+    /// The word in the record.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Intent => "intent",
+            Self::Start => "start",
+            Self::Head => "head",
+            Self::End => "end",
+        }
+    }
+}
+
+/// Writes the record of a request that is over.
+pub(crate) fn request(exchange: &Exchange, outcome: &Outcome, link: &Link<'_>, host: &dyn Host) -> Draft {
+    draft(|record| {
+        record.object("chain", |object| chain(object, link));
         record.object("context", |object| context(object, exchange));
         record.object("decision", |object| decision(object, exchange, outcome));
-        hash_at = record.position();
+        let hash_at = record.position();
+        if let Some(intent) = exchange.intent() {
+            record.number("intent", intent.number);
+        }
+        record.text("kind", Kind::Request.as_str());
         record.object("outcome", |object| self::outcome(object, exchange, outcome));
-        record.object("request", |object| request(object, exchange, outcome, host));
+        record.object("request", |object| message(object, exchange, outcome.request_id.as_deref(), host));
         record.text("schema", SCHEMA);
         record.object("tenant", |object| tenant(object, exchange, host));
-        record.text("time", &humantime::format_rfc3339_micros(outcome.time).to_string());
+        record.text("time", &instant(outcome.time));
         record.object("trace", |object| trace(object, exchange, outcome));
         record.object("who", |object| who(object, exchange, host));
-    });
+        hash_at
+    })
+}
+
+/// Writes the record of a request that has not gone on yet.
+pub(crate) fn intent(exchange: &Exchange, time: SystemTime, link: &Link<'_>, host: &dyn Host) -> Draft {
+    draft(|record| {
+        record.object("chain", |object| chain(object, link));
+        record.object("context", |object| context(object, exchange));
+        let hash_at = record.position();
+        record.text("kind", Kind::Intent.as_str());
+        record.object("request", |object| message(object, exchange, exchange.request_id(), host));
+        record.text("schema", SCHEMA);
+        record.object("tenant", |object| tenant(object, exchange, host));
+        record.text("time", &instant(time));
+        record.object("who", |object| who(object, exchange, host));
+        hash_at
+    })
+}
+
+/// Writes a record of the chain itself.
+pub(crate) fn milestone(kind: Kind, proxy: &str, time: SystemTime, link: &Link<'_>) -> Draft {
+    draft(|record| {
+        record.object("chain", |object| chain(object, link));
+        let hash_at = record.position();
+        record.text("kind", kind.as_str());
+        record.object("proxy", |object| {
+            object.text("id", proxy);
+            object.text("module", env!("CARGO_PKG_VERSION"));
+        });
+        record.text("schema", SCHEMA);
+        record.text("time", &instant(time));
+        hash_at
+    })
+}
+
+/// Writes a record; `write` returns where its hash goes.
+fn draft(write: impl FnOnce(&mut Object<'_>) -> usize) -> Draft {
+    let mut text = String::with_capacity(CAPACITY);
+    let mut hash_at = 0;
+    canonical::object(&mut text, |record| hash_at = write(record));
     Draft { text, hash_at }
+}
+
+fn instant(time: SystemTime) -> String {
+    humantime::format_rfc3339_micros(time).to_string()
+}
+
+fn chain(object: &mut Object<'_>, link: &Link<'_>) {
+    object.text("id", link.chain);
+    object.text("prev", link.previous);
+    object.number("seq", link.number);
 }
 
 fn context(object: &mut Object<'_>, exchange: &Exchange) {
@@ -103,9 +182,9 @@ fn outcome(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
     }
 }
 
-fn request(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome, host: &dyn Host) {
+fn message(object: &mut Object<'_>, exchange: &Exchange, id: Option<&str>, host: &dyn Host) {
     object.optional_text("correlationId", exchange.correlation(host).map(|id| id.as_str()));
-    object.optional_text("id", outcome.request_id.as_deref());
+    object.optional_text("id", id);
     object.text("method", exchange.method().as_str());
     object.optional_text("pathTemplate", exchange.about().template.as_ref().map(|template| &**template.text()));
     if !exchange.is_readable() {

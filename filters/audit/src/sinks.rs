@@ -1,23 +1,38 @@
-//! Where records go. The collector (`audit.sinks.otlp`) will be one more here.
+//! Where records go.
 
-use careplane_exchange::Host;
+use std::time::SystemTime;
+
+use careplane_exchange::{Host, TraceParent};
+use careplane_export::{Exporter, Item, Signal, spill};
 use careplane_policy::Audit;
 use careplane_policy::document::ProxyLog;
 
+use crate::chain::Entry;
+use crate::record::Kind;
 use crate::{LOST, SPILLED};
 
 /// The filter state that holds the record when Envoy's access loggers run: `%FILTER_STATE(wasm.careplane.audit:PLAIN)%`.
 pub const FILTER_STATE: &str = "careplane.audit";
-/// What each record in the proxy's log follows, so that it can be found there.
-pub const SPILL_PREFIX: &str = "careplane-audit-record ";
 
-/// Hands a record to every sink of the policy. What none of them took goes to the proxy's log, whole.
-pub(crate) fn deliver(record: &str, sinks: &Audit, host: &dyn Host) {
-    let taken = sinks.access_log && host.set_property(FILTER_STATE, record.as_bytes()).is_ok();
+/// Hands the record of a request to every sink of the policy. What none of them took goes to the proxy's log, whole.
+pub(crate) fn deliver(
+    entry: &Entry,
+    item: impl FnOnce() -> Item,
+    sinks: &Audit,
+    exporter: Option<&Exporter>,
+    host: &dyn Host,
+) {
+    let logged = sinks.access_log && host.set_property(FILTER_STATE, entry.text.as_bytes()).is_ok();
+    let exporter = exporter.filter(|_| sinks.otlp);
+    if let Some(exporter) = exporter {
+        // From here on it is the exporter's: acknowledged, or written down.
+        exporter.send(Signal::Logs, item(), host);
+    }
+    let taken = logged || exporter.is_some();
     match (sinks.proxy_log, taken) {
-        (ProxyLog::All, _) => to_proxy_log(record),
+        (ProxyLog::All, _) => spill(&entry.text),
         (ProxyLog::Overflow, false) => {
-            to_proxy_log(record);
+            spill(&entry.text);
             host.count(SPILLED, 1);
         }
         (ProxyLog::Off, false) => host.count(LOST, 1),
@@ -25,7 +40,14 @@ pub(crate) fn deliver(record: &str, sinks: &Audit, host: &dyn Host) {
     }
 }
 
-/// As a warning: the level that Istio's proxies log at unless told otherwise.
-fn to_proxy_log(record: &str) {
-    log::warn!("{SPILL_PREFIX}{record}");
+/// The record as the collector gets it.
+pub(crate) fn item(entry: &Entry, kind: Kind, time: SystemTime, trace: Option<&TraceParent>) -> Item {
+    let event = match kind {
+        Kind::Request => "careplane.audit.request",
+        Kind::Intent => "careplane.audit.intent",
+        Kind::Start => "careplane.audit.start",
+        Kind::Head => "careplane.audit.head",
+        Kind::End => "careplane.audit.end",
+    };
+    Item::record(&entry.text, event, &entry.id, time, trace.map(|trace| (&*trace.trace_id, &*trace.span_id)))
 }

@@ -66,7 +66,7 @@ fn run(audit: &Audit, host: &MemoryHost) -> Option<Value> {
 }
 
 fn audit() -> Audit {
-    Audit::new(Rc::new(Ledger::default()))
+    Audit::new(Rc::new(Ledger::default()), None)
 }
 
 #[test]
@@ -81,6 +81,7 @@ fn the_record_is_complete() {
         },
         "decision": {"result": "allowed"},
         "hash": record["hash"].clone(),
+        "kind": "request",
         "outcome": {"cluster": "pool-a", "details": "via_upstream", "durationMicros": 12_345, "flags": ["UF"], "status": 503},
         "request": {
             "correlationId": "c-1", "id": "00000000-0000-a000-8000-000000000000", "method": "GET",

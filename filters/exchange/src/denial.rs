@@ -21,6 +21,8 @@ pub enum Denial {
     TenantMissing,
     /// The policy knows its tenants, and this is none of them.
     TenantUnknown,
+    /// The policy wants the intent acknowledged first, and it was not.
+    EvidenceUnavailable,
 }
 
 /// An answer in place of the upstream's.
@@ -42,7 +44,7 @@ pub struct LocalReply {
 
 impl Denial {
     /// Every reason, for tables and metrics.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::IdentityRepeated,
         Self::TenantMalformed,
         Self::UserMalformed,
@@ -50,6 +52,7 @@ impl Denial {
         Self::UserConflict,
         Self::TenantMissing,
         Self::TenantUnknown,
+        Self::EvidenceUnavailable,
     ];
 
     /// The word for records, metrics and the type of the problem.
@@ -62,6 +65,7 @@ impl Denial {
             Self::UserConflict => "user-conflict",
             Self::TenantMissing => "tenant-missing",
             Self::TenantUnknown => "tenant-unknown",
+            Self::EvidenceUnavailable => "evidence-unavailable",
         }
     }
 
@@ -75,14 +79,16 @@ impl Denial {
             Self::UserConflict => "The request names a user that is not the caller",
             Self::TenantMissing => "The request names no tenant",
             Self::TenantUnknown => "The tenant is not known here",
+            Self::EvidenceUnavailable => "The request cannot be recorded now, so it is not carried out",
         }
     }
 
-    /// 400 when the request is malformed, 403 when it is forbidden.
+    /// 400 when the request is malformed, 403 when it is forbidden, 503 when there would be no evidence of it.
     pub fn status(self) -> u16 {
         match self {
             Self::IdentityRepeated | Self::TenantMalformed | Self::UserMalformed => 400,
             Self::TenantConflict | Self::UserConflict | Self::TenantMissing | Self::TenantUnknown => 403,
+            Self::EvidenceUnavailable => 503,
         }
     }
 
@@ -107,7 +113,11 @@ impl Denial {
         body.push('}');
         LocalReply {
             status: self.status(),
-            grpc_status: if self.status() == 400 { INVALID_ARGUMENT } else { PERMISSION_DENIED },
+            grpc_status: match self.status() {
+                400 => INVALID_ARGUMENT,
+                503 => UNAVAILABLE,
+                _ => PERMISSION_DENIED,
+            },
             details: self.details(),
             headers,
             body: if is_grpc { self.title().into() } else { body },
@@ -132,6 +142,7 @@ const DETAILS_SUFFIX: &str = "}";
 /// `google.rpc.Code`.
 const INVALID_ARGUMENT: i32 = 3;
 const PERMISSION_DENIED: i32 = 7;
+const UNAVAILABLE: i32 = 14;
 
 #[cfg(test)]
 mod tests {

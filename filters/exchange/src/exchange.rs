@@ -4,15 +4,16 @@ use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use careplane_policy::id::CorrelationId;
+use careplane_policy::id::{CorrelationId, is_uuid};
 use careplane_policy::{Classification, Method, Placement, Policy, UnknownTenant};
 
 use crate::denial::{Denial, LocalReply};
 use crate::headers::{HeaderMap, is_grpc};
 use crate::host::{Host, HostError, Map};
 use crate::identity::{self, Identity};
+use crate::outcome::{Outcome, Verdict};
 use crate::pseudonym::{Pseudonyms, Role};
-use crate::trace::{FORCE_TRACE, TraceDecision, TraceInput};
+use crate::trace::{FORCE_TRACE, REQUEST_ID, TraceDecision, TraceInput};
 
 /// What the requests of one plugin are judged by.
 #[derive(Debug, Clone)]
@@ -40,9 +41,22 @@ pub struct Exchange {
     placement: OnceCell<Result<Option<Placement>, UnknownTenant>>,
     user: OnceCell<Option<Arc<str>>>,
     correlation: OnceCell<Option<Correlation>>,
+    outcome: OnceCell<Outcome>,
     denial: Cell<Option<Denial>>,
+    intent: Cell<Option<Intent>>,
     header_writes: Pending<(Arc<str>, Option<Arc<str>>)>,
     span_writes: Pending<(&'static str, Arc<str>)>,
+}
+
+/// What was said of a request before it went on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intent {
+    /// Its number in the chain.
+    pub number: u64,
+    /// The call that carries it.
+    pub call: u32,
+    /// Whether its answer has come.
+    pub answered: bool,
 }
 
 /// Writes that wait for the end of the request phase. Filters share an exchange, so they collect through a shared reference;
@@ -79,7 +93,9 @@ impl Exchange {
             placement: OnceCell::new(),
             user: OnceCell::new(),
             correlation: OnceCell::new(),
+            outcome: OnceCell::new(),
             denial: Cell::new(None),
+            intent: Cell::new(None),
             header_writes: Pending::default(),
             span_writes: Pending::default(),
         }
@@ -175,6 +191,12 @@ impl Exchange {
         self.trace.parent.as_deref()
     }
 
+    /// `x-request-id` as it was in the beginning, if it is a UUID.
+    pub fn request_id(&self) -> Option<&str> {
+        let id = self.headers.get(REQUEST_ID).filter(|id| is_uuid(id))?;
+        std::str::from_utf8(id).ok()
+    }
+
     /// Whether Envoy traced it before anybody asked.
     pub fn was_traced(&self) -> bool {
         self.trace.traced
@@ -197,6 +219,38 @@ impl Exchange {
     /// Refuses it, or notes that another plugin of the chain has. The first reason stands.
     pub fn deny(&self, denial: Denial) {
         self.denial.set(self.denial.get().or(Some(denial)));
+    }
+
+    /// Keeps it from going on until the call that carries `intent` is answered.
+    pub fn hold(&self, intent: Intent) {
+        self.intent.set(Some(intent));
+    }
+
+    /// What was said of it before it went on, if it had to be.
+    pub fn intent(&self) -> Option<Intent> {
+        self.intent.get()
+    }
+
+    /// Whether it waits for an answer.
+    pub fn is_held(&self) -> bool {
+        self.intent.get().is_some_and(|intent| !intent.answered)
+    }
+
+    /// Notes that the answer has come.
+    pub fn release(&self) {
+        self.intent.set(self.intent.get().map(|intent| Intent { answered: true, ..intent }));
+    }
+
+    /// What became of it. To be asked when its stream is over.
+    pub fn outcome(&self, host: &dyn Host) -> &Outcome {
+        self.outcome.get_or_init(|| {
+            let outcome = Outcome::read(self, host);
+            if let Verdict::Denied(denial) = outcome.verdict {
+                // Another plugin of the chain may have refused: this one learns it here.
+                self.deny(denial);
+            }
+            outcome
+        })
     }
 
     /// Gives a request header one value. Nothing is written when it has just that already.

@@ -1,7 +1,7 @@
 //! The seam to the proxy: what a filter can ask of it and do through it.
 
 use std::fmt;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::denial::LocalReply;
 
@@ -70,6 +70,34 @@ pub trait Host {
 
     /// Sets a gauge, making it on first use.
     fn gauge(&self, gauge: &str, value: u64);
+
+    /// Adds to a gauge that several workers share, or takes from it.
+    fn add_to_gauge(&self, gauge: &str, by: i64);
+
+    /// Sends a request of the proxy's own, and returns the number under which its answer will come.
+    ///
+    /// The proxy gives the call up when the context that made it ends: of a stream, or of a plugin.
+    ///
+    /// # Errors
+    /// When the proxy does not know the cluster, or cannot send.
+    fn http_call(&self, call: &HttpCall<'_>) -> Result<u32, HostError>;
+}
+
+/// A request of the proxy's own.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpCall<'c> {
+    /// The Envoy cluster.
+    pub cluster: &'c str,
+    /// `:authority`
+    pub authority: &'c str,
+    /// `:path`
+    pub path: &'c str,
+    /// `content-type`
+    pub content_type: &'c str,
+    /// The body, sent by POST.
+    pub body: &'c [u8],
+    /// After which the proxy gives up; whole milliseconds.
+    pub timeout: Duration,
 }
 
 /// Which headers.
@@ -79,6 +107,17 @@ pub enum Map {
     Request,
     /// Of the response.
     Response,
+}
+
+/// What came of an [`HttpCall`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HttpAnswer {
+    /// The HTTP status; none when no answer came: the connection failed, or it took too long.
+    pub status: Option<u16>,
+    /// The header `retry-after`.
+    pub retry_after: Option<Vec<u8>>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 /// Why a host call failed: the status codes of the proxy-wasm ABI 0.2.1, and answers that make no sense.

@@ -10,7 +10,7 @@ use careplane_policy::{Policy, Problems};
 use crate::denial::LocalReply;
 use crate::exchange::Rules;
 use crate::headers::HeaderMap;
-use crate::host::{Host, HostError, Map};
+use crate::host::{Host, HostError, HttpCall, Map};
 use crate::pseudonym::Pseudonyms;
 
 /// The rules of a policy document (JSON) under a key that everybody knows: for what needs no secrets.
@@ -44,6 +44,19 @@ pub enum Call {
     Now,
     /// [`Host::random`]
     Random,
+    /// [`Host::http_call`]
+    HttpCall,
+}
+
+/// A request that the filters sent, as [`HttpCall`] had it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sent {
+    /// The Envoy cluster.
+    pub cluster: String,
+    /// `:path`.
+    pub path: String,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 /// One stream in a proxy that is not there. Everything that was done to it can be looked at.
@@ -57,6 +70,8 @@ pub struct MemoryHost {
     failing: RefCell<BTreeSet<Call>>,
     writes: Cell<usize>,
     random: Cell<u8>,
+    calls: RefCell<Vec<Sent>>,
+    elapsed: Cell<Duration>,
 }
 
 // === impl MemoryHost ===
@@ -120,6 +135,21 @@ impl MemoryHost {
     /// How many writes were made: headers set or removed, properties set.
     pub fn writes(&self) -> usize {
         self.writes.get()
+    }
+
+    /// The requests that were sent, in order; the number of the first is 1.
+    pub fn calls(&self) -> Vec<Sent> {
+        self.calls.borrow().clone()
+    }
+
+    /// Lets time pass.
+    pub fn wait(&self, time: Duration) {
+        self.elapsed.set(self.elapsed.get().saturating_add(time));
+    }
+
+    /// Lets a call succeed again.
+    pub fn mend(&self, call: Call) {
+        self.failing.borrow_mut().remove(&call);
     }
 
     fn check(&self, call: Call) -> Result<(), HostError> {
@@ -196,10 +226,11 @@ impl Host for MemoryHost {
         Ok(())
     }
 
-    /// Always the same instant: 2026-01-02T03:04:05.678Z.
+    /// 2026-01-02T03:04:05.678Z, and what [`MemoryHost::wait`] has added.
     fn now(&self) -> Result<SystemTime, HostError> {
         self.check(Call::Now)?;
-        UNIX_EPOCH.checked_add(Duration::from_millis(1_767_323_045_678)).ok_or(HostError::Malformed)
+        let now = Duration::from_millis(1_767_323_045_678).saturating_add(self.elapsed.get());
+        UNIX_EPOCH.checked_add(now).ok_or(HostError::Malformed)
     }
 
     /// Not random: each call counts on.
@@ -218,5 +249,18 @@ impl Host for MemoryHost {
 
     fn gauge(&self, gauge: &str, value: u64) {
         self.counters.borrow_mut().insert(gauge.into(), value);
+    }
+
+    fn add_to_gauge(&self, gauge: &str, by: i64) {
+        let mut gauges = self.counters.borrow_mut();
+        let value = gauges.entry(gauge.into()).or_default();
+        *value = value.saturating_add_signed(by);
+    }
+
+    fn http_call(&self, call: &HttpCall<'_>) -> Result<u32, HostError> {
+        self.check(Call::HttpCall)?;
+        let mut calls = self.calls.borrow_mut();
+        calls.push(Sent { cluster: call.cluster.into(), path: call.path.into(), body: call.body.into() });
+        u32::try_from(calls.len()).map_err(|_| HostError::InternalFailure)
     }
 }

@@ -16,6 +16,10 @@ pub(crate) const RESPONSE_HEADERS: u32 = 2;
 const PLUGIN_CONFIGURATION: u32 = 7;
 /// `WasmStreamType`.
 const REQUEST_STREAM: u32 = 0;
+/// `WasmHeaderMapType`.
+pub(crate) const HTTP_CALL_RESPONSE_HEADERS: u32 = 6;
+/// `WasmBufferType`.
+const HTTP_CALL_RESPONSE_BODY: u32 = 4;
 
 /// `MetricType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +64,8 @@ unsafe extern "C" {
         grpc_status: i32,
     ) -> Status;
     fn proxy_close_stream(stream: u32) -> Status;
+    fn proxy_continue_stream(stream: u32) -> Status;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> Status;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> Status;
     fn proxy_increment_metric(id: u32, offset: i64) -> Status;
     fn proxy_record_metric(id: u32, value: u64) -> Status;
@@ -107,6 +113,11 @@ pub(crate) fn now_nanos() -> Result<u64, HostError> {
 pub(crate) fn plugin_configuration(max: usize) -> Result<Vec<u8>, HostError> {
     // SAFETY: both addresses are of locals of `take`.
     take(|data, size| unsafe { proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, max, data, size) })
+}
+
+pub(crate) fn http_call_response_body(max: usize) -> Result<Vec<u8>, HostError> {
+    // SAFETY: both addresses are of locals of `take`.
+    take(|data, size| unsafe { proxy_get_buffer_bytes(HTTP_CALL_RESPONSE_BODY, 0, max, data, size) })
 }
 
 pub(crate) fn header_map(map: u32) -> Result<Vec<u8>, HostError> {
@@ -167,6 +178,17 @@ pub(crate) fn send_local_response(
 pub(crate) fn reset_request() -> Result<(), HostError> {
     // SAFETY: no addresses.
     check(unsafe { proxy_close_stream(REQUEST_STREAM) })
+}
+
+pub(crate) fn continue_request() -> Result<(), HostError> {
+    // SAFETY: no addresses.
+    check(unsafe { proxy_continue_stream(REQUEST_STREAM) })
+}
+
+/// How often the plugin's root context is called; of the present context's plugin.
+pub(crate) fn set_tick_period(millis: u32) -> Result<(), HostError> {
+    // SAFETY: no addresses.
+    check(unsafe { proxy_set_tick_period_milliseconds(millis) })
 }
 
 pub(crate) fn define_metric(kind: MetricKind, name: &str) -> Result<u32, HostError> {

@@ -4,6 +4,8 @@ use std::rc::Rc;
 
 use careplane_exchange::Filter;
 
+use crate::outlet::Sender;
+
 /// Filters in the order in which they see a request.
 pub(crate) type Filters = Rc<[Box<dyn Filter>]>;
 
@@ -27,11 +29,8 @@ pub(crate) const NAMES: &[&str] = &[
     "audit",
 ];
 
-/// The filters of a plugin; `None` when this module has none of that name.
-pub(crate) fn named(name: &str) -> Option<Filters> {
-    if !NAMES.contains(&name) {
-        return None;
-    }
+/// The filters of a plugin, which export through `sender`.
+pub(crate) fn named(name: &str, sender: Option<&Sender>) -> Filters {
     let wanted = |filter: &str| name == "careplane" || name == filter;
     let mut filters: Vec<Box<dyn Filter>> = Vec::new();
     #[cfg(feature = "tracing-tags")]
@@ -48,7 +47,8 @@ pub(crate) fn named(name: &str) -> Option<Filters> {
     }
     #[cfg(feature = "audit")]
     if wanted("audit") {
-        filters.push(Box::new(careplane_audit::Audit::new(LEDGER.with(Rc::clone))));
+        let exporter = sender.filter(|sender| sender.has_records).map(Sender::exporter);
+        filters.push(Box::new(careplane_audit::Audit::new(LEDGER.with(Rc::clone), exporter)));
     }
-    Some(filters.into())
+    filters.into()
 }

@@ -4,10 +4,13 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use careplane_exchange::{HeaderMap, Host, HostError, LocalReply, Map};
+use careplane_exchange::{HeaderMap, Host, HostError, HttpAnswer, HttpCall, LocalReply, Map};
+use proxy_wasm::hostcalls;
 
 use crate::abi::{self, MetricKind};
 
+/// Of the body of an answer: a collector's is a few bytes.
+const ANSWER_MAX: usize = 4096;
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 thread_local! {
@@ -24,6 +27,40 @@ impl EnvoyHost {
     /// Ends the stream without an answer: for a refusal that could not be sent.
     pub(crate) fn reset(&self) {
         let _ = failing("close_stream", abi::reset_request());
+    }
+
+    /// Lets a request go on that was held.
+    ///
+    /// # Errors
+    /// When the proxy refuses.
+    pub(crate) fn resume(&self) -> Result<(), HostError> {
+        failing("continue_stream", abi::continue_request())
+    }
+
+    /// Has the plugin's root context called this often.
+    pub(crate) fn tick_every(&self, period: Duration) {
+        let millis = u32::try_from(period.as_millis()).unwrap_or(u32::MAX).max(1);
+        let _ = failing("set_tick_period_milliseconds", abi::set_tick_period(millis));
+    }
+
+    /// The answer to a call, while the proxy tells of it. Without headers, there was none.
+    pub(crate) fn answer(&self, headers: usize, body: usize) -> HttpAnswer {
+        if headers == 0 {
+            return HttpAnswer::default();
+        }
+        let header =
+            |name| failing("get_header_map_value", abi::header(abi::HTTP_CALL_RESPONSE_HEADERS, name)).ok().flatten();
+        HttpAnswer {
+            status: header(":status").and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok()),
+            retry_after: header("retry-after"),
+            body: match body {
+                0 => Vec::new(),
+                // What is looked for is in the first bytes.
+                size => {
+                    failing("get_buffer_bytes", abi::http_call_response_body(size.min(ANSWER_MAX))).unwrap_or_default()
+                }
+            },
+        }
     }
 }
 
@@ -83,6 +120,24 @@ impl Host for EnvoyHost {
 
     fn gauge(&self, gauge: &str, value: u64) {
         let _ = with_metric(MetricKind::Gauge, gauge, |id| abi::record_metric(id, value));
+    }
+
+    fn add_to_gauge(&self, gauge: &str, by: i64) {
+        if by != 0 {
+            let _ = with_metric(MetricKind::Gauge, gauge, |id| abi::increment_metric(id, by));
+        }
+    }
+
+    /// By way of the SDK, which has to know the number under which the answer comes.
+    fn http_call(&self, call: &HttpCall<'_>) -> Result<u32, HostError> {
+        let headers = vec![
+            (":method", "POST"),
+            (":path", call.path),
+            (":authority", call.authority),
+            ("content-type", call.content_type),
+        ];
+        let sent = hostcalls::dispatch_http_call(call.cluster, headers, Some(call.body), Vec::new(), call.timeout);
+        failing("http_call", sent.map_err(|_| HostError::BadArgument))
     }
 }
 

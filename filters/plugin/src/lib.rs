@@ -8,6 +8,7 @@ mod filters;
 mod host;
 mod key;
 mod log;
+mod outlet;
 mod root;
 mod stream;
 

@@ -9,7 +9,9 @@ use proxy_wasm::types::ContextType;
 
 use crate::abi;
 use crate::filters::{self, Filters};
+use crate::host::EnvoyHost;
 use crate::key;
+use crate::outlet::Sender;
 use crate::stream::Stream;
 
 /// The root context of one plugin.
@@ -17,16 +19,25 @@ use crate::stream::Stream;
 pub(crate) struct Root {
     /// None until a configuration was taken: the proxy serves nothing before, so such a root's streams do nothing.
     plugin: Option<(Filters, Arc<Rules>)>,
+    /// None when the policy has no collector.
+    sender: Option<Sender>,
 }
 
-impl Context for Root {}
+impl Context for Root {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
+        if let Some(sender) = &self.sender {
+            sender.answered(token, &EnvoyHost.answer(headers, body));
+        }
+    }
+}
 
 impl RootContext for Root {
     /// Also called on a VM of the main thread that serves nothing: no effects beyond this root.
     fn on_configure(&mut self, size: usize) -> bool {
         match configure(size) {
-            Ok(plugin) => {
-                self.plugin = Some(plugin);
+            Ok((filters, rules, sender)) => {
+                self.plugin = Some((filters, rules));
+                self.sender = sender;
                 true
             }
             Err(problems) => {
@@ -36,6 +47,12 @@ impl RootContext for Root {
                 false
             }
         }
+    }
+
+    fn on_tick(&mut self) {
+        let (Some((filters, _)), Some(sender)) = (&self.plugin, &self.sender) else { return };
+        filters.iter().for_each(|filter| filter.on_tick(&EnvoyHost));
+        sender.work();
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
@@ -48,19 +65,28 @@ impl RootContext for Root {
     }
 }
 
-fn configure(size: usize) -> Result<(Filters, Arc<Rules>), Vec<String>> {
+impl Drop for Root {
+    /// With the last plugin of a VM, its chain ends, and what has not been delivered is written down.
+    fn drop(&mut self) {
+        if let (Some((filters, _)), Some(sender)) = (&self.plugin, &self.sender)
+            && sender.is_last()
+        {
+            filters.iter().for_each(|filter| filter.on_end(&EnvoyHost));
+        }
+    }
+}
+
+fn configure(size: usize) -> Result<(Filters, Arc<Rules>, Option<Sender>), Vec<String>> {
     let one = |problem: String| vec![problem];
     let name = abi::property(&["plugin_root_id"])
         .ok()
         .flatten()
         .and_then(|name| String::from_utf8(name).ok())
         .unwrap_or_default();
-    let filters = filters::named(&name).ok_or_else(|| {
-        one(format!(
-            "pluginName {name:?} is not a filter of this module: expected one of {}",
-            filters::NAMES.join(", ")
-        ))
-    })?;
+    if !filters::NAMES.contains(&&*name) {
+        let known = filters::NAMES.join(", ");
+        return Err(one(format!("pluginName {name:?} is not a filter of this module: expected one of {known}")));
+    }
     let bytes = abi::plugin_configuration(size).map_err(|error| one(format!("it cannot be read: {error}")))?;
     let policy = Policy::from_json(&bytes)
         .map_err(|problems: Problems| problems.to_string().lines().map(Into::into).collect::<Vec<_>>())?;
@@ -73,21 +99,13 @@ fn configure(size: usize) -> Result<(Filters, Arc<Rules>), Vec<String>> {
         policy.contexts().count(),
         pseudonyms.key_id()
     );
-    Ok((filters, Arc::new(Rules { policy, pseudonyms })))
+    let sender = Sender::new(&policy);
+    let filters = filters::named(&name, sender.as_ref());
+    Ok((filters, Arc::new(Rules { policy, pseudonyms }), sender))
 }
 
 /// Says what a policy asks for that this release does not do yet. It must not look as if it did.
 fn unkept(policy: &Policy) {
-    if policy.audit.otlp {
-        log::warn!(
-            "careplane: audit.sinks.otlp is not in effect in this release: records go to the other sinks of the policy"
-        );
-    }
-    if !policy.audit.write_ahead.is_empty() {
-        log::warn!(
-            "careplane: audit.writeAhead is not in effect in this release: no request waits for its intent to be acknowledged"
-        );
-    }
     // Asked for by default, so not worth a warning.
     if policy.late.server_errors || policy.late.slower_than.is_some() {
         log::info!("careplane: of sampling.late, only `denied` is in effect in this release");

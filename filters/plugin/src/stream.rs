@@ -8,6 +8,7 @@ use proxy_wasm::types::Action;
 
 use crate::filters::Filters;
 use crate::host::EnvoyHost;
+use crate::outlet;
 
 /// The HTTP context of one stream.
 pub(crate) struct Stream {
@@ -22,7 +23,34 @@ impl Stream {
     }
 }
 
-impl Context for Stream {}
+impl Context for Stream {
+    /// The answer that a held request waits for.
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
+        let (Some((filters, _)), Some(exchange)) = (&self.plugin, &mut self.exchange) else { return };
+        if !exchange.is_held() || exchange.intent().is_none_or(|intent| intent.call != token) {
+            return;
+        }
+        exchange.release();
+        let answer = EnvoyHost.answer(headers, body);
+        filters.iter().for_each(|filter| filter.on_answer(exchange, &answer, &EnvoyHost));
+        if conclude(exchange) && EnvoyHost.resume().is_err() {
+            // It would hang for ever.
+            EnvoyHost.reset();
+        }
+    }
+}
+
+/// Ends the request phase. Says whether the request goes on; if not, it has been answered.
+fn conclude(exchange: &mut Exchange) -> bool {
+    let refusal = exchange.apply(&EnvoyHost);
+    exchange.forget_headers();
+    let Some(reply) = refusal else { return true };
+    if EnvoyHost.reply(&reply).is_err() {
+        // Refused is refused: better no answer than the upstream's.
+        EnvoyHost.reset();
+    }
+    false
+}
 
 impl HttpContext for Stream {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
@@ -36,19 +64,13 @@ impl HttpContext for Stream {
                 }
             }
         }
-        let refusal = exchange.apply(&EnvoyHost);
-        exchange.forget_headers();
-        self.exchange = Some(exchange);
-        match refusal {
-            None => Action::Continue,
-            Some(reply) => {
-                if EnvoyHost.reply(&reply).is_err() {
-                    // Refused is refused: better no answer than the upstream's.
-                    EnvoyHost.reset();
-                }
-                Action::Pause
-            }
+        if exchange.is_held() {
+            self.exchange = Some(exchange);
+            return Action::Pause;
         }
+        let passes = conclude(&mut exchange);
+        self.exchange = Some(exchange);
+        if passes { Action::Continue } else { Action::Pause }
     }
 
     fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
@@ -63,5 +85,6 @@ impl HttpContext for Stream {
         let Some((filters, rules)) = self.plugin.take() else { return };
         let exchange = self.exchange.take().unwrap_or_else(|| Exchange::open_late(rules, &EnvoyHost));
         filters.iter().for_each(|filter| filter.on_log(&exchange, &EnvoyHost));
+        outlet::hurry();
     }
 }

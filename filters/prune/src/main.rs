@@ -16,6 +16,8 @@ const KEPT: &[&str] = &[
     "proxy_on_request_headers",
     "proxy_on_response_headers",
     "proxy_on_log",
+    "proxy_on_tick",
+    "proxy_on_http_call_response",
     "proxy_on_delete",
 ];
 

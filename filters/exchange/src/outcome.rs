@@ -2,8 +2,12 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use careplane_exchange::{Denial, Exchange, Host, Map, REQUEST_ID, TRACEPARENT, is_traced};
 use careplane_policy::id::is_uuid;
+
+use crate::denial::Denial;
+use crate::exchange::Exchange;
+use crate::host::{Host, Map};
+use crate::trace::{REQUEST_ID, TRACEPARENT, is_traced};
 
 /// Envoy's filters that refuse requests, by how their response code details begin.
 const REFUSERS: &[(&str, &str)] = &[
@@ -25,34 +29,34 @@ const FLAGS: &[&str] = &[
 
 /// What became of a request.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub struct Outcome {
     /// When it came in.
-    pub(crate) time: SystemTime,
+    pub time: SystemTime,
     /// How long it took.
-    pub(crate) duration: Option<Duration>,
+    pub duration: Option<Duration>,
     /// The HTTP status; none when the stream ended before there was one.
-    pub(crate) status: Option<u64>,
+    pub status: Option<u64>,
     /// The gRPC status, for gRPC.
-    pub(crate) grpc_status: Option<u64>,
+    pub grpc_status: Option<u64>,
     /// Envoy's response code details.
-    pub(crate) details: Option<String>,
+    pub details: Option<String>,
     /// Envoy's response flags.
-    pub(crate) flags: Vec<&'static str>,
+    pub flags: Vec<&'static str>,
     /// The cluster that the request went to; none when it was refused before.
-    pub(crate) cluster: Option<String>,
+    pub cluster: Option<String>,
     /// `x-request-id` as it is at the end, if it is a UUID: Envoy keeps in it why it traces, and spans carry it like that.
-    pub(crate) request_id: Option<String>,
+    pub request_id: Option<String>,
     /// The trace of this hop, as the upstream was told; none when nothing went upstream, or nothing traces.
-    pub(crate) trace: Option<TraceParent>,
+    pub trace: Option<TraceParent>,
     /// Whether the trace is kept.
-    pub(crate) sampled: bool,
+    pub sampled: bool,
     /// Whether it was let through.
-    pub(crate) verdict: Verdict,
+    pub verdict: Verdict,
 }
 
 /// Whether a request was let through.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub enum Verdict {
     /// It was, whatever the upstream made of it.
     Allowed,
     /// A careplane filter refused it.
@@ -63,10 +67,13 @@ pub(crate) enum Verdict {
 
 /// W3C `traceparent`.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct TraceParent {
-    pub(crate) trace_id: String,
-    pub(crate) span_id: String,
-    pub(crate) sampled: bool,
+pub struct TraceParent {
+    /// 32 hex digits, lower case.
+    pub trace_id: String,
+    /// 16 hex digits, lower case.
+    pub span_id: String,
+    /// Whether the trace is kept.
+    pub sampled: bool,
 }
 
 // === impl Outcome ===
@@ -130,11 +137,13 @@ impl Verdict {
         }
     }
 
-    pub(crate) fn is_denied(&self) -> bool {
+    /// Whether somebody refused it.
+    pub fn is_denied(&self) -> bool {
         *self != Self::Allowed
     }
 
-    pub(crate) fn as_str(&self) -> &'static str {
+    /// The word on records and in metrics.
+    pub fn as_str(&self) -> &'static str {
         match self {
             Self::Allowed => "allowed",
             Self::Denied(_) | Self::DeniedBy(_) => "denied",
@@ -146,7 +155,7 @@ impl Verdict {
 
 impl TraceParent {
     /// `00-<32 hex>-<16 hex>-<2 hex>`, all lower case, neither id all zero, version not `ff` (W3C Trace Context §3.2).
-    fn read(header: &[u8]) -> Option<Self> {
+    pub fn read(header: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(header).ok()?;
         let mut parts = text.split('-');
         let version = hex(parts.next()?, 2)?;

@@ -1,0 +1,50 @@
+//! Delivery to a collector: OTLP over HTTP in protobuf, batched, bounded, retried, and counted.
+//!
+//! ```text
+//! record, span ─▶ Item (encoded once) ─▶ Outbox: a lane for each policy and signal ─▶ one request at a time ─▶ collector
+//!                                          │ too much, or refused
+//!                                          └─▶ the proxy's log, whole
+//! ```
+//!
+//! Protobuf, because a record is JSON already: inside JSON each of its quotes would have to be escaped, and unescaped again.
+
+#![forbid(unsafe_code)]
+
+mod answer;
+mod encode;
+mod exporter;
+mod lane;
+mod outbox;
+mod wire;
+
+pub use answer::is_acknowledged;
+pub use encode::{Item, Resource, SpanData, SpanStatus};
+pub use exporter::{Exporter, Outlet};
+pub use outbox::{Collector, Outbox, Signal};
+
+/// Counts records that the collector has taken.
+pub const ACKNOWLEDGED: &str = "careplane.audit.acknowledged";
+/// Counts records that the collector said it did not take, of a batch that it took otherwise.
+pub const REJECTED: &str = "careplane.audit.rejected";
+/// Counts records that went to the proxy's log instead.
+pub const SPILLED: &str = "careplane.audit.spilled";
+/// Gauge: records that wait, or are on their way.
+pub const QUEUED: &str = "careplane.audit.queued";
+/// Counts export requests that were sent again.
+pub const RETRIED: &str = "careplane.export.retries";
+/// Counts export requests that failed, whatever became of their records.
+pub const FAILED: &str = "careplane.export.failures";
+/// Counts late spans that the collector has taken.
+pub const SPANS_ACKNOWLEDGED: &str = "careplane.late_spans.acknowledged";
+/// Counts late spans that were given up.
+pub const SPANS_DROPPED: &str = "careplane.late_spans.dropped";
+/// What each record in the proxy's log follows, so that it can be found there.
+pub const SPILL_PREFIX: &str = "careplane-audit-record ";
+
+/// Writes a record to the proxy's log, whole. As a warning: the level that Istio's proxies log at unless told otherwise.
+pub fn spill(record: &str) {
+    log::warn!("{SPILL_PREFIX}{record}");
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,7 @@
+//! What audit records prove: reading them wherever they ended up, verifying their chains, reporting on them.
+//!
+//! Shares nothing with the filter that writes the records, so that a mistake of one is not repeated by the other.
+
+mod record;
+
+pub use record::{Chain, Context, Decision, Kind, Outcome, Proxy, Record, Request, Tenant, Trace, Who};

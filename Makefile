@@ -52,12 +52,11 @@ REMAP = --remap-path-prefix=$(CURDIR)=careplane --remap-path-prefix=$${CARGO_HOM
 define module
 echo "building dist/$(1).wasm" && \
 CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(REMAP)" cargo build --quiet --locked --release --target $(WASM) -p careplane-plugin $(2) && \
-target/debug/careplane-prune target/$(WASM)/release/careplane.wasm dist/$(1).wasm
+cp target/$(WASM)/release/careplane.wasm dist/$(1).wasm
 endef
 
 build: toolchain ## The modules: dist/careplane.wasm (all filters) and dist/careplane-<filter>.wasm (one each)
 	@mkdir -p dist
-	@cargo build --quiet --locked -p careplane-prune
 	@$(call module,careplane,)
 	@$(foreach filter,$(FILTERS),$(call module,careplane-$(filter),--no-default-features --features $(filter)) &&) true
 	@for module in dist/*.wasm; do \

@@ -3,7 +3,7 @@
 //! The SDK's own wrappers panic on statuses that they do not expect, and on header names that are not UTF-8. A panic ends the VM
 //! and with it every request of the worker, so nothing that a request can cause goes through them.
 //!
-//! The only place with `unsafe`.
+//! The only place with `unsafe`, but for the exports of `dispatch.rs`.
 #![allow(unsafe_code)]
 
 use careplane_exchange::HostError;
@@ -20,6 +20,9 @@ const REQUEST_STREAM: u32 = 0;
 pub(crate) const HTTP_CALL_RESPONSE_HEADERS: u32 = 6;
 /// `WasmBufferType`.
 const HTTP_CALL_RESPONSE_BODY: u32 = 4;
+
+/// A serialised map of nothing.
+const NO_HEADERS: [u8; 4] = [0; 4];
 
 /// `MetricType`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,18 @@ unsafe extern "C" {
     fn proxy_close_stream(stream: u32) -> Status;
     fn proxy_continue_stream(stream: u32) -> Status;
     fn proxy_set_tick_period_milliseconds(period: u32) -> Status;
+    fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout: u32,
+        call: *mut u32,
+    ) -> Status;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> Status;
     fn proxy_increment_metric(id: u32, offset: i64) -> Status;
     fn proxy_record_metric(id: u32, value: u64) -> Status;
@@ -183,6 +198,27 @@ pub(crate) fn reset_request() -> Result<(), HostError> {
 pub(crate) fn continue_request() -> Result<(), HostError> {
     // SAFETY: no addresses.
     check(unsafe { proxy_continue_stream(REQUEST_STREAM) })
+}
+
+/// `headers` is a serialised map, `timeout` in milliseconds. Returns the number under which the answer comes.
+pub(crate) fn http_call(cluster: &str, headers: &[u8], body: &[u8], timeout: u32) -> Result<u32, HostError> {
+    let mut call = 0;
+    // SAFETY: addresses and sizes are of a string, slices and a constant, and the last address of a `u32`, that outlive the call.
+    check(unsafe {
+        proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body.as_ptr(),
+            body.len(),
+            NO_HEADERS.as_ptr(),
+            NO_HEADERS.len(),
+            timeout,
+            &raw mut call,
+        )
+    })?;
+    Ok(call)
 }
 
 /// How often the plugin's root context is called; of the present context's plugin.

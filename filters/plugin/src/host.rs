@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use careplane_exchange::{HeaderMap, Host, HostError, HttpAnswer, HttpCall, LocalReply, Map};
-use proxy_wasm::hostcalls;
 
 use crate::abi::{self, MetricKind};
 
@@ -128,16 +127,16 @@ impl Host for EnvoyHost {
         }
     }
 
-    /// By way of the SDK, which has to know the number under which the answer comes.
     fn http_call(&self, call: &HttpCall<'_>) -> Result<u32, HostError> {
-        let headers = vec![
+        let headers = [
             (":method", "POST"),
             (":path", call.path),
             (":authority", call.authority),
             ("content-type", call.content_type),
         ];
-        let sent = hostcalls::dispatch_http_call(call.cluster, headers, Some(call.body), Vec::new(), call.timeout);
-        failing("http_call", sent.map_err(|_| HostError::BadArgument))
+        let headers: HeaderMap = headers.into_iter().collect();
+        let millis = u32::try_from(call.timeout.as_millis()).unwrap_or(u32::MAX);
+        failing("http_call", abi::http_call(call.cluster, &headers.serialise(), call.body, millis))
     }
 }
 

@@ -4,21 +4,14 @@
 //! [`stream::Stream`] for each request. `pluginName` (Envoy's `root_id`) picks the filters: see [`filters`].
 
 mod abi;
+#[cfg(not(feature = "sdk"))]
+mod dispatch;
 mod filters;
 mod host;
 mod key;
 mod log;
 mod outlet;
 mod root;
+#[cfg(feature = "sdk")]
+mod sdk;
 mod stream;
-
-// The entry point of the module, which the macro makes public.
-#[allow(missing_docs)]
-mod entry {
-    use super::{log, root};
-
-    proxy_wasm::main! {{
-        log::install();
-        proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
-    }}
-}

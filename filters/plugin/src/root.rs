@@ -4,8 +4,6 @@ use std::sync::Arc;
 
 use careplane_exchange::Rules;
 use careplane_policy::{Policy, Problems};
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::ContextType;
 
 use crate::abi;
 use crate::filters::{self, Filters};
@@ -23,17 +21,10 @@ pub(crate) struct Root {
     sender: Option<Sender>,
 }
 
-impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
-        if let Some(sender) = &self.sender {
-            sender.answered(token, &EnvoyHost.answer(headers, body));
-        }
-    }
-}
-
-impl RootContext for Root {
-    /// Also called on a VM of the main thread that serves nothing: no effects beyond this root.
-    fn on_configure(&mut self, size: usize) -> bool {
+impl Root {
+    /// Takes the plugin's configuration of `size` bytes, or says why not. Also called on a VM of the main thread that serves
+    /// nothing: no effects beyond this root.
+    pub(crate) fn configure(&mut self, size: usize) -> bool {
         match configure(size) {
             Ok((filters, rules, sender)) => {
                 self.plugin = Some((filters, rules));
@@ -49,19 +40,23 @@ impl RootContext for Root {
         }
     }
 
-    fn on_tick(&mut self) {
+    /// Time has passed.
+    pub(crate) fn tick(&self) {
         let (Some((filters, _)), Some(sender)) = (&self.plugin, &self.sender) else { return };
         filters.iter().for_each(|filter| filter.on_tick(&EnvoyHost));
         sender.work();
     }
 
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        // `None` would make the SDK panic.
-        Some(Box::new(Stream::new(self.plugin.clone())))
+    /// The answer to a call of this plugin.
+    pub(crate) fn answered(&self, call: u32, headers: usize, body: usize) {
+        if let Some(sender) = &self.sender {
+            sender.answered(call, &EnvoyHost.answer(headers, body));
+        }
     }
 
-    fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+    /// The context of a new stream.
+    pub(crate) fn stream(&self) -> Stream {
+        Stream::new(self.plugin.clone())
     }
 }
 

@@ -3,12 +3,19 @@
 use std::sync::Arc;
 
 use careplane_exchange::{Exchange, Host, Rules};
-use proxy_wasm::traits::{Context, HttpContext};
-use proxy_wasm::types::Action;
 
 use crate::filters::Filters;
 use crate::host::EnvoyHost;
 use crate::outlet;
+
+/// What becomes of a request after a callback: `proxy_action_t`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// It goes on.
+    Continue = 0,
+    /// It waits, or has been answered.
+    Pause = 1,
+}
 
 /// The HTTP context of one stream.
 pub(crate) struct Stream {
@@ -21,13 +28,28 @@ impl Stream {
     pub(crate) fn new(plugin: Option<(Filters, Arc<Rules>)>) -> Self {
         Self { plugin, exchange: None }
     }
-}
 
-impl Context for Stream {
+    /// The request came in.
+    pub(crate) fn request_headers(&mut self) -> Next {
+        let Some((filters, rules)) = &self.plugin else { return Next::Continue };
+        let mut exchange = Exchange::open(Arc::clone(rules), &EnvoyHost);
+        if exchange.is_readable() {
+            for filter in filters.iter() {
+                filter.on_request(&exchange, &EnvoyHost);
+                if exchange.denial().is_some() {
+                    break;
+                }
+            }
+        }
+        let passes = !exchange.is_held() && conclude(&mut exchange);
+        self.exchange = Some(exchange);
+        if passes { Next::Continue } else { Next::Pause }
+    }
+
     /// The answer that a held request waits for.
-    fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
+    pub(crate) fn answered(&mut self, call: u32, headers: usize, body: usize) {
         let (Some((filters, _)), Some(exchange)) = (&self.plugin, &mut self.exchange) else { return };
-        if !exchange.is_held() || exchange.intent().is_none_or(|intent| intent.call != token) {
+        if !exchange.is_held() || exchange.intent().is_none_or(|intent| intent.call != call) {
             return;
         }
         exchange.release();
@@ -37,6 +59,22 @@ impl Context for Stream {
             // It would hang for ever.
             EnvoyHost.reset();
         }
+    }
+
+    /// The response is on its way out.
+    pub(crate) fn response_headers(&self) {
+        if let (Some((filters, _)), Some(exchange)) = (&self.plugin, &self.exchange) {
+            filters.iter().for_each(|filter| filter.on_response(exchange, &EnvoyHost));
+        }
+    }
+
+    /// The stream is over.
+    pub(crate) fn log(&mut self) {
+        // Taken, so that a stream that is logged twice is recorded once.
+        let Some((filters, rules)) = self.plugin.take() else { return };
+        let exchange = self.exchange.take().unwrap_or_else(|| Exchange::open_late(rules, &EnvoyHost));
+        filters.iter().for_each(|filter| filter.on_log(&exchange, &EnvoyHost));
+        outlet::hurry();
     }
 }
 
@@ -50,41 +88,4 @@ fn conclude(exchange: &mut Exchange) -> bool {
         EnvoyHost.reset();
     }
     false
-}
-
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        let Some((filters, rules)) = &self.plugin else { return Action::Continue };
-        let mut exchange = Exchange::open(Arc::clone(rules), &EnvoyHost);
-        if exchange.is_readable() {
-            for filter in filters.iter() {
-                filter.on_request(&exchange, &EnvoyHost);
-                if exchange.denial().is_some() {
-                    break;
-                }
-            }
-        }
-        if exchange.is_held() {
-            self.exchange = Some(exchange);
-            return Action::Pause;
-        }
-        let passes = conclude(&mut exchange);
-        self.exchange = Some(exchange);
-        if passes { Action::Continue } else { Action::Pause }
-    }
-
-    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        if let (Some((filters, _)), Some(exchange)) = (&self.plugin, &self.exchange) {
-            filters.iter().for_each(|filter| filter.on_response(exchange, &EnvoyHost));
-        }
-        Action::Continue
-    }
-
-    fn on_log(&mut self) {
-        // Taken, so that a stream that is logged twice is recorded once.
-        let Some((filters, rules)) = self.plugin.take() else { return };
-        let exchange = self.exchange.take().unwrap_or_else(|| Exchange::open_late(rules, &EnvoyHost));
-        filters.iter().for_each(|filter| filter.on_log(&exchange, &EnvoyHost));
-        outlet::hurry();
-    }
 }

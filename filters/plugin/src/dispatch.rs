@@ -1,0 +1,121 @@
+//! The module's side of proxy-wasm ABI 0.2.1: from the proxy's callbacks to the context that each is for.
+//!
+//! Envoy calls every callback that a module exports, so these are the ones that do something. A callback for a context that is not
+//! there (never created, ended, or busy further up the stack) does nothing, and lets the stream go on: the SDK's dispatcher would
+//! panic.
+
+// Exporting a function under a name is unsafe in edition 2024: nobody else may have it. These are the ABI's.
+#![allow(unsafe_code)]
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::log;
+use crate::root::Root;
+use crate::stream::{Next, Stream};
+
+/// Contexts by the proxy's number for them. Shared, so that none is looked up while another is at work.
+struct Contexts<C>(Cell<BTreeMap<u32, Rc<RefCell<C>>>>);
+
+thread_local! {
+    static ROOTS: Contexts<Root> = const { Contexts(Cell::new(BTreeMap::new())) };
+    static STREAMS: Contexts<Stream> = const { Contexts(Cell::new(BTreeMap::new())) };
+}
+
+impl<C> Contexts<C> {
+    fn insert(&self, id: u32, context: C) {
+        let mut contexts = self.0.take();
+        let replaced = contexts.insert(id, Rc::new(RefCell::new(context)));
+        self.0.set(contexts);
+        // Last, for what it held may have something to say.
+        drop(replaced);
+    }
+
+    fn remove(&self, id: u32) -> bool {
+        let mut contexts = self.0.take();
+        let removed = contexts.remove(&id);
+        self.0.set(contexts);
+        removed.is_some()
+    }
+
+    fn with<T>(&self, id: u32, act: impl FnOnce(&mut C) -> T) -> Option<T> {
+        let contexts = self.0.take();
+        let context = contexts.get(&id).map(Rc::clone);
+        self.0.set(contexts);
+        let context = context?;
+        context.try_borrow_mut().ok().map(|mut context| act(&mut context))
+    }
+}
+
+unsafe extern "C" {
+    /// Runs what libc has to do first: among others, it reads the environment.
+    safe fn __wasm_call_ctors();
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn _initialize() {
+    __wasm_call_ctors();
+    log::install();
+}
+
+/// That it is there says which ABI this is.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_abi_version_0_2_1() {}
+
+/// Memory for the proxy to write into; [`crate::abi`] takes it back.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
+    Box::into_raw(vec![0_u8; size].into_boxed_slice()).cast()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_context_create(id: u32, root: u32) {
+    if root == 0 {
+        ROOTS.with(|roots| roots.insert(id, Root::default()));
+    } else if let Some(stream) = ROOTS.with(|roots| roots.with(root, |root| root.stream())) {
+        STREAMS.with(|streams| streams.insert(id, stream));
+    }
+}
+
+/// Returns whether the configuration was taken.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
+    ROOTS.with(|roots| roots.with(root, |root| root.configure(size))).unwrap_or_default().into()
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_tick(root: u32) {
+    ROOTS.with(|roots| roots.with(root, |root| root.tick()));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_headers(stream: u32, _count: u32, _end_of_stream: u32) -> u32 {
+    STREAMS.with(|streams| streams.with(stream, Stream::request_headers)).unwrap_or(Next::Continue) as u32
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_response_headers(stream: u32, _count: u32, _end_of_stream: u32) -> u32 {
+    STREAMS.with(|streams| streams.with(stream, |stream| stream.response_headers()));
+    Next::Continue as u32
+}
+
+/// `context` is who called: a stream or a root.
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_http_call_response(context: u32, call: u32, headers: usize, body: usize, _trailers: u32) {
+    if STREAMS.with(|streams| streams.with(context, |stream| stream.answered(call, headers, body))).is_none() {
+        ROOTS.with(|roots| roots.with(context, |root| root.answered(call, headers, body)));
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_log(stream: u32) {
+    STREAMS.with(|streams| streams.with(stream, Stream::log));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_delete(context: u32) {
+    if !STREAMS.with(|streams| streams.remove(context)) {
+        ROOTS.with(|roots| roots.remove(context));
+    }
+}

@@ -29,10 +29,10 @@ fn filters(criterion: &mut Criterion) {
     let sets: [(&str, Vec<Box<dyn Filter>>); 6] = [
         ("no filter", vec![]),
         ("tracing-tags", vec![Box::new(TracingTags)]),
-        ("sampling", vec![Box::new(Sampling)]),
+        ("sampling", vec![Box::new(Sampling::default())]),
         ("tenant-routing", vec![Box::new(TenantRouting)]),
         ("audit", vec![audit()]),
-        ("all four", vec![Box::new(TracingTags), Box::new(TenantRouting), Box::new(Sampling), audit()]),
+        ("all four", vec![Box::new(TracingTags), Box::new(TenantRouting), Box::new(Sampling::default()), audit()]),
     ];
     let mut group = criterion.benchmark_group("request");
     for (name, filters) in sets {

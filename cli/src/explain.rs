@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use careplane_exchange::{KEY_MIN, Pseudonyms, Rules};
+use careplane_exchange::{Key, Pseudonyms, Rules};
 use careplane_policy::Policy;
 use careplane_policy::document::Document as PolicyDocument;
 
@@ -107,16 +107,14 @@ fn read(path: &Path, name: Option<&str>) -> anyhow::Result<Judged> {
     })?;
     // The record is shown whatever becomes of it.
     policy.audit.access_log = true;
-    let key = std::env::var(&policy.pseudonym_key_env).ok().filter(|key| key.len() >= KEY_MIN);
-    let pseudonyms = match key.as_deref().and_then(|key| Pseudonyms::new(key.as_bytes())) {
-        Some(pseudonyms) => pseudonyms,
-        None => Pseudonyms::from_key([0; 32]),
-    };
+    let key = std::env::var(&policy.pseudonym_key_env).ok().and_then(|key| Key::new(key.as_bytes()));
+    let has_key = key.is_some();
+    let pseudonyms = Pseudonyms::new(key.unwrap_or_else(|| Key::from_bytes([0; 32])));
     Ok(Judged {
         document: serde_json::from_value(json).context("the policy cannot be read")?,
         rules: Arc::new(Rules { policy, pseudonyms }),
         node: node.clone(),
         plugin: manifest.and_then(Manifest::plugin_name).map(Into::into),
-        has_key: key.is_some(),
+        has_key,
     })
 }

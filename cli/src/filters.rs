@@ -28,7 +28,7 @@ pub fn named(plugin: &str) -> Vec<(&'static str, Box<dyn Filter>)> {
     let all: [(&'static str, Box<dyn Filter>); 4] = [
         (TRACING_TAGS, Box::new(TracingTags)),
         (TENANT_ROUTING, Box::new(TenantRouting)),
-        (SAMPLING, Box::new(Sampling)),
+        (SAMPLING, Box::new(Sampling::default())),
         (AUDIT, Box::new(Audit::new(Rc::default()))),
     ];
     all.into_iter().filter(|(name, _)| includes(plugin, name)).collect()

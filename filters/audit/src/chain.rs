@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::time::UNIX_EPOCH;
 
-use careplane_exchange::Host;
+use careplane_exchange::{Host, Key};
 use sha2::{Digest, Sha256};
 
 use crate::record::Draft;
@@ -35,6 +35,8 @@ pub(crate) struct Link<'c> {
     pub(crate) chain: &'c str,
     pub(crate) number: u64,
     pub(crate) previous: &'c str,
+    /// The id of the key that its hash is made with.
+    pub(crate) key: Option<&'c str>,
 }
 
 /// A record in its chain.
@@ -50,12 +52,12 @@ pub(crate) struct Entry {
 // === impl Ledger ===
 
 impl Ledger {
-    /// Adds the record that `compose` makes of its link.
-    pub(crate) fn append(&self, host: &dyn Host, compose: impl FnOnce(&Link<'_>) -> Draft) -> Entry {
+    /// Adds the record that `compose` makes of its link. The key can be another one from record to record: the chain goes on.
+    pub(crate) fn append(&self, key: Option<&Key>, host: &dyn Host, compose: impl FnOnce(&Link<'_>) -> Draft) -> Entry {
         let mut chain = self.0.take().unwrap_or_else(|| Chain::begin(host));
         let number = chain.next;
-        let draft = compose(&Link { chain: &chain.id, number, previous: &chain.last });
-        let hash = hash(draft.text());
+        let draft = compose(&Link { chain: &chain.id, number, previous: &chain.last, key: key.map(Key::id) });
+        let hash = hash(key, draft.text());
         let entry = Entry { id: format!("{}/{number}", chain.id), number, text: draft.seal(&hash) };
         chain.next = chain.next.saturating_add(1);
         chain.last = hash;
@@ -95,9 +97,12 @@ impl Chain {
     }
 }
 
-/// `SHA-256(0x00 ‖ canonical bytes)` in lower-case hex.
-fn hash(canonical: &str) -> String {
-    let digest = Sha256::new().chain_update(LEAF).chain_update(canonical).finalize();
+/// `SHA-256(0x00 ‖ canonical bytes)`, or `HMAC-SHA-256(key, 0x00 ‖ canonical bytes)`, in lower-case hex.
+fn hash(key: Option<&Key>, canonical: &str) -> String {
+    let digest = match key {
+        Some(key) => key.mac(&[&LEAF, canonical.as_bytes()]),
+        None => Sha256::new().chain_update(LEAF).chain_update(canonical).finalize().into(),
+    };
     let hex = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
     digest.iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 0x0f)]).collect()
 }

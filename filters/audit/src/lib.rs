@@ -19,8 +19,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use careplane_exchange::{Denial, Exchange, Filter, Host, HttpAnswer, Intent, Verdict};
-use careplane_export::{ACKNOWLEDGED, Exporter, Item, Signal, is_acknowledged};
+use careplane_exchange::{Denial, Exchange, Filter, Host, HttpAnswer, Intent, Key, Verdict};
+use careplane_export::{ACKNOWLEDGED, Exporter, Item, Signal, is_acknowledged, spill};
 
 pub use chain::Ledger;
 pub use record::SCHEMA;
@@ -39,45 +39,59 @@ pub const SPILLED: &str = careplane_export::SPILLED;
 /// Counts records that nothing took, because the policy switched the proxy's log off.
 pub const LOST: &str = "careplane.audit.lost";
 
-/// How often the collector is told how far a chain has come, when it has come further.
+/// How often a chain says how far it has come. Also when it has come no further: a chain that falls silent has lost its proxy, or its tail.
 const HEAD_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The filter. All of one VM share a ledger: they run on one thread, and a chain is of a thread.
 pub struct Audit {
     ledger: Rc<Ledger>,
+    /// The key of the hashes.
+    key: Option<Key>,
     delivery: Option<Delivery>,
 }
 
 /// The way to the collector.
-struct Delivery {
+pub struct Delivery {
     exporter: Exporter,
     /// Which proxy this is.
     proxy: Arc<str>,
-    /// When the last head was recorded, and of which record.
-    head: Cell<(SystemTime, u64)>,
+    /// Whether milestones are written to the proxy's log as well: a witness in another store, should the collector's lose its tail.
+    has_witness: bool,
+    /// When the last milestone was recorded.
+    told: Cell<SystemTime>,
     /// Intents that nobody has acknowledged yet, by the call that carries them.
     intents: Cell<Vec<(u32, Item)>>,
 }
 
 impl Audit {
-    /// A filter that continues `ledger`. With an exporter, records go to the collector too; `proxy` is the id of this proxy.
-    pub fn new(ledger: Rc<Ledger>, exporter: Option<(Exporter, Arc<str>)>) -> Self {
-        let delivery = exporter.map(|(exporter, proxy)| Delivery {
-            exporter,
-            proxy,
-            head: Cell::new((UNIX_EPOCH, 0)),
-            intents: Cell::default(),
-        });
-        Self { ledger, delivery }
+    /// A filter that continues `ledger`.
+    pub fn new(ledger: Rc<Ledger>) -> Self {
+        Self { ledger, key: None, delivery: None }
+    }
+
+    /// Makes its hashes with a key.
+    #[must_use]
+    pub fn keyed(self, key: Key) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    /// Brings its records to a collector.
+    #[must_use]
+    pub fn delivered(self, delivery: Delivery) -> Self {
+        Self { delivery: Some(delivery), ..self }
     }
 
     /// Records something about the chain itself, for the collector.
     fn milestone(&self, kind: Kind, host: &dyn Host) {
         let Some(delivery) = &self.delivery else { return };
         let now = host.now().unwrap_or(UNIX_EPOCH);
-        let entry = self.ledger.append(host, |link| record::milestone(kind, &delivery.proxy, now, link));
+        let entry =
+            self.ledger.append(self.key.as_ref(), host, |link| record::milestone(kind, &delivery.proxy, now, link));
         host.count(RECORDS, 1);
-        delivery.head.set((now, entry.number));
+        delivery.told.set(now);
+        if delivery.has_witness {
+            spill(&entry.text);
+        }
         delivery.exporter.send(Signal::Logs, sinks::item(&entry, kind, now, None), host);
     }
 
@@ -102,7 +116,7 @@ impl Filter for Audit {
         let Some(delivery) = &self.delivery else { return };
         self.begin(host);
         let now = host.now().unwrap_or(UNIX_EPOCH);
-        let entry = self.ledger.append(host, |link| record::intent(exchange, now, link, host));
+        let entry = self.ledger.append(self.key.as_ref(), host, |link| record::intent(exchange, now, link, host));
         host.count(RECORDS, 1);
         let item = sinks::item(&entry, Kind::Intent, now, None);
         let sent = delivery.exporter.send_now(&item, host);
@@ -141,7 +155,8 @@ impl Filter for Audit {
         // A refusal is evidence whatever the context says.
         if context.audited || outcome.verdict.is_denied() || exchange.intent().is_some() {
             self.begin(host);
-            let entry = self.ledger.append(host, |link| record::request(exchange, outcome, link, host));
+            let entry =
+                self.ledger.append(self.key.as_ref(), host, |link| record::request(exchange, outcome, link, host));
             host.count(RECORDS, 1);
             let exporter = self.delivery.as_ref().map(|delivery| &delivery.exporter);
             let item = || sinks::item(&entry, Kind::Request, outcome.time, outcome.trace.as_ref());
@@ -158,11 +173,8 @@ impl Filter for Audit {
 
     fn on_tick(&self, host: &dyn Host) {
         let Some(delivery) = &self.delivery else { return };
-        let (told, number) = delivery.head.get();
-        let length = self.ledger.length();
-        let is_due = || host.now().is_ok_and(|now| now.duration_since(told).unwrap_or_default() >= HEAD_INTERVAL);
-        // A head after a head would say nothing new.
-        if length > number && is_due() {
+        let elapsed = |now: SystemTime| now.duration_since(delivery.told.get()).unwrap_or_default();
+        if self.ledger.length() > 0 && host.now().is_ok_and(|now| elapsed(now) >= HEAD_INTERVAL) {
             self.milestone(Kind::Head, host);
         }
     }
@@ -171,6 +183,11 @@ impl Filter for Audit {
 // === impl Delivery ===
 
 impl Delivery {
+    /// By way of `exporter`, from the proxy of this id. With a witness, milestones go to the proxy's log too.
+    pub fn new(exporter: Exporter, proxy: Arc<str>, has_witness: bool) -> Self {
+        Self { exporter, proxy, has_witness, told: Cell::new(UNIX_EPOCH), intents: Cell::default() }
+    }
+
     fn keep(&self, call: u32, item: Item) {
         let mut intents = self.intents.take();
         intents.push((call, item));

@@ -132,6 +132,7 @@ fn instant(time: SystemTime) -> String {
 
 fn chain(object: &mut Object<'_>, link: &Link<'_>) {
     object.text("id", link.chain);
+    object.optional_text("key", link.key);
     object.text("prev", link.previous);
     object.number("seq", link.number);
 }

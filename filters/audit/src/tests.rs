@@ -1,6 +1,8 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+mod delivery;
+
 use std::rc::Rc;
 
 use careplane_exchange::memory::{Call, MemoryHost, rules};
@@ -66,7 +68,7 @@ fn run(audit: &Audit, host: &MemoryHost) -> Option<Value> {
 }
 
 fn audit() -> Audit {
-    Audit::new(Rc::new(Ledger::default()), None)
+    Audit::new(Rc::new(Ledger::default()))
 }
 
 #[test]

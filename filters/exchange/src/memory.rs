@@ -11,6 +11,7 @@ use crate::denial::LocalReply;
 use crate::exchange::Rules;
 use crate::headers::HeaderMap;
 use crate::host::{Host, HostError, HttpCall, Map};
+use crate::key::Key;
 use crate::pseudonym::Pseudonyms;
 
 /// The rules of a policy document (JSON) under a key that everybody knows: for what needs no secrets.
@@ -19,7 +20,7 @@ use crate::pseudonym::Pseudonyms;
 /// The problems of the document.
 pub fn rules(document: &str) -> Result<Arc<Rules>, Problems> {
     let policy = Policy::from_json(document.as_bytes())?;
-    let pseudonyms = Pseudonyms::from_key(*b"a key that everybody may know...");
+    let pseudonyms = Pseudonyms::new(Key::from_bytes(*b"a key that everybody may know..."));
     Ok(Arc::new(Rules { policy, pseudonyms }))
 }
 

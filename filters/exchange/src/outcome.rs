@@ -54,6 +54,12 @@ pub struct Outcome {
     pub verdict: Verdict,
 }
 
+/// Flags of a stream that was cut off.
+const RESETS: &[&str] = &["LR", "UR", "UC", "DC", "DPE", "UPE"];
+/// The gRPC statuses that OpenTelemetry counts as the server's errors: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,
+/// DATA_LOSS.
+const GRPC_ERRORS: &[u64] = &[2, 4, 12, 13, 14, 15];
+
 /// Whether a request was let through.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -79,6 +85,16 @@ pub struct TraceParent {
 // === impl Outcome ===
 
 impl Outcome {
+    /// Whether the server failed: 5xx, or what gRPC has for it.
+    pub fn is_server_error(&self) -> bool {
+        self.status.is_some_and(|status| status >= 500) || self.grpc_status.is_some_and(|it| GRPC_ERRORS.contains(&it))
+    }
+
+    /// Whether the stream was cut off, by whichever side.
+    pub fn is_reset(&self) -> bool {
+        self.status.is_none() || self.flags.iter().any(|flag| RESETS.contains(flag))
+    }
+
     pub(crate) fn read(exchange: &Exchange, host: &dyn Host) -> Self {
         let number = |path: &[&str]| integer(host.property(path).ok()?);
         let text = |path: &[&str]| String::from_utf8(host.property(path).ok()??).ok().filter(|text| !text.is_empty());

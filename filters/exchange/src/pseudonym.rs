@@ -3,17 +3,11 @@
 use std::borrow::Cow;
 
 use careplane_policy::nhs;
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 
-/// The shortest key, in bytes: 128 bits. A shorter one could be guessed, and with it every NHS number.
-pub const KEY_MIN: usize = 16;
+use crate::key::{Key, letters};
+
 /// Bytes of the MAC that a pseudonym shows: 128 bits never collide in practice.
 const SHOWN: usize = 16;
-/// The block of SHA-256, in bytes.
-const BLOCK: usize = 64;
-/// Bytes of the key id.
-const KEY_ID: usize = 4;
 
 /// What a pseudonym stands for. The same text is another pseudonym in another role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,42 +21,21 @@ pub enum Role {
 /// Makes pseudonyms: HMAC-SHA-256 (RFC 2104), key by environment.
 ///
 /// Written `p-<key id>-<mac>`, eight and thirty-two letters of `a`…`p`, one for each four bits: letters alone, so that no
-/// pseudonym can be taken for an NHS number. The key id is the same derivation of the key itself, so rotated keys can
-/// be told apart without being known.
-#[derive(Clone)]
-pub struct Pseudonyms {
-    /// The HMAC after it has taken the key in: a clone saves two of four SHA-256 blocks.
-    keyed: Hmac<Sha256>,
-    key_id: String,
-}
+/// pseudonym can be taken for an NHS number.
+#[derive(Debug, Clone)]
+pub struct Pseudonyms(Key);
 
 // === impl Pseudonyms ===
 
 impl Pseudonyms {
-    /// `None` when the key is shorter than [`KEY_MIN`].
-    pub fn new(key: &[u8]) -> Option<Self> {
-        if key.len() < KEY_MIN {
-            return None;
-        }
-        Hmac::new_from_slice(key).ok().map(Self::keyed)
-    }
-
-    /// Pseudonyms under a key whose length is right by its type: a random one.
-    pub fn from_key(key: [u8; 32]) -> Self {
-        // HMAC pads a key to its block with zeros (RFC 2104 §2).
-        let mut block = [0; BLOCK];
-        block.iter_mut().zip(key).for_each(|(padded, byte)| *padded = byte);
-        Self::keyed(Hmac::new(&block.into()))
-    }
-
-    fn keyed(keyed: Hmac<Sha256>) -> Self {
-        let key_id = letters(&mac(&keyed, "key", b""), KEY_ID);
-        Self { keyed, key_id }
+    /// Pseudonyms under `key`.
+    pub fn new(key: Key) -> Self {
+        Self(key)
     }
 
     /// The id of the key, eight letters.
     pub fn key_id(&self) -> &str {
-        &self.key_id
+        self.0.id()
     }
 
     /// The pseudonym of a person. An NHS number has one pseudonym in all its spellings.
@@ -89,13 +62,9 @@ impl Pseudonyms {
     }
 
     fn make(&self, role: &str, text: &str) -> String {
-        format!("p-{}-{}", self.key_id, letters(&mac(&self.keyed, role, text.as_bytes()), SHOWN))
-    }
-}
-
-impl std::fmt::Debug for Pseudonyms {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Pseudonyms({})", self.key_id)
+        // Roles hold no NUL, so no two of (role, text) run together into the same bytes.
+        let mac = self.0.mac(&[role.as_bytes(), &[0], text.as_bytes()]);
+        format!("p-{}-{}", self.key_id(), letters(&mac, SHOWN))
     }
 }
 
@@ -108,24 +77,6 @@ impl Role {
     }
 }
 
-fn mac(keyed: &Hmac<Sha256>, role: &str, text: &[u8]) -> [u8; 32] {
-    let mut mac = keyed.clone();
-    mac.update(role.as_bytes());
-    // Roles hold no NUL, so no two of (role, text) run together into the same bytes.
-    mac.update(&[0]);
-    mac.update(text);
-    mac.finalize().into_bytes().into()
-}
-
-fn letters(bytes: &[u8], count: usize) -> String {
-    bytes
-        .iter()
-        .take(count)
-        .flat_map(|byte| [byte >> 4, byte & 0x0f])
-        .map(|nibble| char::from(b'a'.wrapping_add(nibble)))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     #[cfg(target_arch = "wasm32")]
@@ -134,7 +85,7 @@ mod tests {
     use super::*;
 
     fn pseudonyms() -> Pseudonyms {
-        Pseudonyms::new(b"a key of at least sixteen bytes").unwrap()
+        Pseudonyms::new(Key::new(b"a key of at least sixteen bytes").unwrap())
     }
 
     #[test]
@@ -143,7 +94,7 @@ mod tests {
         assert_eq!(one.of(Role::User, "ann"), one.of(Role::User, "ann"));
         assert_ne!(one.of(Role::User, "ann"), one.of(Role::Subject, "ann"));
         assert_ne!(one.of(Role::User, "ann"), one.of(Role::User, "bob"));
-        let other = Pseudonyms::new(b"another key of sixteen bytes").unwrap();
+        let other = Pseudonyms::new(Key::new(b"another key of sixteen bytes").unwrap());
         assert_ne!(one.of(Role::User, "ann"), other.of(Role::User, "ann"));
         assert_ne!(one.key_id(), other.key_id());
     }
@@ -165,15 +116,5 @@ mod tests {
         let pseudonym = pseudonyms().of(Role::User, "ann");
         assert_eq!(pseudonym.len(), 2 + 8 + 1 + 32);
         assert!(!pseudonym.bytes().any(|byte| byte.is_ascii_digit()));
-    }
-
-    #[test]
-    fn short_keys_are_refused() {
-        assert!(Pseudonyms::new(b"fifteen bytes..").is_none());
-    }
-
-    #[test]
-    fn a_key_of_full_length_is_the_same_either_way() {
-        assert_eq!(Pseudonyms::from_key([7; 32]).key_id(), Pseudonyms::new(&[7; 32]).unwrap().key_id());
     }
 }

@@ -29,21 +29,25 @@ pub const SPAN_TAGS: [&str; 10] = [
 const UNKNOWN: &str = "unknown";
 
 impl Exchange {
-    /// Puts the five tags on the span, and the path template in place of the path, which can name a person.
+    /// Puts [`Self::span_tags`] on the span.
     pub fn describe_on_span(&self, host: &dyn Host) {
+        for (name, value) in self.span_tags(host) {
+            self.tag_span(name, value);
+        }
+    }
+
+    /// The five tags, and the path template in place of the path, which can name a person.
+    pub fn span_tags(&self, host: &dyn Host) -> impl Iterator<Item = (&'static str, Arc<str>)> {
         let context = &self.about().context;
-        self.tag_span("tenant_id", self.identity(host).tenant.as_ref().map_or(UNKNOWN, TenantId::as_str));
-        if let Some(user) = self.user(host) {
-            self.tag_span("user_id", Arc::clone(user));
-        }
-        if let Some(id) = self.correlation(host) {
-            self.tag_span("correlation_id", id.as_str());
-        }
-        self.tag_span("healthcare_context", Arc::clone(&context.name));
-        self.tag_span("compliance_level", context.compliance_level.as_str());
-        if let Some(template) = &self.about().template {
-            self.tag_span("path_template", Arc::clone(template.text()));
-        }
+        let tags = [
+            ("tenant_id", Some(self.identity(host).tenant.as_ref().map_or(UNKNOWN, TenantId::as_str).into())),
+            ("user_id", self.user(host).cloned()),
+            ("correlation_id", self.correlation(host).map(|id| id.as_str().into())),
+            ("healthcare_context", Some(Arc::clone(&context.name))),
+            ("compliance_level", Some(context.compliance_level.as_str().into())),
+            ("path_template", self.about().template.as_ref().map(|template| Arc::clone(template.text()))),
+        ];
+        tags.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
 
     /// Sees to it that a trace which is to be kept is kept, and says on the span by which tier, at which rate and why.

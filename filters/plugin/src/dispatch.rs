@@ -8,44 +8,52 @@
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::log;
 use crate::root::Root;
 use crate::stream::{Next, Stream};
 
-/// Contexts by the proxy's number for them. Shared, so that none is looked up while another is at work.
-struct Contexts<C>(Cell<BTreeMap<u32, Rc<RefCell<C>>>>);
+/// Contexts in the order of the proxy's numbers for them, which only ever rise: a new one is the last, and there are few enough to close
+/// ranks when one goes. Shared, so that none is looked up while another is at work.
+struct Contexts<C>(Cell<Vec<(u32, Rc<RefCell<C>>)>>);
 
 thread_local! {
-    static ROOTS: Contexts<Root> = const { Contexts(Cell::new(BTreeMap::new())) };
-    static STREAMS: Contexts<Stream> = const { Contexts(Cell::new(BTreeMap::new())) };
+    static ROOTS: Contexts<Root> = const { Contexts(Cell::new(Vec::new())) };
+    static STREAMS: Contexts<Stream> = const { Contexts(Cell::new(Vec::new())) };
 }
 
 impl<C> Contexts<C> {
     fn insert(&self, id: u32, context: C) {
         let mut contexts = self.0.take();
-        let replaced = contexts.insert(id, Rc::new(RefCell::new(context)));
+        let replaced = find(&contexts, id).map(|place| contexts.remove(place)).ok();
+        let place = find(&contexts, id).unwrap_or_else(|place| place);
+        contexts.insert(place, (id, Rc::new(RefCell::new(context))));
         self.0.set(contexts);
-        // Last, for what it held may have something to say.
+        // Dropped last, for a root has something to say when it goes.
         drop(replaced);
     }
 
     fn remove(&self, id: u32) -> bool {
         let mut contexts = self.0.take();
-        let removed = contexts.remove(&id);
+        let removed = find(&contexts, id).map(|place| contexts.remove(place));
         self.0.set(contexts);
-        removed.is_some()
+        removed.is_ok()
     }
 
     fn with<T>(&self, id: u32, act: impl FnOnce(&mut C) -> T) -> Option<T> {
         let contexts = self.0.take();
-        let context = contexts.get(&id).map(Rc::clone);
+        let context =
+            find(&contexts, id).ok().and_then(|place| contexts.get(place)).map(|(_, context)| Rc::clone(context));
         self.0.set(contexts);
         let context = context?;
         context.try_borrow_mut().ok().map(|mut context| act(&mut context))
     }
+}
+
+/// Where a context is, or would be.
+fn find<C>(contexts: &[(u32, C)], id: u32) -> Result<usize, usize> {
+    contexts.binary_search_by_key(&id, |(known, _)| *known)
 }
 
 unsafe extern "C" {

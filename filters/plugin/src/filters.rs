@@ -2,8 +2,15 @@
 
 use std::rc::Rc;
 
+#[cfg(feature = "audit")]
+use careplane_audit::{Audit, Delivery};
 use careplane_exchange::Filter;
+use careplane_policy::Policy;
+#[cfg(feature = "audit")]
+use careplane_policy::document::ProxyLog;
 
+#[cfg(feature = "audit")]
+use crate::key;
 use crate::outlet::Sender;
 
 /// Filters in the order in which they see a request.
@@ -29,8 +36,8 @@ pub(crate) const NAMES: &[&str] = &[
     "audit",
 ];
 
-/// The filters of a plugin, which export through `sender`.
-pub(crate) fn named(name: &str, sender: Option<&Sender>) -> Filters {
+/// The filters of a plugin with this policy, which export through `sender`.
+pub(crate) fn named(name: &str, policy: &Policy, sender: Option<&Sender>) -> Filters {
     let wanted = |filter: &str| name == "careplane" || name == filter;
     let mut filters: Vec<Box<dyn Filter>> = Vec::new();
     #[cfg(feature = "tracing-tags")]
@@ -43,12 +50,24 @@ pub(crate) fn named(name: &str, sender: Option<&Sender>) -> Filters {
     }
     #[cfg(feature = "sampling")]
     if wanted("sampling") {
-        filters.push(Box::new(careplane_sampling::Sampling));
+        filters.push(Box::new(careplane_sampling::Sampling::new(sender.map(Sender::exporter))));
     }
     #[cfg(feature = "audit")]
     if wanted("audit") {
-        let exporter = sender.filter(|sender| sender.has_records).map(Sender::exporter);
-        filters.push(Box::new(careplane_audit::Audit::new(LEDGER.with(Rc::clone), exporter)));
+        filters.push(Box::new(audit(&policy.audit, sender)));
     }
     filters.into()
+}
+
+#[cfg(feature = "audit")]
+fn audit(policy: &careplane_policy::Audit, sender: Option<&Sender>) -> Audit {
+    let mut audit = Audit::new(LEDGER.with(Rc::clone));
+    if let Some(key) = policy.chain_key_env.as_deref().and_then(key::chain) {
+        audit = audit.keyed(key);
+    }
+    if let Some(sender) = sender.filter(|_| policy.otlp || !policy.write_ahead.is_empty()) {
+        let has_witness = policy.proxy_log != ProxyLog::Off;
+        audit = audit.delivered(Delivery::new(sender.exporter(), sender.proxy(), has_witness));
+    }
+    audit
 }

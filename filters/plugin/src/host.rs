@@ -16,7 +16,7 @@ thread_local! {
     /// The metrics of this VM by name: the proxy knows them by number. One VM runs on one thread.
     static METRICS: Cell<BTreeMap<String, u32>> = const { Cell::new(BTreeMap::new()) };
     /// When a failure of each call was last logged.
-    static LOGGED: Cell<BTreeMap<&'static str, SystemTime>> = const { Cell::new(BTreeMap::new()) };
+    static LOGGED: Cell<Vec<(&'static str, SystemTime)>> = const { Cell::new(Vec::new()) };
 }
 
 /// Envoy, as the stream that is being served sees it.
@@ -178,10 +178,13 @@ fn is_due(call: &'static str) -> bool {
     let now = UNIX_EPOCH.checked_add(Duration::from_nanos(abi::now_nanos().unwrap_or_default())).unwrap_or(UNIX_EPOCH);
     LOGGED.with(|cell| {
         let mut logged = cell.take();
-        let elapsed = logged.get(call).map(|last| now.duration_since(*last).unwrap_or_default());
-        let due = elapsed.is_none_or(|elapsed| elapsed >= LOG_INTERVAL);
+        let is_recent = |(known, last): &(&str, SystemTime)| {
+            *known == call && now.duration_since(*last).unwrap_or_default() < LOG_INTERVAL
+        };
+        let due = !logged.iter().any(is_recent);
         if due {
-            logged.insert(call, now);
+            logged.retain(|(known, _)| *known != call);
+            logged.push((call, now));
         }
         cell.set(logged);
         due

@@ -1,13 +1,15 @@
-//! The pseudonym key: from the environment of the VM, or an ephemeral one.
+//! The keys of this proxy: from the environment of the VM.
 
 use std::cell::OnceCell;
 
-use careplane_exchange::{Host, HostError, KEY_MIN, Pseudonyms};
+use careplane_exchange::{Host, HostError, KEY_MIN, Key, Pseudonyms};
 
 use crate::host::EnvoyHost;
 
 /// 1 while pseudonyms are made with a key that nobody else has.
 const EPHEMERAL: &str = "careplane.pseudonym_key_ephemeral";
+/// 1 while the policy wants keyed chains and there is no key.
+const CHAIN_KEY_MISSING: &str = "careplane.audit.chain_key_missing";
 
 thread_local! {
     /// One for the VM, so that the plugins in it agree at least with each other.
@@ -22,20 +24,33 @@ thread_local! {
 /// # Errors
 /// When there is no key and no random number either.
 pub(crate) fn pseudonyms(name: &str) -> Result<Pseudonyms, HostError> {
-    let key = std::env::var(name).ok();
-    let from_environment = key.as_deref().and_then(|key| Pseudonyms::new(key.as_bytes()));
-    EnvoyHost.gauge(EPHEMERAL, from_environment.is_none().into());
-    if let Some(pseudonyms) = from_environment {
-        return Ok(pseudonyms);
-    }
-    let why = match key {
-        None => format!("{name} is not set in vmConfig.env"),
-        Some(key) => format!("{name} has {} bytes, fewer than {KEY_MIN}", key.len()),
+    let found = from_environment(name);
+    EnvoyHost.gauge(EPHEMERAL, found.is_err().into());
+    let key = match found {
+        Ok(key) => key,
+        Err(why) => {
+            log::warn!(
+                "careplane: {why}: pseudonyms are made with an ephemeral key and cannot be linked between proxies or after a restart"
+            );
+            let mut fresh = [0; 32];
+            EnvoyHost.random(&mut fresh)?;
+            Key::from_bytes(EPHEMERAL_KEY.with(|key| *key.get_or_init(|| fresh)))
+        }
     };
-    log::warn!(
-        "careplane: {why}: pseudonyms are made with an ephemeral key and cannot be linked between proxies or after a restart"
-    );
-    let mut fresh = [0; 32];
-    EnvoyHost.random(&mut fresh)?;
-    Ok(Pseudonyms::from_key(EPHEMERAL_KEY.with(|key| *key.get_or_init(|| fresh))))
+    Ok(Pseudonyms::new(key))
+}
+
+/// The key of the chain in the environment variable `name`.
+///
+/// Without one the chain is not keyed: records go on, and everybody who reads them sees that their hashes prove less.
+pub(crate) fn chain(name: &str) -> Option<Key> {
+    let found = from_environment(name);
+    EnvoyHost.gauge(CHAIN_KEY_MISSING, found.is_err().into());
+    found.inspect_err(|why| log::warn!("careplane: {why}: the hashes of audit records are not keyed")).ok()
+}
+
+/// The key, or why there is none.
+fn from_environment(name: &str) -> Result<Key, String> {
+    let Ok(key) = std::env::var(name) else { return Err(format!("{name} is not set in vmConfig.env")) };
+    Key::new(key.as_bytes()).ok_or_else(|| format!("{name} has {} bytes, fewer than {KEY_MIN}", key.len()))
 }

@@ -32,8 +32,6 @@ thread_local! {
 pub(crate) struct Sender {
     exporter: Exporter,
     proxy: Arc<str>,
-    /// Whether its policy wants records at the collector.
-    pub(crate) has_records: bool,
 }
 
 impl Sender {
@@ -51,17 +49,21 @@ impl Sender {
             ("service.instance.id", &*proxy),
             ("careplane.policy.digest", &*policy.digest),
         ];
-        let resource = Resource::new(attributes, "careplane.audit", env!("CARGO_PKG_VERSION"));
+        let resource = Resource::new(attributes, "careplane", env!("CARGO_PKG_VERSION"));
         let collector = Rc::new(Collector { export, resource });
         SENDERS.set(SENDERS.get().saturating_add(1));
         EnvoyHost.tick_every(PACE);
-        let has_records = policy.audit.otlp || !policy.audit.write_ahead.is_empty();
-        Some(Self { exporter: Exporter::new(OUTLET.with(Rc::clone), collector), proxy, has_records })
+        Some(Self { exporter: Exporter::new(OUTLET.with(Rc::clone), collector), proxy })
     }
 
-    /// What a filter of this plugin exports through, and which proxy this is.
-    pub(crate) fn exporter(&self) -> (Exporter, Arc<str>) {
-        (self.exporter.clone(), Arc::clone(&self.proxy))
+    /// What a filter of this plugin exports through.
+    pub(crate) fn exporter(&self) -> Exporter {
+        self.exporter.clone()
+    }
+
+    /// Which proxy this is.
+    pub(crate) fn proxy(&self) -> Arc<str> {
+        Arc::clone(&self.proxy)
     }
 
     /// Sends what is due.

@@ -87,7 +87,6 @@ fn configure(size: usize) -> Result<(Filters, Arc<Rules>, Option<Sender>), Vec<S
         .map_err(|problems: Problems| problems.to_string().lines().map(Into::into).collect::<Vec<_>>())?;
     let pseudonyms = key::pseudonyms(&policy.pseudonym_key_env)
         .map_err(|error| one(format!("there is no pseudonym key and no random number to make one: {error}")))?;
-    unkept(&policy);
     log::info!(
         "careplane: {name} configured: policy {}, {} contexts, pseudonym key {}",
         policy.digest,
@@ -95,14 +94,6 @@ fn configure(size: usize) -> Result<(Filters, Arc<Rules>, Option<Sender>), Vec<S
         pseudonyms.key_id()
     );
     let sender = Sender::new(&policy);
-    let filters = filters::named(&name, sender.as_ref());
+    let filters = filters::named(&name, &policy, sender.as_ref());
     Ok((filters, Arc::new(Rules { policy, pseudonyms }), sender))
-}
-
-/// Says what a policy asks for that this release does not do yet. It must not look as if it did.
-fn unkept(policy: &Policy) {
-    // Asked for by default, so not worth a warning.
-    if policy.late.server_errors || policy.late.slower_than.is_some() {
-        log::info!("careplane: of sampling.late, only `denied` is in effect in this release");
-    }
 }

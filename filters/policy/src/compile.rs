@@ -47,7 +47,8 @@ fn compile(document: Document, bytes: &[u8]) -> Result<Policy, Problems> {
         None => problems.add("version", format!("missing: expected {VERSION:?}")),
     }
     let (identity, headers) = identity::compile(&document, &mut problems);
-    let pseudonym_key_env = identity::key_env(document.pseudonyms, &mut problems);
+    let pseudonym_key_env =
+        names::environment("pseudonyms.keyEnv", document.pseudonyms.key_env, "CAREPLANE_PSEUDONYM_KEY", &mut problems);
     let tiers = sampling::tiers(&document.sampling, &mut problems);
     let late = sampling::late(&document.sampling.late, &mut problems);
     let contexts = contexts::compile(

@@ -287,12 +287,14 @@ pub struct Sampling {
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Late {
-    /// Requests that careplane refused.
+    /// Requests that were refused: by careplane, or by another filter of the proxy.
     pub denied: bool,
     /// Requests that ended with 5xx or a reset.
     pub server_errors: bool,
     /// Requests that took longer: `2s`, `750ms`.
     pub slower_than: Option<String>,
+    /// Also requests whose caller has a trace that it does not keep: their spans stand alone.
+    pub unsampled_parents: bool,
 }
 
 /// `tenants`.
@@ -401,6 +403,8 @@ pub struct Audit {
     pub sinks: Sinks,
     /// The compliance levels whose requests wait until the intent is acknowledged.
     pub write_ahead: Vec<ComplianceLevel>,
+    /// The environment variable of the proxy that holds the key of the chain; the hashes are not keyed when absent.
+    pub chain_key_env: Option<String>,
 }
 
 /// `audit.sinks`.

@@ -148,12 +148,14 @@ pub struct Tier {
 /// What is kept although the tier said no.
 #[derive(Debug, Clone, Copy)]
 pub struct Late {
-    /// What careplane refused.
+    /// What was refused.
     pub denied: bool,
     /// What ended with 5xx or a reset.
     pub server_errors: bool,
     /// What took longer.
     pub slower_than: Option<Duration>,
+    /// Also where the caller's span is not kept.
+    pub unsampled_parents: bool,
 }
 
 /// Where tenants are sent.
@@ -204,6 +206,8 @@ pub struct Audit {
     pub proxy_log: ProxyLog,
     /// The compliance levels that wait for evidence.
     pub write_ahead: Vec<ComplianceLevel>,
+    /// The environment variable of the key of the chain.
+    pub chain_key_env: Option<String>,
 }
 
 /// The collector.

@@ -29,22 +29,18 @@ struct Hashed {
 
 impl Pools {
     pub(crate) fn new(pools: impl IntoIterator<Item = (Arc<str>, u64)>) -> Self {
-        let mut hashed: Vec<Hashed> = pools
-            .into_iter()
-            .map(|(name, weight)| {
-                let seeds = (0..weight).map(|replica| xxh64(name.as_bytes(), replica)).collect();
-                Hashed { name, seeds }
-            })
-            .collect();
-        // The order in the document must not matter, not even between equal scores.
-        hashed.sort_by(|a, b| a.name.cmp(&b.name));
-        Self(hashed)
+        let hashed = |(name, weight): (Arc<str>, u64)| {
+            let seeds = (0..weight).map(|replica| xxh64(name.as_bytes(), replica)).collect();
+            Hashed { name, seeds }
+        };
+        Self(pools.into_iter().map(hashed).collect())
     }
 
     /// The pool of a tenant; none when there are no pools.
     pub fn of(&self, tenant: &str) -> Option<&Arc<str>> {
         let score = |pool: &Hashed| pool.seeds.iter().map(|seed| xxh64(tenant.as_bytes(), *seed)).max();
-        self.0.iter().max_by_key(|pool| score(pool)).map(|pool| &pool.name)
+        // The order in the document must not matter, not even between equal scores.
+        self.0.iter().max_by_key(|pool| (score(pool), &pool.name)).map(|pool| &pool.name)
     }
 }
 

@@ -4,19 +4,42 @@
 //! talking. Envoy itself samples at its base rate; a filter can only add to that, by `x-envoy-force-trace`: set the base to the
 //! lowest tier. A parent span that was not sampled stays unsampled, whatever is asked here.
 //!
+//! What the head of the trace could not know, a late span makes up for: see [`late`].
+//!
 //! The decision itself is the exchange's, for a refusal is kept by the filter that refuses, and a record tells it too.
 
 #![forbid(unsafe_code)]
 
+mod late;
+
 use careplane_exchange::{Exchange, Filter, Host};
+use careplane_export::{Exporter, Signal};
 
 /// The filter.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Sampling;
+#[derive(Debug, Clone, Default)]
+pub struct Sampling {
+    /// The way to the collector, for late spans; none when the policy has no collector.
+    exporter: Option<Exporter>,
+}
+
+impl Sampling {
+    /// A filter that sends late spans through `exporter`.
+    pub fn new(exporter: Option<Exporter>) -> Self {
+        Self { exporter }
+    }
+}
 
 impl Filter for Sampling {
     fn on_request(&self, exchange: &Exchange, _host: &dyn Host) {
         exchange.keep_trace();
+    }
+
+    fn on_log(&self, exchange: &Exchange, host: &dyn Host) {
+        if let Some(exporter) = &self.exporter
+            && let Some(span) = late::span(exchange, host)
+        {
+            exporter.send(Signal::Traces, span, host);
+        }
     }
 }
 

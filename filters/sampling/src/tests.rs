@@ -1,6 +1,8 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+mod late;
+
 use std::sync::Arc;
 
 use careplane_exchange::memory::{MemoryHost, rules};
@@ -27,7 +29,7 @@ thread_local! {
 fn run(path: &str, id: &str) -> MemoryHost {
     let host = MemoryHost::with_request([(":method", "GET"), (":path", path), ("x-request-id", id)]);
     let exchange = Exchange::open(RULES.with(Arc::clone), &host);
-    Sampling.on_request(&exchange, &host);
+    Sampling::default().on_request(&exchange, &host);
     exchange.apply(&host);
     host
 }

@@ -30,12 +30,15 @@ pub(super) fn compile(
                 .add("audit.writeAhead", "needs a collector to acknowledge the intent: expected the section `export`");
         }
     }
+    let chain_key_env =
+        audit.chain_key_env.map(|name| names::environment("audit.chainKeyEnv", name, "CAREPLANE_AUDIT_KEY", problems));
     let sinks = audit.sinks;
     let compiled = Audit {
         access_log: sinks.access_log,
         otlp: sinks.otlp,
         proxy_log: sinks.proxy_log,
         write_ahead: audit.write_ahead,
+        chain_key_env,
     };
     (compiled, export.map(|export| self::export(export, problems)))
 }

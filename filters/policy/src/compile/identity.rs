@@ -63,10 +63,11 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
             );
         }
     }
-    identity_headers.extend(user_headers);
-    identity_headers.extend([Arc::clone(&headers.tenant_id), Arc::clone(&headers.user_id)]);
-    identity_headers.sort();
-    identity_headers.dedup();
+    for name in user_headers.iter().chain([&headers.tenant_id, &headers.user_id]) {
+        if !identity_headers.contains(name) {
+            identity_headers.push(Arc::clone(name));
+        }
+    }
 
     let identity = Identity {
         trusted_peers: trusted(trusted_peers, problems),
@@ -78,20 +79,6 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
         identity_headers,
     };
     (identity, headers)
-}
-
-pub(super) fn key_env(pseudonyms: document::Pseudonyms, problems: &mut Problems) -> String {
-    let name = pseudonyms.key_env;
-    let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
-    if !starts_well || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
-        problems.add(
-            "pseudonyms.keyEnv",
-            format!(
-                "{name:?} is not the name of an environment variable: expected such as \"CAREPLANE_PSEUDONYM_KEY\""
-            ),
-        );
-    }
-    name
 }
 
 fn headers(written: &document::Headers, problems: &mut Problems) -> Headers {

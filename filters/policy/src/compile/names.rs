@@ -44,6 +44,16 @@ pub(super) fn label(path: &str, name: &str, problems: &mut Problems) -> Arc<str>
     name.into()
 }
 
+/// The name of an environment variable that holds a key; `example` is one.
+pub(super) fn environment(path: &str, name: String, example: &str, problems: &mut Problems) -> String {
+    let starts_well = name.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    if !starts_well || !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        problems
+            .add(path, format!("{name:?} is not the name of an environment variable: expected such as {example:?}"));
+    }
+    name
+}
+
 /// The name of a header that careplane writes or removes, in lower case.
 pub(super) fn header(path: &str, name: &str, problems: &mut Problems) -> Arc<str> {
     let lower = name.to_ascii_lowercase();

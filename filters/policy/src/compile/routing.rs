@@ -18,15 +18,14 @@ const DEDICATED: &str = "dedicated-";
 pub(super) fn compile(tenants: document::Tenants, routing: document::Routing, problems: &mut Problems) -> Routing {
     let hashed = pools(&routing.pools, problems);
     let dedicated = dedicated(&routing.dedicated, &hashed, problems);
-    let known: HashMap<&str, &Arc<str>> =
-        hashed.iter().map(|(name, _)| name).chain(&dedicated).map(|name| (&**name, name)).collect();
+    let known: Vec<&Arc<str>> = hashed.iter().map(|(name, _)| name).chain(&dedicated).collect();
 
     let mut compiled = HashMap::with_capacity(tenants.entries.len());
     for (id, entry) in &tenants.entries {
         let path = || format!("tenants.entries.{id}");
         let pool = entry.pool.as_deref().and_then(|pool| {
             let path = || format!("{}.pool", path());
-            match known.get(pool) {
+            match known.iter().find(|name| &****name == pool) {
                 Some(name) => Some(Arc::clone(name)),
                 None if dedicated.is_empty() && pool.starts_with(DEDICATED) => {
                     Some(names::label(&path(), pool, problems))
@@ -115,9 +114,8 @@ fn dedicated(written: &[String], hashed: &[(Arc<str>, u64)], problems: &mut Prob
     dedicated
 }
 
-fn unknown_pool(pool: &str, known: &HashMap<&str, &Arc<str>>) -> String {
-    let mut names: Vec<&str> = known.keys().copied().collect();
-    names.sort_unstable();
+fn unknown_pool(pool: &str, known: &[&Arc<str>]) -> String {
+    let names: Vec<&str> = known.iter().map(|name| &***name).collect();
     let known = if names.is_empty() { "a pool".to_owned() } else { format!("one of {}", names.join(", ")) };
     format!(
         "{pool:?} is not a pool: expected {known}; a pool that only pinned tenants are in is declared in routing.dedicated"

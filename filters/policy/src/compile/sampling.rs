@@ -31,6 +31,7 @@ pub(super) fn late(late: &document::Late, problems: &mut Problems) -> Late {
     Late {
         denied: late.denied,
         server_errors: late.server_errors,
+        unsampled_parents: late.unsampled_parents,
         slower_than: late
             .slower_than
             .as_deref()

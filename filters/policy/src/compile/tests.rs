@@ -282,7 +282,7 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/tenants/entries/care-home-0042/pool",
             json!("dedicated-b"),
-            r#"tenants.entries.care-home-0042.pool: "dedicated-b" is not a pool: expected one of dedicated-a, pool-a, pool-b, pool-c; a pool that only pinned tenants are in is declared in routing.dedicated"#,
+            r#"tenants.entries.care-home-0042.pool: "dedicated-b" is not a pool: expected one of pool-a, pool-b, pool-c, dedicated-a; a pool that only pinned tenants are in is declared in routing.dedicated"#,
         ),
         (
             "/tenants/entries/care-home-0042/jurisdiction",

@@ -1,5 +1,7 @@
 //! What a document means where it says nothing.
 
+use std::collections::BTreeMap;
+
 use super::{
     AuditLevel, Canary, ClaimPath, ComplianceLevel, Correlation, DefaultContext, Headers, Late, ProxyLog, Pseudonyms,
     Routing, Sampling, Sinks, Source, TenantIdentity, TrustedPeers, UserIdentity,
@@ -69,13 +71,17 @@ impl Default for DefaultContext {
 impl Default for Sampling {
     fn default() -> Self {
         let tiers = [("always", 100), ("clinical", 50), ("assessment", 30), ("default", 10), ("never", 0)];
-        Self { tiers: tiers.map(|(name, percent)| (name.into(), percent.into())).into(), late: Late::default() }
+        let mut sampling = Self { tiers: BTreeMap::new(), late: Late::default() };
+        for (name, percent) in tiers {
+            sampling.tiers.insert(name.into(), percent.into());
+        }
+        sampling
     }
 }
 
 impl Default for Late {
     fn default() -> Self {
-        Self { denied: true, server_errors: true, slower_than: None }
+        Self { denied: true, server_errors: true, slower_than: None, unsampled_parents: false }
     }
 }
 

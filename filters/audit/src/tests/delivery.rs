@@ -1,0 +1,180 @@
+//! What leaves for a collector: the life of a chain, its key, and requests that wait.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use careplane_exchange::memory::{Call, MemoryHost, rules};
+use careplane_exchange::{Denial, Exchange, Filter, HttpAnswer, Key, Rules};
+use careplane_export::{ACKNOWLEDGED, Collector, Exporter, Outlet, QUEUED, Resource};
+use hmac::{Hmac, KeyInit, Mac};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value;
+use prost::Message;
+use serde_json::{Value, json};
+use sha2::Sha256;
+#[cfg(target_arch = "wasm32")]
+use wasm_bindgen_test::wasm_bindgen_test as test;
+
+use super::{finished, run};
+use crate::{Audit, Delivery, Ledger, RECORDS};
+
+const MINUTE: Duration = Duration::from_secs(60);
+const POLICY: &str = r#"{
+    "version": "careplane/v1",
+    "identity": {"trustedPeers": "any"},
+    "contexts": [
+        {"name": "dose", "complianceLevel": "critical", "tier": "never", "match": [{"path": "/dose"}]},
+        {"name": "diary", "complianceLevel": "low", "tier": "never", "match": [{"path": "/diary"}]}
+    ],
+    "audit": {"sinks": {"accessLog": false, "otlp": true}, "writeAhead": ["critical"]},
+    "export": {"cluster": "otel", "batch": {"interval": "1ms"}}
+}"#;
+
+/// A filter with a way out, and what comes out of it.
+struct Setup {
+    audit: Audit,
+    outlet: Rc<Outlet>,
+    rules: Arc<Rules>,
+    host: MemoryHost,
+}
+
+impl Setup {
+    fn new(path: &str) -> Self {
+        let rules = rules(POLICY).unwrap();
+        let outlet = Rc::new(Outlet::default());
+        let resource = Resource::new([("service.name", "gateway")], "careplane", "1");
+        let collector = Rc::new(Collector { export: rules.policy.export.clone().unwrap(), resource });
+        let exporter = Exporter::new(Rc::clone(&outlet), collector);
+        let audit =
+            Audit::new(Rc::new(Ledger::default())).delivered(Delivery::new(exporter, "gateway~1".into(), false));
+        Self { audit, outlet, rules, host: finished(path, 200, "via_upstream") }
+    }
+
+    fn begin(&self) -> Exchange {
+        let exchange = Exchange::open(Arc::clone(&self.rules), &self.host);
+        self.audit.on_request(&exchange, &self.host);
+        exchange
+    }
+
+    /// The records that have been sent, retries and all, after everything that waits has gone too.
+    fn sent(&self) -> Vec<Value> {
+        self.host.wait(Duration::from_secs(1));
+        self.outlet.work(&self.host);
+        let decode = |body: &[u8]| ExportLogsServiceRequest::decode(body).unwrap();
+        let calls = self.host.calls();
+        let records = calls.iter().flat_map(|call| decode(&call.body).resource_logs);
+        let records = records.flat_map(|resource| resource.scope_logs).flat_map(|scope| scope.log_records);
+        records
+            .map(|record| match record.body.unwrap().value.unwrap() {
+                any_value::Value::StringValue(text) => serde_json::from_str(&text).unwrap(),
+                other => panic!("{other:?}"),
+            })
+            .collect()
+    }
+
+    fn kinds(&self) -> Vec<String> {
+        self.sent().iter().map(|record| record["kind"].as_str().unwrap().to_owned()).collect()
+    }
+}
+
+fn status(status: u16) -> HttpAnswer {
+    HttpAnswer { status: Some(status), ..HttpAnswer::default() }
+}
+
+#[test]
+fn a_chain_says_when_it_begins_goes_on_and_ends() {
+    let setup = Setup::new("/diary");
+    setup.audit.on_tick(&setup.host);
+    assert_eq!(setup.host.metric(RECORDS), 0, "a VM that serves nothing has no chain");
+    let exchange = setup.begin();
+    setup.audit.on_log(&exchange, &setup.host);
+    setup.audit.on_tick(&setup.host);
+    for _ in 0..2 {
+        // Also when nothing came between: silence is a sign.
+        setup.host.wait(MINUTE);
+        setup.audit.on_tick(&setup.host);
+    }
+    setup.audit.on_end(&setup.host);
+    let sent = setup.sent();
+    let kinds: Vec<_> = sent.iter().map(|record| record["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["start", "request", "head", "head", "end"]);
+    for (record, number) in sent.iter().zip(1..) {
+        assert_eq!(record["chain"]["seq"], number);
+    }
+    assert!(sent.windows(2).all(|pair| pair[1]["chain"]["prev"] == pair[0]["hash"]));
+    assert_eq!(sent[0]["proxy"], json!({"id": "gateway~1", "module": env!("CARGO_PKG_VERSION")}));
+}
+
+#[test]
+fn a_keyed_chain_names_its_key_and_uses_it() {
+    const SECRET: &[u8] = b"a key of the chain, long enough";
+    let key = Key::new(SECRET).unwrap();
+    let audit = Audit::new(Rc::new(Ledger::default())).keyed(key.clone());
+    let mut record = run(&audit, &finished("/residents/1", 200, "via_upstream")).unwrap();
+    assert_eq!(record["chain"]["key"], key.id());
+    let hash = record.as_object_mut().unwrap().remove("hash").unwrap();
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET).unwrap();
+    mac.update(&[0]);
+    mac.update(&serde_jcs::to_vec(&record).unwrap());
+    let expected: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hash, expected.as_str());
+}
+
+#[test]
+fn a_request_waits_for_its_intent_and_goes_on() {
+    let setup = Setup::new("/dose");
+    let exchange = setup.begin();
+    let intent = exchange.intent().unwrap();
+    assert!(exchange.is_held() && intent.call == 1 && intent.number == 2, "the first is the start");
+    exchange.release();
+    setup.audit.on_answer(&exchange, &status(200), &setup.host);
+    assert_eq!((exchange.denial(), setup.host.metric(ACKNOWLEDGED)), (None, 1));
+    setup.audit.on_log(&exchange, &setup.host);
+    let sent = setup.sent();
+    assert_eq!(sent[0]["kind"], "intent");
+    let outcome = sent.iter().find(|record| record["kind"] == "request").unwrap();
+    assert_eq!((&outcome["intent"], &outcome["request"]["id"]), (&json!(2), &sent[0]["request"]["id"]));
+}
+
+#[test]
+fn without_an_acknowledged_intent_nothing_goes_upstream() {
+    let partial = HttpAnswer { body: vec![0x0a, 2, 0x08, 1], ..status(200) };
+    for answer in [status(503), status(400), HttpAnswer::default(), partial] {
+        let setup = Setup::new("/dose");
+        let exchange = setup.begin();
+        exchange.release();
+        setup.audit.on_answer(&exchange, &answer, &setup.host);
+        assert_eq!(exchange.denial(), Some(Denial::EvidenceUnavailable), "{answer:?}");
+        setup.audit.on_log(&exchange, &setup.host);
+        assert_eq!(setup.kinds(), ["intent", "start", "intent", "request"], "the intent is a link of the chain");
+    }
+}
+
+#[test]
+fn a_proxy_that_cannot_send_refuses_at_once() {
+    let setup = Setup::new("/dose");
+    setup.host.fail(Call::HttpCall);
+    let exchange = setup.begin();
+    assert!(!exchange.is_held());
+    assert_eq!(exchange.denial(), Some(Denial::EvidenceUnavailable));
+    assert_eq!(setup.host.metric(QUEUED), 2, "start and intent wait for better times");
+}
+
+#[test]
+fn a_caller_who_leaves_while_waiting_leaves_the_intent() {
+    let setup = Setup::new("/dose");
+    let exchange = setup.begin();
+    setup.audit.on_log(&exchange, &setup.host);
+    assert_eq!(setup.kinds(), ["intent", "start", "intent", "request"]);
+    // The answer can still come; it says nothing new.
+    setup.audit.on_answer(&exchange, &status(200), &setup.host);
+    assert_eq!(setup.host.metric(ACKNOWLEDGED), 0);
+}
+
+#[test]
+fn only_the_levels_of_the_policy_wait() {
+    let setup = Setup::new("/diary");
+    let exchange = setup.begin();
+    assert!(!exchange.is_held() && setup.host.calls().is_empty());
+}

@@ -68,6 +68,7 @@ unsafe extern "C" {
     ) -> Status;
     fn proxy_close_stream(stream: u32) -> Status;
     fn proxy_continue_stream(stream: u32) -> Status;
+    fn proxy_set_effective_context(context: u32) -> Status;
     fn proxy_set_tick_period_milliseconds(period: u32) -> Status;
     fn proxy_http_call(
         cluster: *const u8,
@@ -219,6 +220,12 @@ pub(crate) fn http_call(cluster: &str, headers: &[u8], body: &[u8], timeout: u32
         )
     })?;
     Ok(call)
+}
+
+/// Makes the calls that follow those of `context`, until the callback returns.
+pub(crate) fn set_effective_context(context: u32) -> Result<(), HostError> {
+    // SAFETY: no addresses.
+    check(unsafe { proxy_set_effective_context(context) })
 }
 
 /// How often the plugin's root context is called; of the present context's plugin.

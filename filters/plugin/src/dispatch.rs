@@ -10,6 +10,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use crate::abi;
 use crate::log;
 use crate::root::Root;
 use crate::stream::{Next, Stream};
@@ -21,6 +22,8 @@ struct Contexts<C>(Cell<Vec<(u32, Rc<RefCell<C>>)>>);
 thread_local! {
     static ROOTS: Contexts<Root> = const { Contexts(Cell::new(Vec::new())) };
     static STREAMS: Contexts<Stream> = const { Contexts(Cell::new(Vec::new())) };
+    /// Streams that wait for the answer to a call: its number, and theirs. The proxy tells answers to the root of the caller.
+    static WAITING: Cell<Vec<(u32, u32)>> = const { Cell::new(Vec::new()) };
 }
 
 impl<C> Contexts<C> {
@@ -99,7 +102,14 @@ extern "C" fn proxy_on_tick(root: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(stream: u32, _count: u32, _end_of_stream: u32) -> u32 {
-    STREAMS.with(|streams| streams.with(stream, Stream::request_headers)).unwrap_or(Next::Continue) as u32
+    let act = |stream: &mut Stream| (stream.request_headers(), stream.awaited_call());
+    let (next, call) = STREAMS.with(|streams| streams.with(stream, act)).unwrap_or((Next::Continue, None));
+    if let Some(call) = call {
+        let mut waiting = WAITING.take();
+        waiting.push((call, stream));
+        WAITING.set(waiting);
+    }
+    next as u32
 }
 
 #[unsafe(no_mangle)]
@@ -108,12 +118,27 @@ extern "C" fn proxy_on_response_headers(stream: u32, _count: u32, _end_of_stream
     Next::Continue as u32
 }
 
-/// `context` is who called: a stream or a root.
 #[unsafe(no_mangle)]
-extern "C" fn proxy_on_http_call_response(context: u32, call: u32, headers: usize, body: usize, _trailers: u32) {
-    if STREAMS.with(|streams| streams.with(context, |stream| stream.answered(call, headers, body))).is_none() {
-        ROOTS.with(|roots| roots.with(context, |root| root.answered(call, headers, body)));
+extern "C" fn proxy_on_http_call_response(root: u32, call: u32, headers: usize, body: usize, _trailers: u32) {
+    match stop_waiting(|(awaited, _)| awaited == call) {
+        // What follows is of the stream: without this, the proxy would take it for the root's.
+        Some((_, stream)) if abi::set_effective_context(stream).is_ok() => {
+            STREAMS.with(|streams| streams.with(stream, |stream| stream.answered(call, headers, body)));
+        }
+        // It has ended in between.
+        Some(_) => {}
+        None => {
+            ROOTS.with(|roots| roots.with(root, |root| root.answered(call, headers, body)));
+        }
     }
+}
+
+fn stop_waiting(is_it: impl Fn((u32, u32)) -> bool) -> Option<(u32, u32)> {
+    let mut waiting = WAITING.take();
+    let place = waiting.iter().position(|entry| is_it(*entry));
+    let found = place.map(|place| waiting.swap_remove(place));
+    WAITING.set(waiting);
+    found
 }
 
 #[unsafe(no_mangle)]
@@ -123,6 +148,7 @@ extern "C" fn proxy_on_log(stream: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(context: u32) {
+    stop_waiting(|(_, stream)| stream == context);
     if !STREAMS.with(|streams| streams.remove(context)) {
         ROOTS.with(|roots| roots.remove(context));
     }

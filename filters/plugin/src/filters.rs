@@ -36,6 +36,11 @@ pub(crate) const NAMES: &[&str] = &[
     "audit",
 ];
 
+/// Whether a plugin of this name has something to export.
+pub(crate) fn export(name: &str) -> bool {
+    matches!(name, "careplane" | "sampling" | "audit")
+}
+
 /// The filters of a plugin with this policy, which export through `sender`.
 pub(crate) fn named(name: &str, policy: &Policy, sender: Option<&Sender>) -> Filters {
     let wanted = |filter: &str| name == "careplane" || name == filter;

@@ -93,7 +93,7 @@ fn configure(size: usize) -> Result<(Filters, Arc<Rules>, Option<Sender>), Vec<S
         policy.contexts().count(),
         pseudonyms.key_id()
     );
-    let sender = Sender::new(&policy);
+    let sender = if filters::export(&name) { Sender::new(&policy) } else { None };
     let filters = filters::named(&name, &policy, sender.as_ref());
     Ok((filters, Arc::new(Rules { policy, pseudonyms }), sender))
 }

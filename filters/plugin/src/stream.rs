@@ -46,6 +46,12 @@ impl Stream {
         if passes { Next::Continue } else { Next::Pause }
     }
 
+    /// The call that it waits for the answer to, if it is held.
+    pub(crate) fn awaited_call(&self) -> Option<u32> {
+        let exchange = self.exchange.as_ref().filter(|exchange| exchange.is_held())?;
+        exchange.intent().map(|intent| intent.call)
+    }
+
     /// The answer that a held request waits for.
     pub(crate) fn answered(&mut self, call: u32, headers: usize, body: usize) {
         let (Some((filters, _)), Some(exchange)) = (&self.plugin, &mut self.exchange) else { return };

@@ -29,7 +29,7 @@ impl Draft {
 
     /// The record with its hash, canonical again.
     pub(crate) fn seal(mut self, hash: &str) -> String {
-        self.text.insert_str(self.hash_at, &format!(r#","hash":"{hash}""#));
+        self.text.insert_str(self.hash_at, &[r#","hash":""#, hash, "\""].concat());
         self.text
     }
 }

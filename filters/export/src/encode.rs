@@ -142,7 +142,7 @@ impl Resource {
     }
 
     /// The request that exports `items`: `ExportLogsServiceRequest` or `ExportTraceServiceRequest`, which have the same shape.
-    pub(crate) fn request(&self, items: &[Item]) -> Vec<u8> {
+    pub fn request(&self, items: &[Item]) -> Vec<u8> {
         let mut scope = Message::default();
         scope.bytes(1, &self.scope);
         let mut resource = Message::default();

@@ -1,0 +1,124 @@
+//! What delivery costs beside a record in the access log, and a batch in protobuf beside one in JSON.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use careplane_audit::{Audit, Delivery, FILTER_STATE, Ledger};
+use careplane_benches::{policy, request};
+use careplane_exchange::memory::rules;
+use careplane_exchange::{Exchange, Filter, HttpAnswer, Key, Rules};
+use careplane_export::{Collector, Exporter, Item, Outlet, Resource};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use serde_json::json;
+
+const PATH: &str = "/api/v1/service-7/17/administer";
+const BATCH: usize = 256;
+const TRACE: (&str, &str) = ("0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331");
+
+fn delivering() -> Arc<Rules> {
+    let mut policy = policy(10, 0);
+    policy["export"] = json!({"cluster": "otel", "batch": {"records": BATCH}});
+    policy["audit"] = json!({"sinks": {"accessLog": false, "otlp": true}});
+    rules(&policy.to_string()).unwrap()
+}
+
+fn resource() -> Resource {
+    Resource::new([("service.name", "gateway"), ("service.instance.id", "gateway~1")], "careplane", "1")
+}
+
+/// From the end of a stream to the record that has left, a batch's share of the sending included.
+fn sinks(criterion: &mut Criterion) {
+    let outlet = Rc::new(Outlet::default());
+    let delivering = delivering();
+    let collector = Rc::new(Collector { export: delivering.policy.export.clone().unwrap(), resource: resource() });
+    let delivery = Delivery::new(Exporter::new(Rc::clone(&outlet), collector), "gateway~1".into(), false);
+    let plain = rules(&policy(10, 0).to_string()).unwrap();
+    let key = Key::new(b"a key that everybody may know").unwrap();
+    let cases: [(&str, Arc<Rules>, Audit); 3] = [
+        ("access log", Arc::clone(&plain), Audit::new(Rc::new(Ledger::default()))),
+        ("access log, keyed", plain, Audit::new(Rc::new(Ledger::default())).keyed(key)),
+        ("OTLP", delivering, Audit::new(Rc::new(Ledger::default())).delivered(delivery)),
+    ];
+    let mut group = criterion.benchmark_group("record");
+    for (name, rules, audit) in &cases {
+        let finished = || {
+            let host = request(PATH);
+            let exchange = Exchange::open(Arc::clone(rules), &host);
+            audit.on_request(&exchange, &host);
+            (host, exchange)
+        };
+        group.bench_function(*name, |bencher| {
+            let mut calls = 0;
+            bencher.iter_batched_ref(
+                finished,
+                |(host, exchange)| {
+                    audit.on_log(exchange, host);
+                    if outlet.is_due() {
+                        outlet.work(host);
+                        calls += 1;
+                        outlet.answered(1, &HttpAnswer { status: Some(200), ..HttpAnswer::default() }, host);
+                    }
+                },
+                BatchSize::SmallInput,
+            );
+        });
+    }
+    group.finish();
+}
+
+fn record() -> String {
+    let host = request(PATH);
+    let exchange = Exchange::open(rules(&policy(10, 0).to_string()).unwrap(), &host);
+    let audit = Audit::new(Rc::new(Ledger::default()));
+    audit.on_request(&exchange, &host);
+    audit.on_log(&exchange, &host);
+    host.property_text(&format!("wasm.{FILTER_STATE}")).unwrap()
+}
+
+fn in_protobuf(records: &[String]) -> Vec<u8> {
+    let time = UNIX_EPOCH + Duration::from_secs(1);
+    let items: Vec<Item> = records
+        .iter()
+        .map(|record| Item::record(record, "careplane.audit.request", "chain/1", time, Some(TRACE)))
+        .collect();
+    resource().request(&items)
+}
+
+fn in_json(records: &[String]) -> Vec<u8> {
+    let log_records: Vec<_> = records
+        .iter()
+        .map(|record| {
+            json!({
+                "timeUnixNano": "1000000000", "severityNumber": 9, "body": {"stringValue": record}, "traceId": TRACE.0, "spanId": TRACE.1,
+                "attributes": [{"key": "log.record.uid", "value": {"stringValue": "chain/1"}}], "eventName": "careplane.audit.request",
+            })
+        })
+        .collect();
+    let resource = json!([
+        {"key": "service.name", "value": {"stringValue": "gateway"}},
+        {"key": "service.instance.id", "value": {"stringValue": "gateway~1"}},
+    ]);
+    let scope = json!({"name": "careplane", "version": "1"});
+    json!({"resourceLogs": [{"resource": {"attributes": resource}, "scopeLogs": [{"scope": scope, "logRecords": log_records}]}]})
+        .to_string()
+        .into_bytes()
+}
+
+fn encodings(criterion: &mut Criterion) {
+    let records = vec![record(); BATCH];
+    println!(
+        "a batch of {BATCH} records of {} bytes: {} bytes in protobuf, {} in JSON",
+        records[0].len(),
+        in_protobuf(&records).len(),
+        in_json(&records).len()
+    );
+    let mut group = criterion.benchmark_group("batch");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function("protobuf", |bencher| bencher.iter(|| in_protobuf(&records)));
+    group.bench_function("JSON", |bencher| bencher.iter(|| in_json(&records)));
+    group.finish();
+}
+
+criterion_group!(benches, sinks, encodings);
+criterion_main!(benches);

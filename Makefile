@@ -48,10 +48,13 @@ toolchain:
 # The paths of whoever builds it are in no module: the same sources, the same bytes, whoever builds them.
 REMAP = --remap-path-prefix=$(CURDIR)=careplane --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo
 
+# V8 has SIMD, and SHA-256 is a fifth faster with it.
+SIMD = -C target-feature=+simd128
+
 # $(1): name of the module; $(2): features
 define module
 echo "building dist/$(1).wasm" && \
-CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(REMAP)" cargo build --quiet --locked --release --target $(WASM) -p careplane-plugin $(2) && \
+CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(REMAP) $(SIMD)" cargo build --quiet --locked --release --target $(WASM) -p careplane-plugin $(2) && \
 cp target/$(WASM)/release/careplane.wasm dist/$(1).wasm
 endef
 

@@ -135,15 +135,18 @@ $(GRAMMAR):
 	@PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --target $@.new tree-sitter==$(TREE_SITTER) tree-sitter-powershell==$(TREE_SITTER_POWERSHELL)
 	@mv $@.new $@
 
-schema: ## The JSON Schema of the policy document, from its types
+schema: ## The JSON Schemas of the policy document and of what verify tells, from their types
 	@cargo run --quiet --locked -p careplane-cli -- schema > filters/policy/policy.schema.json.new
 	@mv filters/policy/policy.schema.json.new filters/policy/policy.schema.json
+	@cargo run --quiet --locked -p careplane-cli -- schema verification > docs/verification.schema.json.new
+	@mv docs/verification.schema.json.new docs/verification.schema.json
 
 notices: toolchain ## The licences of what is linked into the module
 	@python3 filters/plugin/notices.py
 
-bench: build envoy-newest ## What it costs: criterion, and configurations in a real Envoy
+bench: build envoy-newest ## What it costs: criterion, configurations in a real Envoy, a million records verified
 	@cargo bench --quiet --locked -p careplane-benches
+	@cargo bench --quiet --locked -p careplane-evidence
 
 clean: ## Removes everything that was built or installed here
 	@rm -rf target dist .tools .run

@@ -1,5 +1,6 @@
 //! `careplane`: what an operator runs beside the filters.
 
+mod audit;
 mod check;
 mod explain;
 mod filters;
@@ -8,11 +9,12 @@ mod input;
 mod manifest;
 mod out;
 mod schema;
+mod shell;
 mod yaml;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 #[derive(Parser)]
 #[command(name = "careplane", version, about)]
@@ -23,22 +25,31 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Says what the audit records prove
+    Audit(audit::Arguments),
     /// Checks policies and the manifests around them, and prints every problem with its place
     Check(check::Arguments),
     /// Tells what the filters do with one request, and by which rule
     Explain(explain::Arguments),
     /// Builds the OCI image of a module, pushes it, and names it in the manifests
     Image(image::Arguments),
-    /// Prints the JSON Schema of the policy document
-    Schema,
+    /// Prints the JSON Schema of the policy document, or of what verify tells
+    Schema(schema::Arguments),
+    /// Prints the completions of a shell
+    Completions(shell::Completions),
+    /// Prints the manual page, or writes all of them
+    Man(shell::Man),
 }
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
+        Command::Audit(arguments) => audit::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
-        Command::Schema => schema::run(),
+        Command::Schema(arguments) => schema::run(&arguments),
+        Command::Completions(arguments) => shell::completions(&arguments, Arguments::command()),
+        Command::Man(arguments) => shell::man(&arguments, Arguments::command()),
     };
     done.unwrap_or_else(|error| {
         eprintln!("careplane: {error:#}");

@@ -3,5 +3,7 @@
 //! Shares nothing with the filter that writes the records, so that a mistake of one is not repeated by the other.
 
 mod record;
+pub mod source;
+pub mod verify;
 
 pub use record::{Chain, Context, Decision, Kind, Outcome, Proxy, Record, Request, Tenant, Trace, Who};

@@ -241,3 +241,15 @@ pub struct Who<'r> {
     #[serde(borrow, default)]
     pub forged_headers: Vec<Cow<'r, str>>,
 }
+
+// === impl Record ===
+
+impl<'r> Record<'r> {
+    /// Reads the text of one record. Says nothing of its hash: that is [`verify`](crate::verify)'s part.
+    ///
+    /// # Errors
+    /// When it is not JSON, or not a record.
+    pub fn parse(text: &'r [u8]) -> serde_json::Result<Self> {
+        serde_json::from_slice(text)
+    }
+}

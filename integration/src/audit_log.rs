@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-pub use self::chain::{ChainError, ChainHead, record_hash, verify_chains};
+pub use self::chain::{ChainError, ChainHead, verify_chains};
 use crate::poll::until;
 
 /// A file of audit records that is being written.

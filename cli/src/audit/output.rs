@@ -1,0 +1,63 @@
+//! How a verification is told, and what has to hold.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use careplane_evidence::verify::{Demands, Verification};
+
+use super::human;
+use crate::out;
+
+#[derive(clap::Args)]
+pub struct OutputArguments {
+    /// Every chain has to have ended
+    #[arg(long)]
+    closed: bool,
+    /// Every file has to have the records of a chain in order
+    #[arg(long)]
+    ordered: bool,
+    /// Every record has to be keyed
+    #[arg(long)]
+    require_key: bool,
+    /// How the result is told
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// Tell of complete chains one by one, too
+    #[arg(long)]
+    all: bool,
+    /// Write the result there instead of on the standard output
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Exit with 0 although something does not hold: for shards, whose merged report decides
+    #[arg(long)]
+    exit_zero: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Lines for people
+    Human,
+    /// As docs/audit-verify.md describes it
+    Json,
+}
+
+impl OutputArguments {
+    /// Tells the result, and makes the exit code of it.
+    pub fn tell(&self, verification: &Verification) -> anyhow::Result<ExitCode> {
+        let demands = Demands { closed: self.closed, ordered: self.ordered, keyed: self.require_key };
+        let text = match self.format {
+            Format::Human => human::text(verification, demands, self.all),
+            Format::Json => format!("{}\n", serde_json::to_string_pretty(verification)?),
+        };
+        match &self.output {
+            Some(path) => {
+                let text = anstream::adapter::strip_str(&text).to_string();
+                fs::write(path, text).with_context(|| path.display().to_string())?;
+            }
+            None => out::print(&text)?,
+        }
+        Ok(ExitCode::from(u8::from(!self.exit_zero && !verification.holds(demands))))
+    }
+}

@@ -1,0 +1,167 @@
+//! `careplane audit`, the completions and the manual, as an operator runs them.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// Real records: see `evidence/tests/archives.rs`.
+const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../evidence/tests/samples");
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_careplane"));
+    command.args(arguments).current_dir(folder);
+    command
+}
+
+fn careplane(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, arguments).output().unwrap()
+}
+
+/// The exit code, and what was printed on both outputs.
+fn told(output: &Output) -> (i32, String) {
+    let text = [output.stdout.as_slice(), &output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+/// The samples in a folder of their own, with `change` made to the lines of the access log.
+fn archive(change: impl FnOnce(&mut Vec<String>)) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(Path::new(SAMPLES).join("access.jsonl")).unwrap();
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    change(&mut lines);
+    fs::write(folder.path().join("access.jsonl"), lines.join("\n")).unwrap();
+    folder
+}
+
+#[test]
+fn a_whole_archive_holds() {
+    let (code, text) = told(&careplane(Path::new(SAMPLES), &["audit", "verify", ".", "--closed"]));
+    let summary = "3 chains: 3 complete; 15 records in 48 lines, 27 copies, 21 lines of other things\n";
+    assert_eq!((code, text.as_str()), (0, summary));
+    let (code, text) = told(&careplane(Path::new(SAMPLES), &["audit", "verify", ".", "--all"]));
+    assert_eq!(code, 0);
+    assert!(
+        text.starts_with("chain 01a207ab-7d75-74cf-9c92-e1cd91f5d6b7: complete: records 1 to 5, 9 copies; ended 2026-"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_place() {
+    let folder = archive(|lines| {
+        lines[1] = lines[1].replace("\"status\":200", "\"status\":403");
+        lines.remove(4);
+        lines.truncate(5);
+        lines.push("{\"chain\":{\"id\":\"0".to_owned());
+    });
+    let (code, text) = told(&careplane(folder.path(), &["audit", "verify", "access.jsonl"]));
+    assert_eq!(code, 1, "{text}");
+    let first = "01a207ab-7d75-74cf-9c92-e1cd91f5d6b7";
+    let second = "01a207ab-8f56-7d6a-84d0-77c056129aa3";
+    for line in [
+        "access.jsonl:6: error: not a readable record: EOF while parsing a string at line 1 column 17 [unreadable]"
+            .to_owned(),
+        format!(
+            "access.jsonl:1: error: chain {first}: record 1 is missing: the first that is there is 2, access.jsonl:1 [gap]"
+        ),
+        format!(
+            "access.jsonl:2: error: chain {first}: record 3 was changed: it does not have its hash; \
+             record 4 names the hash that it carries [edit]"
+        ),
+        format!(
+            "access.jsonl:5: error: chain {second}: record 3 is missing, between access.jsonl:4 and access.jsonl:5 [gap]"
+        ),
+        "2 chains: 2 broken; 5 records in 6 lines, 3 missing, 1 changed, 1 unreadable".to_owned(),
+    ] {
+        assert!(text.lines().any(|told| told == line), "{line}\n{text}");
+    }
+    assert_eq!(told(&careplane(folder.path(), &["audit", "verify", ".", "--exit-zero"])).0, 0);
+}
+
+#[test]
+fn the_standard_input_is_read() {
+    let mut child =
+        command(Path::new(SAMPLES), &["audit", "verify", "-", "collector.jsonl", "proxy-json.log", "proxy-istio.log"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all(&fs::read(Path::new(SAMPLES).join("proxy-plain.log")).unwrap()).unwrap();
+    drop(input);
+    let (code, text) = told(&child.wait_with_output().unwrap());
+    assert_eq!(code, 0, "{text}");
+    assert!(text.starts_with("3 chains: 3 complete; "), "{text}");
+}
+
+#[test]
+fn shards_merge_into_the_report_of_one_run() {
+    let samples = Path::new(SAMPLES);
+    let folder = tempfile::tempdir().unwrap();
+    let whole = careplane(samples, &["audit", "verify", ".", "--format", "json"]);
+    let mut parts = Vec::new();
+    for index in 0..3 {
+        let (shard, report) = (format!("{index}/3"), folder.path().join(format!("{index}.json")));
+        let report = report.to_str().unwrap().to_owned();
+        let arguments =
+            ["audit", "verify", ".", "--format", "json", "--exit-zero", "--shard", &shard, "--output", &report];
+        assert_eq!(told(&careplane(samples, &arguments)), (0, String::new()));
+        parts.push(report);
+    }
+    let arguments: Vec<&str> =
+        ["audit", "merge", "--format", "json"].into_iter().chain(parts.iter().map(String::as_str)).collect();
+    let merged = careplane(samples, &arguments);
+    assert_eq!(told(&merged), told(&whole));
+    let report: Value = serde_json::from_slice(&merged.stdout).unwrap();
+    assert_eq!(
+        (&report["schema"], &report["chains"][0]["verdict"]),
+        (&"careplane.verification/v1".into(), &"complete".into())
+    );
+
+    let (code, text) = told(&careplane(samples, &["audit", "merge", &parts[0]]));
+    assert_eq!((code, text.as_str()), (2, "careplane: shard 1/3 is missing\n"));
+}
+
+#[test]
+fn what_cannot_be_done_is_exit_code_2_and_says_why() {
+    for (arguments, why) in [
+        (&["verify", "no-such-file"][..], "careplane: no-such-file: No such file or directory"),
+        (&["verify", ".", "--key-env", "NO_SUCH_KEY"], "careplane: NO_SUCH_KEY is not in the environment"),
+        (&["verify", ".", "--key-env", "SHORT"], "careplane: SHORT: the key has 5 bytes, and has to have 16 or more"),
+        (&["verify", ".", "--key-file", "no-such-key"], "careplane: no-such-key: No such file"),
+        (&["verify", ".", "--shard", "4/4"], "the last of 4 shards is 3/4"),
+        (&["verify", ".", "--as-of", "yesterday"], "\"yesterday\" is not a time of RFC 3339 in UTC"),
+        (&["merge", "access.jsonl"], "careplane: access.jsonl: not a report in JSON"),
+    ] {
+        let arguments: Vec<&str> = ["audit"].into_iter().chain(arguments.iter().copied()).collect();
+        let (code, text) = told(&command(Path::new(SAMPLES), &arguments).env("SHORT", "short").output().unwrap());
+        assert_eq!(code, 2, "{text}");
+        assert!(text.contains(why), "{text}");
+    }
+}
+
+#[test]
+fn a_published_schema_is_that_of_the_report() {
+    let published = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verification.schema.json");
+    let (code, text) = told(&careplane(Path::new(SAMPLES), &["schema", "verification"]));
+    assert_eq!((code, text), (0, fs::read_to_string(published).unwrap()), "make schema");
+}
+
+#[test]
+fn there_are_completions_and_a_manual() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let (code, text) = told(&careplane(folder.path(), &["completions", shell]));
+        assert_eq!(code, 0);
+        assert!(text.contains("require-key"), "{shell}: {text}");
+    }
+    let (_, page) = told(&careplane(folder.path(), &["man"]));
+    assert!(page.contains(".TH careplane 1") && page.contains("careplane\\-audit(1)"), "{page}");
+    assert_eq!(told(&careplane(folder.path(), &["man", "--out", "man1"])), (0, String::new()));
+    let page = fs::read_to_string(folder.path().join("man1/careplane-audit-verify.1")).unwrap();
+    assert!(page.contains("\\-\\-shard"), "{page}");
+}

@@ -1,0 +1,103 @@
+//! How fast records verify, and in how much memory: several chains interleaved, in the order of writing and in no order at all.
+//!
+//! `cargo bench -p careplane-evidence`; other numbers of records than 100,000 and 1,000,000: `… -- 5000000`
+
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::process::Command;
+use std::time::Instant;
+
+use careplane_evidence::source::Source;
+use careplane_evidence::verify::{Demands, Settings, Verifier};
+use support::{Random, Writer};
+
+const CHAINS: u64 = 16;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [word, file] = &arguments[..]
+        && word == "one"
+    {
+        return one(file);
+    }
+    let given: Vec<u64> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
+    println!(
+        "{:>10} {:>8} {:>8} {:>9} {:>9} {:>9} {:>12}",
+        "records", "order", "MB", "seconds", "records/s", "MB/s", "peak MB"
+    );
+    for records in if given.is_empty() { vec![100_000, 1_000_000] } else { given } {
+        let folder = tempfile::tempdir().unwrap();
+        let written = folder.path().join("written");
+        write(records, BufWriter::new(File::create(&written).unwrap()));
+        let shuffled = folder.path().join("shuffled");
+        shuffle(File::open(&written).unwrap(), BufWriter::new(File::create(&shuffled).unwrap()));
+        for (order, file) in [("written", written), ("random", shuffled)] {
+            // In a process of its own: peak memory is a process's.
+            let output = Command::new(std::env::current_exe().unwrap()).arg("one").arg(&file).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let megabytes = fs::metadata(&file).unwrap().len() as f64 / 1e6;
+            let told = String::from_utf8(output.stdout).unwrap();
+            let (seconds, peak) = told.trim().split_once(' ').unwrap();
+            let seconds: f64 = seconds.parse().unwrap();
+            println!(
+                "{records:>10} {order:>8} {megabytes:>8.0} {seconds:>9.2} {:>9.0} {:>9.0} {peak:>12}",
+                records as f64 / seconds,
+                megabytes / seconds
+            );
+        }
+    }
+}
+
+/// Verifies a file, and tells the seconds it took and the peak of resident memory in MB.
+fn one(file: &str) {
+    let began = Instant::now();
+    let mut verifier = Verifier::new(Settings::default());
+    verifier.read(&Source::file(file)).unwrap();
+    let verification = verifier.finish().unwrap();
+    let seconds = began.elapsed().as_secs_f64();
+    assert!(verification.holds(Demands { closed: true, ..Demands::default() }), "{:?}", verification.chains[0]);
+    let peak = fs::read_to_string("/proc/self/status").ok().and_then(|status| {
+        let line =
+            status.lines().find(|line| line.starts_with("VmHWM:"))?.split_whitespace().nth(1)?.parse::<f64>().ok()?;
+        Some(format!("{:.0}", line / 1000.0))
+    });
+    println!("{seconds} {}", peak.as_deref().unwrap_or("-"));
+}
+
+/// Chains of equal length, interleaved.
+fn write(records: u64, mut out: impl Write) {
+    let mut chains: Vec<Writer> = (0..CHAINS).map(Writer::new).collect();
+    for number in 0..records {
+        let chain = &mut chains[(number % CHAINS) as usize];
+        let record = match number / CHAINS {
+            0 => chain.milestone("start"),
+            _ if number + CHAINS >= records => chain.milestone("end"),
+            seq if seq % 60 == 59 => chain.milestone("head"),
+            _ => chain.request(),
+        };
+        writeln!(out, "{record}").unwrap();
+    }
+}
+
+/// The lines of `from` in a random order, without all of them in memory.
+fn shuffle(from: File, mut out: impl Write) {
+    let mut starts = vec![0_u64];
+    let mut reader = BufReader::new(&from);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).unwrap() > 0 {
+        starts.push(starts.last().unwrap() + line.len() as u64);
+        line.clear();
+    }
+    let mut lines: Vec<(u64, usize)> =
+        starts.windows(2).map(|pair| (pair[0], usize::try_from(pair[1] - pair[0]).unwrap())).collect();
+    Random(11).shuffle(&mut lines);
+    for (start, length) in lines {
+        line.resize(length, 0);
+        (&from).seek(SeekFrom::Start(start)).unwrap();
+        (&from).read_exact(&mut line).unwrap();
+        out.write_all(&line).unwrap();
+    }
+}

@@ -1,0 +1,206 @@
+//! Where records ended up: JSON lines of Envoy's access log, OTLP JSON of a collector, the log of a proxy; plain or gzip.
+//!
+//! What a line holds is found out line by line, so sources can be mixed, and in one file.
+
+mod line;
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+
+use flate2::read::MultiGzDecoder;
+
+/// The longest line, in bytes. A collector writes a batch into one line; this is far more than any batch.
+pub const LINE_MAX: usize = 64 << 20;
+/// What is read of a file at a time, in bytes.
+const BUFFER: usize = 256 << 10;
+
+/// A place that lines come from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    name: String,
+    content: Content,
+}
+
+#[derive(Debug, Clone)]
+enum Content {
+    File(PathBuf),
+    Stdin,
+    Text(Vec<u8>),
+}
+
+/// Where something was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place<'s> {
+    /// The name of the source.
+    pub source: &'s str,
+    /// From 1.
+    pub line: u64,
+    /// Which of the records in a line that can hold several, from 1; else 0.
+    pub record: u32,
+}
+
+/// A record that was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Item<'i> {
+    /// Its exact bytes. A damaged record is handed out as it is: parsing it says what is wrong.
+    pub text: &'i [u8],
+    /// Where.
+    pub place: Place<'i>,
+}
+
+/// Something that has the marks of a record, of which no text could be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken<'i> {
+    /// Where.
+    pub place: Place<'i>,
+    /// Why.
+    pub why: String,
+}
+
+/// How much was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Lines {
+    /// All lines.
+    pub read: u64,
+    /// Those that had nothing of a record in them: a proxy's log says other things too.
+    pub skipped: u64,
+}
+
+// === impl Source ===
+
+impl Source {
+    /// A file; one that is named `*.gz` is taken for gzip.
+    pub fn file(path: impl Into<PathBuf>) -> Self {
+        let path = path.into();
+        Self { name: path.display().to_string(), content: Content::File(path) }
+    }
+
+    /// The standard input, `-`.
+    pub fn stdin() -> Self {
+        Self { name: "-".into(), content: Content::Stdin }
+    }
+
+    /// Lines in memory.
+    pub fn text(name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
+        Self { name: name.into(), content: Content::Text(text.into()) }
+    }
+
+    /// The sources that `paths` name: files, `-`, and folders with everything below them, in the order of names. Hidden files and
+    /// the `lost+found` of a volume are left out.
+    ///
+    /// # Errors
+    /// When there is no such file, a folder cannot be read, or has no file in it.
+    pub fn expand(paths: &[PathBuf]) -> io::Result<Vec<Self>> {
+        let mut sources = Vec::new();
+        for path in paths {
+            if path.as_os_str() == "-" {
+                sources.push(Self::stdin());
+                continue;
+            }
+            let metadata = fs::metadata(path).map_err(|error| within(&path.display(), &error))?;
+            if !metadata.is_dir() {
+                sources.push(Self::file(path));
+                continue;
+            }
+            let before = sources.len();
+            below(path, &mut sources)?;
+            if sources.len() == before {
+                return Err(io::Error::other(format!("{}: there is no file in this folder", path.display())));
+            }
+        }
+        Ok(sources)
+    }
+
+    /// As it was given.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads it to its end, and hands out what was found, in order.
+    ///
+    /// # Errors
+    /// When it cannot be read, with its name; and the errors of `found`.
+    pub fn read(&self, mut found: impl FnMut(Result<Item<'_>, Broken<'_>>) -> io::Result<()>) -> io::Result<Lines> {
+        let unreadable = |error: io::Error| within(&self.name, &error);
+        let mut reader = self.open().map_err(unreadable)?;
+        let mut lines = Lines::default();
+        let mut buffer = Vec::new();
+        loop {
+            buffer.clear();
+            let read = reader.by_ref().take(LINE_MAX as u64 + 1).read_until(b'\n', &mut buffer).map_err(unreadable)?;
+            if read == 0 {
+                return Ok(lines);
+            }
+            lines.read += 1;
+            let place = |record| Place { source: &self.name, line: lines.read, record };
+            if buffer.len() > LINE_MAX {
+                reader.skip_until(b'\n').map_err(unreadable)?;
+                found(Err(Broken { place: place(0), why: format!("the line is longer than {} MiB", LINE_MAX >> 20) }))?;
+                continue;
+            }
+            let mut any = false;
+            line::read(&buffer, |record, text| {
+                any = true;
+                found(match text {
+                    Ok(text) => Ok(Item { text, place: place(record) }),
+                    Err(why) => Err(Broken { place: place(record), why }),
+                })
+            })?;
+            lines.skipped += u64::from(!any);
+        }
+    }
+
+    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
+        Ok(match &self.content {
+            Content::Text(text) => Box::new(text.as_slice()),
+            Content::Stdin => Box::new(BufReader::with_capacity(BUFFER, io::stdin())),
+            Content::File(path) => {
+                let file = File::open(path)?;
+                if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
+                    // Of several members: a rotated file can be a concatenation.
+                    Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file)))
+                } else {
+                    Box::new(BufReader::with_capacity(BUFFER, file))
+                }
+            }
+        })
+    }
+}
+
+/// The files below `folder`, in the order of their names.
+fn below(folder: &Path, sources: &mut Vec<Source>) -> io::Result<()> {
+    let unreadable = |error: io::Error| within(&folder.display(), &error);
+    let mut entries = fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(unreadable)?;
+    entries.sort_by_key(fs::DirEntry::file_name);
+    for entry in entries {
+        let (name, path) = (entry.file_name(), entry.path());
+        if name.as_encoded_bytes().starts_with(b".") || name == "lost+found" {
+            continue;
+        }
+        // Follows links: mounted ConfigMaps and Secrets consist of them.
+        if fs::metadata(&path).map_err(|error| within(&path.display(), &error))?.is_dir() {
+            below(&path, sources)?;
+        } else {
+            sources.push(Source::file(path));
+        }
+    }
+    Ok(())
+}
+
+fn within(name: &dyn fmt::Display, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{name}: {error}"))
+}
+
+// === impl Place ===
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.source, self.line)?;
+        if self.record > 0 { write!(f, " (record {} of the line)", self.record) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+//! Whether chains of records are whole and unchanged.
+//!
+//! ```text
+//! line ─▶ record ─▶ Link (number, hash, is it its own?) ─▶ sorted on disk by chain and number ─▶ walked once ─▶ Verification
+//! ```
+//!
+//! Records can come in any order, from several sources, and more than once. Memory does not grow with their number, only with that
+//! of the chains.
+
+mod finding;
+mod keys;
+mod link;
+mod report;
+mod sort;
+mod time;
+mod walk;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+use std::io;
+use std::str::FromStr;
+
+use uuid::Uuid;
+use xxhash_rust::xxh64::xxh64;
+
+pub use finding::{Finding, Follower, Place, Spot};
+pub use keys::{KEY_MIN, Key, Keyring};
+pub use report::{ChainReport, Demands, Input, MergeError, Tail, Unreadable, Verdict, Verification};
+pub use time::Time;
+
+use crate::source::{Item, Source};
+use link::{At, Reading, State};
+use report::Tally;
+use sort::Sorter;
+
+/// Links that are kept in memory before they are sorted into a file: about 40 MB.
+const LINKS_IN_MEMORY: usize = 1 << 18;
+/// How many keys are told apart. Proxies have a few; only made-up records have more.
+const KEYS_MAX: usize = 1 << 10;
+/// The longest name of a proxy that is kept, in bytes.
+const PROXY_MAX: usize = 256;
+
+/// How to verify.
+#[derive(Debug, Clone, Default)]
+pub struct Settings {
+    /// The keys of keyed chains.
+    pub keys: Keyring,
+    /// The part of the chains to verify; none for all.
+    pub shard: Option<Shard>,
+    /// What is now, for chains that have no end; the newest time in the records unless given.
+    pub as_of: Option<Time>,
+    /// Links to keep in memory; a default unless given.
+    pub links_in_memory: Option<usize>,
+}
+
+/// A part of the chains: those whose id hashes to `index` of `count`. Chains depend on nothing in each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    index: u64,
+    count: u64,
+}
+
+/// Takes records in, source by source, and says in the end what they prove.
+#[derive(Debug)]
+pub struct Verifier {
+    settings: Settings,
+    sorter: Sorter,
+    sources: Vec<String>,
+    lines: u64,
+    skipped: u64,
+    tally: Tally,
+    notes: Notes,
+}
+
+/// What is remembered of texts that links only refer to.
+#[derive(Debug, Default)]
+struct Notes {
+    keys: Vec<String>,
+    key_numbers: HashMap<String, u32>,
+    proxies: HashMap<Uuid, String>,
+}
+
+// === impl Verifier ===
+
+impl Verifier {
+    /// A verifier that has seen nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            sorter: Sorter::new(settings.links_in_memory.unwrap_or(LINKS_IN_MEMORY)),
+            settings,
+            sources: Vec::new(),
+            lines: 0,
+            skipped: 0,
+            tally: Tally::default(),
+            notes: Notes::default(),
+        }
+    }
+
+    /// Reads a source to its end.
+    ///
+    /// # Errors
+    /// When it cannot be read, or the temporary file cannot be written.
+    pub fn read(&mut self, source: &Source) -> io::Result<()> {
+        let number = u32::try_from(self.sources.len()).map_err(io::Error::other)?;
+        self.sources.push(source.name().to_owned());
+        let lines = source.read(|found| match found {
+            Ok(item) => self.take(number, &item),
+            Err(broken) => {
+                if self.settings.shard.is_none_or(Shard::is_first) {
+                    self.tally.unreadable(broken.place, broken.why);
+                }
+                Ok(())
+            }
+        })?;
+        self.lines += lines.read;
+        self.skipped += lines.skipped;
+        Ok(())
+    }
+
+    fn take(&mut self, source: u32, item: &Item<'_>) -> io::Result<()> {
+        let Settings { keys, shard, .. } = &self.settings;
+        let claimed = claimed_chain(item.text);
+        if let (Some(shard), Some(chain)) = (shard, claimed)
+            && !shard.holds(chain)
+        {
+            return Ok(());
+        }
+        let read = Reading::parse(item.text).and_then(|record| Ok((record.chain()?, record)));
+        let (chain, record) = match read {
+            Ok((chain, _)) if shard.is_some_and(|shard| !shard.holds(chain)) => return Ok(()),
+            Ok(read) => read,
+            Err(why) => {
+                // What does not say of which chain it is belongs to the first shard.
+                if claimed.is_some() || shard.is_none_or(Shard::is_first) {
+                    self.tally.unreadable(item.place, why);
+                }
+                return Ok(());
+            }
+        };
+        let at = At { source, line: item.place.line, record: item.place.record };
+        let key = record.chain.key.as_deref().map_or(0, |key| self.notes.key(key));
+        let link = record.link(item.text, chain, at, key, keys);
+        if let Some(proxy) = record.proxy.filter(|_| link.state != State::Changed) {
+            self.notes.proxy(chain, &proxy.id);
+        }
+        self.sorter.push(link)
+    }
+
+    /// What the records prove.
+    ///
+    /// # Errors
+    /// When the temporary file cannot be read.
+    pub fn finish(self) -> io::Result<Verification> {
+        let Self { settings, sorter, sources, lines, skipped, tally, notes } = self;
+        let chains = walk::chains(sorter.sorted()?, &sources, &notes)?;
+        let input = Input { sources, lines, skipped };
+        let given = settings.keys.ids().into_iter().map(str::to_owned).collect();
+        Ok(Verification::new(input, tally, chains, given, settings.shard.map(|it| it.to_string()), settings.as_of))
+    }
+}
+
+/// The JSON Schema (2020-12) of [`Verification`], with a line end.
+///
+/// # Errors
+/// When it cannot be written as JSON, which does not happen.
+pub fn json_schema() -> serde_json::Result<String> {
+    Ok(serde_json::to_string_pretty(&schemars::schema_for!(Verification))? + "\n")
+}
+
+/// The chain that a record begins with, without reading the rest of it: cheap, so that a shard has little to do with the others'.
+fn claimed_chain(text: &[u8]) -> Option<Uuid> {
+    let id = text.strip_prefix(br#"{"chain":{"id":""#)?.get(..uuid::fmt::Hyphenated::LENGTH)?;
+    Uuid::try_parse_ascii(id).ok()
+}
+
+// === impl Notes ===
+
+impl Notes {
+    /// The number of a key id, from 1.
+    fn key(&mut self, id: &str) -> u32 {
+        if let Some(number) = self.key_numbers.get(id) {
+            return *number;
+        }
+        if self.keys.len() == KEYS_MAX {
+            return KEYS_MAX as u32;
+        }
+        self.keys.push(id.to_owned());
+        let number = self.keys.len() as u32;
+        self.key_numbers.insert(id.to_owned(), number);
+        number
+    }
+
+    /// The id of a key; none for number 0.
+    fn key_id(&self, number: u32) -> Option<&str> {
+        self.keys.get((number as usize).checked_sub(1)?).map(String::as_str)
+    }
+
+    fn proxy(&mut self, chain: Uuid, id: &str) {
+        if let Entry::Vacant(entry) = self.proxies.entry(chain) {
+            entry.insert(id[..id.floor_char_boundary(PROXY_MAX)].to_owned());
+        }
+    }
+}
+
+// === impl Shard ===
+
+impl Shard {
+    /// Whether `chain` is in it.
+    fn holds(self, chain: Uuid) -> bool {
+        xxh64(chain.as_bytes(), 0) % self.count == self.index
+    }
+
+    fn is_first(self) -> bool {
+        self.index == 0
+    }
+}
+
+impl fmt::Display for Shard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.index, self.count)
+    }
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
+        match parts {
+            Some((index, count)) if index < count => Ok(Self { index, count }),
+            Some((_, 0)) => Err("0/1 is all; there are no 0 shards".into()),
+            Some((_, count)) => Err(format!("the last of {count} shards is {}/{count}", count - 1)),
+            None => Err("a shard is written INDEX/COUNT, from 0/COUNT on".into()),
+        }
+    }
+}

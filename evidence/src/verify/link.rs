@@ -1,0 +1,250 @@
+//! What verification keeps of a record: a link of its chain, of one size whatever the record says.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::keys::Keyring;
+use super::time::Time;
+use crate::record::{Chain, Proxy};
+
+/// SHA-256 or a MAC of it.
+pub(super) type Digest = [u8; 32];
+
+/// What the first record of a chain has for the hash of the one before.
+pub(super) const GENESIS: Digest = [0; 32];
+/// The schema of the records that are verified here.
+const SCHEMA: &str = "careplane.audit/v1";
+/// What comes before the value of the member that no hash covers: itself.
+const HASH_MEMBER: &[u8] = br#","hash":"#;
+
+/// One record in its chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Link {
+    pub(super) chain: Uuid,
+    pub(super) seq: u64,
+    pub(super) at: At,
+    /// `None` when it is not 64 lower-case hex digits: then it was changed.
+    pub(super) prev: Option<Digest>,
+    /// The hash that it carries, `None` as above.
+    pub(super) hash: Option<Digest>,
+    pub(super) state: State,
+    pub(super) role: Role,
+    /// The number of its key among those that were met, from 1; 0 without.
+    pub(super) key: u32,
+    pub(super) time: Option<Time>,
+}
+
+/// Where it was read. In the order of reading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct At {
+    /// The number of the source, from 0.
+    pub(super) source: u32,
+    pub(super) line: u64,
+    pub(super) record: u32,
+}
+
+/// Whether it is what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// It has its hash.
+    Sound,
+    /// It does not.
+    Changed,
+    /// Its key is not here, so nobody can say.
+    Unverified,
+}
+
+/// What a record means for its chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Plain,
+    /// `start` or `head`: this chain tells how far it has come.
+    Milestone,
+    End,
+}
+
+/// A record as far as its chain needs it.
+#[derive(Debug)]
+pub(super) struct Reading<'r> {
+    pub(super) chain: Chain<'r>,
+    pub(super) proxy: Option<Proxy<'r>>,
+    kind: Option<Cow<'r, str>>,
+    time: Option<Cow<'r, str>>,
+    hash: &'r RawValue,
+    /// Whether the members are in the order of their names, and none is there twice.
+    is_ordered: bool,
+}
+
+// === impl Reading ===
+
+impl<'r> Reading<'r> {
+    /// Reads the text of a record; says why when that is not possible.
+    pub(super) fn parse(text: &'r [u8]) -> Result<Self, String> {
+        let reading: Self = serde_json::from_slice(text).map_err(|error| format!("not a readable record: {error}"))?;
+        if reading.chain.seq == 0 {
+            return Err("not a readable record: `chain.seq` counts from 1".into());
+        }
+        Ok(reading)
+    }
+
+    /// The chain that it says it is of.
+    pub(super) fn chain(&self) -> Result<Uuid, String> {
+        let id = &self.chain.id;
+        Uuid::try_parse(id).map_err(|_| format!("not a readable record: `chain.id` is {id:?}, and no UUID"))
+    }
+
+    /// The link that it is; `text` is what it was parsed from.
+    pub(super) fn link(&self, text: &[u8], chain: Uuid, at: At, key: u32, keys: &Keyring) -> Link {
+        let hash = self.hash.get().strip_prefix('"').and_then(|value| value.strip_suffix('"')).and_then(digest);
+        let state = match self.without_hash(text).filter(|_| self.is_ordered && hash.is_some()) {
+            None => State::Changed,
+            Some(parts) => match keys.hash(self.chain.key.as_deref(), parts) {
+                None => State::Unverified,
+                expected if expected == hash => State::Sound,
+                Some(_) => State::Changed,
+            },
+        };
+        let role = match self.kind.as_deref() {
+            Some("start" | "head") => Role::Milestone,
+            Some("end") => Role::End,
+            _ => Role::Plain,
+        };
+        let time = self.time.as_deref().and_then(Time::parse);
+        Link { chain, seq: self.chain.seq, at, prev: digest(&self.chain.prev), hash, state, role, key, time }
+    }
+
+    /// The bytes before and behind the member `hash`: what the hash is of. As they stand, so that no other spelling of the same
+    /// JSON passes for what was written.
+    fn without_hash<'t>(&self, text: &'t [u8]) -> Option<[&'t [u8]; 2]> {
+        // A raw value is a part of the text that it was parsed from.
+        let value = (self.hash.get().as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+        let (before, after) = text.split_at_checked(value)?;
+        Some([before.strip_suffix(HASH_MEMBER)?, after.get(self.hash.get().len()..)?])
+    }
+}
+
+impl<'de: 'r, 'r> Deserialize<'de> for Reading<'r> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Members)
+    }
+}
+
+/// The members of a record, which are looked at in their order.
+struct Members;
+
+#[derive(Deserialize)]
+struct Text<'r>(#[serde(borrow)] Cow<'r, str>);
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Reading<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a record")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Reading<'de>, A::Error> {
+        let (mut chain, mut hash, mut kind, mut proxy, mut time) = (None, None, None, None, None);
+        let mut schema = None;
+        let mut is_ordered = true;
+        let mut last = Cow::Borrowed("");
+        while let Some(Text(name)) = members.next_key()? {
+            is_ordered &= last < name;
+            match &*name {
+                "chain" => chain = Some(members.next_value()?),
+                "hash" => hash = Some(members.next_value()?),
+                "kind" => kind = Some(members.next_value::<Text<'_>>()?.0),
+                "proxy" => proxy = Some(members.next_value()?),
+                "schema" => schema = Some(members.next_value::<Text<'_>>()?.0),
+                "time" => time = Some(members.next_value::<Text<'_>>()?.0),
+                _ => {
+                    members.next_value::<IgnoredAny>()?;
+                }
+            }
+            last = name;
+        }
+        let chain = chain.ok_or_else(|| A::Error::missing_field("chain"))?;
+        let hash = hash.ok_or_else(|| A::Error::missing_field("hash"))?;
+        let schema = schema.ok_or_else(|| A::Error::missing_field("schema"))?;
+        if schema != SCHEMA {
+            return Err(A::Error::custom(format_args!("`schema` is {schema:?}, which is not {SCHEMA}")));
+        }
+        Ok(Reading { chain, proxy, kind, time, hash, is_ordered })
+    }
+}
+
+/// 64 lower-case hex digits. Not of upper case: there is one way to write a hash, and a changed letter is a change.
+fn digest(text: &str) -> Option<Digest> {
+    let nibble = |digit: u8| match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let bytes =
+        pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect::<Option<Vec<_>>>()?;
+    bytes.try_into().ok().filter(|_| rest.is_empty())
+}
+
+// === impl Link: as bytes ===
+
+impl Link {
+    /// Bytes of a link in a file.
+    pub(super) const SIZE: usize = 16 + 8 + (4 + 8 + 4) + 32 + 32 + 1 + 4 + 8;
+
+    /// What links are sorted by. The second part makes the order total.
+    pub(super) fn order(&self) -> (Uuid, u64, At) {
+        (self.chain, self.seq, self.at)
+    }
+
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        let flags = self.state as u8
+            | (self.role as u8) << 2
+            | u8::from(self.prev.is_some()) << 4
+            | u8::from(self.hash.is_some()) << 5
+            | u8::from(self.time.is_some()) << 6;
+        out.extend(self.chain.as_bytes());
+        out.extend(self.seq.to_le_bytes());
+        out.extend(self.at.source.to_le_bytes());
+        out.extend(self.at.line.to_le_bytes());
+        out.extend(self.at.record.to_le_bytes());
+        out.extend(self.prev.unwrap_or_default());
+        out.extend(self.hash.unwrap_or_default());
+        out.push(flags);
+        out.extend(self.key.to_le_bytes());
+        out.extend(self.time.unwrap_or_default().micros().to_le_bytes());
+    }
+
+    pub(super) fn read(bytes: &[u8; Self::SIZE]) -> Self {
+        let mut rest = bytes.as_slice();
+        let flags = bytes[104];
+        let chain = Uuid::from_bytes(take(&mut rest));
+        let seq = u64::from_le_bytes(take(&mut rest));
+        let at = At {
+            source: u32::from_le_bytes(take(&mut rest)),
+            line: u64::from_le_bytes(take(&mut rest)),
+            record: u32::from_le_bytes(take(&mut rest)),
+        };
+        let is = |bit: u8| flags >> bit & 1 == 1;
+        let prev = Some(take(&mut rest)).filter(|_| is(4));
+        let hash = Some(take(&mut rest)).filter(|_| is(5));
+        let [_] = take(&mut rest);
+        let state = [State::Sound, State::Changed, State::Unverified][usize::from(flags & 3) % 3];
+        let role = [Role::Plain, Role::Milestone, Role::End][usize::from(flags >> 2 & 3) % 3];
+        let key = u32::from_le_bytes(take(&mut rest));
+        let time = Some(Time::from_micros(u64::from_le_bytes(take(&mut rest)))).filter(|_| is(6));
+        Self { chain, seq, at, prev, hash, state, role, key, time }
+    }
+}
+
+/// The next bytes. [`Link::SIZE`] says how many there are in all.
+fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
+    bytes.split_off(..N).and_then(|taken| taken.try_into().ok()).unwrap_or([0; N])
+}
+
+#[cfg(test)]
+mod tests;

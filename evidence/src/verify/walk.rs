@@ -1,0 +1,309 @@
+//! One pass over all links in the order of chains and numbers.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::Notes;
+use super::finding::{Finding, Follower, Place, Spot};
+use super::link::{At, Digest, GENESIS, Link, Role, State};
+use super::report::{ChainReport, FINDINGS_MAX};
+
+/// Different records of one number that are kept apart. The chain is broken with two already.
+const RIVALS_MAX: usize = 8;
+
+/// A report of each chain, in the order of ids.
+pub(super) fn chains(
+    links: impl Iterator<Item = io::Result<Link>>,
+    sources: &[String],
+    notes: &Notes,
+) -> io::Result<Vec<ChainReport>> {
+    let mut reports = Vec::new();
+    let mut walk: Option<Walk<'_>> = None;
+    for link in links {
+        let link = link?;
+        match &mut walk {
+            Some(walk) if walk.current.first.chain == link.chain => walk.take(link),
+            _ => reports.extend(walk.replace(Walk::new(link, sources, notes)).map(Walk::finish)),
+        }
+    }
+    reports.extend(walk.map(Walk::finish));
+    Ok(reports)
+}
+
+/// All records of one number.
+struct Group {
+    /// The first that was read.
+    first: Link,
+    /// The different ones that have their hash, or of which nobody can say.
+    sound: Vec<Link>,
+    /// The ones that do not.
+    changed: Vec<Link>,
+    /// Of those, how many there are beyond what is kept.
+    more_changed: u64,
+    duplicates: u64,
+    /// Where its first copy is in each source.
+    places: Vec<At>,
+}
+
+/// A chain as far as it has been gone through. Groups are judged with the next one in view.
+struct Walk<'w> {
+    sources: &'w [String],
+    notes: &'w Notes,
+    report: ChainReport,
+    /// The last record that has its place in the chain.
+    last: Option<Group>,
+    /// Complete, and to be judged when its successor is.
+    waiting: Option<Group>,
+    current: Group,
+    end: Option<Link>,
+    /// Where each source was with this chain.
+    positions: HashMap<u32, (At, u64)>,
+}
+
+// === impl Group ===
+
+impl Group {
+    fn new(link: Link) -> Self {
+        let mut group = Self {
+            first: link,
+            sound: Vec::new(),
+            changed: Vec::new(),
+            more_changed: 0,
+            duplicates: 0,
+            places: Vec::new(),
+        };
+        group.add(link);
+        group
+    }
+
+    fn add(&mut self, link: Link) {
+        if self.places.last().is_none_or(|place| place.source != link.at.source) {
+            self.places.push(link.at);
+        }
+        if link.state == State::Changed {
+            if self.changed.len() < RIVALS_MAX {
+                self.changed.push(link);
+            } else {
+                self.more_changed += 1;
+            }
+        } else if self.sound.iter().any(|other| other.hash == link.hash) {
+            self.duplicates += 1;
+        } else if self.sound.len() < RIVALS_MAX {
+            self.sound.push(link);
+        }
+    }
+
+    fn seq(&self) -> u64 {
+        self.first.seq
+    }
+
+    /// The ones that can stand for the number: changed ones only where there is no other.
+    fn members(&self) -> &[Link] {
+        if self.sound.is_empty() { &self.changed } else { &self.sound }
+    }
+
+    fn is_before(&self, next: &Self) -> bool {
+        self.seq().checked_add(1) == Some(next.seq())
+    }
+
+    /// Whether one of them says that `hash` comes before it.
+    fn names(&self, hash: Option<Digest>) -> bool {
+        hash.is_some() && self.members().iter().any(|link| link.prev == hash)
+    }
+}
+
+// === impl Walk ===
+
+impl<'w> Walk<'w> {
+    fn new(link: Link, sources: &'w [String], notes: &'w Notes) -> Self {
+        let proxy = notes.proxies.get(&link.chain).cloned();
+        Self {
+            sources,
+            notes,
+            report: ChainReport::new(link.chain.to_string(), proxy),
+            last: None,
+            waiting: None,
+            current: Group::new(link),
+            end: None,
+            positions: HashMap::new(),
+        }
+    }
+
+    fn take(&mut self, link: Link) {
+        if link.seq == self.current.seq() {
+            self.current.add(link);
+            return;
+        }
+        let complete = std::mem::replace(&mut self.current, Group::new(link));
+        if let Some(waiting) = self.waiting.take() {
+            self.judge(waiting, Some(&complete));
+        }
+        self.waiting = Some(complete);
+    }
+
+    fn finish(mut self) -> ChainReport {
+        let first = self.current.first;
+        let current = std::mem::replace(&mut self.current, Group::new(first));
+        if let Some(waiting) = self.waiting.take() {
+            self.judge(waiting, Some(&current));
+        }
+        self.judge(current, None);
+        self.report
+    }
+
+    /// Judges the records of one number; `next` are those of the next number that there is.
+    fn judge(&mut self, group: Group, next: Option<&Group>) {
+        let next = next.filter(|next| group.is_before(next));
+        let is_next = match &self.last {
+            Some(last) => last.is_before(&group),
+            None => group.seq() == 1,
+        };
+        // A changed record can have a changed number: it takes a place only where its neighbours say that there is one.
+        let is_placed = !group.sound.is_empty()
+            || is_next
+            || next.is_some_and(|next| group.changed.iter().any(|it| next.names(it.hash)));
+        self.edits(&group, next, is_placed);
+        if !is_placed {
+            return;
+        }
+        if is_next {
+            self.link(&group)
+        } else {
+            self.gap(&group)
+        }
+        self.conflict(&group, next);
+        self.end(&group);
+        self.key(&group);
+        self.order(&group);
+        self.count(&group);
+        self.last = Some(group);
+    }
+
+    fn edits(&mut self, group: &Group, next: Option<&Group>, placed: bool) {
+        for link in &group.changed {
+            let follower =
+                |next: &Group| if next.names(link.hash) { Follower::NamesIt } else { Follower::NamesAnother };
+            self.find(Finding::Edit {
+                seq: link.seq,
+                place: self.place(link.at),
+                placed,
+                intact: group.sound.first().map(|sound| self.place(sound.at)),
+                follower: next.map(follower),
+            });
+        }
+        self.report.edited += group.changed.len() as u64 + group.more_changed;
+    }
+
+    fn gap(&mut self, group: &Group) {
+        let after = self.last.as_ref().map(|last| self.spot(&last.first));
+        let from = after.as_ref().map_or(1, |after| after.seq.saturating_add(1));
+        let to = group.seq().saturating_sub(1);
+        self.report.missing = self.report.missing.saturating_add(to.saturating_sub(from).saturating_add(1));
+        self.find(Finding::Gap { from, to, after, before: self.spot(&group.first) });
+    }
+
+    /// Whether the record names the one before it. Where one of them was changed, that has been said.
+    fn link(&mut self, group: &Group) {
+        let Some(link) = group.sound.first() else { return };
+        let previous = match &self.last {
+            Some(last) if last.sound.is_empty() => return,
+            Some(last) if last.sound.iter().any(|last| group.names(last.hash)) => return,
+            None if group.names(Some(GENESIS)) => return,
+            last => last.as_ref().map(|last| self.place(last.first.at)),
+        };
+        self.find(Finding::Break { seq: link.seq, place: self.place(link.at), previous });
+    }
+
+    fn conflict(&mut self, group: &Group, next: Option<&Group>) {
+        if group.sound.len() > 1 {
+            let named = group.sound.iter().find(|link| next.is_some_and(|next| next.names(link.hash)));
+            self.find(Finding::Conflict {
+                seq: group.seq(),
+                places: group.sound.iter().map(|link| self.place(link.at)).collect(),
+                named: named.map(|link| self.place(link.at)),
+            });
+        }
+    }
+
+    fn end(&mut self, group: &Group) {
+        let is_after = self.last.as_ref().is_some_and(|last| self.end.is_some_and(|end| end.seq == last.seq()));
+        if let Some(end) = self.end.filter(|_| is_after) {
+            self.find(Finding::AfterEnd { seq: group.seq(), place: self.place(group.first.at), end: self.spot(&end) });
+        }
+        self.end = group.sound.iter().find(|link| link.role == Role::End).copied().or(self.end);
+        self.report.ended = self.end.is_some_and(|end| end.seq == group.seq());
+        self.report.milestones |= group.sound.iter().any(|link| link.role != Role::Plain);
+    }
+
+    /// A chain that was keyed stays so: else whoever cannot make its hashes would only have to leave the key out. Another key is as
+    /// good where both are here, for then both records have their hashes.
+    fn key(&mut self, group: &Group) {
+        let Some(link) = group.sound.first() else { return };
+        let key = self.notes.key_id(link.key);
+        if let Some(last) = self.last.as_ref().and_then(|last| last.sound.first())
+            && let Some(previous_key) = self.notes.key_id(last.key)
+            && key != Some(previous_key)
+            && (key.is_none() || [last.state, link.state].contains(&State::Unverified))
+        {
+            self.find(Finding::KeyChanged {
+                seq: link.seq,
+                place: self.place(link.at),
+                key: key.map(str::to_owned),
+                previous: self.place(last.at),
+                previous_key: previous_key.to_owned(),
+            });
+        }
+        if let Some(key) = key
+            && !self.report.keys.iter().any(|known| known == key)
+            && self.report.keys.len() < RIVALS_MAX
+        {
+            self.report.keys.push(key.to_owned());
+        }
+        self.report.unkeyed += u64::from(link.key == 0);
+        self.report.unverified += u64::from(link.state == State::Unverified);
+    }
+
+    /// Within one source, records of a chain stand in its order.
+    fn order(&mut self, group: &Group) {
+        for at in &group.places {
+            let before = self.positions.insert(at.source, (*at, group.seq()));
+            if let Some((before, seq)) = before.filter(|(before, _)| before > at) {
+                self.report.reordered += 1;
+                let before = Spot { seq, place: self.place(before) };
+                self.find(Finding::Reordered { seq: group.seq(), place: self.place(*at), before });
+            }
+        }
+    }
+
+    fn count(&mut self, group: &Group) {
+        let report = &mut self.report;
+        if self.last.is_none() {
+            report.first = group.seq();
+        }
+        report.last = group.seq();
+        report.records += 1;
+        report.duplicates += group.duplicates;
+        let times = || group.sound.iter().filter_map(|link| link.time);
+        report.since = times().chain(report.since).min();
+        report.until = times().chain(report.until).max();
+    }
+
+    /// Keeps a finding, unless there are enough of its sort.
+    fn find(&mut self, finding: Finding) {
+        let is_fault = finding.is_fault();
+        self.report.faults += u64::from(is_fault);
+        let kept = self.report.findings.iter().filter(|other| other.is_fault() == is_fault).count();
+        if kept < FINDINGS_MAX {
+            self.report.findings.push(finding);
+        }
+    }
+
+    fn place(&self, at: At) -> Place {
+        let source = self.sources.get(at.source as usize).map_or("", String::as_str);
+        Place::new(source, at.line, at.record)
+    }
+
+    fn spot(&self, link: &Link) -> Spot {
+        Spot { seq: link.seq, place: self.place(link.at) }
+    }
+}

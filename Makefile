@@ -20,7 +20,7 @@ LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
 CARGO_TEST = cargo test --quiet --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain mesh-programs build image envoy-newest envoy-oldest demo up mesh compose-files test test-mesh format lint unit unit-wasm integration schema notices bench clean
+.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest envoy-oldest demo up mesh compose-files test test-mesh format lint unit unit-wasm integration schema notices bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,9 +110,17 @@ $(RUNNER):
 	@echo "building wasm-bindgen-test-runner $(WASM_BINDGEN) (once, some minutes)"
 	@cargo install --quiet --debug wasm-bindgen-cli --version $(WASM_BINDGEN) --root .tools/wasm-bindgen-$(WASM_BINDGEN) --target-dir target/tools
 
-integration: build envoy-newest envoy-oldest ## The filters in real Envoys
+integration: build envoy-newest envoy-oldest telemetry-programs ## The filters in real Envoys
 	@echo "== integration: Envoy $(ENVOY_NEWEST) and $(ENVOY_OLDEST)"
 	@$(CARGO_TEST) -p careplane-integration
+
+# An OpenTelemetry Collector and Jaeger, for the tests of what leaves the proxy: built from their Go modules, minutes the first time.
+telemetry-programs: toolchain
+	@if command -v go >/dev/null || [ "$$CI" = true ]; then \
+		integration/mesh/build.sh collector jaeger; \
+	else \
+		echo "SKIPPED: tests with an OpenTelemetry Collector and with Jaeger, because there is no Go to build them"; \
+	fi
 
 # Kubernetes, Istio, Jaeger and the rest, built from their Go modules: minutes the first time. Exit code 3 is: no Go.
 mesh-programs: toolchain envoy-newest

@@ -1,6 +1,8 @@
 #!/bin/sh
 # Builds the programs of the mesh tests into .tools/mesh of the project root: Kubernetes' and Istio's own, the pods' and what they
 # talk to. Each module is built again when its go.mod, go.sum or a source has changed. Exit 3: there is no suitable Go.
+#
+#   integration/mesh/build.sh [cluster|jaeger|collector|promtool]...     without names: all
 set -eu
 cd "$(dirname "$0")"
 tools=$(cd ../.. && pwd)/.tools/mesh
@@ -46,8 +48,16 @@ build_collector() { build collector otel-collector .; }
 # Of the service discoveries, the one that the configuration names: the others are most of Prometheus.
 build_promtool() { GOFLAGS="${GOFLAGS:-} -tags=remove_all_sd,enable_kubernetes_sd" build promtool promtool github.com/prometheus/prometheus/cmd/promtool; }
 
+[ $# -gt 0 ] || set -- cluster jaeger collector promtool
 mkdir -p "$tools"
-for module in cluster jaeger collector promtool; do
+for module; do
+    case $module in
+    cluster | jaeger | collector | promtool) ;;
+    *)
+        echo "build.sh: '$module' is not cluster, jaeger, collector or promtool" >&2
+        exit 2
+        ;;
+    esac
     stamp=$tools/.$module.stamp
     now=$(find "$module" -type f \( -name '*.go' -o -name 'go.*' \) ! -name '*_test.go' | sort | xargs cat build.sh | cksum; go env GOVERSION)
     [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$now" ] && continue

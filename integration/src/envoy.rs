@@ -36,6 +36,23 @@ pub struct Launch<'a> {
     pub concurrency: u32,
     /// `--log-level`; `info` is enough for what Wasm filters log as warnings.
     pub log_level: &'a str,
+    /// Whether another Envoy can take over from it, or it takes over from another.
+    pub hot_restart: HotRestart,
+}
+
+/// Envoy's hot restart: a successor gets the listening sockets, and ends its predecessor a few seconds later.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum HotRestart {
+    /// Not possible.
+    #[default]
+    Off,
+    /// The first of a line of Envoys.
+    First,
+    /// Takes over from the first.
+    Second {
+        /// Under which the two know each other: [`Envoy::base_id`] of the first.
+        base_id: u32,
+    },
 }
 
 /// An Envoy of our own. Dropping it kills it.
@@ -44,6 +61,7 @@ pub struct Envoy {
     process: Guarded,
     admin: Admin,
     log: Log,
+    base_id: Option<u32>,
 }
 
 impl Envoy {
@@ -55,10 +73,10 @@ impl Envoy {
     pub async fn start(launch: Launch<'_>) -> Result<Self> {
         let log = Log::new(launch.directory.join("envoy.log"));
         let address_file = launch.directory.join("admin-address");
+        let base_id_file = launch.directory.join("base-id");
         let output = File::create(log.path()).with_context(|| format!("cannot create {}", log.path().display()))?;
         let mut command = Command::new(launch.binary);
         command
-            .arg("--disable-hot-restart")
             .args(["--concurrency", &launch.concurrency.to_string()])
             .args(["--log-level", launch.log_level])
             // The default of 10 s is long for a test that reads the access log.
@@ -72,6 +90,15 @@ impl Envoy {
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output);
+        match launch.hot_restart {
+            HotRestart::Off => command.arg("--disable-hot-restart"),
+            HotRestart::First => command.arg("--use-dynamic-base-id").arg("--base-id-path").arg(&base_id_file),
+            HotRestart::Second { base_id } => command
+                .args(["--restart-epoch", "1"])
+                .args(["--base-id", &base_id.to_string()])
+                // After the drain.
+                .args(["--parent-shutdown-time-s", "3"]),
+        };
         let mut process =
             Guarded::spawn(command).with_context(|| format!("cannot start {}", launch.binary.display()))?;
 
@@ -86,7 +113,10 @@ impl Envoy {
             Ok(admin.is_live().await.then_some(admin))
         });
         match ready.await {
-            Ok(admin) => Ok(Self { process, admin, log }),
+            Ok(admin) => {
+                let base_id = fs::read_to_string(&base_id_file).ok().and_then(|id| id.trim().parse().ok());
+                Ok(Self { process, admin, log, base_id })
+            }
             Err(error) => Err(error.context(format!("Envoy did not start; it warned:\n{}", log.warnings(0)?))),
         }
     }
@@ -136,13 +166,50 @@ impl Envoy {
         self.admin.json("/config_dump").await
     }
 
-    /// Stops it as an orchestrator would (SIGTERM), which lets it flush its access logs.
+    /// Under which a successor can take over, if it was started as the first of a line.
+    #[must_use]
+    pub fn base_id(&self) -> Option<u32> {
+        self.base_id
+    }
+
+    /// Bytes of memory that it has in RAM, where the kernel tells (Linux).
+    ///
+    /// # Errors
+    ///
+    /// When the kernel does not.
+    pub fn resident_bytes(&self) -> Result<u64> {
+        let path = format!("/proc/{}/status", self.pid());
+        let status = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB")).context("no VmRSS in kB")?;
+        Ok(kilobytes.trim().parse::<u64>()? * 1024)
+    }
+
+    /// Stops it as an orchestrator would (SIGTERM), which lets it flush its access logs. What it has logged can still be read.
     ///
     /// # Errors
     ///
     /// When it does not end within 15 s; it is then killed.
-    pub async fn stop(self) -> Result<ExitStatus> {
+    pub async fn stop(&mut self) -> Result<ExitStatus> {
         self.process.terminate(STOP_DEADLINE).await
+    }
+
+    /// Ends it at once (SIGKILL): it writes nothing more.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system answered.
+    pub fn kill(&mut self) -> Result<ExitStatus> {
+        self.process.kill()
+    }
+
+    /// Waits until it has ended by itself.
+    ///
+    /// # Errors
+    ///
+    /// When it has not after `deadline`.
+    pub async fn ended(&mut self, deadline: Duration) -> Result<ExitStatus> {
+        until("Envoy to end", deadline, async || self.process.ended()).await
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod builder;
 mod reload;
+mod restart;
 
 use std::{net::SocketAddr, path::Path};
 
@@ -49,6 +50,7 @@ struct Derivation {
     places: Places,
     variation: Variation,
     concurrency: u32,
+    log_level: String,
     patches: Vec<builder::Patch>,
 }
 
@@ -93,6 +95,12 @@ impl Lab {
     #[must_use]
     pub fn envoy(&self) -> &Envoy {
         &self.envoy
+    }
+
+    /// The Envoy, to end it.
+    #[must_use]
+    pub fn envoy_mut(&mut self) -> &mut Envoy {
+        &mut self.envoy
     }
 
     /// The application.
@@ -147,6 +155,16 @@ impl Lab {
         reload::reload(&self.envoy, &self.derivation, policy, self.directory.path()).await
     }
 
+    /// Starts another Envoy that takes over from the running one, and returns the old one, which the new one will end. The lab
+    /// has to be one that [can be restarted](Builder::hot_restart).
+    ///
+    /// # Errors
+    ///
+    /// When it does not start, or does not listen where the old one did.
+    pub async fn hot_restart(&mut self) -> Result<Envoy> {
+        restart::hot(self).await
+    }
+
     /// Stops Envoy as an orchestrator would and removes everything.
     ///
     /// # Errors
@@ -162,7 +180,7 @@ impl Lab {
     ///
     /// When Envoy does not end in time, or not with success.
     pub async fn stop_keeping_files(self) -> Result<TempDir> {
-        let Self { envoy, directory, .. } = self;
+        let Self { mut envoy, directory, .. } = self;
         let status = envoy.stop().await?;
         anyhow::ensure!(status.success(), "Envoy ended with {status}");
         Ok(directory)

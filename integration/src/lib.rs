@@ -24,12 +24,15 @@
 
 pub mod audit_log;
 pub mod client;
+pub mod collector;
 pub mod compose;
 pub mod config;
 pub mod envoy;
 pub mod identity;
+pub mod jaeger;
 pub mod lab;
 pub mod otlp;
+mod peer;
 pub mod pki;
 pub mod poll;
 mod process;
@@ -40,12 +43,14 @@ pub mod workspace;
 
 pub use audit_log::AuditLog;
 pub use client::{Client, Request, Response};
+pub use collector::Collector;
 pub use config::Plugins;
 pub use envoy::Envoy;
 pub use identity::Identity;
+pub use jaeger::Jaeger;
 pub use lab::{Lab, Reload};
 pub use otlp::Otlp;
 pub use pki::Pki;
 pub use upstream::Upstream;
 pub use version::EnvoyVersion;
-pub use workspace::prerequisites;
+pub use workspace::{prerequisites, prerequisites_and};

@@ -13,14 +13,18 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, body::Incoming, header::HeaderValue};
 use opentelemetry_proto::tonic::collector::{
-    logs::v1::{ExportLogsServiceRequest, ExportLogsServiceResponse},
-    trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse},
+    logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse},
+    trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse},
 };
 use prost::Message;
+use serde::Serialize;
 use serde_json::json;
 
 pub use self::flat::{LogRecord, Span};
-use crate::{poll::until, server::Server};
+use crate::{
+    poll::until,
+    server::{Reset, Server},
+};
 
 /// How the receiver answers an export.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +34,14 @@ pub enum Answer {
     Accept,
     /// This status, and keep nothing.
     Refuse(u16),
+    /// 429 with `Retry-After` in seconds, and keep nothing.
+    RetryAfter(u64),
+    /// 200 with a partial success: keep all but this many of each export.
+    Reject(usize),
+    /// 200 after this long, and keep what came: slower than the sender would like.
+    Delay(Duration),
+    /// Keep nothing and reset the connection.
+    Reset,
     /// Keep nothing and never answer: the sender's timeout must end it.
     Hang,
 }
@@ -45,6 +57,8 @@ pub struct Export {
     pub items: usize,
     /// The status answered; `None` for no answer.
     pub status: Option<u16>,
+    /// What a partial success says it did not take.
+    pub rejected: usize,
     /// What was wrong with it, when it could not be read.
     pub error: Option<String>,
 }
@@ -160,7 +174,7 @@ enum Payload {
     Logs(Vec<LogRecord>),
 }
 
-async fn receive(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn receive(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Reset> {
     let path = request.uri().path().to_owned();
     let content_type =
         request.headers().get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned();
@@ -168,37 +182,51 @@ async fn receive(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Respon
     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
 
     let payload = if encoded { Err(anyhow::anyhow!("compressed")) } else { parse(&path, &content_type, &body) };
-    let mut export = Export { path, content_type, items: 0, status: Some(200), error: None };
-    let hang = {
+    let mut export = Export { path, content_type, items: 0, status: Some(200), rejected: 0, error: None };
+    let answer = {
         let mut state = lock(&state);
-        match (payload, state.answer) {
-            (Err(error), _) => {
+        let answer = state.answer;
+        match payload {
+            Err(error) => {
                 export.status = Some(400);
                 export.error = Some(format!("{error:#}"));
             }
-            (Ok(payload), Answer::Accept) => {
+            Ok(payload) => {
                 export.items = payload.len();
-                match payload {
-                    Payload::Spans(spans) => state.spans.extend(spans),
-                    Payload::Logs(logs) => state.logs.extend(logs),
+                match answer {
+                    Answer::Accept | Answer::Delay(_) => state.keep(payload, 0),
+                    Answer::Reject(most) => {
+                        export.rejected = most.min(export.items);
+                        state.keep(payload, export.rejected);
+                    }
+                    Answer::Refuse(status) => export.status = Some(status),
+                    Answer::RetryAfter(_) => export.status = Some(429),
+                    Answer::Hang | Answer::Reset => export.status = None,
                 }
-            }
-            (Ok(payload), Answer::Refuse(status)) => {
-                export.items = payload.len();
-                export.status = Some(status);
-            }
-            (Ok(payload), Answer::Hang) => {
-                export.items = payload.len();
-                export.status = None;
             }
         }
         state.exports.push(export.clone());
-        export.status.is_none()
+        answer
     };
-    if hang {
-        std::future::pending::<()>().await;
+    if export.error.is_none() {
+        match answer {
+            Answer::Hang => std::future::pending().await,
+            Answer::Reset => return Err(Reset),
+            Answer::Delay(duration) => tokio::time::sleep(duration).await,
+            _ => {}
+        }
     }
-    respond(&export)
+    Ok(respond(&export, answer))
+}
+
+impl State {
+    /// Keeps all but the first `rejected` items.
+    fn keep(&mut self, payload: Payload, rejected: usize) {
+        match payload {
+            Payload::Spans(spans) => self.spans.extend(spans.into_iter().skip(rejected)),
+            Payload::Logs(logs) => self.logs.extend(logs.into_iter().skip(rejected)),
+        }
+    }
 }
 
 impl Payload {
@@ -232,13 +260,21 @@ fn parse(path: &str, content_type: &str, body: &[u8]) -> Result<Payload> {
 }
 
 /// The answer in the encoding of the request, as OTLP/HTTP has it. A success is the empty message.
-fn respond(export: &Export) -> Response<Full<Bytes>> {
+fn respond(export: &Export, answer: Answer) -> Response<Full<Bytes>> {
     let json = export.content_type.starts_with("application/json");
-    let body = match (&export.error, json) {
-        (Some(error), _) => Bytes::from(json!({"message": error}).to_string()),
-        (None, true) => Bytes::from_static(b"{}"),
-        (None, false) if export.path == "/v1/traces" => ExportTraceServiceResponse::default().encode_to_vec().into(),
-        (None, false) => ExportLogsServiceResponse::default().encode_to_vec().into(),
+    let rejected = (export.rejected > 0).then(|| i64::try_from(export.rejected).unwrap_or(i64::MAX));
+    let body = match &export.error {
+        Some(error) => Bytes::from(json!({"message": error}).to_string()),
+        None if json && rejected.is_none() => Bytes::from_static(b"{}"),
+        None if export.path == "/v1/traces" => {
+            let partial = |rejected_spans| ExportTracePartialSuccess { rejected_spans, ..Default::default() };
+            encode(&ExportTraceServiceResponse { partial_success: rejected.map(partial) }, json)
+        }
+        None => {
+            let partial =
+                |rejected_log_records| ExportLogsPartialSuccess { rejected_log_records, ..Default::default() };
+            encode(&ExportLogsServiceResponse { partial_success: rejected.map(partial) }, json)
+        }
     };
     let mut response = Response::new(Full::new(body));
     if let Some(status) = export.status.and_then(|code| hyper::StatusCode::from_u16(code).ok()) {
@@ -246,5 +282,12 @@ fn respond(export: &Export) -> Response<Full<Bytes>> {
     }
     let media = if json || export.error.is_some() { "application/json" } else { "application/x-protobuf" };
     response.headers_mut().insert("content-type", HeaderValue::from_static(media));
+    if let Answer::RetryAfter(seconds) = answer {
+        response.headers_mut().insert("retry-after", seconds.into());
+    }
     response
+}
+
+fn encode(message: &(impl Message + Serialize), json: bool) -> Bytes {
+    if json { serde_json::to_vec(message).unwrap_or_default().into() } else { message.encode_to_vec().into() }
 }

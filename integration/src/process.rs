@@ -51,12 +51,26 @@ impl Guarded {
     /// # Errors
     ///
     /// When it is still running after `patience`; it is then killed.
-    pub(crate) async fn terminate(mut self, patience: Duration) -> Result<ExitStatus> {
+    pub(crate) async fn terminate(&mut self, patience: Duration) -> Result<ExitStatus> {
         if let Some(status) = self.ended()? {
             return Ok(status);
         }
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        until("a process to end after SIGTERM", patience, async || self.ended()).await
+        let ended = until("a process to end after SIGTERM", patience, async || self.ended()).await;
+        if ended.is_err() {
+            self.kill()?;
+        }
+        ended
+    }
+
+    /// Ends the process at once (SIGKILL).
+    ///
+    /// # Errors
+    ///
+    /// What the operating system answered.
+    pub(crate) fn kill(&mut self) -> Result<ExitStatus> {
+        self.child.kill()?;
+        Ok(self.child.wait()?)
     }
 }
 

@@ -1,10 +1,13 @@
 //! An HTTP server on loopback (HTTP/1.1 and HTTP/2 without TLS) that answers with a function.
 
 use std::{
-    convert::Infallible,
+    error::Error,
+    fmt,
     future::Future,
     net::{Ipv4Addr, SocketAddr},
+    os::fd::{AsFd, OwnedFd},
     sync::OnceLock,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -28,12 +31,24 @@ pub(crate) struct Server {
     task: AbortHandle,
 }
 
+/// Instead of an answer: the connection is reset.
+#[derive(Debug)]
+pub(crate) struct Reset;
+
+impl fmt::Display for Reset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("reset on purpose")
+    }
+}
+
+impl Error for Reset {}
+
 impl Server {
     /// Listens on a free loopback port and answers each request with `handle`.
     pub(crate) async fn start<H, F>(handle: H) -> Result<Self>
     where
         H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-        F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+        F: Future<Output = Result<Response<Full<Bytes>>, Reset>> + Send + 'static,
     {
         let (listener, address) = background()
             .spawn(async {
@@ -61,7 +76,7 @@ impl Drop for Server {
 async fn accept<H, F>(listener: TcpListener, handle: H)
 where
     H: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
-    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+    F: Future<Output = Result<Response<Full<Bytes>>, Reset>> + Send + 'static,
 {
     // Owns the connections' tasks: they are aborted with this one.
     let mut connections = JoinSet::new();
@@ -75,14 +90,27 @@ where
         let _ = stream.set_nodelay(true);
         let handle = handle.clone();
         connections.spawn(async move {
-            let service = service_fn(move |request| {
-                let answer = handle(request);
-                async move { Ok::<_, Infallible>(answer.await) }
-            });
-            // An error here is the peer's way of closing; nobody is left to hear of it.
-            let _ = auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+            let socket = stream.as_fd().try_clone_to_owned();
+            let served = auto::Builder::new(TokioExecutor::new())
+                .serve_connection(TokioIo::new(stream), service_fn(handle))
+                .await;
+            // Any other error is the peer's way of closing; nobody is left to hear of it.
+            if let (Err(error), Ok(socket)) = (served, socket)
+                && is_reset(&*error)
+            {
+                reset(socket);
+            }
         });
     }
+}
+
+fn is_reset(error: &(dyn Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |&error| error.source()).any(|error| error.is::<Reset>())
+}
+
+/// Closes the last descriptor of a socket without lingering, which TCP does by RST.
+fn reset(socket: OwnedFd) {
+    let _ = rustix::net::sockopt::set_socket_linger(&socket, Some(Duration::ZERO));
 }
 
 /// The runtime of all servers of this process. It is theirs, not the test's, so that a lab can be shared by tests, each

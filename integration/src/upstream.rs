@@ -13,7 +13,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming};
 use serde_json::json;
 
-use crate::{poll::until, server::Server};
+use crate::{
+    poll::until,
+    server::{Reset, Server},
+};
 
 /// The status to answer with, as digits; 200 without it.
 pub const STATUS_HEADER: &str = "x-echo-status";
@@ -107,7 +110,11 @@ impl Upstream {
     }
 }
 
-async fn echo(pool: Arc<str>, log: Arc<Mutex<Vec<Received>>>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn echo(
+    pool: Arc<str>,
+    log: Arc<Mutex<Vec<Received>>>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Reset> {
     let (head, body) = request.into_parts();
     let number = |name| head.headers.get(name).and_then(|value| value.to_str().ok()?.parse::<u16>().ok());
     let status = number(STATUS_HEADER).and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
@@ -139,5 +146,5 @@ async fn echo(pool: Arc<str>, log: Arc<Mutex<Vec<Received>>>, request: Request<I
     let mut response = Response::new(Full::from(answer.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static("application/json"));
-    response
+    Ok(response)
 }

@@ -31,6 +31,12 @@ pub fn envoy_binary(version: EnvoyVersion) -> PathBuf {
     tools.join(format!("envoy-{version}/envoy/_bin/envoy"))
 }
 
+/// A program that `integration/mesh/build.sh` builds: `otel-collector`, `jaeger`. It need not exist.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    root().join(".tools/mesh").join(name)
+}
+
 /// `dist/`, where the build puts the Wasm modules.
 #[must_use]
 pub fn dist() -> PathBuf {
@@ -47,7 +53,24 @@ pub fn dist() -> PathBuf {
 /// With `CI=true` in the environment: where everything is supposed to be installed, missing is failing.
 #[must_use]
 pub fn prerequisites(version: EnvoyVersion, plugins: Plugins) -> bool {
-    let missing = missing(version, plugins);
+    proceed(missing(version, plugins))
+}
+
+/// As [`prerequisites`], for a test that also needs these [`program`]s.
+///
+/// # Panics
+///
+/// As [`prerequisites`].
+#[must_use]
+pub fn prerequisites_and(programs: &[&str], version: EnvoyVersion, plugins: Plugins) -> bool {
+    let mut missing = missing(version, plugins);
+    for name in programs.iter().filter(|name| !program(name).is_file()) {
+        missing.push(format!(".tools/mesh/{name} is not built (make telemetry-programs, with Go)"));
+    }
+    proceed(missing)
+}
+
+fn proceed(missing: Vec<String>) -> bool {
     if missing.is_empty() {
         return true;
     }

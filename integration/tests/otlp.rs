@@ -58,6 +58,27 @@ async fn log_records_and_spans_in_json_arrive_flat() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_collector_can_be_ill_in_other_ways() -> Result<()> {
+    let otlp = Otlp::start().await?;
+    let client = Client::plain(otlp.address());
+    otlp.answer(Answer::RetryAfter(7));
+    let response = client.send(export("/v1/logs", LOGS)).await?;
+    assert_eq!((response.status, response.header("retry-after").as_deref()), (429, Some("7")));
+    otlp.answer(Answer::Reset);
+    let error = client.send(export("/v1/logs", LOGS)).await.expect_err("a reset");
+    assert!(format!("{error:#}").contains("reset"), "{error:#}");
+    assert!(otlp.logs().is_empty());
+    otlp.answer(Answer::Reject(1));
+    let response = client.send(export("/v1/logs", LOGS)).await?;
+    assert_eq!(response.json()?["partialSuccess"]["rejectedLogRecords"], 1, "{}", response.text());
+    assert!(otlp.logs().is_empty());
+    otlp.answer(Answer::Delay(Duration::from_millis(1)));
+    assert_eq!(client.send(export("/v1/logs", LOGS)).await?.status, 200);
+    assert_eq!(otlp.logs().len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_refused_or_malformed_is_counted_and_not_kept() -> Result<()> {
     let otlp = Otlp::start().await?;
     let client = Client::plain(otlp.address());

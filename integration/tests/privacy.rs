@@ -6,11 +6,11 @@ mod support;
 use std::io::Write;
 
 use anyhow::Result;
-use careplane_integration::{Client, EnvoyVersion, Lab, Request, poll::until};
+use careplane_integration::{Client, EnvoyVersion, Lab, Request, audit_log::verify_chains, poll::until};
 use serde_json::{Value, json};
 use support::{
     Probe, SOON, TENANT, TRUSTED,
-    health::finish,
+    health::{finish, finish_without_chains},
     nhs::{Haystack, number, shows, spaced},
     observe, settle, token, versions,
 };
@@ -33,6 +33,36 @@ impl Hiding {
         self.0.push(Hidden { place: place.into(), number, probe });
     }
 }
+
+/// Headers that callers send, for careplane or not.
+const HIDING_HEADERS: [&str; 14] = [
+    "x-correlation-id",
+    "x-tenant-id",
+    "x-user-id",
+    "x-anything",
+    "x-healthcare-context",
+    "x-tenant-pool",
+    "user-agent",
+    "referer",
+    "cookie",
+    "baggage",
+    "tracestate",
+    "x-client-trace-id",
+    "x-envoy-downstream-service-cluster",
+    "x-forwarded-host",
+];
+
+/// Headers that tell the application what careplane has found out. Who the user is, it is told as it is.
+const WRITTEN_HEADERS: [&str; 8] = [
+    "x-tenant-id",
+    "x-correlation-id",
+    "x-healthcare-context",
+    "x-compliance-level",
+    "x-compliance-flags",
+    "x-tenant-pool",
+    "x-release-cohort",
+    "traceparent",
+];
 
 /// A name, and how it writes a number.
 type Spelling = (&'static str, fn(&str) -> String);
@@ -74,9 +104,14 @@ fn hide_everywhere(lab: &Lab) -> Result<Vec<Hidden>> {
             });
         }
         let plain = |number: &str| spell(number).replace("%20", " ");
-        for name in
-            ["x-correlation-id", "x-tenant-id", "x-user-id", "x-anything", "x-healthcare-context", "x-tenant-pool"]
-        {
+        hiding.hide(format!("path of a critical request, {spelling}"), &outside, |number| {
+            Request::post(format!("/api/v1/medications/administer?nhs={}", spell(number)), "{}").bearer(&token)
+        });
+        // Envoy's tracer has tags of its own for whoever says that it speaks gRPC.
+        hiding.hide(format!("path of a gRPC request, {spelling}"), &outside, |number| {
+            get(path("/elsewhere/", "/Call")(number)).header("content-type", "application/grpc")
+        });
+        for name in HIDING_HEADERS {
             hiding.hide(format!("{name} of an outsider, {spelling}"), &outside, |number| {
                 get("/api/v1/medications/7".into()).header(name, plain(number))
             });
@@ -94,6 +129,10 @@ fn hide_everywhere(lab: &Lab) -> Result<Vec<Hidden>> {
             token?;
         }
     }
+    hiding.hide("the host", &outside, |number| get("/api/v1/medications/7".into()).header("host", number));
+    hiding.hide("a gRPC content type", &outside, |number| {
+        get("/api/v1/medications/7".into()).header("content-type", format!("application/grpc+{number}"))
+    });
     hiding.hide("a second correlation id", &outside, |number| {
         get("/api/v1/medications/7".into()).header("x-correlation-id", "c-1").header("x-correlation-id", number)
     });
@@ -115,8 +154,10 @@ fn hide_in_a_certificate(lab: &Lab) -> Result<Hidden> {
 async fn everything_written(lab: &Lab) -> Result<Vec<(&'static str, Haystack)>> {
     let spans: Vec<String> =
         lab.otlp().spans().into_iter().map(|span| format!("{} {:?}", span.name, span.attributes)).collect();
+    let records: Vec<String> = lab.otlp().logs().into_iter().map(|record| format!("{record:?}")).collect();
     let written = [
         ("a span", spans.join("\n")),
+        ("a record at the collector", records.join("\n")),
         ("an audit record", lab.audit_log().lines()?.join("\n")),
         ("the metrics", lab.envoy().admin().get("/stats").await?),
         ("the metrics", lab.envoy().admin().get("/stats/prometheus").await?),
@@ -135,7 +176,9 @@ async fn hide_and_seek(version: EnvoyVersion, change: fn(&mut Value)) -> Result<
             for tier in ["clinical", "assessment", "default", "never"] {
                 policy["sampling"]["tiers"][tier] = 100.into();
             }
-            policy["audit"]["sinks"]["proxyLog"] = "all".into();
+            policy["audit"]["sinks"] = json!({"accessLog": true, "otlp": true, "proxyLog": "all"});
+            policy["audit"]["writeAhead"] = json!(["critical"]);
+            policy["export"] = json!({"cluster": "otel", "batch": {"interval": "100ms"}});
             change(policy);
         })
         .start()
@@ -148,6 +191,16 @@ async fn hide_and_seek(version: EnvoyVersion, change: fn(&mut Value)) -> Result<
         Ok((logged >= seen.len()).then_some(()))
     })
     .await?;
+
+    until("records at the collector", SOON, async || {
+        let delivered = lab.envoy().stat("wasmcustom.careplane.audit.queued").await? == 0;
+        Ok(delivered.then_some(()))
+    })
+    .await?;
+    let trail: Vec<Value> =
+        lab.otlp().logs().iter().map(|record| serde_json::from_str(&record.body)).collect::<Result<_, _>>()?;
+    verify_chains(&trail)?;
+    assert!(trail.iter().any(|record| record["kind"] == "intent"), "intents were there to be searched");
 
     let mut leaks = Vec::new();
     let written = everything_written(&lab).await?;
@@ -168,9 +221,17 @@ async fn hide_and_seek(version: EnvoyVersion, change: fn(&mut Value)) -> Result<
             leaks.push(format!("{}: the application did not get what was sent", one.place));
         }
     }
+    for (one, seen) in hidden.iter().zip(&seen) {
+        for name in WRITTEN_HEADERS {
+            if let Some(value) = seen.forwarded(name).into_iter().find(|value| shows(value, &one.number)) {
+                leaks.push(format!("{}: {} in {name} as the application got it: {value}", one.place, one.number));
+            }
+        }
+    }
     assert!(leaks.is_empty(), "{version}: {} leaks\n{}", leaks.len(), leaks.join("\n"));
     assert!(lab.otlp().spans().len() > hidden.len() / 2, "the spans were there to be searched");
-    finish(lab).await
+    // The chains have been verified where all of their records are.
+    finish_without_chains(lab).await
 }
 
 #[tokio::test]
@@ -264,6 +325,31 @@ async fn a_person_has_one_pseudonym_as_user_and_as_subject_in_every_spelling() -
         }
         assert_ne!(seen[0].record()["who"]["user"], pseudonym, "{version}");
         assert_eq!(seen[4].forwarded("x-user-id"), [spaced(&person, " ")], "{version}: upstream keeps the real one");
+        finish(lab).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn ten_digits_with_a_wrong_check_digit_are_no_nhs_number_and_stay_what_they_are() -> Result<()> {
+    for version in versions() {
+        let lab = Lab::builder().version(version).start().await?;
+        let right = number(3);
+        let (body, check) = right.split_at(9);
+        let wrong = format!("{body}{}", (check.parse::<u8>()? + 1) % 10);
+        let tenant = lab.identity().token(&wrong, "ann", json!({}))?;
+        let request = |id: &str| Request::get(format!("/api/v1/residents/{id}/notes")).header("x-correlation-id", id);
+        let probes = [request(&wrong).bearer(&tenant), request(&right).bearer(&token(&lab)?)];
+        let seen = observe(&lab, probes.map(|request| (lab.gateway(), request))).await?;
+        let (wrong_one, right_one) = (&seen[0], &seen[1]);
+        assert_eq!(wrong_one.record()["tenant"]["id"], wrong, "{version}: a tenant can be called so");
+        assert_eq!(wrong_one.record()["request"]["correlationId"], wrong, "{version}");
+        assert_eq!(wrong_one.forwarded("x-correlation-id"), std::slice::from_ref(&wrong), "{version}");
+        assert_ne!(right_one.record()["request"]["correlationId"], right, "{version}");
+        // A subject is a pseudonym whatever is written there.
+        let subject = |one: &support::Seen| one.record()["context"]["subject"].as_str().map(str::to_owned);
+        let subjects = [subject(wrong_one).expect("a subject"), subject(right_one).expect("a subject")];
+        assert!(subjects.iter().all(|subject| subject.starts_with("p-")) && subjects[0] != subjects[1], "{subjects:?}");
         finish(lab).await?;
     }
     Ok(())

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use careplane_exchange::{Denial, Exchange, Filter, Host, HttpAnswer, Intent, Key, Verdict};
-use careplane_export::{ACKNOWLEDGED, Exporter, Item, Signal, is_acknowledged, spill};
+use careplane_export::{Exporter, Item, Signal, spill};
 
 pub use chain::Ledger;
 pub use record::SCHEMA;
@@ -133,11 +133,8 @@ impl Filter for Audit {
     fn on_answer(&self, exchange: &Exchange, answer: &HttpAnswer, host: &dyn Host) {
         let (Some(intent), Some(delivery)) = (exchange.intent(), &self.delivery) else { return };
         let Some(item) = delivery.take(intent.call) else { return };
-        if is_acknowledged(answer) {
-            host.count(ACKNOWLEDGED, 1);
-        } else {
-            // It is a link of the chain, so it has to arrive, although too late for this request.
-            delivery.exporter.send(Signal::Logs, item, host);
+        // It is a link of the chain, so it has to arrive somewhere, although too late for this request.
+        if !delivery.exporter.settle(item, answer, host) {
             exchange.deny(Denial::EvidenceUnavailable);
         }
     }

@@ -42,8 +42,3 @@ impl Verdict {
 fn retry_after(value: &[u8]) -> Option<Duration> {
     std::str::from_utf8(value).ok()?.trim().parse().ok().map(Duration::from_secs)
 }
-
-/// Whether a collector has taken everything that this answers.
-pub fn is_acknowledged(answer: &HttpAnswer) -> bool {
-    Verdict::of(answer) == Verdict::Taken { rejected: 0 }
-}

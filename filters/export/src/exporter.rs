@@ -5,8 +5,10 @@ use std::rc::Rc;
 
 use careplane_exchange::{Host, HostError, HttpAnswer};
 
+use crate::answer::Verdict;
 use crate::encode::Item;
 use crate::outbox::{Collector, Outbox, Signal};
+use crate::{ACKNOWLEDGED, FAILED, REJECTED};
 
 /// The outbox of a VM, which its plugins share: they run on one thread.
 #[derive(Default)]
@@ -76,5 +78,29 @@ impl Exporter {
     pub fn send_now(&self, item: &Item, host: &dyn Host) -> Result<u32, HostError> {
         let body = self.collector.resource.request(std::slice::from_ref(item));
         host.http_call(&self.collector.call(Signal::Logs, &body))
+    }
+
+    /// The answer to a record that was sent alone. Says whether it was acknowledged; if it was not, it goes along with others when it
+    /// can be sent again, and into the proxy's log when not.
+    pub fn settle(&self, item: Item, answer: &HttpAnswer, host: &dyn Host) -> bool {
+        match Verdict::of(answer) {
+            Verdict::Taken { rejected: 0 } => host.count(ACKNOWLEDGED, 1),
+            Verdict::Taken { .. } => {
+                host.count(REJECTED, 1);
+                Signal::Logs.write_down(std::slice::from_ref(&item));
+                return false;
+            }
+            Verdict::Retry { .. } => {
+                host.count(FAILED, 1);
+                self.send(Signal::Logs, item, host);
+                return false;
+            }
+            Verdict::Refused => {
+                host.count(FAILED, 1);
+                Signal::Logs.give_up(&item, host);
+                return false;
+            }
+        }
+        true
     }
 }

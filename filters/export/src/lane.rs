@@ -224,7 +224,7 @@ impl Signal {
         }
     }
 
-    fn write_down(self, items: &[Item]) {
+    pub(crate) fn write_down(self, items: &[Item]) {
         items.iter().filter_map(Item::text).for_each(crate::spill);
     }
 

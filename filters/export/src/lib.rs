@@ -17,7 +17,6 @@ mod lane;
 mod outbox;
 mod wire;
 
-pub use answer::is_acknowledged;
 pub use encode::{Item, Resource, SpanData, SpanStatus};
 pub use exporter::{Exporter, Outlet};
 pub use outbox::{Collector, Outbox, Signal};

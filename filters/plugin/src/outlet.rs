@@ -42,8 +42,8 @@ impl Sender {
             let bytes = abi::property(path).ok().flatten()?;
             String::from_utf8(bytes).ok().filter(|text| !text.is_empty())
         };
-        let proxy: Arc<str> = text(&["node", "id"]).unwrap_or_else(|| "unknown".into()).into();
-        let service = text(&["node", "cluster"]).unwrap_or_else(|| "careplane".into());
+        let proxy: Arc<str> = text(&["xds", "node", "id"]).unwrap_or_else(|| "unknown".into()).into();
+        let service = text(&["xds", "node", "cluster"]).unwrap_or_else(|| "careplane".into());
         let attributes = [
             ("service.name", &*service),
             ("service.instance.id", &*proxy),
@@ -68,9 +68,9 @@ impl Sender {
 
     /// Sends what is due.
     pub(crate) fn work(&self) {
-        if HURRIED.replace(false) {
-            EnvoyHost.tick_every(PACE);
-        }
+        HURRIED.set(false);
+        // Always: another root of this VM may have been called since this one was hurried.
+        EnvoyHost.tick_every(PACE);
         OUTLET.with(|outlet| outlet.work(&EnvoyHost));
     }
 

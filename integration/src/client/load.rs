@@ -44,6 +44,8 @@ pub struct Answered<'a> {
     pub request_id: &'a str,
     /// The answer.
     pub response: &'a Response,
+    /// From sending the request to the end of the answer.
+    pub duration: Duration,
 }
 
 /// What a load brought.
@@ -140,9 +142,15 @@ impl<M, C> Shared<M, C> {
             if !request.has("x-request-id") {
                 request = request.header("x-request-id", &id);
             }
+            let sent = Instant::now();
             match connection.send(request).await {
                 Ok(response) => {
-                    let value = (self.collect)(Answered { index, request_id: &id, response: &response });
+                    let value = (self.collect)(Answered {
+                        index,
+                        request_id: &id,
+                        response: &response,
+                        duration: sent.elapsed(),
+                    });
                     part.answers.push((index, response.status, value));
                     // HTTP/1.1: the server announces that it will close, for example because it drains.
                     if response.headers.get("connection").is_some_and(|value| value == "close") {

@@ -38,6 +38,17 @@ impl Admin {
         Ok(response.text())
     }
 
+    /// The body of POST `path`, with which Envoy changes something.
+    ///
+    /// # Errors
+    ///
+    /// As [`get`](Self::get).
+    pub async fn post(&self, path: &str) -> Result<String> {
+        let response = self.client.send(Request::post(path, "")).await?;
+        ensure!(response.status == 200, "admin {path} answered {}: {}", response.status, response.text());
+        Ok(response.text())
+    }
+
     /// GET `path` as JSON.
     ///
     /// # Errors

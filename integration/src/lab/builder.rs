@@ -16,7 +16,7 @@ use super::{Derivation, GATEWAY, Lab, POOLS, SIDECAR, reload};
 use crate::{
     Envoy, EnvoyVersion, Identity, Otlp, Pki, Plugins, Upstream,
     config::{Configuration, Places, Template, Variation},
-    envoy::Launch,
+    envoy::{HotRestart, Launch},
     poll::until,
     workspace,
 };
@@ -33,6 +33,8 @@ pub struct Builder {
     variation: Variation,
     concurrency: u32,
     log_level: String,
+    hot_restart: HotRestart,
+    collector: Option<SocketAddr>,
     modules: PathBuf,
     policy: Vec<PolicyPatch>,
     patches: Vec<Patch>,
@@ -49,6 +51,8 @@ impl Builder {
             },
             concurrency: 1,
             log_level: "info".to_owned(),
+            hot_restart: HotRestart::Off,
+            collector: None,
             modules: workspace::dist(),
             policy: Vec::new(),
             patches: Vec::new(),
@@ -97,6 +101,20 @@ impl Builder {
         self
     }
 
+    /// Another Envoy can take over later: [`Lab::hot_restart`].
+    #[must_use]
+    pub fn hot_restart(mut self) -> Self {
+        self.hot_restart = HotRestart::First;
+        self
+    }
+
+    /// Spans and records go to this address instead of the lab's own receiver: to a [`Collector`](crate::Collector).
+    #[must_use]
+    pub fn collector(mut self, address: SocketAddr) -> Self {
+        self.collector = Some(address);
+        self
+    }
+
     /// Another directory of Wasm modules than `dist/`, for example to compare two builds.
     #[must_use]
     pub fn modules(mut self, directory: impl Into<PathBuf>) -> Self {
@@ -133,7 +151,7 @@ impl Builder {
         let mut clusters: BTreeMap<String, SocketAddr> =
             upstream.addresses().map(|(name, address)| (name.to_owned(), address)).collect();
         clusters.insert("failing".to_owned(), refusing_address);
-        clusters.insert("otel".to_owned(), otlp.address());
+        clusters.insert("otel".to_owned(), self.collector.unwrap_or(otlp.address()));
 
         let template = Template::load()?;
         let mut policy = template.policy()?;
@@ -143,6 +161,7 @@ impl Builder {
             places: Places { directory: directory.path().to_owned(), modules: self.modules, clusters },
             variation: self.variation,
             concurrency: self.concurrency,
+            log_level: self.log_level,
             patches: self.patches,
         };
         let configuration = derivation.configuration(&policy)?;
@@ -156,7 +175,8 @@ impl Builder {
             bootstrap: &bootstrap,
             directory: directory.path(),
             concurrency: self.concurrency,
-            log_level: &self.log_level,
+            log_level: &derivation.log_level,
+            hot_restart: self.hot_restart,
         })
         .await?;
         let names = configuration.listener_names().len() as u64;
@@ -209,7 +229,7 @@ fn refusing_port() -> Result<(TcpSocket, SocketAddr)> {
 }
 
 /// Waits until every worker has both listeners, and returns where they are.
-async fn wait_for_listeners(envoy: &Envoy, expected: u64) -> Result<(SocketAddr, SocketAddr)> {
+pub(super) async fn wait_for_listeners(envoy: &Envoy, expected: u64) -> Result<(SocketAddr, SocketAddr)> {
     let ready = until("all workers to have their listeners", WORKERS_DEADLINE, async || {
         if envoy.stat(reload::REJECTED).await? > 0 {
             bail!("Envoy refused the listeners");

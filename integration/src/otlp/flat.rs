@@ -86,6 +86,17 @@ pub(super) fn spans(request: ExportTraceServiceRequest) -> Vec<Span> {
     flat
 }
 
+impl Span {
+    /// The spans of an export request in OTLP JSON, as the collector's file exporter writes one a line.
+    ///
+    /// # Errors
+    ///
+    /// When it is not one.
+    pub fn from_json(request: &str) -> Result<Vec<Self>> {
+        Ok(spans(serde_json::from_str(request).context("not OTLP JSON")?))
+    }
+}
+
 impl LogRecord {
     /// The records of an export request in OTLP JSON, as the collector's file exporter writes one a line.
     ///

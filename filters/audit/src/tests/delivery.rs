@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use careplane_exchange::memory::{Call, MemoryHost, rules};
 use careplane_exchange::{Denial, Exchange, Filter, HttpAnswer, Key, Rules};
-use careplane_export::{ACKNOWLEDGED, Collector, Exporter, Outlet, QUEUED, Resource};
+use careplane_export::{ACKNOWLEDGED, Collector, Exporter, Outlet, QUEUED, REJECTED, Resource, SPILLED};
 use hmac::{Hmac, KeyInit, Mac};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value;
@@ -140,14 +140,21 @@ fn a_request_waits_for_its_intent_and_goes_on() {
 #[test]
 fn without_an_acknowledged_intent_nothing_goes_upstream() {
     let partial = HttpAnswer { body: vec![0x0a, 2, 0x08, 1], ..status(200) };
-    for answer in [status(503), status(400), HttpAnswer::default(), partial] {
+    let (again, never): (&[_], &[_]) = (&["intent", "start", "intent", "request"], &["intent", "start", "request"]);
+    for (answer, kinds, spilled, rejected) in [
+        (status(503), again, 0, 0),
+        (HttpAnswer::default(), again, 0, 0),
+        (status(400), never, 1, 0),
+        (partial, never, 0, 1),
+    ] {
         let setup = Setup::new("/dose");
         let exchange = setup.begin();
         exchange.release();
         setup.audit.on_answer(&exchange, &answer, &setup.host);
         assert_eq!(exchange.denial(), Some(Denial::EvidenceUnavailable), "{answer:?}");
         setup.audit.on_log(&exchange, &setup.host);
-        assert_eq!(setup.kinds(), ["intent", "start", "intent", "request"], "the intent is a link of the chain");
+        assert_eq!(setup.kinds(), kinds, "the intent is a link of the chain: it is sent again where it can be");
+        assert_eq!((setup.host.metric(SPILLED), setup.host.metric(REJECTED)), (spilled, rejected), "{answer:?}");
     }
 }
 

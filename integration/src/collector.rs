@@ -1,0 +1,123 @@
+//! A real OpenTelemetry Collector on loopback, with the configuration that the mesh deploys.
+
+use std::{fs, io, net::SocketAddr};
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::{
+    otlp::{LogRecord, Span},
+    peer::{Door, Peer},
+};
+
+/// The name of its program in `.tools/mesh`.
+pub const PROGRAM: &str = "otel-collector";
+
+/// A collector that takes OTLP over HTTP and writes what it takes to files, as
+/// `wasmplugin-manifests/base/observability/tracing/collector-config.yaml` has it, but for spans, which go to a file too.
+///
+/// It can be stopped and started again at the same address. Dropping it kills it and removes its files.
+#[derive(Debug)]
+pub struct Collector {
+    peer: Peer,
+    otlp: Door,
+}
+
+impl Collector {
+    /// Starts a collector and waits until it says that it is ready.
+    ///
+    /// # Errors
+    ///
+    /// When it ends, or is not ready within half a minute; the error has what it wrote.
+    pub async fn start() -> Result<Self> {
+        let mut collector = Self { peer: Peer::new(PROGRAM, "/")?, otlp: Door::open()? };
+        fs::create_dir_all(collector.peer.file("queue"))?;
+        collector.peer.configure("collector-config.yaml", |document| collector.move_here(document))?;
+        collector.start_again().await?;
+        Ok(collector)
+    }
+
+    /// Where it takes OTLP/HTTP.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.otlp.address()
+    }
+
+    /// Starts it again, at the same address, with the files that it has written so far.
+    ///
+    /// # Errors
+    ///
+    /// When it is running, and as [`start`](Self::start).
+    pub async fn start_again(&mut self) -> Result<()> {
+        self.peer.start().await
+    }
+
+    /// Stops it as an orchestrator would (SIGTERM).
+    ///
+    /// # Errors
+    ///
+    /// When it does not end within 15 s; it is then killed.
+    pub async fn stop(&mut self) -> Result<()> {
+        self.peer.stop().await
+    }
+
+    /// Ends it at once (SIGKILL).
+    ///
+    /// # Errors
+    ///
+    /// What the operating system answered.
+    pub fn kill(&mut self) -> Result<()> {
+        self.peer.kill()
+    }
+
+    /// The log records that it has written.
+    ///
+    /// # Errors
+    ///
+    /// When its file is not what OTLP says.
+    pub fn logs(&self) -> Result<Vec<LogRecord>> {
+        self.read("audit.jsonl", LogRecord::from_json)
+    }
+
+    /// The spans that it has written.
+    ///
+    /// # Errors
+    ///
+    /// When its file is not what OTLP says.
+    pub fn spans(&self) -> Result<Vec<Span>> {
+        self.read("spans.jsonl", Span::from_json)
+    }
+
+    /// The complete lines of a file. The last one is incomplete when the collector was killed while it wrote; it has not
+    /// acknowledged that one.
+    fn lines(&self, name: &str) -> Result<String> {
+        let path = self.peer.file(name);
+        let mut text = match fs::read_to_string(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+            read => read.with_context(|| format!("cannot read {}", path.display()))?,
+        };
+        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
+        Ok(text)
+    }
+
+    fn read<T>(&self, name: &str, parse: fn(&str) -> Result<Vec<T>>) -> Result<Vec<T>> {
+        let text = self.lines(name)?;
+        let parsed = text.lines().map(|line| parse(line).with_context(|| format!("{name} of the collector: {line}")));
+        Ok(parsed.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    /// Addresses and files of this machine.
+    fn move_here(&self, document: &mut Value) -> Result<()> {
+        document["receivers"]["otlp"]["protocols"] = json!({"http": {"endpoint": self.address()}});
+        document["extensions"]["health_check"]["endpoint"] = json!(self.peer.health());
+        document["extensions"]["file_storage"] = json!({"directory": self.peer.file("queue")});
+        let exporters = document["exporters"].as_object_mut().context("the collector has no exporters")?;
+        exporters.remove("otlp");
+        let mut spans = exporters.get("file/audit").context("the collector has no exporter file/audit")?.clone();
+        spans["path"] = json!(self.peer.file("spans.jsonl"));
+        exporters.insert("file/spans".to_owned(), spans);
+        exporters["file/audit"]["path"] = json!(self.peer.file("audit.jsonl"));
+        document["service"]["pipelines"]["traces"]["exporters"] = json!(["file/spans"]);
+        Ok(())
+    }
+}

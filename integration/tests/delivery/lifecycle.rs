@@ -1,0 +1,194 @@
+//! A proxy that gets another policy, drains, hands over to a successor, ends, or is killed, all while callers come.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use careplane_integration::{Lab, Plugins, Reload, otlp::Answer, poll::until};
+
+use crate::{
+    WORKERS, lab, ready,
+    support::SOON,
+    traffic::{Flood, Sent, load},
+    trail::{Ledger, Trail, distinct},
+};
+
+/// Enough for both workers to be busy.
+const SOME: usize = 300;
+
+async fn flood(lab: &Lab) -> Result<Flood> {
+    let flood = Flood::begin(lab)?;
+    answers(&flood, SOME).await?;
+    Ok(flood)
+}
+
+/// Waits for so many more answers.
+async fn answers(flood: &Flood, more: usize) -> Result<()> {
+    let enough = flood.answers() + more;
+    until("answers", SOON, async || Ok((flood.answers() >= enough).then_some(()))).await
+}
+
+/// What is at the lab's receiver, and in the logs of its Envoy and of `predecessors`.
+fn trail(lab: &Lab, predecessors: &[&str]) -> Result<Trail> {
+    let log = lab.envoy().log().text()?;
+    let logs: Vec<&str> = predecessors.iter().copied().chain([&*log]).collect();
+    Trail::read(&lab.otlp().logs(), &logs)
+}
+
+/// Whoever got an answer is on record, and nobody is who did not ask.
+fn assert_recorded(sent: &Sent, trail: &Trail) {
+    let recorded = trail.requests();
+    let missing: Vec<_> = sent.answered.difference(&recorded).collect();
+    assert!(missing.is_empty(), "{} of {} answers are not on record", missing.len(), sent.answered.len());
+    let unasked = recorded.iter().filter(|id| !sent.answered.contains(*id) && !sent.unanswered.contains(*id));
+    assert_eq!(unasked.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_policy_breaks_no_chain_and_mixes_no_batch() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let lab = lab().start().await?;
+    let flood = flood(&lab).await?;
+    let mut policy = lab.policy().clone();
+    for percent in [20, 30, 40] {
+        policy["sampling"]["tiers"]["default"] = percent.into();
+        assert_eq!(lab.reload(&policy).await?, Reload::Accepted);
+        answers(&flood, SOME).await?;
+    }
+    // A policy that is refused changes nothing.
+    policy["export"]["cluster"] = "".into();
+    assert!(matches!(lab.reload(&policy).await?, Reload::Rejected(_)));
+    answers(&flood, SOME).await?;
+    let sent = flood.end().await?;
+    sent.assert_cut_at_most(3);
+
+    let ledger = Ledger::settled(lab.envoy()).await?;
+    ledger.assert_balanced("after changes of policy");
+    let trail = trail(&lab, &[])?;
+    assert_recorded(&sent, &trail);
+    assert_eq!((trail.chains(), trail.ended()), (WORKERS as usize, 0), "the VMs stay, and so do their chains");
+    assert_eq!(trail.records().count() as u64, ledger.recorded);
+    let mut policies = BTreeSet::new();
+    for record in lab.otlp().logs().iter().filter(|record| record.event_name == "careplane.audit.request") {
+        let written: serde_json::Value = serde_json::from_str(&record.body)?;
+        let sender = &record.resource["careplane.policy.digest"];
+        assert_eq!(written["context"]["policy"], **sender, "a batch is of one policy");
+        policies.insert(sender.clone());
+    }
+    assert_eq!(policies.len(), 4);
+    lab.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_drains_delivers_and_then_ends_its_chains() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let mut lab = lab().start().await?;
+    let flood = flood(&lab).await?;
+    lab.envoy().admin().post("/drain_listeners?graceful").await?;
+    let sent = flood.ended().await?;
+    let ledger = Ledger::settled(lab.envoy()).await?;
+    ledger.assert_balanced("drained");
+    assert_eq!(ledger.acknowledged, ledger.recorded, "who listens no more still sends");
+    lab.envoy_mut().stop().await?;
+    let trail = trail(&lab, &[])?;
+    assert_recorded(&sent, &trail);
+    assert_eq!(trail.ended(), trail.chains());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_hands_over_to_a_successor_loses_nothing() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let mut lab = lab().hot_restart().start().await?;
+    let flood = flood(&lab).await?;
+    let mut predecessor = lab.hot_restart().await?;
+    answers(&flood, SOME).await?;
+    let status = predecessor.ended(SOON).await?;
+    assert!(status.success(), "{status}");
+    answers(&flood, SOME).await?;
+    let sent = flood.end().await?;
+    sent.assert_cut_at_most(1);
+    // Envoy adds what its predecessor counted since it last flushed, so the successor's ledger need not be balanced.
+    Ledger::settled(lab.envoy()).await?;
+
+    lab.envoy_mut().stop().await?;
+    let trail = trail(&lab, &[&predecessor.log().text()?])?;
+    assert_recorded(&sent, &trail);
+    assert_eq!((trail.chains(), trail.ended()), (2 * WORKERS as usize, 2 * WORKERS as usize));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_is_asked_to_end_writes_down_what_it_still_has() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    for (plugins, answer) in [
+        (Plugins::Bundle, Answer::Accept),
+        (Plugins::Bundle, Answer::Refuse(503)),
+        (Plugins::Bundle, Answer::Hang),
+        (Plugins::SeparateFromOneModule, Answer::Accept),
+        (Plugins::PerFilterModules, Answer::Accept),
+    ] {
+        let mut lab = lab().plugins(plugins).start().await?;
+        lab.otlp().answer(answer);
+        let flood = flood(&lab).await?;
+        lab.envoy_mut().stop().await?;
+        let sent = flood.ended().await?;
+        let trail = trail(&lab, &[])?;
+        assert_recorded(&sent, &trail);
+        assert_eq!((trail.chains(), trail.ended()), (WORKERS as usize, WORKERS as usize), "{plugins:?}, {answer:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_proxy_that_is_killed_still_had_is_seen_to_be_missing() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let mut lab = lab().start().await?;
+    load(&lab, SOME).await?;
+    let before = Ledger::settled(lab.envoy()).await?;
+    assert_eq!(before.acknowledged, before.recorded);
+    lab.otlp().answer(Answer::Hang);
+    let late = 100;
+    load(&lab, late).await?;
+    let ledger = until("the last records", SOON, async || {
+        let ledger = Ledger::read(lab.envoy()).await?;
+        Ok((ledger.recorded == before.recorded + late as u64).then_some(ledger))
+    })
+    .await?;
+    lab.envoy_mut().kill()?;
+
+    let trail = trail(&lab, &[])?;
+    // No gap, or reading the trail would have failed: what is lost is at the end of chains, and shows as chains without one.
+    assert_eq!(trail.ended(), 0);
+    let lost = ledger.recorded - trail.records().count() as u64;
+    assert_eq!(lost, ledger.queued, "lost is what was queued, and no more");
+    assert_eq!(distinct(&lab.otlp().logs()), ledger.acknowledged, "what was acknowledged is there");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_is_killed_while_callers_come_leaves_whole_beginnings() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let mut lab = lab().start().await?;
+    let flood = flood(&lab).await?;
+    answers(&flood, 10 * SOME).await?;
+    lab.envoy_mut().kill()?;
+    let sent = flood.ended().await?;
+    let trail = trail(&lab, &[])?;
+    let recorded = trail.requests();
+    let unasked = recorded.iter().find(|id| !sent.answered.contains(*id) && !sent.unanswered.contains(*id));
+    assert_eq!(unasked, None);
+    assert_eq!((trail.chains(), trail.ended()), (WORKERS as usize, 0));
+    Ok(())
+}

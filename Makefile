@@ -92,6 +92,7 @@ lint: toolchain ## Clippy, natively and for what the proxy loads
 
 unit: toolchain ## Unit tests, natively
 	@echo "== unit tests"
+	@evidence/test-tools.sh
 	@$(CARGO_TEST) --workspace --exclude careplane-plugin --exclude careplane-integration --exclude careplane-mesh --all-features
 
 # The tests' OTLP decoder brings a random number generator that it never calls: here it has no source, and must say so to compile.

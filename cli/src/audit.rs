@@ -1,9 +1,13 @@
-//! `careplane audit`: what the audit records prove.
+//! `careplane audit`: what the audit records prove, and what they say.
 
+mod export;
 mod human;
+mod input;
 mod keys;
 mod merge;
 mod output;
+mod report;
+mod scope;
 mod verify;
 
 use std::process::ExitCode;
@@ -20,6 +24,10 @@ enum Command {
     Verify(verify::Arguments),
     /// Makes one report of the JSON reports of all shards
     Merge(merge::Arguments),
+    /// Makes one page of the records of a period, for somebody who is not an engineer
+    Report(report::Arguments),
+    /// Writes records in the form of another standard
+    Export(export::Arguments),
 }
 
 /// Exit code 0 when all holds, 1 when not; 2, by the caller, when something cannot be read.
@@ -27,5 +35,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match &arguments.command {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Merge(arguments) => merge::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
     }
 }

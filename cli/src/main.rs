@@ -25,7 +25,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Says what the audit records prove
+    /// Verifies audit records, reports on them, exports them
     Audit(audit::Arguments),
     /// Checks policies and the manifests around them, and prints every problem with its place
     Check(check::Arguments),

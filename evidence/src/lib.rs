@@ -2,8 +2,12 @@
 //!
 //! Shares nothing with the filter that writes the records, so that a mistake of one is not repeated by the other.
 
+pub mod fhir;
 mod record;
+pub mod report;
 pub mod source;
+#[cfg(feature = "synthetic")]
+pub mod synthetic;
 pub mod verify;
 
 pub use record::{Chain, Context, Decision, Kind, Outcome, Proxy, Record, Request, Tenant, Trace, Who};

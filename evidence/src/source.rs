@@ -10,6 +10,7 @@ use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::read::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
 
 /// The longest line, in bytes. A collector writes a batch into one line; this is far more than any batch.
 pub const LINE_MAX: usize = 64 << 20;
@@ -41,6 +42,18 @@ pub struct Place<'s> {
     pub record: u32,
 }
 
+/// The way by which a record came here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Way {
+    /// A line of its own: Envoy's access log.
+    AccessLog,
+    /// What a collector wrote.
+    Collector,
+    /// A line of a proxy's log: spilled there, or said there as a witness.
+    ProxyLog,
+}
+
 /// A record that was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Item<'i> {
@@ -48,6 +61,8 @@ pub struct Item<'i> {
     pub text: &'i [u8],
     /// Where.
     pub place: Place<'i>,
+    /// By which way it came.
+    pub way: Way,
 }
 
 /// Something that has the marks of a record, of which no text could be taken.
@@ -141,10 +156,10 @@ impl Source {
                 continue;
             }
             let mut any = false;
-            line::read(&buffer, |record, text| {
+            line::read(&buffer, |record, way, text| {
                 any = true;
                 found(match text {
-                    Ok(text) => Ok(Item { text, place: place(record) }),
+                    Ok(text) => Ok(Item { text, place: place(record), way }),
                     Err(why) => Err(Broken { place: place(record), why }),
                 })
             })?;

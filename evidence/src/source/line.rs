@@ -2,6 +2,7 @@
 
 use std::io;
 
+use super::Way;
 use memchr::memmem;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
@@ -12,37 +13,44 @@ const BEGIN: &[u8] = br#"{"chain":{"id":""#;
 const MARKS: [&[u8]; 3] = [b"careplane.audit/v", br#"chain":{"id":"#, br#"chain\":{\"id\":"#];
 
 /// Hands out the records of `line`: their number in it (0 where a number says nothing) and their text, or what is wrong.
-pub(super) fn read(line: &[u8], mut found: impl FnMut(u32, Result<&[u8], String>) -> io::Result<()>) -> io::Result<()> {
+pub(super) fn read(
+    line: &[u8],
+    mut found: impl FnMut(u32, Way, Result<&[u8], String>) -> io::Result<()>,
+) -> io::Result<()> {
     let line = line.trim_ascii();
     if line.starts_with(BEGIN) {
-        return found(0, Ok(line));
+        return found(0, Way::AccessLog, Ok(line));
     }
     if !is_marked(line) {
         return Ok(());
     }
     let is_json = line.starts_with(b"{");
     let mut number = 0;
-    let mut numbered = |text: Result<&[u8], String>| {
+    let mut numbered = |way: Way, text: Result<&[u8], String>| {
         number += 1;
         // Nothing but damage brings a second record into a line of a log.
-        found(if is_json || number > 1 { number } else { 0 }, text)
+        found(if is_json || number > 1 { number } else { 0 }, way, text)
     };
     if !is_json {
-        return follow(line, &mut numbered);
+        return follow(line, &mut |text| numbered(Way::ProxyLog, text));
     }
     let mut failed = None;
     let mut json = serde_json::Deserializer::from_slice(line);
     let walked = Texts(&mut |text: &str| {
         let text = text.trim_ascii().as_bytes();
-        let done = if text.starts_with(BEGIN) { numbered(Ok(text)) } else { follow(text, &mut numbered) };
+        let done = if text.starts_with(BEGIN) {
+            numbered(Way::Collector, Ok(text))
+        } else {
+            follow(text, &mut |text| numbered(Way::ProxyLog, text))
+        };
         failed = done.err().or(failed.take());
     });
     let walked = walked.deserialize(&mut json).and_then(|()| json.end());
     match (failed, walked) {
         (Some(error), _) => Err(error),
-        (None, Err(error)) => found(0, Err(format!("this is not JSON as it stands: {error}"))),
+        (None, Err(error)) => found(0, Way::Collector, Err(format!("this is not JSON as it stands: {error}"))),
         // No text in it is a record: then it is one itself, and damaged.
-        (None, Ok(())) if number == 0 => found(0, Ok(line)),
+        (None, Ok(())) if number == 0 => found(0, Way::AccessLog, Ok(line)),
         (None, Ok(())) => Ok(()),
     }
 }

@@ -1,0 +1,36 @@
+//! Which records are meant.
+
+use careplane_evidence::report::Scope;
+use careplane_policy::document::Jurisdiction;
+use clap::builder::PossibleValuesParser;
+use jiff::Timestamp;
+
+#[derive(clap::Args)]
+pub struct ScopeArguments {
+    /// Requests from then on: a date, or an instant of RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = Scope::beginning)]
+    from: Option<Timestamp>,
+    /// Requests until then: a date, with all of its day, or the first instant that no longer counts
+    #[arg(long, value_name = "TIME", value_parser = Scope::end)]
+    to: Option<Timestamp>,
+    /// Tenants that this regulator inspects
+    #[arg(long, value_parser = regulators())]
+    regulator: Option<String>,
+    /// One tenant
+    #[arg(long, value_name = "ID")]
+    tenant: Option<String>,
+}
+
+fn regulators() -> PossibleValuesParser {
+    use Jurisdiction::{England, NorthernIreland, Scotland, Wales};
+    [England, Scotland, Wales, NorthernIreland].map(Jurisdiction::regulator).into()
+}
+
+impl ScopeArguments {
+    pub fn scope(&self) -> anyhow::Result<Scope> {
+        if let (Some(from), Some(to)) = (self.from, self.to) {
+            anyhow::ensure!(from < to, "--from {from} is not before --to {to}: the period would be empty");
+        }
+        Ok(Scope { from: self.from, to: self.to, regulator: self.regulator.clone(), tenant: self.tenant.clone() })
+    }
+}

@@ -1,0 +1,209 @@
+//! One record, one event.
+
+use jiff::{Timestamp, ToSpan};
+
+use super::codes::{
+    DOMAIN_RESOURCE, Interaction, ORGANIZATION, PATIENT, PERSON, REQUEST_ID, REST, SYSTEM_OBJECT, WEB_SERVER,
+};
+use super::resource::{Agent, AuditEvent, Detail, Entity, Identifier, Meta, Network, Period, Reference, Source};
+use super::{EventError, SYSTEM};
+use crate::Record;
+use crate::report::Ending;
+
+/// The longest id that FHIR allows.
+const ID_MAX: usize = 64;
+/// The system of identifiers that are URIs.
+const URI: &str = "urn:ietf:rfc:3986";
+
+/// The event of the record of a request. `proxy` is the node id of the proxy whose chain it is in.
+pub(super) fn of(record: &Record<'_>, proxy: Option<&str>) -> Result<AuditEvent, EventError> {
+    let time: Timestamp = record.time.parse().map_err(|_| EventError::Time(record.time.to_string()))?;
+    let context = record.context.as_ref();
+    let message = record.request.as_ref();
+    let template = message.and_then(|message| message.path_template.as_deref());
+    let interaction = Interaction::of(
+        context.map(|context| &*context.action).unwrap_or_default(),
+        message.map(|message| &*message.method).unwrap_or_default(),
+        template,
+    );
+    let outcome = outcome(record);
+    let agent = agents(record, interaction, proxy);
+    let entity = entities(record);
+    let profile = interaction.patient_profile().filter(|_| outcome == "0" && has_all_of_balp(record, &agent));
+    Ok(AuditEvent {
+        resource_type: "AuditEvent",
+        id: id(record)?,
+        meta: profile.map(|profile| Meta { profile: vec![profile.to_owned()] }),
+        r#type: REST,
+        subtype: vec![interaction.coding()],
+        action: interaction.action(),
+        period: period(record, time),
+        recorded: time.to_string(),
+        outcome,
+        outcome_desc: (outcome != "0").then(|| description(record)),
+        agent,
+        source: source(record, proxy),
+        entity,
+    })
+}
+
+/// Whether the event has what a BALP profile asks for beyond what every event has: the patient, the resource type, and of client and
+/// server who they are and where.
+fn has_all_of_balp(record: &Record<'_>, agents: &[Agent]) -> bool {
+    let context = record.context.as_ref();
+    context.is_some_and(|context| context.subject.is_some() && context.resource.is_some())
+        && agents.iter().filter(|agent| agent.who.is_some() && agent.network.is_some()).count() == 2
+}
+
+/// Stable, so that whoever gets an event twice can see it.
+fn id(record: &Record<'_>) -> Result<String, EventError> {
+    let id = format!("{}-{}", record.chain.id, record.chain.seq);
+    let is_id = id.len() <= ID_MAX && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    if is_id { Ok(id) } else { Err(EventError::Id(id)) }
+}
+
+/// The code system draws the line where HTTP does: minor is what a status of 400 says, serious what 500 says. So a refusal is minor, for
+/// everything worked as it should, unless there was no way to record it first. Major is a system that is gone, which would write nothing.
+fn outcome(record: &Record<'_>) -> &'static str {
+    let status = record.outcome.as_ref().and_then(|outcome| outcome.status);
+    match Ending::of(record) {
+        Ending::Answered => "0",
+        Ending::Refused if status.is_some_and(|status| status >= 500) => "8",
+        Ending::Declined | Ending::Refused => "4",
+        Ending::Failed => "8",
+    }
+}
+
+fn description(record: &Record<'_>) -> String {
+    let decision = record.decision.as_ref();
+    let outcome = record.outcome.as_ref();
+    let denied = decision.and_then(|decision| decision.by.as_deref()).map(|by| {
+        format!("refused by {by}: {}", decision.and_then(|it| it.reason.as_deref()).unwrap_or("no reason given"))
+    });
+    let status = outcome
+        .and_then(|outcome| outcome.status)
+        .map_or_else(|| "no status".to_owned(), |status| format!("status {status}"));
+    let grpc = outcome.and_then(|outcome| outcome.grpc_status).map(|status| format!("gRPC status {status}"));
+    let flags = outcome.filter(|outcome| !outcome.flags.is_empty()).map(|outcome| outcome.flags.join(", "));
+    [denied, Some(status), grpc, flags].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+fn period(record: &Record<'_>, time: Timestamp) -> Option<Period> {
+    let micros = i64::try_from(record.outcome.as_ref()?.duration_micros?).ok()?;
+    let end = time.checked_add(micros.microseconds()).ok()?;
+    Some(Period { start: time.to_string(), end: end.to_string() })
+}
+
+fn agents(record: &Record<'_>, interaction: Interaction, proxy: Option<&str>) -> Vec<Agent> {
+    let who = record.who.as_ref();
+    let user = who.and_then(|who| who.user.as_deref());
+    let peer = who.and_then(|who| who.peer.as_deref());
+    let cluster = record.outcome.as_ref().and_then(|outcome| outcome.cluster.as_deref());
+    let [user_part, client_part, server_part] = interaction.parts();
+    let policy: Vec<String> =
+        record.context.iter().map(|context| format!("{SYSTEM}policy:{}", context.policy)).collect();
+
+    let agent = |part: super::Coding, who, network| Agent {
+        r#type: part.into(),
+        who,
+        requestor: false,
+        policy: Vec::new(),
+        network,
+    };
+    let mut agents = Vec::with_capacity(3);
+    agents.extend(user.map(|user| agent(user_part, Some(Reference::identified(format!("{SYSTEM}user"), user)), None)));
+    let client = peer.map(|peer| Reference::identified(URI, peer));
+    agents.push(agent(client_part, client, peer.map(|peer| Network { address: peer.to_owned(), r#type: "5" })));
+    agents.extend(cluster.map(|cluster| {
+        let who = Reference { display: Some(cluster.to_owned()), ..Reference::default() };
+        agent(server_part, Some(who), address(cluster, proxy))
+    }));
+    // The user began it, and where none is named, the client did.
+    if let Some(first) = agents.first_mut() {
+        first.requestor = true;
+        first.policy = policy;
+    }
+    agents
+}
+
+/// Where a cluster is, as Istio names it: `outbound|PORT|SUBSET|HOST`, and `inbound|PORT||` for what is beside the proxy, whose own
+/// address is in its node id, `KIND~IP~POD~DOMAIN`.
+fn address(cluster: &str, proxy: Option<&str>) -> Option<Network> {
+    let mut parts = cluster.split('|');
+    match (parts.next()?, parts.nth(2)) {
+        (_, Some(host)) if !host.is_empty() => Some(Network { address: host.to_owned(), r#type: "1" }),
+        ("inbound", Some(_)) => {
+            let ip = proxy?.split('~').nth(1).filter(|ip| !ip.is_empty())?;
+            Some(Network { address: ip.to_owned(), r#type: "2" })
+        }
+        _ => None,
+    }
+}
+
+fn source(record: &Record<'_>, proxy: Option<&str>) -> Source {
+    let observer = match proxy {
+        Some(proxy) => Reference::identified(format!("{SYSTEM}proxy"), proxy),
+        // A chain belongs to one worker of one proxy, and is all that a record alone says of it.
+        None => Reference::identified(format!("{SYSTEM}chain"), &record.chain.id),
+    };
+    Source { observer: observer.typed("Device"), r#type: [WEB_SERVER] }
+}
+
+fn entities(record: &Record<'_>) -> Vec<Entity> {
+    let context = record.context.as_ref();
+    let message = record.request.as_ref();
+    let tenant = record.tenant.as_ref();
+    let entity = |what, r#type| Entity { what, r#type, role: None, description: None, detail: Vec::new() };
+    let mut entities = Vec::with_capacity(5);
+    if let Some(subject) = context.and_then(|context| context.subject.as_deref()) {
+        let what = Reference::identified(format!("{SYSTEM}subject"), subject).typed("Patient");
+        entities.push(Entity { role: Some(PATIENT), ..entity(what, PERSON) });
+    }
+    let template = message.and_then(|message| message.path_template.as_deref());
+    entities.push(Entity {
+        role: Some(DOMAIN_RESOURCE),
+        description: template.map(str::to_owned),
+        detail: details(record),
+        ..entity(
+            Reference {
+                r#type: context.and_then(|context| context.resource.as_deref()).map(str::to_owned),
+                display: Some(context.map_or("unknown", |context| &*context.name).to_owned()),
+                ..Reference::default()
+            },
+            SYSTEM_OBJECT,
+        )
+    });
+    if let Some(id) = message.and_then(|message| message.id.as_deref()) {
+        let identifier = Some(Identifier { system: None, value: id.to_owned() });
+        entities.push(entity(Reference { identifier, ..Reference::default() }, REQUEST_ID));
+    }
+    let tenants = [
+        (tenant.and_then(|tenant| tenant.id.as_deref()), "the tenant of the caller"),
+        (tenant.and_then(|tenant| tenant.other.as_deref()), "another tenant that the request named"),
+    ];
+    for (id, description) in tenants {
+        let Some(id) = id else { continue };
+        let what = Reference::identified(format!("{SYSTEM}tenant"), id).typed("Organization");
+        entities.push(Entity { description: Some(description.to_owned()), ..entity(what, ORGANIZATION) });
+    }
+    entities
+}
+
+fn details(record: &Record<'_>) -> Vec<Detail> {
+    let context = record.context.as_ref();
+    let flags = context.into_iter().flat_map(|context| &context.flags).map(|flag| ("flag", Some(&**flag)));
+    let single = [
+        ("compliance-level", context.map(|context| &*context.compliance_level)),
+        ("retention", context.and_then(|context| context.retention.as_deref())),
+        ("correlation-id", record.request.as_ref().and_then(|request| request.correlation_id.as_deref())),
+        ("trace-id", record.trace.as_ref().and_then(|trace| trace.id.as_deref())),
+        ("record-hash", Some(&*record.hash)),
+    ];
+    single
+        .into_iter()
+        .chain(flags)
+        // FHIR has no empty strings.
+        .filter_map(|(name, value)| Some((name, value.filter(|value| !value.trim().is_empty())?)))
+        .map(|(name, value)| Detail { r#type: name, value_string: value.to_owned() })
+        .collect()
+}

@@ -1,0 +1,266 @@
+//! The figures of a report, as they are added up record by record: what reports of parts are merged from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::chains::{ChainLine, Seen};
+use super::counts::{Counts, Tally, rows};
+use super::ledger::Ledger;
+use super::scope::Scope;
+
+/// The version of the aggregate.
+pub const SCHEMA: &str = "careplane.audit-report/v1";
+
+/// All figures of a report. Two of parts that share no record add up to that of the whole.
+///
+/// It holds pseudonyms of users and subjects: it is to be kept like the records themselves.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Aggregate {
+    /// [`SCHEMA`].
+    pub(super) schema: String,
+    /// What it is about.
+    pub scope: Scope,
+    /// All requests.
+    pub total: Counts,
+    /// Records that were read and are not in the figures.
+    pub outside: Outside,
+    /// Requests by the hour in which they came in.
+    pub hours: BTreeMap<Timestamp, Counts>,
+    /// Requests by context and compliance level.
+    pub contexts: BTreeMap<String, BTreeMap<String, Counts>>,
+    /// Requests by what was done.
+    pub actions: BTreeMap<String, Counts>,
+    /// Requests by flag; one request can have several.
+    pub flags: BTreeMap<String, Counts>,
+    /// Requests by tenant.
+    pub tenants: BTreeMap<String, Counts>,
+    /// Refusals.
+    #[serde(with = "rows")]
+    pub denials: BTreeMap<Denial, Tally>,
+    /// Requests that named another tenant.
+    #[serde(with = "rows")]
+    pub attempts: BTreeMap<Attempt, Crossing>,
+    /// Requests that failed.
+    #[serde(with = "rows")]
+    pub failures: BTreeMap<Failure, Tally>,
+    /// Requests by user, and whom they were about.
+    pub people: BTreeMap<String, Person>,
+    /// Requests by identity header that was sent and not true.
+    pub forged: BTreeMap<String, u64>,
+    /// Requests that the proxy could not hand over to be read.
+    pub unreadable: u64,
+    /// Requests that name no user.
+    pub without_user: u64,
+    /// Requests by the digest of the policy in force.
+    pub policies: BTreeMap<String, Tally>,
+    /// Where the records came from.
+    pub chains: BTreeMap<String, Seen>,
+    /// What verification said.
+    pub verdicts: BTreeMap<String, ChainLine>,
+    /// What the proxies counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Ledger>,
+    /// What was too much to be told apart.
+    pub beyond: Beyond,
+    /// The users and their subjects, while records are added: what `people` holds.
+    #[serde(skip)]
+    pub(super) pairs: usize,
+}
+
+/// Records that were read and are not in the figures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Outside {
+    /// Requests before or after the period.
+    pub other_time: u64,
+    /// Requests of other regulators or tenants.
+    pub other: u64,
+    /// Requests within the period that name no regulator or tenant.
+    pub unattributed: u64,
+    /// Lines that hold something like a record and cannot be read.
+    pub broken: u64,
+}
+
+/// What was counted in all and not in its table, because the table was full.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Beyond {
+    /// Requests without a row in some table.
+    pub rows: u64,
+    /// Requests by which a user may have acted on a subject that is not counted.
+    pub pairs: u64,
+}
+
+/// A kind of refusal.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Denial {
+    /// Who refused.
+    pub by: String,
+    /// Why, in their word.
+    pub reason: String,
+}
+
+/// Somebody named another tenant than their own.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Whose user it was; empty when no tenant was believed.
+    pub tenant: String,
+    /// Which one was named.
+    pub other: String,
+    /// By whom, as a pseudonym; empty when nobody was named.
+    pub user: String,
+    /// The healthcare context.
+    pub context: String,
+}
+
+/// What became of an [`Attempt`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Crossing {
+    /// Requests that were refused.
+    pub refused: u64,
+    /// Requests that were let through.
+    pub passed: u64,
+    /// The earliest.
+    pub first: Timestamp,
+    /// The latest.
+    pub last: Timestamp,
+}
+
+/// A kind of failure.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Failure {
+    /// The healthcare context.
+    pub context: String,
+    /// What the caller got; nothing when the stream ended before.
+    pub status: Option<u16>,
+    /// Envoy's response flags, joined by commas.
+    pub flags: String,
+}
+
+/// What one user did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Person {
+    /// The requests.
+    pub counts: Counts,
+    /// For which tenants.
+    pub tenants: BTreeSet<String>,
+    /// Whom they were about, as pseudonyms. Refused requests count for nobody: they reached no one's data.
+    pub subjects: BTreeSet<String>,
+}
+
+/// Why a record, or another aggregate, cannot be added.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AddError {
+    /// The time of a record.
+    Time(String),
+    /// The aggregates are about different things.
+    Scope(Box<(Scope, Scope)>),
+    /// The aggregates share records, which would count twice.
+    Shared {
+        /// The chain.
+        chain: String,
+        /// One of the numbers.
+        number: u64,
+    },
+    /// Verification said two things of one chain.
+    Verdicts(String),
+    /// The text is no aggregate.
+    Json(String),
+    /// The schema of the aggregate is another.
+    Schema(String),
+}
+
+// === impl Aggregate ===
+
+impl Aggregate {
+    /// Nothing, about `scope`.
+    #[must_use]
+    pub fn new(scope: Scope) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            scope,
+            total: Counts::default(),
+            outside: Outside::default(),
+            hours: BTreeMap::new(),
+            contexts: BTreeMap::new(),
+            actions: BTreeMap::new(),
+            flags: BTreeMap::new(),
+            tenants: BTreeMap::new(),
+            denials: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            people: BTreeMap::new(),
+            forged: BTreeMap::new(),
+            unreadable: 0,
+            without_user: 0,
+            policies: BTreeMap::new(),
+            chains: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            ledger: None,
+            beyond: Beyond::default(),
+            pairs: 0,
+        }
+    }
+
+    /// Reads one that was written as JSON.
+    ///
+    /// # Errors
+    /// When the text is not of this schema; says where.
+    pub fn from_json(text: &str) -> Result<Self, AddError> {
+        #[derive(Deserialize)]
+        struct Named {
+            schema: Option<String>,
+        }
+        let wrong = |error: serde_json::Error| AddError::Json(error.to_string());
+        let named: Named = serde_json::from_str(text).map_err(wrong)?;
+        match named.schema.as_deref() {
+            Some(SCHEMA) => serde_json::from_str(text).map_err(wrong),
+            other => Err(AddError::Schema(other.unwrap_or_default().to_owned())),
+        }
+    }
+
+    /// Adds what verification found.
+    ///
+    /// # Errors
+    /// When something else was found of a chain before.
+    pub fn add_verdict(&mut self, line: ChainLine) -> Result<(), AddError> {
+        match self.verdicts.get(&line.id) {
+            Some(known) if *known != line => Err(AddError::Verdicts(line.id)),
+            _ => {
+                self.verdicts.insert(line.id.clone(), line);
+                Ok(())
+            }
+        }
+    }
+}
+
+// === impl AddError ===
+
+impl fmt::Display for AddError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(time) => write!(f, "time {time:?} is not an RFC 3339 time such as 2026-10-31T06:00:00.000000Z"),
+            Self::Json(error) => write!(f, "not a report in JSON: {error}"),
+            Self::Scope(scopes) => write!(
+                f,
+                "it is about {}, the ones before about {}: make all with the same --from, --to, --regulator and --tenant",
+                scopes.1, scopes.0
+            ),
+            Self::Shared { chain, number } => write!(
+                f,
+                "record {number} of chain {chain} is in one before, too, and would count twice: give each chain to one part only"
+            ),
+            Self::Verdicts(chain) => {
+                write!(f, "chain {chain} has two different verdicts: give one verification, of all its records")
+            }
+            Self::Schema(schema) => write!(f, "schema {schema:?}: expected {SCHEMA:?}, as --format json writes it"),
+        }
+    }
+}
+
+impl std::error::Error for AddError {}

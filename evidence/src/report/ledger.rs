@@ -1,0 +1,145 @@
+//! The delivery ledger: what the proxies counted of their own records, from their metrics.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::counts::Merge;
+
+/// Records as the proxies counted them since they started, added up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// Made.
+    pub records: u64,
+    /// Taken by the collector.
+    pub acknowledged: u64,
+    /// Written to the proxy's log instead.
+    pub spilled: u64,
+    /// Refused by the collector for good.
+    pub rejected: u64,
+    /// Not delivered yet.
+    pub queued: u64,
+    /// Taken by nothing.
+    pub lost: u64,
+}
+
+/// Why metrics cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MetricsError {
+    /// A sample whose value is no count.
+    Value {
+        /// From 1.
+        line: usize,
+        /// What stands there.
+        value: String,
+    },
+    /// None of the samples is of careplane's audit.
+    None,
+}
+
+// === impl Ledger ===
+
+impl Ledger {
+    /// Adds up the counters `careplane_audit_*` in the text exposition format of Prometheus, as Envoy's `/stats/prometheus`
+    /// gives it, of one proxy or of many.
+    ///
+    /// # Errors
+    /// When a value is not a count, or there is no `careplane_audit_records`.
+    pub fn read(text: &str) -> Result<Self, MetricsError> {
+        let mut ledger = Self::default();
+        let mut found = false;
+        for (index, line) in text.lines().enumerate() {
+            let Some((word, rest)) = line.strip_prefix("careplane_audit_").and_then(|rest| {
+                let end = rest.find(|char: char| char == '{' || char.is_whitespace())?;
+                Some(rest.split_at(end))
+            }) else {
+                continue;
+            };
+            let counter = match word {
+                "records" => &mut ledger.records,
+                "acknowledged" => &mut ledger.acknowledged,
+                "spilled" => &mut ledger.spilled,
+                "rejected" => &mut ledger.rejected,
+                "queued" => &mut ledger.queued,
+                "lost" => &mut ledger.lost,
+                _ => continue,
+            };
+            found |= word == "records";
+            // After the labels: the value, and perhaps a time. A label can hold a brace, but no value can.
+            let value = rest.rsplit('}').next().unwrap_or_default().split_whitespace().next().unwrap_or_default();
+            *counter += whole(value).ok_or_else(|| MetricsError::Value { line: index + 1, value: value.to_owned() })?;
+        }
+        if found { Ok(ledger) } else { Err(MetricsError::None) }
+    }
+
+    /// Records of which no account is given: made, and neither delivered, written down, refused, waiting nor counted as lost. Below
+    /// zero when more is accounted for than was made.
+    #[must_use]
+    pub fn unaccounted(&self) -> i128 {
+        let accounted = [self.acknowledged, self.spilled, self.rejected, self.queued, self.lost];
+        i128::from(self.records) - accounted.into_iter().map(i128::from).sum::<i128>()
+    }
+}
+
+/// A count; Prometheus has all values as floats.
+fn whole(value: &str) -> Option<u64> {
+    value.parse().ok().or_else(|| {
+        let float: f64 = value.parse().ok()?;
+        // Above 2^53 a float no longer tells whole numbers apart.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be a whole number")]
+        (float.fract() == 0.0 && (0.0..9_007_199_254_740_992.0).contains(&float)).then_some(float as u64)
+    })
+}
+
+impl Merge for Ledger {
+    fn absorb(&mut self, other: Self) {
+        self.records += other.records;
+        self.acknowledged += other.acknowledged;
+        self.spilled += other.spilled;
+        self.rejected += other.rejected;
+        self.queued += other.queued;
+        self.lost += other.lost;
+    }
+}
+
+// === impl MetricsError ===
+
+impl fmt::Display for MetricsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Value { line, value } => write!(f, "line {line}: {value:?} is not a count"),
+            Self::None => f.write_str(
+                "no sample of careplane_audit_records: expected the text of Envoy's /stats/prometheus, of a proxy that records",
+            ),
+        }
+    }
+}
+
+impl std::error::Error for MetricsError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_of_several_proxies_add_up() {
+        let text = "# TYPE careplane_audit_records counter\n\
+            careplane_audit_records{pod=\"a}\"} 40\n\
+            careplane_audit_acknowledged{} 3.8e1 1700000000000\n\
+            careplane_audit_records{pod=\"b\"} 5\n\
+            careplane_audit_spilled 7\n\
+            careplane_audit_chain_epoch{} 1700000000\n\
+            other_total 9\n";
+        let ledger = Ledger::read(text).unwrap();
+        assert_eq!(ledger, Ledger { records: 45, acknowledged: 38, spilled: 7, ..Ledger::default() });
+        assert_eq!(ledger.unaccounted(), 0);
+    }
+
+    #[test]
+    fn what_is_no_ledger_is_refused_with_its_place() {
+        assert_eq!(Ledger::read("up 1\n"), Err(MetricsError::None));
+        let error = Ledger::read("careplane_audit_records{} 1\ncareplane_audit_spilled{} NaN\n").unwrap_err();
+        assert_eq!(error.to_string(), "line 2: \"NaN\" is not a count");
+    }
+}

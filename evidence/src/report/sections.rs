@@ -1,0 +1,371 @@
+//! The tables of the page: figures in the order and the words in which they are shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::aggregate::{Aggregate, Attempt, Crossing, Person};
+use super::chains::{self, ChainLine, Seen, Verdict, Way};
+use super::completeness::Account;
+use super::counts::{Counts, Merge, Tally};
+use super::words::{self, as_u64, counted, number, percent, ratio, span};
+
+/// The rows that a table shows.
+const ROWS: usize = 15;
+/// The compliance levels of a policy, most demanding first; others come after.
+const LEVELS: [&str; 4] = ["critical", "high", "standard", "low"];
+
+/// Requests under one name.
+pub(super) struct CountRow<'a> {
+    pub name: &'a str,
+    pub counts: Counts,
+    /// Its endings beside those of the longest row: class, beginning and width in percent.
+    pub bar: Vec<(&'static str, String, String)>,
+}
+
+/// The contexts of one compliance level.
+pub(super) struct Level<'a> {
+    pub name: &'a str,
+    pub total: u64,
+    pub rows: Vec<CountRow<'a>>,
+}
+
+/// How often something happened.
+pub(super) struct TallyRow {
+    pub meaning: String,
+    pub word: String,
+    pub count: String,
+    pub share: String,
+    pub width: String,
+    pub when: String,
+}
+
+/// Who named another tenant.
+pub(super) struct Attempts<'a> {
+    pub refused: u64,
+    pub passed: u64,
+    pub rows: Vec<(&'a Attempt, &'a Crossing)>,
+    pub more: usize,
+}
+
+/// Who acted on how many subjects.
+pub(super) struct People<'a> {
+    pub users: u64,
+    pub subjects: u64,
+    pub median: u64,
+    pub rows: Vec<(&'a str, String, String, u64)>,
+    /// How many users acted on so many subjects: the range, the users, the width of the bar in percent.
+    pub spread: Vec<(&'static str, String, String)>,
+    pub without_user: u64,
+    /// Whether some were not counted, so that figures are lower bounds.
+    pub capped: bool,
+}
+
+/// How the records arrived.
+pub(super) struct Delivery {
+    pub records: u64,
+    /// Lines that repeat what the same way had brought already.
+    pub repeated: u64,
+    /// The way, the records that came by it, and those that came by it alone.
+    pub ways: Vec<(&'static str, String, String)>,
+    /// What the proxies count, and what it is.
+    pub ledger: Option<Ledger>,
+}
+
+/// The counters of the proxies.
+pub(super) struct Ledger {
+    pub rows: Vec<(&'static str, String)>,
+    pub adds_up: bool,
+    pub sentence: String,
+}
+
+/// The chains.
+pub(super) struct Chains<'a> {
+    pub summary: Vec<String>,
+    /// How many have records without a key.
+    pub unkeyed: u64,
+    pub rows: Vec<ChainRow<'a>>,
+    pub more: usize,
+}
+
+/// One chain.
+pub(super) struct ChainRow<'a> {
+    pub id: &'a str,
+    pub proxy: &'a str,
+    pub class: &'static str,
+    pub verdict: &'static str,
+    pub records: String,
+    pub when: String,
+    pub note: String,
+}
+
+fn rows<'a>(counts: impl IntoIterator<Item = (&'a str, Counts)>) -> Vec<CountRow<'a>> {
+    let mut counts: Vec<_> = counts.into_iter().collect();
+    counts.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.total()));
+    counts.into_iter().map(|(name, counts)| CountRow { name, counts, bar: Vec::new() }).collect()
+}
+
+/// Gives each row its bar; the longest is as wide as there is room.
+fn draw(rows: &mut [CountRow<'_>], longest: u64) {
+    for row in rows {
+        let counts = row.counts;
+        let parts = [
+            ("answered", counts.answered),
+            ("declined", counts.declined),
+            ("failed", counts.failed),
+            ("refused", counts.refused),
+        ];
+        let mut before = 0;
+        for (class, count) in parts.into_iter().filter(|(_, count)| *count > 0) {
+            row.bar.push((class, percent_of(before, longest), percent_of(count, longest)));
+            before += count;
+        }
+    }
+}
+
+fn percent_of(part: u64, whole: u64) -> String {
+    format!("{:.3}%", ratio(part, whole) * 100.0)
+}
+
+/// Requests by a name of the records.
+pub(super) fn by_name(counts: &BTreeMap<String, Counts>) -> Vec<CountRow<'_>> {
+    let mut rows = rows(counts.iter().map(|(name, counts)| (name.as_str(), *counts)));
+    let longest = rows.first().map_or(0, |row| row.counts.total());
+    draw(&mut rows, longest);
+    rows
+}
+
+/// Requests by what was done.
+pub(super) fn actions(aggregate: &Aggregate) -> Vec<CountRow<'_>> {
+    let mut rows = by_name(&aggregate.actions);
+    rows.iter_mut().for_each(|row| row.name = words::action(row.name));
+    rows
+}
+
+/// Contexts by compliance level.
+pub(super) fn levels(aggregate: &Aggregate) -> Vec<Level<'_>> {
+    let mut levels: BTreeMap<(usize, &str), Vec<(&str, Counts)>> = BTreeMap::new();
+    for (context, counts) in &aggregate.contexts {
+        for (level, counts) in counts {
+            let rank = LEVELS.iter().position(|known| known == level).unwrap_or(LEVELS.len());
+            levels.entry((rank, level)).or_default().push((context, *counts));
+        }
+    }
+    let longest = levels.values().flatten().map(|(_, counts)| counts.total()).max().unwrap_or(0);
+    let level = |((_, name), counts)| {
+        let mut rows = rows(counts);
+        draw(&mut rows, longest);
+        Level { name, total: rows.iter().map(|row: &CountRow<'_>| row.counts.total()).sum(), rows }
+    };
+    levels.into_iter().map(level).collect()
+}
+
+fn tally_rows(tallies: Vec<(String, String, Tally)>, total: u64) -> Vec<TallyRow> {
+    let mut tallies = tallies;
+    tallies.sort_by_key(|(.., tally)| std::cmp::Reverse(tally.count));
+    let longest = tallies.first().map_or(0, |(.., tally)| tally.count);
+    let row = |(meaning, word, tally): (String, String, Tally)| TallyRow {
+        meaning,
+        word,
+        count: number(tally.count),
+        share: percent(tally.count, total),
+        width: percent_of(tally.count, longest),
+        when: span(tally.first, tally.last),
+    };
+    tallies.into_iter().take(ROWS).map(row).collect()
+}
+
+/// Refusals by reason.
+pub(super) fn denials(aggregate: &Aggregate) -> Vec<TallyRow> {
+    let tallies = aggregate.denials.iter().map(|(denial, tally)| {
+        (words::denial(denial).to_owned(), format!("{} · {}", denial.by, denial.reason), *tally)
+    });
+    tally_rows(tallies.collect(), aggregate.total.refused)
+}
+
+/// Failures by what happened, with the contexts in which it did.
+pub(super) fn failures(aggregate: &Aggregate) -> Vec<TallyRow> {
+    let mut kinds: BTreeMap<_, (Tally, BTreeMap<&str, u64>)> = BTreeMap::new();
+    for (failure, tally) in &aggregate.failures {
+        let (all, contexts) = kinds
+            .entry((failure.status, failure.flags.as_str()))
+            .or_insert((Tally::starting(tally.first), BTreeMap::new()));
+        all.absorb(*tally);
+        *contexts.entry(&failure.context).or_default() += tally.count;
+    }
+    let tallies = kinds.into_iter().map(|((status, flags), (tally, contexts))| {
+        let mut contexts: Vec<_> = contexts.into_iter().collect();
+        contexts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        let contexts: Vec<_> = contexts.into_iter().map(|(name, count)| format!("{name} {}", number(count))).collect();
+        let shown = status.map_or_else(|| "no status".to_owned(), |status| format!("status {status}"));
+        let word = [shown.as_str(), flags].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
+        (words::failure(status, flags).to_owned(), format!("{word} · {}", contexts.join(", ")), tally)
+    });
+    tally_rows(tallies.collect(), aggregate.total.failed)
+}
+
+// === impl Attempts ===
+
+impl<'a> Attempts<'a> {
+    pub(super) fn of(aggregate: &'a Aggregate) -> Self {
+        let mut rows: Vec<_> = aggregate.attempts.iter().collect();
+        // What was let through is what somebody has to look at.
+        rows.sort_by_key(|(_, crossing)| std::cmp::Reverse((crossing.passed, crossing.refused)));
+        Self {
+            refused: rows.iter().map(|(_, crossing)| crossing.refused).sum(),
+            passed: rows.iter().map(|(_, crossing)| crossing.passed).sum(),
+            more: rows.len().saturating_sub(ROWS),
+            rows: rows.into_iter().take(ROWS).collect(),
+        }
+    }
+}
+
+// === impl People ===
+
+impl<'a> People<'a> {
+    pub(super) fn of(aggregate: &'a Aggregate) -> Self {
+        const SPREAD: [(&str, usize); 7] = [
+            ("none", 0),
+            ("1", 1),
+            ("2 to 5", 5),
+            ("6 to 10", 10),
+            ("11 to 20", 20),
+            ("21 to 50", 50),
+            ("more than 50", usize::MAX),
+        ];
+        let mut people: Vec<_> = aggregate.people.iter().collect();
+        people.sort_by_key(|(_, person)| std::cmp::Reverse((person.subjects.len(), person.counts.total())));
+        let subjects: BTreeSet<&str> =
+            people.iter().flat_map(|(_, person)| &person.subjects).map(String::as_str).collect();
+        let mut spread = [0; SPREAD.len()];
+        for (_, person) in &people {
+            let range = SPREAD.iter().position(|(_, most)| person.subjects.len() <= *most).unwrap_or_default();
+            spread[range] += 1;
+        }
+        let longest = spread.iter().copied().max().unwrap_or(0);
+        let row = |(user, person): (&'a String, &'a Person)| {
+            let tenants: Vec<_> = person.tenants.iter().map(String::as_str).collect();
+            let requests = number(person.counts.total());
+            (user.as_str(), tenants.join(", "), requests, as_u64(person.subjects.len()))
+        };
+        Self {
+            users: as_u64(people.len()),
+            subjects: as_u64(subjects.len()),
+            // Of an even number of users, the lower of the two in the middle: a number of people, not half of one.
+            median: people.get(people.len() / 2).map_or(0, |(_, person)| as_u64(person.subjects.len())),
+            rows: people.into_iter().take(ROWS).map(row).collect(),
+            spread: SPREAD
+                .iter()
+                .zip(spread)
+                .map(|((range, _), users)| (*range, number(users), percent_of(users, longest)))
+                .collect(),
+            without_user: aggregate.without_user,
+            capped: aggregate.beyond.pairs > 0,
+        }
+    }
+}
+
+// === impl Delivery ===
+
+impl Delivery {
+    pub(super) fn of(aggregate: &Aggregate) -> Self {
+        let mut by_way: BTreeMap<Way, [u64; 2]> = BTreeMap::new();
+        let (mut records, mut repeated) = (0, 0);
+        for seen in aggregate.chains.values() {
+            records += chains::count(&seen.all());
+            repeated += seen.repeated;
+            for (way, numbers) in &seen.numbers {
+                let mut alone = numbers.clone();
+                for (_, others) in seen.numbers.iter().filter(|(other, _)| *other != way) {
+                    others.iter().for_each(|range| alone.remove(range.clone()));
+                }
+                let counts = by_way.entry(*way).or_default();
+                counts[0] += chains::count(numbers);
+                counts[1] += chains::count(&alone);
+            }
+        }
+        let row = |way: &Way| {
+            let [all, alone] = *by_way.get(way)?;
+            Some((words::way(*way), number(all), number(alone)))
+        };
+        Self {
+            records,
+            repeated,
+            ways: Way::ALL.iter().filter_map(row).collect(),
+            ledger: aggregate.ledger.map(Ledger::of),
+        }
+    }
+}
+
+impl Ledger {
+    fn of(ledger: super::Ledger) -> Self {
+        let missing = ledger.unaccounted();
+        Self {
+            rows: vec![
+                ("Made", number(ledger.records)),
+                ("Taken by the collector", number(ledger.acknowledged)),
+                ("Written to a proxy’s own log instead", number(ledger.spilled)),
+                ("Refused by the collector", number(ledger.rejected)),
+                ("Still on the way", number(ledger.queued)),
+                ("Lost", number(ledger.lost)),
+            ],
+            adds_up: missing == 0 && ledger.lost == 0,
+            sentence: match missing {
+                0 => format!(
+                    "{} made = {} taken + {} written down + {} refused + {} on the way + {} lost",
+                    number(ledger.records),
+                    number(ledger.acknowledged),
+                    number(ledger.spilled),
+                    number(ledger.rejected),
+                    number(ledger.queued),
+                    number(ledger.lost)
+                ),
+                1.. => format!("Of {missing} records no account is given."),
+                _ => format!("{} more records are accounted for than were made.", missing.unsigned_abs()),
+            },
+        }
+    }
+}
+
+// === impl Chains ===
+
+impl<'a> Chains<'a> {
+    pub(super) fn of(account: &Account<'a>) -> Self {
+        let summary = account.verdicts.iter().map(|(verdict, count)| {
+            let verdict = verdict.map_or("not checked", words::verdict).to_lowercase();
+            format!("{}: {verdict}", counted(*count, "chain"))
+        });
+        Self {
+            summary: summary.collect(),
+            unkeyed: account.unkeyed,
+            more: account.chains.len().saturating_sub(ROWS),
+            rows: account.chains.iter().take(ROWS).map(|(id, seen, line)| ChainRow::of(id, seen, *line)).collect(),
+        }
+    }
+}
+
+impl<'a> ChainRow<'a> {
+    fn of(id: &'a str, seen: &'a Seen, line: Option<&'a ChainLine>) -> Self {
+        let proxy = line.and_then(|line| line.proxy.as_deref()).or(seen.proxy.as_deref());
+        Self {
+            id,
+            proxy: proxy.unwrap_or("not named"),
+            class: match line.map(|line| line.verdict) {
+                Some(Verdict::Complete | Verdict::Open) => "good",
+                Some(Verdict::Broken) => "bad",
+                Some(Verdict::Cut | Verdict::Unverified) | None => "doubtful",
+            },
+            verdict: line.map_or("Not checked", |line| words::verdict(line.verdict)),
+            records: number(line.map_or_else(|| chains::count(&seen.all()), |line| line.records)),
+            when: span(
+                line.and_then(|line| line.from).unwrap_or(seen.first),
+                line.and_then(|line| line.to).unwrap_or(seen.last),
+            ),
+            note: line.map(note).unwrap_or_default(),
+        }
+    }
+}
+
+fn note(line: &ChainLine) -> String {
+    let found = [(line.missing, "missing"), (line.edited, "changed")];
+    let found = found.into_iter().filter(|(count, _)| *count > 0);
+    found.map(|(count, what)| format!("{} {what}", counted(count, "record"))).collect::<Vec<_>>().join(", ")
+}

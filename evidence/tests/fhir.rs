@@ -1,0 +1,170 @@
+//! Exported events, judged by the JSON Schema that HL7 publishes.
+
+mod tools;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use careplane_evidence::Record;
+use careplane_evidence::fhir::{Exporter, Form, Writer};
+use careplane_evidence::synthetic::Synthetic;
+use serde_json::{Value, json};
+
+use tools::{Tool, tool};
+
+fn lines() -> Vec<String> {
+    let from = "2026-10-01T00:00:00Z".parse().unwrap();
+    Synthetic { seed: 11, from, days: 2, requests: 900, chains: 3 }.records().collect()
+}
+
+fn export(lines: &[String], form: Form) -> String {
+    let mut exporter = Exporter::default();
+    let mut out = Vec::new();
+    let mut writer = Writer::new(&mut out, form);
+    let records = || lines.iter().map(|line| serde_json::from_str::<Record<'_>>(line).unwrap());
+    records().for_each(|record| exporter.learn(&record));
+    for record in records() {
+        if let Some(event) = exporter.event(&record).unwrap() {
+            writer.write(&event).unwrap();
+        }
+    }
+    writer.finish().unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+fn events(lines: &[String]) -> Vec<Value> {
+    export(lines, Form::Ndjson).lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// An event of a made-up read that went well, after `change`.
+fn event_of(change: impl FnOnce(&mut Value)) -> Value {
+    let mut record = json!({
+        "schema": "careplane.audit/v1", "kind": "request", "time": "2026-10-01T07:00:00.250000Z", "hash": "ab",
+        "chain": {"id": "0197f3a4-0000-7000-8000-000000000001", "prev": "", "seq": 12},
+        "context": {"action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86d081884c7d65", "resource": "Patient", "subject": "p-s"},
+        "decision": {"result": "allowed"},
+        "outcome": {"status": 200, "cluster": "outbound|3001||resident-service.core", "durationMicros": 1500},
+        "request": {"id": "r-1", "method": "GET", "pathTemplate": "/api/v1/residents/{id}"},
+        "tenant": {"id": "care-home-0042"},
+        "who": {"user": "p-u", "peer": "spiffe://cluster.local/ns/core/sa/gateway"}
+    });
+    change(&mut record);
+    events(&[record.to_string()]).remove(0)
+}
+
+#[test]
+fn every_event_is_valid_by_the_published_schema() {
+    let Some(schema) = tool(Tool::FhirSchema) else { return };
+    let mut schema: Value = serde_json::from_str(&fs::read_to_string(schema).unwrap()).unwrap();
+    assert_eq!(schema["id"], "http://hl7.org/fhir/json-schema/4.0");
+    // For one resource, without the choice of all, so that an error says what is wrong with it.
+    let mut validator = |resource: &str| {
+        let root = schema.as_object_mut().unwrap();
+        root.remove("oneOf");
+        root.remove("discriminator");
+        root.insert("$ref".into(), format!("#/definitions/{resource}").into());
+        let only = json!({"$schema": "http://json-schema.org/draft-06/schema#", "allOf": [{"$ref": format!("#/definitions/{resource}")}], "definitions": root["definitions"]});
+        jsonschema::options().should_validate_formats(true).build(&only).unwrap()
+    };
+    let (event, bundle) = (validator("AuditEvent"), validator("Bundle"));
+    let lines = lines();
+    let events = events(&lines);
+    assert_eq!(events.len(), lines.iter().filter(|line| line.contains(r#""kind":"request""#)).count());
+    for value in &events {
+        let errors: Vec<_> =
+            event.iter_errors(value).map(|error| format!("{}: {error}", error.instance_path())).collect();
+        assert!(errors.is_empty(), "{errors:?} in {value}");
+    }
+    for form in [Form::Collection, Form::Transaction] {
+        for lines in [&lines[..40], &[]] {
+            let value: Value = serde_json::from_str(&export(lines, form)).unwrap();
+            assert!(bundle.is_valid(&value), "{value}");
+        }
+    }
+    // The judge does judge.
+    let mut wrong = events[0].clone();
+    wrong["outcome"] = "5".into();
+    assert!(!event.is_valid(&wrong));
+    let mut wrong = events[0].clone();
+    wrong["unknown"] = "x".into();
+    assert!(!event.is_valid(&wrong));
+}
+
+#[test]
+fn the_same_records_are_the_same_events_in_any_order_and_however_often() {
+    let lines = lines();
+    let text = |lines: &[String]| export(lines, Form::Ndjson).lines().map(str::to_owned).collect::<BTreeSet<_>>();
+    let once = text(&lines);
+    let mut shuffled = [lines.clone(), lines].concat();
+    fastrand::Rng::with_seed(1).shuffle(&mut shuffled);
+    assert_eq!(export(&shuffled, Form::Ndjson).lines().count(), once.len());
+    assert_eq!(text(&shuffled), once);
+}
+
+#[test]
+fn an_outcome_is_what_the_status_says() {
+    let outcome = |decision: Value, outcome: Value| {
+        let event = event_of(|record| (record["decision"], record["outcome"]) = (decision, outcome));
+        (event["outcome"].as_str().unwrap().to_owned(), event["outcomeDesc"].as_str().map(str::to_owned))
+    };
+    let allowed = || json!({"result": "allowed"});
+    let denied = |reason| json!({"result": "denied", "by": "careplane", "reason": reason});
+    assert_eq!(outcome(allowed(), json!({"status": 200})), ("0".into(), None));
+    assert_eq!(outcome(allowed(), json!({"status": 404})), ("4".into(), Some("status 404".into())));
+    assert_eq!(
+        outcome(allowed(), json!({"status": 504, "flags": ["UT"]})),
+        ("8".into(), Some("status 504; UT".into()))
+    );
+    assert_eq!(outcome(allowed(), json!({})), ("8".into(), Some("no status".into())));
+    assert_eq!(
+        outcome(denied("tenant-conflict"), json!({"status": 403})),
+        ("4".into(), Some("refused by careplane: tenant-conflict; status 403".into()))
+    );
+    assert_eq!(outcome(denied("evidence-unavailable"), json!({"status": 503})).0, "8");
+}
+
+#[test]
+fn a_profile_is_claimed_only_where_it_is_met() {
+    let profile = |change: fn(&mut Value)| event_of(change)["meta"]["profile"][0].as_str().map(str::to_owned);
+    let patient = |kind: &str| {
+        Some(format!("https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.Patient{kind}"))
+    };
+    assert_eq!(profile(|_| ()), patient("Read"));
+    assert_eq!(profile(|it| it["context"]["action"] = "create".into()), patient("Create"));
+    assert_eq!(profile(|it| it["context"]["action"] = "update".into()), patient("Update"));
+    assert_eq!(profile(|it| it["context"]["action"] = "delete".into()), patient("Delete"));
+    // A search has to say what was searched for, and nothing but success has a profile.
+    assert_eq!(profile(|it| it["request"]["pathTemplate"] = "/api/v1/residents".into()), None);
+    assert_eq!(profile(|it| it["context"]["action"] = "execute".into()), None);
+    assert_eq!(profile(|it| it["outcome"]["status"] = 404.into()), None);
+    // Client and server have to be somewhere, and the patient has to be known.
+    assert_eq!(profile(|it| it["who"]["peer"] = Value::Null), None);
+    assert_eq!(profile(|it| it["outcome"]["cluster"] = "local".into()), None);
+    assert_eq!(profile(|it| it["context"]["subject"] = Value::Null), None);
+    assert_eq!(profile(|it| it["context"]["resource"] = Value::Null), None);
+}
+
+#[test]
+fn a_crossing_names_both_tenants_and_one_agent_began_it() {
+    let event = event_of(|record| record["tenant"]["other"] = "care-home-0001".into());
+    let tenants: Vec<_> = event["entity"].as_array().unwrap().iter().filter(|it| it["type"]["code"] == "3").collect();
+    assert_eq!(tenants.len(), 2);
+    let requestors = |event: &Value| {
+        let agents = event["agent"].as_array().unwrap();
+        agents.iter().filter(|it| it["requestor"] == true).map(|it| it["policy"][0].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(requestors(&event), ["urn:careplane:policy:9f86d081884c7d65"]);
+    assert_eq!(requestors(&event_of(|record| record["who"] = json!({}))).len(), 1);
+}
+
+#[test]
+fn a_chain_that_cannot_be_an_id_is_refused() {
+    let lines = [event_record("not a uuid").to_string()];
+    let record: Record<'_> = serde_json::from_str(&lines[0]).unwrap();
+    let error = Exporter::default().event(&record).unwrap_err().to_string();
+    assert!(error.starts_with("chain and number make \"not a uuid-1\", which is no FHIR id"), "{error}");
+}
+
+fn event_record(chain: &str) -> Value {
+    json!({"schema": "careplane.audit/v1", "kind": "request", "time": "2026-10-01T07:00:00Z", "hash": "", "chain": {"id": chain, "prev": "", "seq": 1}})
+}

@@ -1,0 +1,119 @@
+//! The page of a report in a real browser: what it shows, how wide it is, what it asks for, and whether everybody can read it.
+
+mod tools;
+
+use std::fs;
+use std::sync::LazyLock;
+
+use careplane_evidence::Record;
+use careplane_evidence::report::{Aggregate, Ledger, Scope, Way, html};
+use careplane_evidence::synthetic::Synthetic;
+use serde_json::json;
+
+use tools::browser::Shown;
+use tools::{Tool, tool};
+
+/// A telephone, a tablet, a screen.
+const WIDTHS: [u32; 3] = [390, 820, 1280];
+
+/// A month of four regulators.
+static MONTH: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let from = "2026-10-01T00:00:00Z".parse().unwrap();
+    Synthetic { seed: 7, from, days: 31, requests: 160, chains: 8 }.records().collect()
+});
+
+fn aggregate(scope: Scope) -> Aggregate {
+    let mut aggregate = Aggregate::new(scope);
+    for line in MONTH.iter() {
+        let record: Record<'_> = serde_json::from_str(line).unwrap();
+        aggregate.add(&record, Way::Collector).unwrap();
+    }
+    aggregate
+}
+
+/// With verdicts of every kind, and a ledger that does not add up.
+fn troubled() -> Aggregate {
+    let mut aggregate = aggregate(Scope { regulator: Some("Care Inspectorate".into()), ..Scope::default() });
+    let verdicts = ["broken", "cut", "unverified", "open", "complete"];
+    let ids: Vec<_> = aggregate.chains.keys().cloned().collect();
+    for (id, verdict) in ids.iter().zip(verdicts) {
+        let line = json!({"id": id, "verdict": verdict, "records": 700, "missing": 3, "edited": 1, "unkeyed": 9, "tail": "unknown"});
+        aggregate.add_verdict(serde_json::from_value(line).unwrap()).unwrap();
+    }
+    aggregate.ledger = Some(Ledger { records: 5000, acknowledged: 4900, lost: 7, ..Ledger::default() });
+    // Names as long as they can be.
+    let long = "an-organisation-with-a-name-that-is-as-long-as-names-of-organisations-are-allowed-to-be".to_owned();
+    let counts = aggregate.tenants.values().next().copied().unwrap();
+    aggregate.tenants.insert(long, counts);
+    aggregate
+}
+
+#[test]
+fn the_page_shows_the_figures_and_asks_for_nothing() {
+    let Some(browser) = tool(Tool::Chromium) else { return };
+    let aggregate = aggregate(Scope::default());
+    let mut shown = Shown::new(&browser, &html(&aggregate, None, "2026-11-02T09:00:00Z".parse().unwrap()).unwrap());
+    let tiles =
+        shown.ask("[...document.querySelectorAll('.figures b')].map(it => Number(it.innerText.replace(/,/g, '')))");
+    let crossings: u64 = aggregate.attempts.values().map(|it| it.refused + it.passed).sum();
+    let total = aggregate.total;
+    assert_eq!(tiles, json!([total.total(), total.refused, crossings, total.failed]));
+    // Every context has its row, and the rows add up.
+    let rows = shown.ask(
+        "[...document.querySelectorAll('section[aria-labelledby=contexts] table:first-of-type')][0].querySelectorAll('td.n:nth-child(2)').values().map(it => Number(it.innerText.replace(/,/g, ''))).toArray()",
+    );
+    let sum: u64 = rows.as_array().unwrap().iter().map(|row| row.as_u64().unwrap()).sum();
+    assert_eq!((rows.as_array().unwrap().len(), sum), (aggregate.contexts.len(), total.total()));
+    // As many columns as days, and as high as there were requests: the pixels are in proportion to the figures.
+    let columns = shown.ask("[...document.querySelectorAll('.columns svg[role=img]')[0].querySelectorAll('rect')].map(it => it.getBoundingClientRect().height)");
+    let days: Vec<u64> = (0..31)
+        .map(|day| {
+            let hours = aggregate.hours.iter().filter(|(hour, _)| (hour.as_second() - 1_790_812_800) / 86_400 == day);
+            hours.map(|(_, counts)| counts.total()).sum()
+        })
+        .collect();
+    let heights: Vec<f64> = columns.as_array().unwrap().iter().map(|it| it.as_f64().unwrap()).collect();
+    assert_eq!(heights.len(), 31);
+    for (height, requests) in heights.iter().zip(&days) {
+        let expected = heights[0] * *requests as f64 / days[0] as f64;
+        assert!((height - expected).abs() < 1.0, "{height} px for {requests} requests, expected {expected} px");
+    }
+    assert_eq!(shown.trouble, Vec::<String>::new());
+}
+
+#[test]
+fn nothing_is_wider_than_the_page_on_a_telephone_or_a_screen() {
+    let Some(browser) = tool(Tool::Chromium) else { return };
+    let troubled = html(&troubled(), Some("A heading"), "2026-11-02T09:00:00Z".parse().unwrap()).unwrap();
+    let mut shown = Shown::new(&browser, &troubled);
+    for width in WIDTHS {
+        shown.resize(width);
+        shown.picture(&format!("light-{width}"));
+        let wide = shown.ask(
+            "[...document.querySelectorAll('body *')].filter(it => it.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).map(it => it.outerHTML.slice(0, 120))",
+        );
+        assert_eq!(wide, json!([]), "at {width} px");
+        let fits = shown.ask("document.documentElement.scrollWidth <= document.documentElement.clientWidth");
+        assert_eq!(fits, true, "at {width} px");
+        let clipped = shown.ask(
+            "[...document.querySelectorAll('.table, pre')].filter(it => it.scrollWidth > it.clientWidth + 1).map(it => it.innerText.slice(0, 80))",
+        );
+        assert_eq!(clipped, json!([]), "at {width} px");
+    }
+    assert_eq!(shown.trouble, Vec::<String>::new());
+}
+
+#[test]
+fn everybody_can_read_it_by_day_and_by_night() {
+    let (Some(browser), Some(axe)) = (tool(Tool::Chromium), tool(Tool::Axe)) else { return };
+    let mut shown = Shown::new(&browser, &html(&troubled(), None, "2026-11-02T09:00:00Z".parse().unwrap()).unwrap());
+    shown.ask(&format!("{}; 0", fs::read_to_string(axe).unwrap()));
+    for scheme in ["light", "dark"] {
+        shown.prefer(scheme);
+        shown.picture(scheme);
+        let violations = shown.ask(
+            "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}).then(it => it.violations.map(it => [it.id, it.nodes.map(it => it.html.slice(0, 200) + ' ' + it.failureSummary)]))",
+        );
+        assert_eq!(violations, json!([]), "{scheme}");
+    }
+}

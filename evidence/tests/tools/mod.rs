@@ -1,0 +1,45 @@
+//! What `evidence/test-tools.sh` installs.
+
+#[allow(dead_code, reason = "tests of pages alone have pages")]
+pub mod browser;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// Something that a test cannot do without.
+#[derive(Debug, Clone, Copy)]
+#[allow(dead_code, reason = "each test uses its own")]
+pub enum Tool {
+    /// A browser.
+    Chromium,
+    /// What judges whether everybody can read a page.
+    Axe,
+    /// The JSON Schema of FHIR R4.
+    FhirSchema,
+}
+
+/// Where it is. Where it is not, says so past the test runner's capture, so that a skip is never taken for a pass.
+///
+/// # Panics
+/// With `CI=true`: where everything is supposed to be installed, missing is failing.
+pub fn tool(tool: Tool) -> Option<PathBuf> {
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("../.tools");
+    let places: Vec<_> = match tool {
+        Tool::Chromium => {
+            let names = ["chromium-headless-shell", "chromium", "google-chrome", "google-chrome-stable"];
+            let folders: Vec<_> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
+            let installed = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
+            installed.chain([tools.join("chromium/chromium")]).collect()
+        }
+        Tool::Axe => vec![tools.join("axe-4.14.1.js")],
+        Tool::FhirSchema => vec![tools.join("fhir-r4.schema.json")],
+    };
+    if let Some(found) = places.into_iter().find(|place| place.is_file()) {
+        return Some(found);
+    }
+    let test = std::thread::current().name().unwrap_or("test").to_owned();
+    let message = format!("SKIPPED: {test}, because {tool:?} is not installed (evidence/test-tools.sh)");
+    assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
+    let _ = writeln!(std::io::stderr(), "{message}");
+    None
+}

@@ -5,6 +5,9 @@ FILTERS := tracing-tags tenant-routing sampling audit
 WASM := wasm32-wasip1
 ENVOY_NEWEST := 1.40.0
 ENVOY_OLDEST := 1.36.2
+# One of each minor release: `make test 'ENVOYS=$(ENVOY_ALL)'`, as continuous integration does.
+ENVOY_ALL := $(ENVOY_NEWEST) 1.39.3 1.38.2 1.37.0 $(ENVOY_OLDEST)
+ENVOYS := $(ENVOY_NEWEST) $(ENVOY_OLDEST)
 # Bytes of one module: what a proxy of 256 MiB can compile beside its work.
 SIZE_LIMIT := 450000
 # The crates that are plain Rust: what a filter decides, without a proxy.
@@ -20,7 +23,7 @@ LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
 CARGO_TEST = cargo test --quiet --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest envoy-oldest demo up mesh compose-files test test-mesh format lint unit unit-wasm integration schema notices bench clean
+.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files test test-mesh format lint supply-chain reproduce unit unit-wasm hostile fuzz integration schema notices bench clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,7 +43,7 @@ mesh: build mesh-programs ## The whole mesh, left running, with a shell in it (L
 compose-files: build ## Keys, tokens and certificates for integration/docker-compose.yaml, into .run/compose
 	@$(LAB) compose-files
 
-test: format lint unit unit-wasm integration ## Everything that has to hold
+test: format lint supply-chain unit unit-wasm hostile integration ## Everything that has to hold
 
 toolchain:
 	@integration/prerequisites.sh
@@ -67,15 +70,22 @@ build: toolchain ## The modules: dist/careplane.wasm (all filters) and dist/care
 		[ $$size -lt $(SIZE_LIMIT) ] || { echo "$$module has $$size bytes: the limit is $(SIZE_LIMIT)" >&2; exit 1; }; \
 	done
 
-image: build ## OCI images of the modules: dist/image/<module>, the same bytes from the same module
+# $(1): name of the module; $(2): features
+define image
+supply-chain/sbom.py dist/$(1).wasm $(2) > dist/$(1).cdx.json && \
+target/debug/careplane image build --module dist/$(1).wasm --output dist/image/$(1) --sbom dist/$(1).cdx.json $(SOURCE)
+endef
+
+# Outside of git nobody knows where the sources are from.
+SOURCE = $(if $(wildcard .git),--source .)
+
+image: build ## OCI images of the modules: dist/image/<module>, with what is in them and where they come from
 	@cargo build --quiet --locked -p careplane-cli
-	@$(foreach module,careplane $(FILTERS:%=careplane-%),target/debug/careplane image build --module dist/$(module).wasm --output dist/image/$(module) &&) true
+	@$(call image,careplane,)
+	@$(foreach filter,$(FILTERS),$(call image,careplane-$(filter),$(filter)) &&) true
 
 envoy-newest:
 	@integration/install-envoy.sh $(ENVOY_NEWEST) >/dev/null
-
-envoy-oldest:
-	@integration/install-envoy.sh $(ENVOY_OLDEST) >/dev/null
 
 format: toolchain ## Is the code formatted?
 	@echo "== format"
@@ -93,7 +103,7 @@ lint: toolchain ## Clippy, natively and for what the proxy loads
 unit: toolchain ## Unit tests, natively
 	@echo "== unit tests"
 	@evidence/test-tools.sh
-	@$(CARGO_TEST) --workspace --exclude careplane-plugin --exclude careplane-integration --exclude careplane-mesh --all-features
+	@$(CARGO_TEST) --workspace --exclude careplane-plugin --exclude careplane-integration --exclude careplane-mesh --exclude careplane-fuzz --all-features
 
 # The tests' OTLP decoder brings a random number generator that it never calls: here it has no source, and must say so to compile.
 unit-wasm: toolchain ## The unit tests of the pure crates as WebAssembly, in Node
@@ -113,9 +123,27 @@ $(RUNNER):
 	@echo "building wasm-bindgen-test-runner $(WASM_BINDGEN) (once, some minutes)"
 	@cargo install --quiet --debug wasm-bindgen-cli --version $(WASM_BINDGEN) --root .tools/wasm-bindgen-$(WASM_BINDGEN) --target-dir target/tools
 
-integration: build envoy-newest envoy-oldest telemetry-programs ## The filters in real Envoys
-	@echo "== integration: Envoy $(ENVOY_NEWEST) and $(ENVOY_OLDEST)"
-	@$(CARGO_TEST) -p careplane-integration
+hostile: build ## The module in a proxy that lies, the filters on a host that lies, and the inputs that broke something once
+	@echo "== hostile"
+	@$(CARGO_TEST) -p careplane-fuzz
+
+TARGET =
+SECONDS = 60
+fuzz: ## Looks for inputs that break something: TARGET=path SECONDS=60 (targets: fuzz/src/lib.rs)
+	@fuzz/run.sh $(TARGET) $(SECONDS)
+
+supply-chain: toolchain ## Licences, sources and known vulnerabilities of what is linked
+	@echo "== supply chain"
+	@supply-chain/deny.sh
+
+reproduce: toolchain ## Builds the module twice from nothing: the same bytes?
+	@echo "== reproduce"
+	@supply-chain/reproduce.sh
+
+integration: build envoy-newest telemetry-programs ## The filters in real Envoys: the newest and the oldest, or ENVOYS='1.38.2 1.37.0'
+	@echo "== integration: Envoy $(ENVOYS)"
+	@for version in $(ENVOYS); do integration/install-envoy.sh $$version >/dev/null || exit 1; done
+	@CAREPLANE_ENVOYS="$(ENVOYS)" $(CARGO_TEST) -p careplane-integration
 
 # An OpenTelemetry Collector and Jaeger, for the tests of what leaves the proxy: built from their Go modules, minutes the first time.
 telemetry-programs: toolchain

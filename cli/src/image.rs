@@ -4,14 +4,18 @@ mod digest;
 mod forms;
 mod layout;
 mod pin;
+mod provenance;
+mod referrers;
 mod registry;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
+use oci_client::manifest::ImageIndexEntry;
 
 use crate::out;
+use digest::sha256;
 use forms::Form;
 use layout::Layout;
 use registry::Address;
@@ -35,6 +39,12 @@ enum Command {
         /// Further annotations, such as org.opencontainers.image.source=https://…
         #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = annotation)]
         annotations: Vec<(String, String)>,
+        /// The checkout that the module was built from: its commit, lock file and toolchain go with the image, as SLSA provenance
+        #[arg(long, value_name = "DIR")]
+        source: Option<PathBuf>,
+        /// The CycloneDX bill of materials of the module, to go with the image
+        #[arg(long, value_name = "FILE")]
+        sbom: Option<PathBuf>,
     },
     /// Pushes an image of a layout, and prints the address to pin. Credentials are those of `docker login`
     Push {
@@ -63,7 +73,9 @@ enum Command {
 /// Exit code 0; what went wrong is for the caller to print.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.command {
-        Command::Build { module, output, annotations } => build(module, output, annotations)?,
+        Command::Build { module, output, annotations, source, sbom } => {
+            build(module, output, annotations, source.as_deref(), sbom.as_deref())?;
+        }
         Command::Push { layout, form, plain_http, address } => {
             let pinned = registry::push(&Layout::open(layout)?, *form, address, *plain_http)?;
             out::print(&format!("{pinned}\n"))?;
@@ -77,7 +89,13 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn build(module: &Path, output: &Path, annotations: &[(String, String)]) -> Result<()> {
+fn build(
+    module: &Path,
+    output: &Path,
+    annotations: &[(String, String)],
+    source: Option<&Path>,
+    sbom: Option<&Path>,
+) -> Result<()> {
     let bytes = std::fs::read(module).with_context(|| format!("cannot read {}", module.display()))?;
     anyhow::ensure!(
         bytes.starts_with(b"\0asm"),
@@ -87,13 +105,29 @@ fn build(module: &Path, output: &Path, annotations: &[(String, String)]) -> Resu
     let title = module.file_stem().and_then(|stem| stem.to_str()).context("the module has no name")?;
     let mut all = forms::annotations(title);
     all.extend(annotations.iter().cloned());
+    // What is said about the module, by what kind of thing it is. Read before anything is written.
+    let mut said = Vec::new();
+    if let Some(directory) = source {
+        let statement = provenance::Source::read(directory)?.statement(&format!("{title}.wasm"), &sha256(&bytes));
+        said.push((provenance::MEDIA_TYPE, serde_json::to_vec(&statement)?));
+    }
+    if let Some(file) = sbom {
+        let bill = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        referrers::check_bill(&bill, &bytes).with_context(|| file.display().to_string())?;
+        said.push((referrers::SBOM, bill));
+    }
 
     let layout = Layout::create(output)?;
     let images = Form::ALL.iter().map(|form| form.write(&layout, &bytes, &all)).collect::<Result<Vec<_>>>()?;
     for (form, image) in Form::ALL.iter().zip(&images) {
         out::print(&format!("{:<9} {}\n", form.name(), image.digest))?;
     }
-    layout.finish(images)
+    let about = |image: &ImageIndexEntry| {
+        let attached = said.iter().map(|(kind, content)| referrers::attach(&layout, image, kind, content));
+        attached.collect::<Result<Vec<_>>>()
+    };
+    let referrers = images.iter().map(about).collect::<Result<Vec<_>>>()?;
+    layout.finish(images.into_iter().chain(referrers.into_iter().flatten()).collect())
 }
 
 fn annotation(text: &str) -> Result<(String, String), String> {

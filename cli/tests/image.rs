@@ -92,3 +92,74 @@ fn a_file_that_is_no_module_is_refused() {
     assert!(error.contains("manifests/image.yaml is not a WebAssembly module"), "{error}");
     assert!(!folder.path().join("image").exists());
 }
+
+/// Runs a program of the machine, which has to succeed.
+fn runs(program: &str, arguments: &[&str], folder: &Path) -> Vec<u8> {
+    let output = Command::new(program).args(arguments).current_dir(folder).output().unwrap();
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+#[test]
+fn where_a_module_comes_from_and_what_is_in_it_goes_with_the_image() {
+    let registry = Registry::start(None);
+    let folder = folder(&registry);
+    let source = folder.path().join("source");
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("Cargo.lock"), "version = 4\n").unwrap();
+    runs("git", &["init", "--quiet"], &source);
+    let commit =
+        ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "--message", "all"];
+    runs("git", &["add", "--all"], &source);
+    runs("git", &commit, &source);
+    let head = String::from_utf8(runs("git", &["rev-parse", "HEAD"], &source)).unwrap();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let module = folder.path().join("careplane.wasm");
+    let bill = runs("python3", &["supply-chain/sbom.py", module.to_str().unwrap()], root);
+    let parsed = cyclonedx_bom::prelude::Bom::parse_from_json(&*bill).unwrap();
+    let checked = cyclonedx_bom::prelude::Validate::validate(&parsed);
+    assert!(checked.passed(), "{checked:?}");
+    fs::write(folder.path().join("bill.json"), bill).unwrap();
+
+    let build =
+        ["build", "--module", "careplane.wasm", "--output", "image", "--source", "source", "--sbom", "bill.json"];
+    let plain = ["build", "--module", "careplane.wasm", "--output", "plain"];
+    let built = succeeds(careplane(folder.path(), &build));
+    assert_eq!(succeeds(careplane(folder.path(), &plain)), built, "the images are those without");
+    let address = format!("oci://{}/care/careplane:1", registry.address());
+    let pinned = succeeds(careplane(folder.path(), &["push", "--layout", "image", "--plain-http", &address]));
+    let digest = pinned.trim().split_once('@').unwrap().1;
+
+    let index: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.path().join("image/index.json")).unwrap()).unwrap();
+    let pushed = |kind: &str| -> serde_json::Value {
+        let entries = index["manifests"].as_array().unwrap().iter().filter(|entry| entry["artifactType"] == kind);
+        let manifests = entries.filter_map(|entry| registry.manifest(entry["digest"].as_str().unwrap()));
+        let manifests: Vec<serde_json::Value> = manifests.map(|text| serde_json::from_slice(&text).unwrap()).collect();
+        assert_eq!(manifests.len(), 1, "{kind}: of the form that was pushed, and of no other");
+        assert_eq!(manifests[0]["subject"]["digest"], digest);
+        let layer = manifests[0]["layers"][0]["digest"].as_str().unwrap();
+        serde_json::from_slice(&registry.blob(layer).unwrap()).unwrap()
+    };
+    assert_eq!(pushed("application/vnd.cyclonedx+json")["metadata"]["component"]["name"], "careplane");
+    let statement = pushed("application/vnd.in-toto+json");
+    assert_eq!(statement["predicateType"], "https://slsa.dev/provenance/v1");
+    let from = &statement["predicate"]["buildDefinition"]["resolvedDependencies"][0];
+    assert_eq!(
+        (&from["digest"]["gitCommit"], &from["annotations"]["uncommittedChanges"]),
+        (&head.trim().into(), &false.into())
+    );
+}
+
+#[test]
+fn a_bill_of_another_module_and_a_folder_that_is_no_checkout_are_refused() {
+    let registry = Registry::start(None);
+    let folder = folder(&registry);
+    let build = ["build", "--module", "careplane.wasm", "--output", "image"];
+    fs::write(folder.path().join("bill.json"), r#"{"bomFormat": "CycloneDX"}"#).unwrap();
+    let error = fails(careplane(folder.path(), &[&build[..], &["--sbom", "bill.json"]].concat()));
+    assert!(error.contains("bill.json: it is of another module"), "{error}");
+    let error = fails(careplane(folder.path(), &[&build[..], &["--source", "docker"]].concat()));
+    assert!(error.contains("cannot read docker/Cargo.lock"), "{error}");
+    assert!(!folder.path().join("image").exists());
+}

@@ -4,10 +4,11 @@
 `notices.py` writes the file, `notices.py --check` fails when it is not current.
 """
 
-import json
 import pathlib
-import subprocess
 import sys
+
+sys.dont_write_bytecode = True
+import linked  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
 FILE = HERE / "THIRD-PARTY-NOTICES.txt"
@@ -15,15 +16,8 @@ RULE = "=" * 100
 
 
 def packages():
-    """The packages that the module is linked from, those of the project excepted, in the order of their names."""
-    cargo = lambda *arguments: subprocess.check_output(["cargo", *arguments, "--locked"], cwd=HERE, text=True)
-    tree = ["tree", "-p", "careplane-plugin", "--target", "wasm32-wasip1", "-e", "normal,no-proc-macro"]
-    linked = {tuple(line.split()[:2]) for line in cargo(*tree, "--prefix", "none").splitlines() if line}
-    known = json.loads(cargo("metadata", "--format-version", "1"))["packages"]
-    return sorted(
-        (package for package in known if package["source"] and (package["name"], "v" + package["version"]) in linked),
-        key=lambda package: (package["name"], package["version"]),
-    )
+    """The packages that the module is linked from, those of the project excepted."""
+    return (package for package in linked.packages(linked.metadata()) if package["source"])
 
 
 def notice(package):

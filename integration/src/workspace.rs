@@ -12,6 +12,25 @@ use crate::{EnvoyVersion, Plugins};
 /// Names a directory that holds `envoy-VERSION` installations, when they are not in `.tools/`.
 pub const ENVOY_DIR_VARIABLE: &str = "CAREPLANE_ENVOY_DIR";
 
+/// Lists the versions that tests run with, when they are not the newest and the oldest.
+pub const ENVOYS_VARIABLE: &str = "CAREPLANE_ENVOYS";
+
+/// The versions that tests run with, where the version could matter: the newest and the oldest, or those of `CAREPLANE_ENVOYS`.
+///
+/// # Panics
+///
+/// When that names something that is no version.
+#[must_use]
+pub fn versions() -> Vec<EnvoyVersion> {
+    match env::var(ENVOYS_VARIABLE) {
+        Ok(asked) if !asked.trim().is_empty() => asked
+            .split_whitespace()
+            .map(|version| version.parse().unwrap_or_else(|error| panic!("{ENVOYS_VARIABLE}: {error}")))
+            .collect(),
+        _ => vec![EnvoyVersion::V1_40_0, EnvoyVersion::V1_36_2],
+    }
+}
+
 /// The root of the repository.
 #[must_use]
 pub fn root() -> PathBuf {

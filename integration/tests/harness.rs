@@ -5,10 +5,9 @@ use std::time::Duration;
 use anyhow::Result;
 use careplane_integration::{
     AuditLog, EnvoyVersion, Lab, Plugins, Reload, Request, audit_log::verify_chains, client::Load, prerequisites,
+    workspace,
 };
 use serde_json::{Value, json};
-
-const VERSIONS: [EnvoyVersion; 2] = [EnvoyVersion::V1_40_0, EnvoyVersion::V1_36_2];
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -16,7 +15,7 @@ const PEER: &str = "spiffe://cluster.local/ns/core-healthcare/sa/api-gateway";
 
 /// The versions that can be run here.
 fn versions() -> impl Iterator<Item = EnvoyVersion> {
-    VERSIONS.into_iter().filter(|version| prerequisites(*version, Plugins::None))
+    workspace::versions().into_iter().filter(|version| prerequisites(*version, Plugins::None))
 }
 
 fn bare(version: EnvoyVersion) -> careplane_integration::lab::Builder {

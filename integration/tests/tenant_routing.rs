@@ -205,15 +205,12 @@ async fn a_cohort_is_of_whole_tenants_and_a_higher_percentage_takes_none_out() -
 
 #[tokio::test]
 async fn a_tenant_is_in_the_same_pool_on_every_envoy_and_through_every_plugin() -> Result<()> {
-    use careplane_integration::{Plugins, prerequisites};
+    use careplane_integration::{Plugins, prerequisites, workspace};
 
     let mut expected: Option<Vec<(String, String)>> = None;
-    for (version, plugins) in [
-        (EnvoyVersion::V1_40_0, Plugins::Bundle),
-        (EnvoyVersion::V1_36_2, Plugins::Bundle),
-        (EnvoyVersion::V1_40_0, Plugins::SeparateFromOneModule),
-        (EnvoyVersion::V1_40_0, Plugins::PerFilterModules),
-    ] {
+    let bundles = workspace::versions().into_iter().map(|version| (version, Plugins::Bundle));
+    let newest = [Plugins::SeparateFromOneModule, Plugins::PerFilterModules];
+    for (version, plugins) in bundles.chain(newest.map(|plugins| (EnvoyVersion::V1_40_0, plugins))) {
         if !prerequisites(version, plugins) {
             continue;
         }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
 use oci_client::annotations::ORG_OPENCONTAINERS_IMAGE_REF_NAME;
-use oci_client::manifest::{ImageIndexEntry, OCI_IMAGE_INDEX_MEDIA_TYPE, OciDescriptor, OciImageIndex};
+use oci_client::manifest::{
+    ImageIndexEntry, OCI_IMAGE_INDEX_MEDIA_TYPE, OciDescriptor, OciImageIndex, OciImageManifest,
+};
 use serde::Serialize;
 
 use super::digest::{is_sha256, sha256};
@@ -86,16 +88,35 @@ impl Layout {
     /// The image with this name.
     pub fn image(&self, name: &str) -> Result<ImageIndexEntry> {
         let path = self.index();
-        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-        let index: OciImageIndex =
-            serde_json::from_slice(&bytes).with_context(|| format!("{} is not an image index", path.display()))?;
+        let index = self.manifests()?;
         let is_named = |image: &ImageIndexEntry| {
             let annotations = image.annotations.as_ref();
             annotations.and_then(|all| all.get(ORG_OPENCONTAINERS_IMAGE_REF_NAME)).is_some_and(|found| found == name)
         };
-        index.manifests.into_iter().find(is_named).with_context(|| {
+        index.into_iter().find(is_named).with_context(|| {
             format!("{} has no image {name:?}: expected the output of `careplane image build`", path.display())
         })
+    }
+
+    /// What is said about the image with this digest.
+    pub fn referrers(&self, digest: &str) -> Result<Vec<ImageIndexEntry>> {
+        let mut found = Vec::new();
+        for entry in self.manifests()? {
+            let manifest: OciImageManifest = serde_json::from_slice(&self.read(&entry.digest)?)
+                .with_context(|| format!("{} is not a manifest", entry.digest))?;
+            if manifest.subject.is_some_and(|subject| subject.digest == digest) {
+                found.push(entry);
+            }
+        }
+        Ok(found)
+    }
+
+    fn manifests(&self) -> Result<Vec<ImageIndexEntry>> {
+        let path = self.index();
+        let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+        let index: OciImageIndex =
+            serde_json::from_slice(&bytes).with_context(|| format!("{} is not an image index", path.display()))?;
+        Ok(index.manifests)
     }
 
     fn index(&self) -> PathBuf {

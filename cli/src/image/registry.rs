@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
-use oci_client::manifest::{OciDescriptor, OciImageManifest};
+use oci_client::manifest::{ImageIndexEntry, OciDescriptor, OciImageManifest};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 
@@ -78,32 +78,43 @@ pub fn push(layout: &Layout, form: Form, address: &Address, plain_http: bool) ->
 
 async fn upload(layout: &Layout, form: Form, address: &Address, plain_http: bool) -> Result<Address> {
     let image = layout.image(form.name())?;
-    let bytes = layout.read(&image.digest)?;
-    let manifest: OciImageManifest = serde_json::from_slice(&bytes).context("the manifest is none")?;
-
     let protocol = if plain_http { ClientProtocol::Http } else { ClientProtocol::Https };
     // In one piece: a module is small, and not every registry takes chunks.
     let client = Client::new(ClientConfig { protocol, use_monolithic_push: true, ..ClientConfig::default() });
     let reference = &address.0;
     let credentials = credentials(reference.resolve_registry())?;
     client.auth(reference, &credentials, RegistryOperation::Push).await?;
+    upload_manifest(&client, layout, &image, reference).await?;
+
+    let found = client.fetch_manifest_digest(reference, &credentials).await?;
+    ensure!(found == image.digest, "the registry has {found} under that tag, and not {}", image.digest);
+    for said in layout.referrers(&found)? {
+        // No tag: it is found by the image that it is about.
+        let [registry, repository] = [reference.registry(), reference.repository()].map(str::to_owned);
+        let place = Reference::with_digest(registry, repository, said.digest.clone());
+        upload_manifest(&client, layout, &said, &place).await?;
+    }
+    Ok(address.with_digest(&found))
+}
+
+/// Pushes a manifest, and before it what it names.
+async fn upload_manifest(client: &Client, layout: &Layout, entry: &ImageIndexEntry, place: &Reference) -> Result<()> {
+    let bytes = layout.read(&entry.digest)?;
+    let manifest: OciImageManifest = serde_json::from_slice(&bytes).context("the manifest is none")?;
     for OciDescriptor { digest, .. } in std::iter::once(&manifest.config).chain(&manifest.layers) {
-        if client.blob_exists(reference, digest).await? {
+        if client.blob_exists(place, digest).await? {
             continue;
         }
-        match client.push_blob(reference, layout.read(digest)?, digest).await {
+        match client.push_blob(place, layout.read(digest)?, digest).await {
             // Some registries do not say where they put it. What counts is that it is there.
-            Err(OciDistributionError::RegistryNoLocationError) if client.blob_exists(reference, digest).await? => {}
+            Err(OciDistributionError::RegistryNoLocationError) if client.blob_exists(place, digest).await? => {}
             pushed => {
                 pushed?;
             }
         }
     }
-    client.push_manifest_raw(reference, bytes, image.media_type.parse()?).await?;
-
-    let found = client.fetch_manifest_digest(reference, &credentials).await?;
-    ensure!(found == image.digest, "the registry has {found} under that tag, and not {}", image.digest);
-    Ok(address.with_digest(&found))
+    client.push_manifest_raw(place, bytes, entry.media_type.parse()?).await?;
+    Ok(())
 }
 
 /// What `docker login` left for `registry`; nobody in particular, if it left nothing.

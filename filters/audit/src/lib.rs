@@ -59,8 +59,8 @@ pub struct Delivery {
     has_witness: bool,
     /// When the last milestone was recorded.
     told: Cell<SystemTime>,
-    /// Intents that nobody has acknowledged yet, by the call that carries them.
-    intents: Cell<Vec<(u32, Item)>>,
+    /// Intents that nobody has acknowledged yet, by their numbers in the chain.
+    intents: Cell<Vec<(u64, Item)>>,
 }
 
 impl Audit {
@@ -122,7 +122,7 @@ impl Filter for Audit {
         let sent = delivery.exporter.send_now(&item, host);
         exchange.hold(Intent { number: entry.number, call: sent.unwrap_or_default(), answered: sent.is_err() });
         match sent {
-            Ok(call) => delivery.keep(call, item),
+            Ok(_) => delivery.keep(entry.number, item),
             Err(_) => {
                 delivery.exporter.send(Signal::Logs, item, host);
                 exchange.deny(Denial::EvidenceUnavailable);
@@ -132,9 +132,12 @@ impl Filter for Audit {
 
     fn on_answer(&self, exchange: &Exchange, answer: &HttpAnswer, host: &dyn Host) {
         let (Some(intent), Some(delivery)) = (exchange.intent(), &self.delivery) else { return };
-        let Some(item) = delivery.take(intent.call) else { return };
-        // It is a link of the chain, so it has to arrive somewhere, although too late for this request.
-        if !delivery.exporter.settle(item, answer, host) {
+        let acknowledged = match delivery.take(intent.number) {
+            // It is a link of the chain, so it has to arrive somewhere, although too late for this request.
+            Some(item) => delivery.exporter.settle(item, answer, host),
+            None => false,
+        };
+        if !acknowledged {
             exchange.deny(Denial::EvidenceUnavailable);
         }
     }
@@ -144,7 +147,7 @@ impl Filter for Audit {
         let context = &exchange.about().context;
         count(&context.name, &outcome.verdict, host);
         if let (Some(intent), Some(delivery)) = (exchange.intent(), &self.delivery)
-            && let Some(item) = delivery.take(intent.call)
+            && let Some(item) = delivery.take(intent.number)
         {
             // The caller has gone while it waited, and the proxy has given up the call.
             delivery.exporter.send(Signal::Logs, item, host);
@@ -185,15 +188,15 @@ impl Delivery {
         Self { exporter, proxy, has_witness, told: Cell::new(UNIX_EPOCH), intents: Cell::default() }
     }
 
-    fn keep(&self, call: u32, item: Item) {
+    fn keep(&self, number: u64, item: Item) {
         let mut intents = self.intents.take();
-        intents.push((call, item));
+        intents.push((number, item));
         self.intents.set(intents);
     }
 
-    fn take(&self, call: u32) -> Option<Item> {
+    fn take(&self, number: u64) -> Option<Item> {
         let mut intents = self.intents.take();
-        let index = intents.iter().position(|(sent, _)| *sent == call);
+        let index = intents.iter().position(|(kept, _)| *kept == number);
         let item = index.map(|index| intents.swap_remove(index).1);
         self.intents.set(intents);
         item

@@ -84,6 +84,15 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    /// A held stream that ends without having been logged: its intent is settled all the same, and kept by nobody.
+    fn drop(&mut self) {
+        if self.exchange.as_ref().is_some_and(Exchange::is_held) {
+            self.log();
+        }
+    }
+}
+
 /// Ends the request phase. Says whether the request goes on; if not, it has been answered.
 fn conclude(exchange: &mut Exchange) -> bool {
     let refusal = exchange.apply(&EnvoyHost);

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use xxhash_rust::xxh64::Xxh64Builder;
+
 use crate::document::{Action, Cohort, ComplianceLevel, Jurisdiction, ProxyLog};
 use crate::id::TenantId;
 use crate::path;
@@ -167,9 +169,13 @@ pub struct Routing {
     pub cohort_header: Option<Arc<str>>,
     pub(crate) canary: Rate,
     pub(crate) pools: Pools,
-    pub(crate) tenants: HashMap<TenantId, Tenant>,
+    pub(crate) tenants: ByName<TenantId, Tenant>,
     pub(crate) deny_unknown: bool,
 }
+
+/// By the names of the document. They are the operator's, so nobody chooses some that collide; and std's own hasher would panic in a
+/// proxy without random numbers.
+pub(crate) type ByName<N, T> = HashMap<N, T, Xxh64Builder>;
 
 #[derive(Debug, Clone)]
 pub(crate) struct Tenant {

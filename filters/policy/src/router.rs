@@ -4,8 +4,7 @@
 //! `/medications/{id}` although `POST /medications/administer` has a leaf of its own, or a request could leave its context
 //! by its method.
 
-use std::collections::HashMap;
-
+use crate::policy::ByName;
 use crate::problem::Problems;
 use crate::template::Template;
 
@@ -134,7 +133,7 @@ impl Router {
     ///
     /// A path written for all methods and again for some of them is fine: the named methods win.
     pub(crate) fn new(routes: &[Route], problems: &mut Problems) -> Self {
-        let mut same_path: HashMap<String, Vec<usize>> = HashMap::new();
+        let mut same_path: ByName<String, Vec<usize>> = ByName::default();
         let mut methods: Vec<Methods> = routes.iter().map(|route| route.methods).collect();
         for (index, route) in routes.iter().enumerate() {
             let others = same_path.entry(route.template.key()).or_default();
@@ -198,7 +197,7 @@ fn tree_for<'a>(
     problems: &mut Problems,
 ) -> matchit::Router<usize> {
     let mut tree = matchit::Router::new();
-    let mut inserted: HashMap<String, usize> = HashMap::new();
+    let mut inserted: ByName<String, usize> = ByName::default();
     for (index, route) in accepting {
         let key = route.template.key();
         match tree.insert(key.clone(), index) {

@@ -17,7 +17,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use careplane_integration::{EnvoyVersion, Lab, Plugins, Request, audit_log::verify_chains, prerequisites};
+use careplane_integration::{EnvoyVersion, Lab, Plugins, Request, audit_log::verify_chains, prerequisites, workspace};
 use serde_json::{Value, json};
 use support::{SOON, TENANT, health, token, versions};
 use tokio::time::timeout;
@@ -212,12 +212,18 @@ async fn assert_complete(lab: &Lab, version: EnvoyVersion, about: &str) -> Resul
 
 #[tokio::test]
 async fn the_bundle_survives_everything() -> Result<()> {
-    assert_harmless(EnvoyVersion::V1_40_0, Plugins::Bundle, Door::WideOpen).await
+    for version in workspace::versions() {
+        assert_harmless(version, Plugins::Bundle, Door::WideOpen).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
 async fn the_bundle_survives_everything_as_deployed() -> Result<()> {
-    assert_harmless(EnvoyVersion::V1_40_0, Plugins::Bundle, Door::AsDeployed).await
+    for version in workspace::versions() {
+        assert_harmless(version, Plugins::Bundle, Door::AsDeployed).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -228,16 +234,6 @@ async fn four_plugins_of_one_module_survive_everything() -> Result<()> {
 #[tokio::test]
 async fn four_modules_survive_everything() -> Result<()> {
     assert_harmless(EnvoyVersion::V1_40_0, Plugins::PerFilterModules, Door::WideOpen).await
-}
-
-#[tokio::test]
-async fn the_bundle_survives_everything_on_the_oldest_envoy() -> Result<()> {
-    assert_harmless(EnvoyVersion::V1_36_2, Plugins::Bundle, Door::WideOpen).await
-}
-
-#[tokio::test]
-async fn the_bundle_survives_everything_on_the_oldest_envoy_as_deployed() -> Result<()> {
-    assert_harmless(EnvoyVersion::V1_36_2, Plugins::Bundle, Door::AsDeployed).await
 }
 
 #[tokio::test]

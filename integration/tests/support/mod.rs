@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context, Result};
 use careplane_integration::{
     Client, EnvoyVersion, Lab, Plugins, Request, Response, otlp::Span, poll::until, prerequisites, upstream::Received,
+    workspace,
 };
 use serde_json::{Value, json};
 
@@ -29,11 +30,9 @@ pub const STRANGER: &str = "spiffe://cluster.local/ns/core-healthcare/sa/reporti
 pub const TENANT: &str = "care-home-0107";
 pub const USER: &str = "siân.o'neill@care.example";
 
-/// The newest and the oldest Envoy, if they are here.
+/// The Envoys that tests run with, if they are here.
 pub fn versions() -> impl Iterator<Item = EnvoyVersion> {
-    [EnvoyVersion::V1_40_0, EnvoyVersion::V1_36_2]
-        .into_iter()
-        .filter(|version| prerequisites(*version, Plugins::Bundle))
+    workspace::versions().into_iter().filter(|version| prerequisites(*version, Plugins::Bundle))
 }
 
 /// Whether the newest Envoy and the bundle are here, for tests of what no Envoy has a say in.

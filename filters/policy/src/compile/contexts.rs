@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::names;
 use super::sampling::Tiers;
 use crate::document::{self, AuditLevel, ComplianceLevel, TenantRequirement};
-use crate::policy::{Context, ContextRoute, Tier};
+use crate::policy::{ByName, Context, ContextRoute, Tier};
 use crate::problem::Problems;
 use crate::rate::Rate;
 use crate::router::{Method, Methods, Route, Router};
@@ -33,7 +33,7 @@ pub(super) fn compile(
     let mut all: Vec<Arc<Context>> = Vec::with_capacity(written.len());
     let mut targets = Vec::new();
     let mut routes = Vec::new();
-    let mut names = std::collections::HashMap::from([(Arc::clone(&default.name), "defaultContext".to_owned())]);
+    let mut names = ByName::from_iter([(Arc::clone(&default.name), "defaultContext".to_owned())]);
     for (index, context) in written.into_iter().enumerate() {
         let path = format!("contexts[{index}]");
         let templates = matches(&path, context.matches.as_deref(), problems);

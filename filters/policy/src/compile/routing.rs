@@ -1,13 +1,12 @@
 //! `tenants`, `routing`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::names;
 use crate::decode::Seen;
 use crate::document::{self, UnknownTenant};
 use crate::id::TenantId;
-use crate::policy::{Routing, Tenant};
+use crate::policy::{ByName, Routing, Tenant};
 use crate::pools::{Pools, WEIGHT_MAX};
 use crate::problem::Problems;
 use crate::rate::Rate;
@@ -20,7 +19,7 @@ pub(super) fn compile(tenants: document::Tenants, routing: document::Routing, pr
     let dedicated = dedicated(&routing.dedicated, &hashed, problems);
     let known: Vec<&Arc<str>> = hashed.iter().map(|(name, _)| name).chain(&dedicated).collect();
 
-    let mut compiled = HashMap::with_capacity(tenants.entries.len());
+    let mut compiled = ByName::with_capacity_and_hasher(tenants.entries.len(), Default::default());
     for (id, entry) in &tenants.entries {
         let path = || format!("tenants.entries.{id}");
         let pool = entry.pool.as_deref().and_then(|pool| {

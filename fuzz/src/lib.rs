@@ -1,0 +1,55 @@
+//! Hostile input: what a caller, a peer, a collector or an operator can send.
+//!
+//! Each target is a plain function over bytes that panics when careplane does not keep its word: natively the same code decides
+//! as in Envoy. Where a slow and obvious model of a rule exists, it is written here a second time, independently, and the two have
+//! to agree.
+//!
+//! | target | who sends it | what has to hold |
+//! |---|---|---|
+//! | `policy` | an operator | every document is taken or refused with reasons; one that is taken classifies anything |
+//! | `path` | a client | normal form and classification are the model's |
+//! | `headers` | a client, by way of the proxy | the map is what the model reads, or malformed; every filter lives with it |
+//! | `traceparent` | a client, a peer | W3C Trace Context, as the model reads it |
+//! | `claims` | an identity provider, a client | tenant, user and refusal are the model's; no NHS number in the record |
+//! | `collector` | a collector | what was queued is acknowledged, rejected, spilled or still queued: never lost, never twice |
+//! | `record` | everybody | records are RFC 8785, and their hashes are of what they say |
+//!
+//! `fuzz/tests/corpus.rs` replays the corpus in `make test`; `make fuzz TARGET=… SECONDS=…` looks for more.
+
+#![forbid(unsafe_code)]
+
+mod claims;
+mod collector;
+pub mod filters;
+mod headers;
+mod input;
+mod nhs;
+mod path;
+mod policy;
+mod record;
+mod traceparent;
+
+/// A target: its name, which is also the folder of its corpus, and what it does with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] = &[
+    ("policy", policy::run),
+    ("path", path::run),
+    ("headers", headers::run),
+    ("traceparent", traceparent::run),
+    ("claims", claims::run),
+    ("collector", collector::run),
+    ("record", record::run),
+];
+
+/// The target of this name.
+///
+/// # Errors
+/// Names that there are, for somebody who gave another.
+pub fn target(name: &str) -> Result<&'static Target, String> {
+    TARGETS.iter().find(|(known, _)| *known == name).ok_or_else(|| {
+        let known: Vec<&str> = TARGETS.iter().map(|(known, _)| *known).collect();
+        format!("{name:?} is not a fuzz target: expected one of {}", known.join(", "))
+    })
+}

@@ -1,0 +1,197 @@
+//! The filters on a host that lies, in any order of callbacks: no panic, the fallbacks of the design, and a ledger that adds up.
+
+mod host;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use careplane_audit::RECORDS;
+use careplane_exchange::memory::{MemoryHost, rules};
+use careplane_exchange::{Exchange, Filter, HttpAnswer, Rules};
+use careplane_export::{ACKNOWLEDGED, Collector, Exporter, Outlet, QUEUED, REJECTED, Resource, SPILLED};
+use careplane_fuzz::filters;
+use host::LyingHost;
+use proptest::prelude::*;
+
+const POLICY: &str = r#"{
+    "version": "careplane/v1",
+    "identity": {"trustedPeers": ["spiffe://cluster.local/ns/core/sa/gateway"]},
+    "contexts": [
+        {"name": "critical", "complianceLevel": "critical", "tier": "always", "subject": "id", "match": [{"path": "/critical/{id}"}]},
+        {"name": "health", "complianceLevel": "low", "audit": "none", "tenant": "optional", "match": [{"path": "/health"}]}
+    ],
+    "routing": {"pools": ["a", "b"], "canary": {"percent": 50}},
+    "audit": {"sinks": {"otlp": true}, "writeAhead": ["critical"]},
+    "export": {"cluster": "c", "authority": "a", "batch": {"records": 4, "interval": "1s"}, "queueBytes": 65536}
+}"#;
+
+/// What happens next. Streams are few and by number, so that one has many things happen to it.
+#[derive(Debug, Clone)]
+enum Event {
+    Request(usize),
+    Response(usize),
+    /// An answer to what a stream waits for, or to something that it never asked.
+    Answer(usize, Option<u16>, bool),
+    Log(usize),
+    Tick(u64),
+    /// An answer to an export, of this number.
+    Exported(u32, Option<u16>),
+}
+
+const STREAMS: usize = 4;
+
+fn event() -> impl Strategy<Value = Event> {
+    let status = || proptest::option::of(prop_oneof![Just(200), Just(400), Just(503), any::<u16>()]);
+    prop_oneof![
+        3 => (0..STREAMS).prop_map(Event::Request),
+        1 => (0..STREAMS).prop_map(Event::Response),
+        2 => (0..STREAMS, status(), any::<bool>()).prop_map(|(stream, status, right)| Event::Answer(stream, status, right)),
+        2 => (0..STREAMS).prop_map(Event::Log),
+        2 => (0..20_000_u64).prop_map(Event::Tick),
+        1 => (0..40_u32, status()).prop_map(|(call, status)| Event::Exported(call, status)),
+    ]
+}
+
+/// A worker: its filters, and the streams that are open. Does what `filters/plugin/src/stream.rs` does.
+struct Worker {
+    rules: Arc<Rules>,
+    filters: [Box<dyn Filter>; 4],
+    outlet: Rc<Outlet>,
+    streams: [Option<Exchange>; STREAMS],
+    host: LyingHost,
+}
+
+impl Worker {
+    fn new(host: LyingHost) -> Self {
+        let rules = rules(POLICY).unwrap();
+        let export = rules.policy.export.clone().unwrap();
+        let outlet = Rc::<Outlet>::default();
+        let collector = Rc::new(Collector { export, resource: Resource::default() });
+        let filters = filters::all(Some(Exporter::new(Rc::clone(&outlet), collector)));
+        Self { rules, filters, outlet, streams: Default::default(), host }
+    }
+
+    fn happens(&mut self, event: &Event) {
+        match event {
+            Event::Request(stream) => self.request(*stream),
+            Event::Response(stream) => {
+                if let Some(exchange) = &self.streams[*stream] {
+                    self.filters.iter().for_each(|filter| filter.on_response(exchange, &self.host));
+                }
+            }
+            Event::Answer(stream, status, right) => self.answer(*stream, *status, *right),
+            Event::Log(stream) => self.log(*stream),
+            Event::Tick(millis) => {
+                self.host.wait(Duration::from_millis(*millis));
+                self.filters.iter().for_each(|filter| filter.on_tick(&self.host));
+                self.outlet.work(&self.host);
+            }
+            Event::Exported(call, status) => {
+                let answer = HttpAnswer { status: *status, ..HttpAnswer::default() };
+                self.outlet.answered(*call, &answer, &self.host);
+            }
+        }
+    }
+
+    fn request(&mut self, stream: usize) {
+        // The proxy says that a stream is over before it uses its number again.
+        self.log(stream);
+        let exchange = Exchange::open(Arc::clone(&self.rules), &self.host);
+        if exchange.is_readable() {
+            for filter in &self.filters {
+                filter.on_request(&exchange, &self.host);
+                if exchange.denial().is_some() {
+                    break;
+                }
+            }
+        }
+        let identity = exchange.identity(&self.host);
+        assert!(!identity.trusted, "trusted without the name of a trusted peer");
+        assert_ne!(identity.tenant_source, Some("header"), "a header of a stranger was believed");
+        if !exchange.is_held() {
+            self.conclude(&exchange);
+        }
+        self.streams[stream] = Some(exchange);
+    }
+
+    fn conclude(&self, exchange: &Exchange) {
+        let reply = exchange.apply(&self.host);
+        assert_eq!(reply.as_ref().map(|reply| reply.status), exchange.denial().map(|denial| denial.status()));
+        assert!(exchange.is_readable() || reply.is_none(), "refused for what the proxy could not say");
+    }
+
+    fn answer(&mut self, stream: usize, status: Option<u16>, right: bool) {
+        let Some(exchange) = &self.streams[stream] else { return };
+        if !right || !exchange.is_held() {
+            return;
+        }
+        exchange.release();
+        let answer = HttpAnswer { status, ..HttpAnswer::default() };
+        self.filters.iter().for_each(|filter| filter.on_answer(exchange, &answer, &self.host));
+        let acknowledged = status.is_some_and(|status| (200..300).contains(&status));
+        assert_eq!(exchange.denial().is_none(), acknowledged, "goes on with evidence, and only with it");
+        self.conclude(exchange);
+    }
+
+    fn log(&mut self, stream: usize) {
+        // As if another filter had answered before this one saw the request.
+        let exchange = self.streams[stream].take();
+        let exchange = exchange.unwrap_or_else(|| Exchange::open_late(Arc::clone(&self.rules), &self.host));
+        self.filters.iter().for_each(|filter| filter.on_log(&exchange, &self.host));
+    }
+
+    fn end(mut self) -> LyingHost {
+        (0..STREAMS).for_each(|stream| self.log(stream));
+        self.filters.iter().for_each(|filter| filter.on_end(&self.host));
+        self.outlet.close(&self.host);
+        self.host
+    }
+}
+
+fn truth() -> MemoryHost {
+    MemoryHost::with_request([
+        (":method", &b"POST"[..]),
+        (":path", b"/critical/9434765919"),
+        ("x-tenant-id", b"care-home-0042"),
+        ("x-user-id", b"si\xc3\xa2n"),
+        ("x-request-id", b"00000000-0000-a000-8000-000000000000"),
+    ])
+    .with_claim("tenant_id", "care-home-0042")
+    .with_claim("sub", b"\xff\xfe")
+}
+
+/// Every record is acknowledged, written down or rejected, once.
+fn assert_settled(host: &LyingHost) {
+    let settled = host.counted(ACKNOWLEDGED) + host.counted(SPILLED) + host.counted(REJECTED);
+    assert_eq!((settled, host.gauged(QUEUED)), (host.counted(RECORDS), 0));
+}
+
+#[test]
+fn the_answer_to_another_call_of_the_same_number_is_no_evidence() {
+    let mut worker = Worker::new(LyingHost::new(0, 0, truth()).repeating());
+    for event in [Event::Request(0), Event::Request(1), Event::Answer(0, Some(200), true), Event::Answer(1, None, true)]
+    {
+        worker.happens(&event);
+    }
+    assert_settled(&worker.end());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_record_is_somewhere_whatever_the_host_says(
+        seed in any::<u64>(), lies in 0..=100_u8, events in proptest::collection::vec(event(), 0..100)
+    ) {
+        let mut worker = Worker::new(LyingHost::new(seed, lies, truth()));
+        for event in &events {
+            worker.happens(event);
+            let queued = worker.host.gauged(QUEUED);
+            // A record takes more than 256 bytes of the queue, and one batch is held beside it.
+            prop_assert!((0..=256).contains(&queued), "{queued} records queued in 64 KiB");
+        }
+        let host = worker.end();
+        assert_settled(&host);
+    }
+}

@@ -1,7 +1,7 @@
 //! The hash chain: each record carries a number and the hash of the one before, so a missing or changed one shows, and where.
 
 use std::cell::Cell;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use careplane_exchange::{Host, Key};
 use sha2::{Digest, Sha256};
@@ -18,8 +18,11 @@ const LEAF: [u8; 1] = [0];
 ///
 /// Begun by the first record, so that VMs that serve nothing (the main thread's, the one that only checks a configuration)
 /// leave no trace.
-#[derive(Default)]
-pub struct Ledger(Cell<Option<Chain>>);
+pub struct Ledger {
+    chain: Cell<Option<Chain>>,
+    /// When the last milestone was recorded.
+    told: Cell<SystemTime>,
+}
 
 struct Chain {
     id: String,
@@ -54,23 +57,39 @@ pub(crate) struct Entry {
 impl Ledger {
     /// Adds the record that `compose` makes of its link. The key can be another one from record to record: the chain goes on.
     pub(crate) fn append(&self, key: Option<&Key>, host: &dyn Host, compose: impl FnOnce(&Link<'_>) -> Draft) -> Entry {
-        let mut chain = self.0.take().unwrap_or_else(|| Chain::begin(host));
+        let mut chain = self.chain.take().unwrap_or_else(|| Chain::begin(host));
         let number = chain.next;
         let draft = compose(&Link { chain: &chain.id, number, previous: &chain.last, key: key.map(Key::id) });
         let hash = hash(key, draft.text());
         let entry = Entry { id: format!("{}/{number}", chain.id), number, text: draft.seal(&hash) };
         chain.next = chain.next.saturating_add(1);
         chain.last = hash;
-        self.0.set(Some(chain));
+        self.chain.set(Some(chain));
         entry
     }
 
     /// The number of the last record; 0 before the first.
     pub(crate) fn length(&self) -> u64 {
-        let chain = self.0.take();
+        let chain = self.chain.take();
         let length = chain.as_ref().map_or(0, |chain| chain.next.saturating_sub(1));
-        self.0.set(chain);
+        self.chain.set(chain);
         length
+    }
+
+    /// When the last milestone was recorded.
+    pub(crate) fn told(&self) -> SystemTime {
+        self.told.get()
+    }
+
+    /// A milestone has been recorded at this time.
+    pub(crate) fn tell(&self, now: SystemTime) {
+        self.told.set(now);
+    }
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { chain: Cell::default(), told: Cell::new(UNIX_EPOCH) }
     }
 }
 

@@ -57,8 +57,6 @@ pub struct Delivery {
     proxy: Arc<str>,
     /// Whether milestones are written to the proxy's log as well: a witness in another store, should the collector's lose its tail.
     has_witness: bool,
-    /// When the last milestone was recorded.
-    told: Cell<SystemTime>,
     /// Intents that nobody has acknowledged yet, by their numbers in the chain.
     intents: Cell<Vec<(u64, Item)>>,
 }
@@ -88,7 +86,7 @@ impl Audit {
         let entry =
             self.ledger.append(self.key.as_ref(), host, |link| record::milestone(kind, &delivery.proxy, now, link));
         host.count(RECORDS, 1);
-        delivery.told.set(now);
+        self.ledger.tell(now);
         if delivery.has_witness {
             spill(&entry.text);
         }
@@ -164,16 +162,15 @@ impl Filter for Audit {
         }
     }
 
-    /// Says that the chain ends here, in good order.
+    /// Says that the chain ends here, in good order; unless another filter goes on with it, as after a change of policy.
     fn on_end(&self, host: &dyn Host) {
-        if self.ledger.length() > 0 {
+        if Rc::strong_count(&self.ledger) == 1 && self.ledger.length() > 0 {
             self.milestone(Kind::End, host);
         }
     }
 
     fn on_tick(&self, host: &dyn Host) {
-        let Some(delivery) = &self.delivery else { return };
-        let elapsed = |now: SystemTime| now.duration_since(delivery.told.get()).unwrap_or_default();
+        let elapsed = |now: SystemTime| now.duration_since(self.ledger.told()).unwrap_or_default();
         if self.ledger.length() > 0 && host.now().is_ok_and(|now| elapsed(now) >= HEAD_INTERVAL) {
             self.milestone(Kind::Head, host);
         }
@@ -185,7 +182,7 @@ impl Filter for Audit {
 impl Delivery {
     /// By way of `exporter`, from the proxy of this id. With a witness, milestones go to the proxy's log too.
     pub fn new(exporter: Exporter, proxy: Arc<str>, has_witness: bool) -> Self {
-        Self { exporter, proxy, has_witness, told: Cell::new(UNIX_EPOCH), intents: Cell::default() }
+        Self { exporter, proxy, has_witness, intents: Cell::default() }
     }
 
     fn keep(&self, number: u64, item: Item) {

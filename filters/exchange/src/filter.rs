@@ -20,6 +20,6 @@ pub trait Filter {
     /// Time has passed. Called in the plugin, not in a stream, about as often as the policy exports.
     fn on_tick(&self, _host: &dyn Host) {}
 
-    /// The plugin ends, and with it the last way to the collector of its VM.
+    /// The plugin ends.
     fn on_end(&self, _host: &dyn Host) {}
 }

@@ -1,9 +1,13 @@
 //! `pluginName` → filters.
 
+#[cfg(feature = "audit")]
+use std::cell::RefCell;
 use std::rc::Rc;
+#[cfg(feature = "audit")]
+use std::rc::Weak;
 
 #[cfg(feature = "audit")]
-use careplane_audit::{Audit, Delivery};
+use careplane_audit::{Audit, Delivery, Ledger};
 use careplane_exchange::Filter;
 use careplane_policy::Policy;
 #[cfg(feature = "audit")]
@@ -18,8 +22,8 @@ pub(crate) type Filters = Rc<[Box<dyn Filter>]>;
 
 #[cfg(feature = "audit")]
 thread_local! {
-    /// The chain of this VM: its plugins run on one thread, and their records are in one order.
-    static LEDGER: Rc<careplane_audit::Ledger> = Rc::default();
+    /// The chain of this VM: its plugins run on one thread, and their records are in one order. It ends with the last of them.
+    static LEDGER: RefCell<Weak<Ledger>> = RefCell::default();
 }
 
 /// All names that this module knows.
@@ -66,7 +70,7 @@ pub(crate) fn named(name: &str, policy: &Policy, sender: Option<&Sender>) -> Fil
 
 #[cfg(feature = "audit")]
 fn audit(policy: &careplane_policy::Audit, sender: Option<&Sender>) -> Audit {
-    let mut audit = Audit::new(LEDGER.with(Rc::clone));
+    let mut audit = Audit::new(ledger());
     if let Some(key) = policy.chain_key_env.as_deref().and_then(key::chain) {
         audit = audit.keyed(key);
     }
@@ -75,4 +79,15 @@ fn audit(policy: &careplane_policy::Audit, sender: Option<&Sender>) -> Audit {
         audit = audit.delivered(Delivery::new(sender.exporter(), sender.proxy(), has_witness));
     }
     audit
+}
+
+#[cfg(feature = "audit")]
+fn ledger() -> Rc<Ledger> {
+    LEDGER.with_borrow_mut(|shared| {
+        shared.upgrade().unwrap_or_else(|| {
+            let ledger = Rc::default();
+            *shared = Rc::downgrade(&ledger);
+            ledger
+        })
+    })
 }

@@ -78,19 +78,15 @@ impl Sender {
     pub(crate) fn answered(&self, call: u32, answer: &HttpAnswer) {
         OUTLET.with(|outlet| outlet.answered(call, answer, &EnvoyHost));
     }
-
-    /// Whether this is the last one of the VM.
-    pub(crate) fn is_last(&self) -> bool {
-        SENDERS.get() == 1
-    }
 }
 
 impl Drop for Sender {
     fn drop(&mut self) {
-        if self.is_last() {
+        let left = SENDERS.get().saturating_sub(1);
+        SENDERS.set(left);
+        if left == 0 {
             OUTLET.with(|outlet| outlet.close(&EnvoyHost));
         }
-        SENDERS.set(SENDERS.get().saturating_sub(1));
     }
 }
 

@@ -61,11 +61,9 @@ impl Root {
 }
 
 impl Drop for Root {
-    /// With the last plugin of a VM, its chain ends, and what has not been delivered is written down.
+    /// What its filters say last goes out before the last sender of a VM writes down what has not been delivered.
     fn drop(&mut self) {
-        if let (Some((filters, _)), Some(sender)) = (&self.plugin, &self.sender)
-            && sender.is_last()
-        {
+        if let Some((filters, _)) = &self.plugin {
             filters.iter().for_each(|filter| filter.on_end(&EnvoyHost));
         }
     }

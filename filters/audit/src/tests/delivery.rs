@@ -39,15 +39,18 @@ struct Setup {
     host: MemoryHost,
 }
 
+fn audit(rules: &Rules, outlet: &Rc<Outlet>, ledger: Rc<Ledger>) -> Audit {
+    let resource = Resource::new([("service.name", "gateway")], "careplane", "1");
+    let collector = Rc::new(Collector { export: rules.policy.export.clone().unwrap(), resource });
+    let exporter = Exporter::new(Rc::clone(outlet), collector);
+    Audit::new(ledger).delivered(Delivery::new(exporter, "gateway~1".into(), false))
+}
+
 impl Setup {
     fn new(path: &str) -> Self {
         let rules = rules(POLICY).unwrap();
         let outlet = Rc::new(Outlet::default());
-        let resource = Resource::new([("service.name", "gateway")], "careplane", "1");
-        let collector = Rc::new(Collector { export: rules.policy.export.clone().unwrap(), resource });
-        let exporter = Exporter::new(Rc::clone(&outlet), collector);
-        let audit =
-            Audit::new(Rc::new(Ledger::default())).delivered(Delivery::new(exporter, "gateway~1".into(), false));
+        let audit = audit(&rules, &outlet, Rc::default());
         Self { audit, outlet, rules, host: finished(path, 200, "via_upstream") }
     }
 
@@ -104,6 +107,25 @@ fn a_chain_says_when_it_begins_goes_on_and_ends() {
     }
     assert!(sent.windows(2).all(|pair| pair[1]["chain"]["prev"] == pair[0]["hash"]));
     assert_eq!(sent[0]["proxy"], json!({"id": "gateway~1", "module": env!("CARGO_PKG_VERSION")}));
+}
+
+#[test]
+fn two_filters_on_a_chain_tell_of_it_once() {
+    let setup = Setup::new("/diary");
+    let ledger = Rc::clone(&setup.audit.ledger);
+    // As when the policy changes: the new filter begins before the old one ends.
+    let newer = audit(&setup.rules, &setup.outlet, ledger);
+    setup.audit.on_log(&setup.begin(), &setup.host);
+    setup.host.wait(MINUTE);
+    for audit in [&setup.audit, &newer] {
+        audit.on_tick(&setup.host);
+    }
+    let Setup { audit: older, outlet, rules, host } = setup;
+    older.on_end(&host);
+    drop(older);
+    newer.on_end(&host);
+    let setup = Setup { audit: newer, outlet, rules, host };
+    assert_eq!(setup.kinds(), ["start", "request", "head", "end"]);
 }
 
 #[test]

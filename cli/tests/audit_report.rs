@@ -61,8 +61,15 @@ fn reports_of_parts_merge_into_that_of_the_whole() {
         let (records, report) = (format!("{name}.jsonl"), format!("{name}.json"));
         folder.text(&[&["report", &records, "--output", &report], &scope[..]].concat());
     }
-    let merged = folder.text(&["report", "--merge", "odd.json", "even.json", "--format", "json"]);
-    assert_eq!(merged, fs::read_to_string(folder.path("records.json")).unwrap());
+    for shard in ["0/3", "1/3", "2/3"] {
+        let report = format!("{}.json", &shard[..1]);
+        folder.text(&[&["report", "records.jsonl", "--shard", shard, "--output", &report], &scope[..]].concat());
+    }
+    let whole = fs::read_to_string(folder.path("records.json")).unwrap();
+    let merge = |parts: &[&str]| folder.text(&[&["report", "--format", "json", "--merge"], parts].concat());
+    assert_eq!(merge(&["0.json", "1.json", "2.json"]), whole);
+    let merged = merge(&["odd.json", "even.json"]);
+    assert_eq!(merged, whole);
     assert!(serde_json::from_str::<Value>(&merged).unwrap()["total"]["answered"].as_u64().unwrap() > 100);
     let error = folder.refusal(&["report", "--merge", "odd.json", "records.json"]);
     assert!(

@@ -206,12 +206,19 @@ impl Notes {
 // === impl Shard ===
 
 impl Shard {
-    /// Whether `chain` is in it.
+    /// Whether the chain of this id is in it. What is no id of a chain belongs to the first.
+    #[must_use]
+    pub fn has(self, chain: &str) -> bool {
+        chain.parse().map_or(self.is_first(), |chain| self.holds(chain))
+    }
+
     fn holds(self, chain: Uuid) -> bool {
         xxh64(chain.as_bytes(), 0) % self.count == self.index
     }
 
-    fn is_first(self) -> bool {
+    /// Whether it is the one for what does not say of which chain it is.
+    #[must_use]
+    pub fn is_first(self) -> bool {
         self.index == 0
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use careplane_evidence::report::{self, Aggregate, Ledger, Merge as _, Verification};
+use careplane_evidence::verify::Shard;
 use jiff::Timestamp;
 
 use super::{input, scope};
@@ -19,8 +20,11 @@ pub struct Arguments {
     #[command(flatten)]
     scope: scope::ScopeArguments,
     /// Make one report of several that were written with --format json, each of other chains
-    #[arg(long, conflicts_with_all = ["from", "to", "regulator", "tenant"])]
+    #[arg(long, conflicts_with_all = ["from", "to", "regulator", "tenant", "shard"])]
     merge: bool,
+    /// Count only the chains of one of COUNT parts, INDEX from 0 on: for --merge
+    #[arg(long, value_name = "INDEX/COUNT")]
+    shard: Option<Shard>,
     /// What `careplane audit verify --format json` said of the records; can be given more than once
     #[arg(long, value_name = "FILE")]
     verification: Vec<PathBuf>,
@@ -73,8 +77,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 fn counted(arguments: &Arguments) -> anyhow::Result<Aggregate> {
     let mut aggregate = Aggregate::new(arguments.scope.scope()?);
-    let read = input::read(&arguments.paths, true, |record, way| Ok(aggregate.add(record, way)?))?;
-    aggregate.outside.broken = read.broken;
+    let tells = arguments.shard.is_none_or(Shard::is_first);
+    let read = input::read(&arguments.paths, tells, |record, way| {
+        if arguments.shard.is_none_or(|shard| shard.has(&record.chain.id)) {
+            aggregate.add(record, way)?;
+        }
+        Ok(())
+    })?;
+    if tells {
+        aggregate.outside.broken = read.broken;
+    }
     Ok(aggregate)
 }
 

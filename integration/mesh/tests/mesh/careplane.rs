@@ -269,9 +269,17 @@ pub async fn a_traffic_extension_does_the_same(mesh: &Mesh) -> Result<()> {
         }
         Ok(seen)
     };
-    let before = observe().await?;
+    // Other tests have restarted and ejected pods: a pool without one is no sign of what this is about.
+    let served = async || {
+        until("every pool to serve", DEADLINE, async || {
+            let seen = observe().await?;
+            Ok(seen.iter().all(|line| line.contains(": 200 ")).then_some(seen))
+        })
+        .await
+    };
+    let before = served().await?;
     let sign = "trafficextension/istio-system.careplane-gateway\"";
-    let after = rearranged(mesh, "overlays/traffic-extension", sign, observe).await?;
+    let after = rearranged(mesh, "overlays/traffic-extension", sign, served).await?;
     ensure!(before == after, "before: {before:#?}\nafter: {after:#?}");
     Ok(())
 }

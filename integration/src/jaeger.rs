@@ -68,7 +68,7 @@ impl Jaeger {
         self.otlp.address()
     }
 
-    /// All spans of `service`, of at most `most` traces.
+    /// All spans of the traces that `service` has a part in, of at most `most` of them.
     ///
     /// # Errors
     ///

@@ -12,7 +12,7 @@ use careplane_integration::{
     upstream::STATUS_HEADER,
 };
 use serde_json::json;
-use support::{SOON, request_id, token, without_reason};
+use support::{SOON, TRUSTED, request_id, token, without_reason};
 
 /// Of each kind of request.
 const EACH: usize = 25;
@@ -75,13 +75,9 @@ async fn by_request(jaeger: &Jaeger) -> Result<BTreeMap<String, Vec<JaegerSpan>>
     Ok(spans)
 }
 
-#[tokio::test]
-async fn every_refusal_and_failure_of_a_run_that_keeps_nothing_is_in_jaeger_exactly_once() -> Result<()> {
-    if !prerequisites_and(&[PROGRAM], EnvoyVersion::V1_40_0, Plugins::Bundle) {
-        return Ok(());
-    }
-    let jaeger = Jaeger::start().await?;
-    let lab = Lab::builder()
+/// An Envoy that keeps no trace by its head, and exports to `jaeger`.
+async fn keeping_nothing(jaeger: &Jaeger) -> Result<Lab> {
+    Lab::builder()
         .collector(jaeger.address())
         .policy(|policy| {
             for (_, rate) in policy["sampling"]["tiers"].as_object_mut().expect("tiers") {
@@ -90,7 +86,44 @@ async fn every_refusal_and_failure_of_a_run_that_keeps_nothing_is_in_jaeger_exac
             policy["export"] = json!({"cluster": "otel", "batch": {"interval": "100ms"}});
         })
         .start()
-        .await?;
+        .await
+}
+
+#[tokio::test]
+async fn a_late_span_is_the_parent_of_what_the_next_hop_exports() -> Result<()> {
+    if !prerequisites_and(&[PROGRAM], EnvoyVersion::V1_40_0, Plugins::Bundle) {
+        return Ok(());
+    }
+    let jaeger = Jaeger::start().await?;
+    let lab = keeping_nothing(&jaeger).await?;
+    let token = token(&lab)?;
+    let failing = || Request::get("/elsewhere").bearer(&token).header(STATUS_HEADER, "500");
+    lab.gateway().send(failing().header("x-request-id", request_id(9_999))).await?;
+    let told = lab.upstream().received().last().and_then(|received| received.header("traceparent")).expect("told");
+    // The application keeps this trace by a decision of its own, and goes on to the next hop, where Envoy keeps it too.
+    let kept = format!("{}-01", told.strip_suffix("-00").expect("the head does not keep it"));
+    let inherited = request_id(9_999).replacen("-4", "-9", 1);
+    let onwards =
+        Request::get("/elsewhere").bearer(&token).header("traceparent", kept).header("x-request-id", inherited);
+    lab.sidecar(TRUSTED)?.send(onwards).await?;
+
+    // Jaeger shows whole traces: of the one with the late span, both.
+    let [exported, late] = SERVICES;
+    let spans = jaeger.wait_for_spans(late, 2, SOON).await?;
+    let of = |service| spans.iter().find(|span| span.service == service);
+    let (Some(late), Some(exported), 2) = (of(late), of(exported), spans.len()) else { panic!("{spans:?}") };
+    assert_eq!(exported.trace_id, late.trace_id);
+    assert_eq!(exported.parents, [&*late.span_id], "{exported:?}");
+    lab.stop().await
+}
+
+#[tokio::test]
+async fn every_refusal_and_failure_of_a_run_that_keeps_nothing_is_in_jaeger_exactly_once() -> Result<()> {
+    if !prerequisites_and(&[PROGRAM], EnvoyVersion::V1_40_0, Plugins::Bundle) {
+        return Ok(());
+    }
+    let jaeger = Jaeger::start().await?;
+    let lab = keeping_nothing(&jaeger).await?;
     let token = token(&lab)?;
     let mut sent = Vec::new();
     for kind in KINDS.iter().cycle().take(EACH * KINDS.len()) {

@@ -269,17 +269,17 @@ pub async fn a_traffic_extension_does_the_same(mesh: &Mesh) -> Result<()> {
         }
         Ok(seen)
     };
-    // Other tests have restarted and ejected pods: a pool without one is no sign of what this is about.
-    let served = async || {
-        until("every pool to serve", DEADLINE, async || {
+    // Twice the same: other tests have restarted and ejected pods.
+    let settled = async || {
+        until("twenty requests to be answered alike twice", DEADLINE, async || {
             let seen = observe().await?;
-            Ok(seen.iter().all(|line| line.contains(": 200 ")).then_some(seen))
+            Ok((seen == observe().await?).then_some(seen))
         })
         .await
     };
-    let before = served().await?;
+    let before = settled().await?;
     let sign = "trafficextension/istio-system.careplane-gateway\"";
-    let after = rearranged(mesh, "overlays/traffic-extension", sign, served).await?;
+    let after = rearranged(mesh, "overlays/traffic-extension", sign, settled).await?;
     ensure!(before == after, "before: {before:#?}\nafter: {after:#?}");
     Ok(())
 }

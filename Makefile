@@ -23,7 +23,7 @@ LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
 CARGO_TEST = cargo test --quiet --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files test test-mesh format lint supply-chain reproduce unit unit-wasm hostile fuzz integration schema notices bench clean
+.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files test test-mesh format lint supply-chain reproduce unit unit-wasm hostile fuzz cost accept-cost profile integration schema notices bench bench-load bench-scale bench-micro bench-results clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,7 +43,7 @@ mesh: build mesh-programs ## The whole mesh, left running, with a shell in it (L
 compose-files: build ## Keys, tokens and certificates for integration/docker-compose.yaml, into .run/compose
 	@$(LAB) compose-files
 
-test: format lint supply-chain unit unit-wasm hostile integration ## Everything that has to hold
+test: format lint supply-chain unit unit-wasm cost hostile integration ## Everything that has to hold
 
 toolchain:
 	@integration/prerequisites.sh
@@ -103,7 +103,7 @@ lint: toolchain ## Clippy, natively and for what the proxy loads
 unit: toolchain ## Unit tests, natively
 	@echo "== unit tests"
 	@evidence/test-tools.sh
-	@$(CARGO_TEST) --workspace --exclude careplane-plugin --exclude careplane-integration --exclude careplane-mesh --exclude careplane-fuzz --all-features
+	@$(CARGO_TEST) --workspace --exclude careplane-plugin --exclude careplane-integration --exclude careplane-mesh --exclude careplane-fuzz --exclude careplane-cost --exclude careplane-load --all-features
 
 # The tests' OTLP decoder brings a random number generator that it never calls: here it has no source, and must say so to compile.
 unit-wasm: toolchain ## The unit tests of the pure crates as WebAssembly, in Node
@@ -122,6 +122,20 @@ unit-wasm: toolchain ## The unit tests of the pure crates as WebAssembly, in Nod
 $(RUNNER):
 	@echo "building wasm-bindgen-test-runner $(WASM_BINDGEN) (once, some minutes)"
 	@cargo install --quiet --debug wasm-bindgen-cli --version $(WASM_BINDGEN) --root .tools/wasm-bindgen-$(WASM_BINDGEN) --target-dir target/tools
+
+cost: build envoy-newest ## Instructions and host calls of a request, against the committed table; what the load benchmark compares
+	@echo "== cost of a request"
+	@cargo build --quiet --locked -p careplane-ext-proc
+	@$(CARGO_TEST) -p careplane-cost -p careplane-load
+
+accept-cost: build ## Writes that table: benches/cost/table.json and benches/cost.md
+	@cargo run --quiet --locked -p careplane-cost -- accept
+
+# The same code as dist/careplane.wasm, linked with the names of its functions.
+profile: toolchain ## Where the instructions go: make profile SCENARIO=read
+	@CARGO_PROFILE_RELEASE_STRIP=debuginfo CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(REMAP) $(SIMD)" \
+		cargo build --quiet --locked --release --target $(WASM) --target-dir target/named -p careplane-plugin
+	@cargo run --quiet --locked -p careplane-cost -- --module target/named/$(WASM)/release/careplane.wasm profile $(or $(SCENARIO),read)
 
 hostile: build ## The module in a proxy that lies, the filters on a host that lies, and the inputs that broke something once
 	@echo "== hostile"
@@ -183,9 +197,25 @@ schema: ## The JSON Schemas of the policy document and of what verify tells, fro
 notices: toolchain ## The licences of what is linked into the module
 	@python3 filters/plugin/notices.py
 
-bench: build envoy-newest ## What it costs: criterion, configurations in a real Envoy, a million records verified
+bench: bench-load bench-scale ## What it costs, measured here, into target/bench: a quarter of an hour, or an hour with BENCH=full
+
+bench-load: build envoy-newest ## careplane in a real Envoy beside Lua, ext_proc and others
+	@mkdir -p target/bench
+	@CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(REMAP)" cargo build --quiet --locked --release --target $(WASM) -p careplane-plugin --features sdk
+	@cp target/$(WASM)/release/careplane.wasm target/bench/vanilla.wasm
+	@cargo build --quiet --locked --profile measure -p careplane-ext-proc -p careplane-load
+	@target/measure/careplane-load $(if $(filter full,$(BENCH)),--full)
+
+bench-scale: build envoy-newest ## Policies from small to large
+	@cargo run --quiet --locked -p careplane-scale
+
+bench-micro: ## The parts, natively, by criterion
 	@cargo bench --quiet --locked -p careplane-benches
 	@cargo bench --quiet --locked -p careplane-evidence
+
+bench-results: ## Keeps what was measured last in benches/results
+	@mkdir -p benches/results
+	@cp target/bench/load.md target/bench/load.json target/bench/load.svg target/bench/scale.md target/bench/scale.json target/bench/scale.svg benches/results/
 
 clean: ## Removes everything that was built or installed here
 	@rm -rf target dist .tools .run

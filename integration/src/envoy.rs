@@ -34,7 +34,8 @@ pub struct Launch<'a> {
     pub directory: &'a Path,
     /// Worker threads.
     pub concurrency: u32,
-    /// `--log-level`; `info` is enough for what Wasm filters log as warnings.
+    /// `--log-level`, and after a comma `--component-log-level`: `info`, which is enough for what Wasm filters log as warnings,
+    /// or `info,wasm:trace`.
     pub log_level: &'a str,
     /// Whether another Envoy can take over from it, or it takes over from another.
     pub hot_restart: HotRestart,
@@ -75,10 +76,11 @@ impl Envoy {
         let address_file = launch.directory.join("admin-address");
         let base_id_file = launch.directory.join("base-id");
         let output = File::create(log.path()).with_context(|| format!("cannot create {}", log.path().display()))?;
+        let (level, components) = launch.log_level.split_once(',').unwrap_or((launch.log_level, ""));
         let mut command = Command::new(launch.binary);
         command
             .args(["--concurrency", &launch.concurrency.to_string()])
-            .args(["--log-level", launch.log_level])
+            .args(["--log-level", level, "--component-log-level", components])
             // The default of 10 s is long for a test that reads the access log.
             .args(["--file-flush-interval-msec", "20"])
             // Connections to a replaced listener end soon, so that its filters (and their Wasm VMs) go away.

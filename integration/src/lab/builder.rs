@@ -94,7 +94,7 @@ impl Builder {
         self
     }
 
-    /// Envoy's `--log-level`.
+    /// Envoy's `--log-level`, and after a comma its `--component-log-level`.
     #[must_use]
     pub fn log_level(mut self, level: impl Into<String>) -> Self {
         self.log_level = level.into();

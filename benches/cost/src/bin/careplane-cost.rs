@@ -1,0 +1,84 @@
+//! `careplane-cost`: what a request costs in instructions and host calls, and where they go.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use careplane_cost::{Scenario, profile, scenario, table::Table};
+use careplane_integration::workspace;
+use clap::{Parser, Subcommand};
+
+/// Counts the instructions and host calls of requests through the module.
+#[derive(Parser)]
+struct Arguments {
+    /// The module; dist/careplane.wasm when not given
+    #[arg(long, global = true)]
+    module: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Prints the table
+    Show,
+    /// Compares with the committed table; fails when something got worse, or the table is stale
+    Check,
+    /// Writes the committed table, benches/cost/table.json and benches/cost.md
+    Accept,
+    /// Prints the functions that a scenario spends most in; names need a module that was linked with them (`make profile`)
+    Profile {
+        /// A scenario of the table
+        scenario: String,
+        /// How many functions
+        #[arg(long, default_value_t = 40)]
+        top: usize,
+        /// By the instructions of a function and of those that it calls, instead of its own
+        #[arg(long)]
+        all: bool,
+    },
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let module = arguments.module.unwrap_or_else(|| workspace::dist().join("careplane.wasm"));
+    match arguments.command {
+        Command::Show => print!("{}", Table::measure(&module)?.page()),
+        Command::Accept => Table::measure(&module)?.commit()?,
+        Command::Check => {
+            let differences = Table::measure(&module)?.differences(&Table::committed()?);
+            if !differences.is_empty() {
+                bail!("the cost of a request has changed:\n{}", differences.join("\n"));
+            }
+        }
+        Command::Profile { scenario, top, all } => print_profile(&find(&scenario)?, &module, top, all)?,
+    }
+    Ok(())
+}
+
+fn find(name: &str) -> Result<Scenario> {
+    let scenarios = scenario::all()?;
+    let names = scenarios.iter().map(|scenario| scenario.name).collect::<Vec<_>>().join(", ");
+    let found = scenarios.into_iter().find(|scenario| scenario.name == name);
+    found.with_context(|| format!("there is no scenario {name:?}: expected one of {names}"))
+}
+
+fn print_profile(scenario: &Scenario, module: &std::path::Path, top: usize, all: bool) -> Result<()> {
+    let (measured, profile) = scenario.measure(&profile::instrument(module)?)?;
+    let mut profile = profile.context("the module is instrumented")?;
+    let per_request = |count: u64| count as f64 / measured.requests as f64;
+    let total: u64 = profile.iter().map(|(_, part)| part.own).sum();
+    println!("{}: {}", scenario.name, scenario.about);
+    println!("{:.0} instructions a request\n", per_request(total));
+    println!("{:>9} {:>6} {:>9} {:>8}  function", "own", "%", "all", "calls");
+    profile.sort_by_key(|(_, part)| std::cmp::Reverse(if all { part.all } else { part.own }));
+    for (name, part) in profile.iter().take(top) {
+        println!(
+            "{:>9.0} {:>6.1} {:>9.0} {:>8.2}  {name}",
+            per_request(part.own),
+            part.own as f64 / total as f64 * 100.0,
+            per_request(part.all),
+            per_request(part.calls),
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,92 @@
+-- What careplane does to a request, in Lua: who it is from, what it is about, where it goes, and a record of it.
+
+local JWT = "envoy.filters.http.jwt_authn"
+local NAMESPACE = "careplane"
+local POOLS = {"pool-a", "pool-b", "pool-c"}
+local PINNED = {["care-home-0042"] = "dedicated-a"}
+
+-- The first that matches is it.
+local CONTEXTS = {
+  {"^/api/v1/medications/administer$", "medication-administration", "critical", "MedicationAdministration"},
+  {"^/api/v1/medications", "medication", "high", "MedicationRequest"},
+  {"^/api/v1/residents/[^/]+", "resident", "high", "Patient"},
+  {"^/api/v1/residents$", "resident-search", "high", "Patient"},
+  {"^/api/v1/care%-plans", "care-plan", "high", "CarePlan"},
+  {"^/api/v1/assessments", "assessment", "standard", "QuestionnaireResponse"},
+  {"^/health$", "health-check", "low", nil},
+}
+
+local function classify(path)
+  for _, context in ipairs(CONTEXTS) do
+    if path:find(context[1]) then
+      return context
+    end
+  end
+  return {"", "general", "standard", nil}
+end
+
+local function pool(tenant)
+  local sum = 0
+  for index = 1, #tenant do
+    sum = (sum * 31 + tenant:byte(index)) % 65536
+  end
+  return PINNED[tenant] or POOLS[sum % #POOLS + 1]
+end
+
+local function quoted(text)
+  return '"' .. tostring(text):gsub('[%c"\\]', function(char) return string.format("\\u%04x", char:byte()) end) .. '"'
+end
+
+local function refuse(handle, reason)
+  handle:respond({[":status"] = "403", ["content-type"] = "application/problem+json"}, '{"type":"urn:problem-type:careplane:' .. reason .. '"}')
+end
+
+function envoy_on_request(handle)
+  local headers = handle:headers()
+  local metadata = handle:streamInfo():dynamicMetadata()
+  local claims = (metadata:get(JWT) or {}).payload or {}
+  local path = headers:get(":path"):match("^[^?]*")
+  local context = classify(path)
+
+  local claimed = headers:get("x-tenant-id")
+  local tenant, user = claims.tenant_id, claims.sub
+  if tenant == nil then
+    return refuse(handle, "tenant-missing")
+  end
+  if claimed ~= nil and claimed ~= tenant then
+    return refuse(handle, "tenant-conflict")
+  end
+  local correlation = headers:get("x-correlation-id") or headers:get("x-request-id")
+  local place = pool(tenant)
+
+  headers:replace("x-tenant-id", tenant)
+  headers:replace("x-user-id", user)
+  headers:replace("x-correlation-id", correlation)
+  headers:replace("x-healthcare-context", context[2])
+  headers:replace("x-compliance-level", context[3])
+  headers:replace("x-tenant-pool", place)
+  headers:replace("x-release-cohort", "stable")
+
+  metadata:set(NAMESPACE, "tenant_id", tenant)
+  metadata:set(NAMESPACE, "user_id", user)
+  metadata:set(NAMESPACE, "correlation_id", correlation)
+  metadata:set(NAMESPACE, "healthcare_context", context[2])
+  metadata:set(NAMESPACE, "compliance_level", context[3])
+  metadata:set(NAMESPACE, "record", table.concat({
+    '"context":{"name":', quoted(context[2]), ',"complianceLevel":', quoted(context[3]), ',"resource":', quoted(context[4] or ""),
+    '},"request":{"id":', quoted(headers:get("x-request-id")), ',"correlationId":', quoted(correlation), ',"method":', quoted(headers:get(":method")),
+    '},"tenant":{"id":', quoted(tenant), ',"pool":', quoted(place), ',"cohort":"stable"},"who":{"user":', quoted(user), '}}',
+  }))
+end
+
+function envoy_on_response(handle)
+  local metadata = handle:streamInfo():dynamicMetadata()
+  local decided = metadata:get(NAMESPACE)
+  if decided == nil then
+    return
+  end
+  local headers = handle:headers()
+  headers:replace("x-correlation-id", decided.correlation_id)
+  local status = headers:get(":status")
+  metadata:set(NAMESPACE, "record", table.concat({'{"time":', quoted(handle:timestampString()), ',"outcome":{"status":', status, '},', decided.record}))
+end

@@ -1,0 +1,104 @@
+//! That the contenders do the same visible work, as far as they can: a comparison with somebody who does less says nothing.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use careplane_integration::{Client, Otlp, Plugins, Request, Upstream, poll::until, prerequisites};
+use careplane_load::{
+    contender::{self, Contender, EMPTY, Places, ROUTER},
+    running::{ENVOY, Running, nowhere},
+};
+use serde_json::{Value, json};
+
+const SOON: Duration = Duration::from_secs(20);
+const TAGS: [&str; 5] = ["tenant_id", "user_id", "correlation_id", "healthcare_context", "compliance_level"];
+
+/// What one request shows of a contender's work.
+#[derive(Debug, PartialEq, Eq)]
+struct Visible {
+    /// Headers that the upstream got.
+    forwarded: Vec<&'static str>,
+    /// Whether the caller is told the correlation id.
+    echoed: bool,
+    /// Tags of the span.
+    tags: Vec<&'static str>,
+    /// Whether the access log has a line about the tenant.
+    recorded: bool,
+}
+
+#[tokio::test]
+async fn every_contender_does_the_visible_work() -> Result<()> {
+    if !prerequisites(ENVOY, Plugins::Bundle) {
+        return Ok(());
+    }
+    contender::build_empty()?;
+    let headers =
+        ["x-tenant-id", "x-user-id", "x-correlation-id", "x-healthcare-context", "x-compliance-level", "x-tenant-pool"];
+    for contender in contender::all() {
+        // The filters alone do parts of it, and `vanilla` is the bundle.
+        let expected = match contender.name {
+            ROUTER | EMPTY => Visible { forwarded: vec![], echoed: false, tags: vec![], recorded: false },
+            "native" | contender::LUA | contender::EXT_PROC | contender::BUNDLE | contender::FOUR => {
+                Visible { forwarded: headers.to_vec(), echoed: true, tags: TAGS.to_vec(), recorded: true }
+            }
+            _ => continue,
+        };
+        let name = contender.name;
+        assert_eq!(look(contender, &headers).await.context(name)?, expected, "{name}");
+    }
+    Ok(())
+}
+
+async fn look(contender: Contender, headers: &[&'static str]) -> Result<Visible> {
+    let (upstream, collector) = (Upstream::start(["upstream"]).await?, Otlp::start().await?);
+    let directory = tempfile::tempdir()?;
+    let log = directory.path().join("record.jsonl");
+    let places = Places {
+        upstream: Some(upstream.address("upstream")?),
+        collector: collector.address(),
+        ext_proc: nowhere(),
+        log: log.clone(),
+    };
+    let logs = contender.name != ROUTER && contender.name != EMPTY;
+    let running = Running::start_with(contender, &places, |bootstrap| {
+        let manager =
+            &mut bootstrap["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"];
+        manager["tracing"]["random_sampling"]["value"] = json!(100);
+    })
+    .await?;
+    let client = Client::plain(running.proxy.address());
+    let response = client.send(Request::get("/api/v1/residents/1732/notes")).await?;
+    assert_eq!(response.status, 200);
+
+    let received = upstream.wait_for(1, SOON).await?;
+    let spans = collector.wait_until_spans("the span", SOON, |spans| !spans.is_empty()).await?;
+    let record = if logs {
+        until("the record", SOON, async || {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            Ok(text.lines().next().and_then(|line| serde_json::from_str::<Value>(line).ok()))
+        })
+        .await?
+    } else {
+        Value::Null
+    };
+    let good = |name: &str, value: &str| match name {
+        "x-tenant-id" | "tenant_id" => value == "care-home-0107",
+        "x-healthcare-context" | "healthcare_context" => value == "resident",
+        "x-compliance-level" | "compliance_level" => value == "high",
+        "x-tenant-pool" => value.starts_with("pool-"),
+        _ => !value.is_empty(),
+    };
+    Ok(Visible {
+        forwarded: headers
+            .iter()
+            .copied()
+            .filter(|name| received[0].header(name).is_some_and(|value| good(name, &value)))
+            .collect(),
+        echoed: response.header("x-correlation-id").is_some(),
+        tags: TAGS
+            .into_iter()
+            .filter(|name| spans[0].attributes.get(*name).is_some_and(|value| good(name, value)))
+            .collect(),
+        recorded: record["tenant"]["id"] == "care-home-0107" && record["context"]["name"] == "resident",
+    })
+}

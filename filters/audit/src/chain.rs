@@ -1,6 +1,7 @@
 //! The hash chain: each record carries a number and the hash of the one before, so a missing or changed one shows, and where.
 
 use std::cell::Cell;
+use std::rc::Rc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use careplane_exchange::{Host, Key};
@@ -25,7 +26,7 @@ pub struct Ledger {
 }
 
 struct Chain {
-    id: String,
+    id: Rc<str>,
     /// The number of the next record; the first is 1.
     next: u64,
     /// The hash of the last record.
@@ -45,8 +46,7 @@ pub(crate) struct Link<'c> {
 /// A record in its chain.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    /// `<chain>/<number>`: unlike any other record's.
-    pub(crate) id: String,
+    pub(crate) chain: Rc<str>,
     pub(crate) number: u64,
     /// The record, hash included.
     pub(crate) text: String,
@@ -61,7 +61,7 @@ impl Ledger {
         let number = chain.next;
         let draft = compose(&Link { chain: &chain.id, number, previous: &chain.last, key: key.map(Key::id) });
         let hash = hash(key, draft.text());
-        let entry = Entry { id: format!("{}/{number}", chain.id), number, text: draft.seal(&hash) };
+        let entry = Entry { chain: Rc::clone(&chain.id), number, text: draft.seal(&hash) };
         chain.next = chain.next.saturating_add(1);
         chain.last = hash;
         self.chain.set(Some(chain));
@@ -93,6 +93,13 @@ impl Default for Ledger {
     }
 }
 
+impl Entry {
+    /// `<chain>/<number>`: unlike any other record's.
+    pub(crate) fn id(&self) -> String {
+        format!("{}/{}", self.chain, self.number)
+    }
+}
+
 impl std::fmt::Debug for Ledger {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Ledger")
@@ -109,7 +116,7 @@ impl Chain {
         host.count(CHAINS, 1);
         host.gauge(CHAIN_EPOCH, since_epoch.as_secs());
         Self {
-            id: uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().to_string(),
+            id: uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid().to_string().into(),
             next: 1,
             last: GENESIS.into(),
         }
@@ -122,6 +129,10 @@ fn hash(key: Option<&Key>, canonical: &str) -> String {
         Some(key) => key.mac(&[&LEAF, canonical.as_bytes()]),
         None => Sha256::new().chain_update(LEAF).chain_update(canonical).finalize().into(),
     };
-    let hex = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or_default();
-    digest.iter().flat_map(|byte| [hex(byte >> 4), hex(byte & 0x0f)]).collect()
+    let digit = |nibble: u8| nibble.wrapping_add(if nibble < 10 { b'0' } else { b'a'.wrapping_sub(10) });
+    let mut hex = [0; GENESIS.len()];
+    for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(digest) {
+        *pair = [digit(byte >> 4), digit(byte & 0x0f)];
+    }
+    String::from_utf8_lossy(&hex).into_owned()
 }

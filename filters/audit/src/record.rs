@@ -1,5 +1,6 @@
 //! The record: what an auditor reads. Its members are explained in `docs/audit-record.md`.
 
+use std::fmt::Display;
 use std::time::SystemTime;
 
 use careplane_exchange::{Exchange, Host, Outcome, Role, TraceReason, Verdict};
@@ -79,7 +80,7 @@ pub(crate) fn request(exchange: &Exchange, outcome: &Outcome, link: &Link<'_>, h
         record.object("request", |object| message(object, exchange, outcome.request_id.as_deref(), host));
         record.text("schema", SCHEMA);
         record.object("tenant", |object| tenant(object, exchange, host));
-        record.text("time", &instant(outcome.time));
+        record.plain("time", instant(outcome.time));
         record.object("trace", |object| trace(object, exchange, outcome));
         record.object("who", |object| who(object, exchange, host));
         hash_at
@@ -96,7 +97,7 @@ pub(crate) fn intent(exchange: &Exchange, time: SystemTime, link: &Link<'_>, hos
         record.object("request", |object| message(object, exchange, exchange.request_id(), host));
         record.text("schema", SCHEMA);
         record.object("tenant", |object| tenant(object, exchange, host));
-        record.text("time", &instant(time));
+        record.plain("time", instant(time));
         record.object("who", |object| who(object, exchange, host));
         hash_at
     })
@@ -113,7 +114,7 @@ pub(crate) fn milestone(kind: Kind, proxy: &str, time: SystemTime, link: &Link<'
             object.text("module", env!("CARGO_PKG_VERSION"));
         });
         record.text("schema", SCHEMA);
-        record.text("time", &instant(time));
+        record.plain("time", instant(time));
         hash_at
     })
 }
@@ -126,8 +127,8 @@ fn draft(write: impl FnOnce(&mut Object<'_>) -> usize) -> Draft {
     Draft { text, hash_at }
 }
 
-fn instant(time: SystemTime) -> String {
-    humantime::format_rfc3339_micros(time).to_string()
+fn instant(time: SystemTime) -> impl Display {
+    humantime::format_rfc3339_micros(time)
 }
 
 fn chain(object: &mut Object<'_>, link: &Link<'_>) {
@@ -209,7 +210,7 @@ fn tenant(object: &mut Object<'_>, exchange: &Exchange, host: &dyn Host) {
 fn trace(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
     let tier = &exchange.about().context.tier;
     object.optional_text("id", outcome.trace.as_ref().map(|trace| trace.trace_id.as_str()));
-    object.text("rate", &tier.rate.to_string());
+    object.plain("rate", tier.rate);
     object.text("reason", reason(exchange, outcome));
     object.flag("sampled", outcome.sampled);
     object.optional_text("spanId", outcome.trace.as_ref().map(|trace| trace.span_id.as_str()));

@@ -49,5 +49,5 @@ pub(crate) fn item(entry: &Entry, kind: Kind, time: SystemTime, trace: Option<&T
         Kind::Head => "careplane.audit.head",
         Kind::End => "careplane.audit.end",
     };
-    Item::record(&entry.text, event, &entry.id, time, trace.map(|trace| (&*trace.trace_id, &*trace.span_id)))
+    Item::record(&entry.text, event, &entry.id(), time, trace.map(|trace| (&*trace.trace_id, &*trace.span_id)))
 }

@@ -293,10 +293,12 @@ impl Exchange {
             self.keep_trace();
             self.describe_on_span(host);
             self.tag_span("denial_reason", denial.code());
+            // The answer has it, and so has the request in Envoy's log.
+            self.correlation(host);
         }
         if let Some(Some(Correlation { id, generated: true })) = self.correlation.get() {
             let name = Arc::clone(&self.policy().identity.correlation_header);
-            self.header_writes.push((name, Some(id.as_str().into())));
+            self.header_writes.push((name, Some(Arc::clone(id.text()))));
         }
         for (name, value) in self.header_writes.take() {
             let repeated = self.headers.all(&name).nth(1).is_some();
@@ -311,7 +313,7 @@ impl Exchange {
         let spans = self.span_writes.take();
         if self.trace_decision().kept {
             for (name, value) in spans {
-                let _ = host.set_property(&format!("careplane.{name}"), value.as_bytes());
+                let _ = host.set_property(&["careplane.", name].concat(), value.as_bytes());
             }
         }
         let header = &*self.policy().identity.correlation_header;

@@ -155,7 +155,7 @@ fn source_kind(source: &Source) -> &'static str {
 
 /// The headers of an untrusted peer that say something about the caller which is not so.
 fn forged(policy: &Policy, headers: &HeaderMap, identity: &Identity) -> Vec<Arc<str>> {
-    let own = |name: &str| identity.upstream_value(policy, name).map(str::as_bytes);
+    let own = |name: &str| identity.upstream_value(policy, name).map(|value| value.as_bytes());
     policy
         .identity
         .identity_headers
@@ -167,11 +167,11 @@ fn forged(policy: &Policy, headers: &HeaderMap, identity: &Identity) -> Vec<Arc<
 
 impl Identity {
     /// What the upstream should read in an identity header; `None` when it should not be there at all.
-    pub fn upstream_value(&self, policy: &Policy, header: &str) -> Option<&str> {
+    pub fn upstream_value(&self, policy: &Policy, header: &str) -> Option<&Arc<str>> {
         if *header == *policy.headers.tenant_id {
-            self.tenant.as_ref().map(TenantId::as_str)
+            self.tenant.as_ref().map(TenantId::text)
         } else if *header == *policy.headers.user_id {
-            self.user.as_ref().map(UserId::as_str)
+            self.user.as_ref().map(UserId::text)
         } else {
             None
         }

@@ -204,6 +204,10 @@ fn integer(bytes: Option<Vec<u8>>) -> Option<u64> {
 }
 
 fn flags(bits: u64) -> Vec<&'static str> {
+    // Nearly always.
+    if bits == 0 {
+        return Vec::new();
+    }
     let set = |(bit, flag): (u32, &&'static str)| (bits.checked_shr(bit)? & 1 == 1).then_some(*flag);
     (0..).zip(FLAGS).filter_map(set).collect()
 }

@@ -64,7 +64,7 @@ impl Pseudonyms {
     fn make(&self, role: &str, text: &str) -> String {
         // Roles hold no NUL, so no two of (role, text) run together into the same bytes.
         let mac = self.0.mac(&[role.as_bytes(), &[0], text.as_bytes()]);
-        format!("p-{}-{}", self.key_id(), letters(&mac, SHOWN))
+        ["p-", self.key_id(), "-", &letters(&mac, SHOWN)].concat()
     }
 }
 

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use careplane_policy::Rate;
-use careplane_policy::id::TenantId;
 
 use crate::exchange::Exchange;
 use crate::host::Host;
@@ -29,8 +28,11 @@ pub const SPAN_TAGS: [&str; 10] = [
 const UNKNOWN: &str = "unknown";
 
 impl Exchange {
-    /// Puts [`Self::span_tags`] on the span.
+    /// Puts [`Self::span_tags`] on the span, if there is to be one: a refusal, which can change that, describes it again.
     pub fn describe_on_span(&self, host: &dyn Host) {
+        if !self.trace_decision().kept {
+            return;
+        }
         for (name, value) in self.span_tags(host) {
             self.tag_span(name, value);
         }
@@ -40,9 +42,17 @@ impl Exchange {
     pub fn span_tags(&self, host: &dyn Host) -> impl Iterator<Item = (&'static str, Arc<str>)> {
         let context = &self.about().context;
         let tags = [
-            ("tenant_id", Some(self.identity(host).tenant.as_ref().map_or(UNKNOWN, TenantId::as_str).into())),
+            (
+                "tenant_id",
+                Some(
+                    self.identity(host)
+                        .tenant
+                        .as_ref()
+                        .map_or_else(|| UNKNOWN.into(), |tenant| Arc::clone(tenant.text())),
+                ),
+            ),
             ("user_id", self.user(host).cloned()),
-            ("correlation_id", self.correlation(host).map(|id| id.as_str().into())),
+            ("correlation_id", self.correlation(host).map(|id| Arc::clone(id.text()))),
             ("healthcare_context", Some(Arc::clone(&context.name))),
             ("compliance_level", Some(context.compliance_level.as_str().into())),
             ("path_template", self.about().template.as_ref().map(|template| Arc::clone(template.text()))),

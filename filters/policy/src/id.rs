@@ -42,6 +42,11 @@ impl TenantId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The same, to be shared.
+    pub fn text(&self) -> &Arc<str> {
+        &self.0
+    }
 }
 
 impl fmt::Display for TenantId {
@@ -71,6 +76,11 @@ impl UserId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The same, to be shared.
+    pub fn text(&self) -> &Arc<str> {
+        &self.0
+    }
 }
 
 impl fmt::Debug for UserId {
@@ -91,6 +101,11 @@ impl CorrelationId {
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same, to be shared.
+    pub fn text(&self) -> &Arc<str> {
         &self.0
     }
 }

@@ -28,6 +28,8 @@ impl Filter for TracingTags {
     fn on_request(&self, exchange: &Exchange, host: &dyn Host) {
         identify(exchange, host);
         describe(exchange);
+        // While what the caller sent is still there, and can be told to the upstream.
+        exchange.correlation(host);
         exchange.describe_on_span(host);
         if let Some(denial) = exchange.identity(host).denial {
             exchange.deny(denial);
@@ -52,7 +54,7 @@ fn identify(exchange: &Exchange, host: &dyn Host) {
     let written = [&policy.headers.tenant_id, &policy.headers.user_id];
     for name in written {
         match identity.upstream_value(policy, name) {
-            Some(value) => exchange.set_header(name, value),
+            Some(value) => exchange.set_header(name, Arc::clone(value)),
             None => exchange.remove_header(name),
         }
     }

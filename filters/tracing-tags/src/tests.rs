@@ -115,6 +115,25 @@ fn a_second_plugin_in_the_chain_changes_nothing_more() {
 }
 
 #[test]
+fn a_request_has_one_correlation_id_whether_its_trace_is_kept_or_not() {
+    for id in [KEPT, "0000270f-0000-4000-8000-000000000000"] {
+        for sent in [None, Some(("x-correlation-id", "c-1"))] {
+            let pseudo = [(":method", "GET"), (":path", "/other"), ("x-request-id", id), ("x-tenant-id", "home-1")];
+            let host = MemoryHost::with_request(pseudo.into_iter().chain(sent).collect::<Vec<_>>())
+                .with_claim("tenant_id", "home-1");
+            let mut exchange = Exchange::open(rules(&policy("")).unwrap(), &host);
+            TracingTags.on_request(&exchange, &host);
+            assert!(exchange.apply(&host).is_none());
+            exchange.forget_headers();
+            TracingTags.on_response(&exchange, &host);
+            let upstream = host.request_header("x-correlation-id");
+            assert_eq!((upstream.len(), &upstream), (1, &host.response_header("x-correlation-id")), "{id} {sent:?}");
+            assert!(sent.is_none_or(|(_, sent)| upstream == [sent]), "{upstream:?}");
+        }
+    }
+}
+
+#[test]
 fn refusals_are_answers_with_the_correlation_id() {
     let host = request(&[("x-correlation-id", "c-1")]);
     let reply = run(&host).unwrap();

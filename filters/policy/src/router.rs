@@ -132,6 +132,7 @@ impl Router {
     /// Builds the trees. Routes that could both claim a request are problems, at the place of the later one.
     ///
     /// A path written for all methods and again for some of them is fine: the named methods win.
+    #[inline(never)]
     pub(crate) fn new(routes: &[Route], problems: &mut Problems) -> Self {
         let mut same_path: ByName<String, Vec<usize>> = ByName::default();
         let mut methods: Vec<Methods> = routes.iter().map(|route| route.methods).collect();
@@ -191,6 +192,7 @@ impl Router {
     }
 }
 
+#[inline(never)]
 fn tree_for<'a>(
     accepting: impl Iterator<Item = (usize, &'a Route)>,
     routes: &[Route],

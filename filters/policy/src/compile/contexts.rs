@@ -22,6 +22,7 @@ pub(super) struct Contexts {
     pub(super) router: Router,
 }
 
+#[inline(never)]
 pub(super) fn compile(
     written: Vec<document::Context>,
     default: document::DefaultContext,
@@ -57,6 +58,7 @@ pub(super) fn compile(
     Contexts { all, default: Arc::new(default), routes: targets, router }
 }
 
+#[inline(never)]
 fn context(
     path: &str,
     written: document::Context,
@@ -115,6 +117,7 @@ fn context(
     }
 }
 
+#[inline(never)]
 fn default_context(
     written: document::DefaultContext,
     tiers: &Tiers,
@@ -148,6 +151,7 @@ fn tier(path: &str, name: &str, tiers: &Tiers, problems: &mut Problems) -> Tier 
     })
 }
 
+#[inline(never)]
 fn matches(path: &str, written: Option<&[document::Match]>, problems: &mut Problems) -> Vec<Route> {
     let Some(written) = written.filter(|written| !written.is_empty()) else {
         problems.add(

@@ -16,6 +16,7 @@ const QUEUE_BYTES_MIN: u64 = 64 * 1024;
 const QUEUE_BYTES_MAX: u64 = 256 * 1024 * 1024;
 const BATCH_RECORDS_MAX: u64 = 10_000;
 
+#[inline(never)]
 pub(super) fn compile(
     audit: document::Audit,
     export: Option<document::Export>,

@@ -9,6 +9,7 @@ use crate::problem::Problems;
 
 const SPIFFE: &str = "spiffe://";
 
+#[inline(never)]
 pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity, Headers) {
     let document::Identity { trusted_peers, tenant, user, correlation } = &document.identity;
     let headers = headers(&document.headers, problems);

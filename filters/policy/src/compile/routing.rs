@@ -14,6 +14,7 @@ use crate::rate::Rate;
 /// A pool of this name says itself that only pinned tenants are in it, so it need not be declared. Once one is, all have to be.
 const DEDICATED: &str = "dedicated-";
 
+#[inline(never)]
 pub(super) fn compile(tenants: document::Tenants, routing: document::Routing, problems: &mut Problems) -> Routing {
     let hashed = pools(&routing.pools, problems);
     let dedicated = dedicated(&routing.dedicated, &hashed, problems);

@@ -140,6 +140,9 @@ impl<'de> Deserializer<'de> for At<'de> {
     }
 
     /// From a map alone: serde would also take a list as the fields in their order.
+    // Each type is read in one place, so all would end up in one function, and V8 would need 10 MB more to compile it, for ever: Envoy's
+    // allocator keeps them. The same goes for every `inline(never)` in this crate.
+    #[inline(never)]
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,

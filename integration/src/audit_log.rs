@@ -1,6 +1,7 @@
 //! The audit trail as Envoy's file access logger wrote it: one JSON record a line.
 
 mod chain;
+mod tally;
 
 use std::{
     fs, io,
@@ -11,7 +12,10 @@ use std::{
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-pub use self::chain::{ChainError, ChainHead, verify_chains};
+pub use self::{
+    chain::{ChainError, ChainHead, verify_chains},
+    tally::{SPILL, Tally},
+};
 use crate::poll::until;
 
 /// A file of audit records that is being written.

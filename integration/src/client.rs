@@ -1,5 +1,6 @@
 //! HTTP as a test wants it: any header, any protocol, any identity, and the answer as it came.
 
+mod caller;
 mod connection;
 mod load;
 mod message;
@@ -24,6 +25,7 @@ use tokio_rustls::{
 
 use self::connection::Stream;
 pub use self::{
+    caller::Caller,
     connection::Connection,
     load::{Answered, Load, LoadReport, request_id},
     message::{Request, Response},

@@ -37,6 +37,8 @@ pub struct Launch<'a> {
     /// `--log-level`, and after a comma `--component-log-level`: `info`, which is enough for what Wasm filters log as warnings,
     /// or `info,wasm:trace`.
     pub log_level: &'a str,
+    /// How long connections to a replaced listener may stay, in whole seconds; each is told to end with its next answer.
+    pub drain: Duration,
     /// Whether another Envoy can take over from it, or it takes over from another.
     pub hot_restart: HotRestart,
 }
@@ -83,8 +85,7 @@ impl Envoy {
             .args(["--log-level", level, "--component-log-level", components])
             // The default of 10 s is long for a test that reads the access log.
             .args(["--file-flush-interval-msec", "20"])
-            // Connections to a replaced listener end soon, so that its filters (and their Wasm VMs) go away.
-            .args(["--drain-time-s", "1"])
+            .args(["--drain-time-s", &launch.drain.as_secs().to_string()])
             .arg("--config-path")
             .arg(launch.bootstrap)
             .arg("--admin-address-path")

@@ -4,7 +4,7 @@ mod builder;
 mod reload;
 mod restart;
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -51,6 +51,7 @@ struct Derivation {
     variation: Variation,
     concurrency: u32,
     log_level: String,
+    drain: Duration,
     patches: Vec<builder::Patch>,
 }
 

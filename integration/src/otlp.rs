@@ -120,10 +120,17 @@ impl Otlp {
         self.state().exports.clone()
     }
 
+    /// The log records accepted since the start or the last [`clear`](Self::clear) or `take_logs`. Forgets them, spans and exports.
+    #[must_use]
+    pub fn take_logs(&self) -> Vec<LogRecord> {
+        let mut state = self.state();
+        let answer = state.answer;
+        std::mem::replace(&mut *state, State { answer, ..State::default() }).logs
+    }
+
     /// Forgets spans, log records and exports.
     pub fn clear(&self) {
-        let mut state = self.state();
-        *state = State { answer: state.answer, ..State::default() };
+        drop(self.take_logs());
     }
 
     /// Waits until at least `count` spans were accepted, and returns all.

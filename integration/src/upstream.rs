@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, Response, StatusCode, body::Incoming};
 use serde_json::json;
+use tokio::sync::watch;
 
 use crate::{
     poll::until,
@@ -23,6 +24,9 @@ pub const STATUS_HEADER: &str = "x-echo-status";
 
 /// How long to wait before answering, in milliseconds.
 pub const DELAY_HEADER: &str = "x-echo-delay-ms";
+
+/// With any value: not to answer before [`Upstream::release`].
+pub const HOLD_HEADER: &str = "x-echo-hold";
 
 /// One request as the application received it.
 #[derive(Clone, Debug)]
@@ -53,6 +57,7 @@ impl Received {
 pub struct Upstream {
     servers: BTreeMap<String, Server>,
     received: Arc<Mutex<Vec<Received>>>,
+    released: watch::Sender<bool>,
 }
 
 impl Upstream {
@@ -63,14 +68,22 @@ impl Upstream {
     /// When loopback offers no port.
     pub async fn start(pools: impl IntoIterator<Item = impl Into<String>>) -> Result<Self> {
         let received = Arc::new(Mutex::new(Vec::new()));
+        let (released, hold) = watch::channel(false);
         let mut servers = BTreeMap::new();
         for pool in pools {
             let pool = pool.into();
             let (name, log): (Arc<str>, _) = (pool.as_str().into(), Arc::clone(&received));
-            let server = Server::start(move |request| echo(Arc::clone(&name), Arc::clone(&log), request)).await?;
+            let hold = hold.clone();
+            let answer = move |request| echo(Arc::clone(&name), Arc::clone(&log), hold.clone(), request);
+            let server = Server::start(answer).await?;
             servers.insert(pool, server);
         }
-        Ok(Self { servers, received })
+        Ok(Self { servers, received, released })
+    }
+
+    /// Answers what is [held](HOLD_HEADER), and holds nothing from now on.
+    pub fn release(&self) {
+        self.released.send_replace(true);
     }
 
     /// Where the server of `pool` listens.
@@ -113,12 +126,14 @@ impl Upstream {
 async fn echo(
     pool: Arc<str>,
     log: Arc<Mutex<Vec<Received>>>,
+    mut released: watch::Receiver<bool>,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Reset> {
     let (head, body) = request.into_parts();
     let number = |name| head.headers.get(name).and_then(|value| value.to_str().ok()?.parse::<u16>().ok());
     let status = number(STATUS_HEADER).and_then(|code| StatusCode::from_u16(code).ok()).unwrap_or(StatusCode::OK);
     let delay = number(DELAY_HEADER);
+    let hold = head.headers.contains_key(HOLD_HEADER);
 
     // A caller that aborts its body still made a request.
     let body_length = body.collect().await.map_or(0, |body| body.to_bytes().len());
@@ -140,6 +155,10 @@ async fn echo(
     });
     log.lock().unwrap_or_else(PoisonError::into_inner).push(received);
 
+    if hold {
+        // An upstream that ends holds nothing.
+        let _ = released.wait_for(|released| *released).await;
+    }
     if let Some(milliseconds) = delay {
         tokio::time::sleep(Duration::from_millis(milliseconds.into())).await;
     }

@@ -5,13 +5,11 @@ mod support;
 use std::io::Write;
 
 use anyhow::Result;
-use careplane_integration::{AuditLog, Lab, Request, audit_log::verify_chains, client::Load, poll::until};
-use serde_json::{Value, json};
-use support::{
-    SOON, STRANGER, TENANT, TRUSTED,
-    health::{self, finish},
-    observe, observe_one, settle, token, versions,
+use careplane_integration::{
+    AuditLog, Lab, Request, audit_log::verify_chains, client::Load, health::complaints, poll::until,
 };
+use serde_json::{Value, json};
+use support::{SOON, STRANGER, TENANT, TRUSTED, health::finish, observe, observe_one, settle, token, versions};
 
 /// A request, its status, who refused it and why, and the details and flags that Envoy adds.
 type Row = (Request, u16, Option<(&'static str, &'static str)>, &'static str, Value);
@@ -352,7 +350,7 @@ async fn what_happened_can_be_counted() -> Result<()> {
             "{version}: {:?}",
             prometheus.lines().filter(|l| l.contains("careplane")).collect::<Vec<_>>()
         );
-        assert!(health::complaints(&lab).await?.is_empty(), "{version}");
+        assert!(complaints(lab.envoy()).await?.is_empty(), "{version}");
         finish(lab).await?;
     }
     Ok(())

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, error, fmt};
 
 use careplane_evidence::{
     source::Source,
-    verify::{Settings, Verifier},
+    verify::{Settings, Verification, Verifier},
 };
 use serde_json::Value;
 
@@ -17,7 +17,7 @@ pub struct ChainHead {
 
 /// What is wrong with the chains, in the order in which it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ChainError(Vec<String>);
+pub struct ChainError(pub(super) Vec<String>);
 
 impl fmt::Display for ChainError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -44,9 +44,19 @@ pub fn verify_chains(records: &[Value]) -> Result<BTreeMap<String, ChainHead>, C
     let read = verifier.read(&Source::text("records", lines)).and_then(|()| verifier.finish());
     let verification = read.map_err(|error| ChainError(vec![error.to_string()]))?;
 
+    let wrong = faults(&verification);
+    if !wrong.is_empty() {
+        return Err(ChainError(wrong));
+    }
+    let heads = verification.chains.into_iter().map(|chain| (chain.id, ChainHead { length: chain.last }));
+    Ok(heads.collect())
+}
+
+/// Everything that is wrong, in words.
+pub(super) fn faults(verification: &Verification) -> Vec<String> {
     let mut wrong: Vec<String> = verification.unreadable.iter().map(|it| format!("{}: {}", it.place, it.why)).collect();
     if verification.input.skipped > 0 {
-        wrong.push(format!("{} of {} are no records", verification.input.skipped, records.len()));
+        wrong.push(format!("{} of {} are no records", verification.input.skipped, verification.input.lines));
     }
     for chain in &verification.chains {
         let faults = chain.findings.iter().filter(|finding| finding.is_fault());
@@ -55,11 +65,7 @@ pub fn verify_chains(records: &[Value]) -> Result<BTreeMap<String, ChainHead>, C
             wrong.push(format!("chain {}: {} records are there twice", chain.id, chain.duplicates));
         }
     }
-    if !wrong.is_empty() {
-        return Err(ChainError(wrong));
-    }
-    let heads = verification.chains.into_iter().map(|chain| (chain.id, ChainHead { length: chain.last }));
-    Ok(heads.collect())
+    wrong
 }
 
 #[cfg(test)]

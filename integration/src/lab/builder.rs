@@ -23,6 +23,9 @@ use crate::{
 
 const WORKERS_DEADLINE: Duration = Duration::from_secs(30);
 
+/// Connections to a replaced listener end soon, so that its filters (and their Wasm VMs) go away.
+const DRAIN: Duration = Duration::from_secs(1);
+
 /// Changes the whole configuration, listeners included.
 pub(super) type Patch = Box<dyn Fn(&mut Value) + Send + Sync>;
 
@@ -33,6 +36,7 @@ pub struct Builder {
     variation: Variation,
     concurrency: u32,
     log_level: String,
+    drain: Duration,
     hot_restart: HotRestart,
     collector: Option<SocketAddr>,
     modules: PathBuf,
@@ -51,6 +55,7 @@ impl Builder {
             },
             concurrency: 1,
             log_level: "info".to_owned(),
+            drain: DRAIN,
             hot_restart: HotRestart::Off,
             collector: None,
             modules: workspace::dist(),
@@ -98,6 +103,14 @@ impl Builder {
     #[must_use]
     pub fn log_level(mut self, level: impl Into<String>) -> Self {
         self.log_level = level.into();
+        self
+    }
+
+    /// How long connections to a replaced listener may stay, in whole seconds: a second unless given. Who keeps them longer gets
+    /// an answer to all that is on its way when the policy changes.
+    #[must_use]
+    pub fn drain(mut self, time: Duration) -> Self {
+        self.drain = time;
         self
     }
 
@@ -162,6 +175,7 @@ impl Builder {
             variation: self.variation,
             concurrency: self.concurrency,
             log_level: self.log_level,
+            drain: self.drain,
             patches: self.patches,
         };
         let configuration = derivation.configuration(&policy)?;
@@ -176,6 +190,7 @@ impl Builder {
             directory: directory.path(),
             concurrency: self.concurrency,
             log_level: &derivation.log_level,
+            drain: derivation.drain,
             hot_restart: self.hot_restart,
         })
         .await?;

@@ -35,6 +35,7 @@ pub(super) async fn hot(lab: &mut Lab) -> Result<Envoy> {
         directory: &directory,
         concurrency: derivation.concurrency,
         log_level: &derivation.log_level,
+        drain: derivation.drain,
         hot_restart: HotRestart::Second { base_id },
     })
     .await?;

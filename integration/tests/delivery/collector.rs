@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
-use careplane_integration::Collector;
+use anyhow::{Context, Result};
+use careplane_integration::{Collector, Ledger};
 
 use crate::{
     WORKERS, lab, ready_with_collector,
     traffic::load,
-    trail::{Ledger, Trail, distinct},
+    trail::{Trail, distinct},
 };
 
 const MANY: usize = 50_000;
@@ -65,7 +65,7 @@ async fn a_collector_that_is_away_for_ten_seconds_misses_nothing_that_is_not_wri
 
     collector.start_again().await?;
     let ledger = Ledger::settled(lab.envoy()).await?;
-    ledger.assert_balanced("back again");
+    ledger.balanced().context("back again")?;
     assert_eq!(ledger.rejected, 0);
     let arrived = collector.logs()?;
     assert!(distinct(&arrived) >= ledger.acknowledged, "{} arrived of {ledger:?}", distinct(&arrived));

@@ -6,14 +6,14 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Result;
-use careplane_integration::{Lab, otlp::Answer, poll::until};
+use anyhow::{Context, Result};
+use careplane_integration::{Lab, Ledger, otlp::Answer, poll::until};
 
 use crate::{
     QUEUE_BYTES, WORKERS, lab, ready,
     support::SOON,
     traffic::load,
-    trail::{Ledger, Trail, distinct},
+    trail::{Trail, distinct},
 };
 
 const FAULTS: [Answer; 8] = [
@@ -74,7 +74,7 @@ async fn an_ill_collector_costs_no_request_no_record_and_no_memory_beyond_the_po
     }
     let lab = lab().start().await?;
     load(&lab, BEFORE).await?;
-    Ledger::settled(lab.envoy()).await?.assert_balanced("a healthy collector");
+    Ledger::settled(lab.envoy()).await?.balanced().context("a healthy collector")?;
     let resident = lab.envoy().resident_bytes().unwrap_or_default();
     let smallest = lab.otlp().logs().iter().map(|record| record.body.len()).min().unwrap_or_default() as u64;
     let (mut requests, mut before) = (BEFORE, Ledger::read(lab.envoy()).await?);
@@ -94,7 +94,7 @@ async fn an_ill_collector_costs_no_request_no_record_and_no_memory_beyond_the_po
         requests += BEFORE + DURING + AFTER;
 
         let ledger = Ledger::settled(lab.envoy()).await?;
-        ledger.assert_balanced(&when);
+        ledger.balanced().with_context(|| when.clone())?;
         assert!(peak.queued * smallest <= u64::from(WORKERS) * QUEUE_BYTES, "{when}: {} records waited", peak.queued);
         if peak.resident > 0 {
             let most = resident + u64::from(WORKERS) * QUEUE_BYTES + SLACK;

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
-use careplane_integration::{Lab, Plugins, Reload, otlp::Answer, poll::until};
+use anyhow::{Context, Result};
+use careplane_integration::{Lab, Ledger, Plugins, Reload, otlp::Answer, poll::until};
 
 use crate::{
     WORKERS, lab, ready,
     support::SOON,
     traffic::{Flood, Sent, load},
-    trail::{Ledger, Trail, distinct},
+    trail::{Trail, distinct},
 };
 
 /// Enough for both workers to be busy.
@@ -64,7 +64,7 @@ async fn a_change_of_policy_breaks_no_chain_and_mixes_no_batch() -> Result<()> {
     sent.assert_cut_at_most(3);
 
     let ledger = Ledger::settled(lab.envoy()).await?;
-    ledger.assert_balanced("after changes of policy");
+    ledger.balanced().context("after changes of policy")?;
     let trail = trail(&lab, &[])?;
     assert_recorded(&sent, &trail);
     assert_eq!((trail.chains(), trail.ended()), (WORKERS as usize, 0), "the VMs stay, and so do their chains");
@@ -90,7 +90,7 @@ async fn a_proxy_that_drains_delivers_and_then_ends_its_chains() -> Result<()> {
     lab.envoy().admin().post("/drain_listeners?graceful").await?;
     let sent = flood.ended().await?;
     let ledger = Ledger::settled(lab.envoy()).await?;
-    ledger.assert_balanced("drained");
+    ledger.balanced().context("drained")?;
     assert_eq!(ledger.acknowledged, ledger.recorded, "who listens no more still sends");
     lab.envoy_mut().stop().await?;
     let trail = trail(&lab, &[])?;

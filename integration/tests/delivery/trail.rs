@@ -1,58 +1,15 @@
-//! Where records are, and what the proxy says of them.
+//! Where records are.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    time::Duration,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
-use careplane_integration::{Envoy, audit_log::verify_chains, otlp::LogRecord, poll::until};
+use careplane_integration::{
+    audit_log::{SPILL, verify_chains},
+    otlp::LogRecord,
+};
 use serde_json::Value;
 
 use crate::support::without_reason;
-
-/// What a record in the proxy's log follows.
-const SPILL: &str = "careplane-audit-record ";
-/// A batch is tried for a minute before it is given up.
-const SETTLED: Duration = Duration::from_secs(90);
-
-/// The metrics of delivery.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ledger {
-    pub recorded: u64,
-    pub acknowledged: u64,
-    pub spilled: u64,
-    pub rejected: u64,
-    pub queued: u64,
-}
-
-impl Ledger {
-    pub async fn read(envoy: &Envoy) -> Result<Self> {
-        let stats = envoy.stats("wasmcustom.careplane.audit.").await?;
-        let of = |name: &str| stats.get(&format!("wasmcustom.careplane.audit.{name}")).copied().unwrap_or_default();
-        Ok(Self {
-            recorded: of("records"),
-            acknowledged: of("acknowledged"),
-            spilled: of("spilled"),
-            rejected: of("rejected"),
-            queued: of("queued"),
-        })
-    }
-
-    /// Once nothing waits any more.
-    pub async fn settled(envoy: &Envoy) -> Result<Self> {
-        until("an empty queue", SETTLED, async || {
-            let ledger = Self::read(envoy).await?;
-            Ok((ledger.recorded > 0 && ledger.queued == 0).then_some(ledger))
-        })
-        .await
-    }
-
-    /// Every record has one fate.
-    pub fn assert_balanced(self, when: &str) {
-        assert_eq!(self.recorded, self.acknowledged + self.spilled + self.rejected, "{when}: {self:?}");
-    }
-}
 
 /// Every record that is anywhere, once: at a collector and in the logs of proxies.
 #[derive(Debug)]

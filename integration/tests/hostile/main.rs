@@ -17,7 +17,12 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use careplane_integration::{EnvoyVersion, Lab, Plugins, Request, audit_log::verify_chains, prerequisites, workspace};
+use careplane_integration::{
+    EnvoyVersion, Lab, Plugins, Request,
+    audit_log::verify_chains,
+    health::{CREATED, complaints},
+    prerequisites, workspace,
+};
 use serde_json::{Value, json};
 use support::{SOON, TENANT, health, token, versions};
 use tokio::time::timeout;
@@ -158,7 +163,7 @@ async fn assert_harmless(version: EnvoyVersion, plugins: Plugins, door: Door) ->
         Ok(())
     };
     serve().await?;
-    let created = lab.envoy().stat(health::CREATED).await?;
+    let created = lab.envoy().stat(CREATED).await?;
     let through = run(&lab).await?;
     assert!(through.len() >= 300, "only {} hostile requests", through.len());
 
@@ -170,7 +175,7 @@ async fn assert_harmless(version: EnvoyVersion, plugins: Plugins, door: Door) ->
         .collect();
     assert!(unequal.is_empty(), "{version}, {plugins:?}, {door:?}: requests fail\n{}", unequal.join("\n"));
 
-    assert_eq!(lab.envoy().stat(health::CREATED).await?, created, "{version}, {plugins:?}: a VM was made again");
+    assert_eq!(lab.envoy().stat(CREATED).await?, created, "{version}, {plugins:?}: a VM was made again");
     serve().await?;
     support::settle_records(&lab).await?;
     assert_complete(&lab, version, &format!("{version}, {plugins:?}, {door:?}")).await?;
@@ -243,7 +248,7 @@ async fn a_claim_that_is_null_is_no_failure_of_the_proxy() -> Result<()> {
         for hostile in tokens::nulls(lab.identity())? {
             let end = send(lab.gateway().address(), &hostile).await?;
             assert!(matches!(end, End::Status(200) | End::Refused(400)), "{version}: {}: {end:?}", hostile.name);
-            let complaints = health::complaints(&lab).await?;
+            let complaints = complaints(lab.envoy()).await?;
             assert!(complaints.is_empty(), "{version}: {}:\n{}", hostile.name, complaints.join("\n"));
         }
         health::finish(lab).await?;

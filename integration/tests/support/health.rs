@@ -1,30 +1,7 @@
 //! Whether careplane is well: no VM lost, no host call failed, no record missing.
 
 use anyhow::{Context, Result, ensure};
-use careplane_integration::{AuditLog, Lab, audit_log::verify_chains};
-
-/// What Envoy or the module write when a VM is lost.
-const LOSSES: [&str; 5] = ["panicked", "in-VM", "this VM is lost", "Function: proxy_", "Uncaught RuntimeError"];
-
-/// How many VMs were made so far.
-pub const CREATED: &str = "wasm.envoy.wasm.runtime.v8.created";
-
-/// Everything that is not well, in words; empty when all is.
-pub async fn complaints(lab: &Lab) -> Result<Vec<String>> {
-    let mut complaints = Vec::new();
-    let stats = lab.envoy().stats("wasm").await?;
-    for (name, value) in stats {
-        if value > 0 && (name.contains("vm_reload") || name.contains("host_call_failures")) {
-            complaints.push(format!("{name}: {value}"));
-        }
-    }
-    for line in lab.envoy().log().text()?.lines() {
-        if LOSSES.iter().any(|loss| line.contains(loss)) || line.contains("the host call proxy_") {
-            complaints.push(line.to_owned());
-        }
-    }
-    Ok(complaints)
-}
+use careplane_integration::{AuditLog, Lab, audit_log::verify_chains, health::complaints};
 
 /// Ends a test: careplane is well, Envoy stops, and every chain is whole.
 pub async fn finish(lab: Lab) -> Result<()> {
@@ -40,7 +17,7 @@ pub async fn finish_without_chains(lab: Lab) -> Result<()> {
 }
 
 async fn finish_keeping_files(lab: Lab) -> Result<tempfile::TempDir> {
-    let complaints = complaints(&lab).await?;
+    let complaints = complaints(lab.envoy()).await?;
     ensure!(complaints.is_empty(), "careplane is not well:\n{}", complaints.join("\n"));
     lab.stop_keeping_files().await
 }

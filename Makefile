@@ -23,7 +23,7 @@ LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
 CARGO_TEST = cargo test --quiet --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files test test-mesh format lint supply-chain reproduce unit unit-wasm hostile fuzz cost accept-cost profile integration schema notices bench bench-load bench-scale bench-micro bench-results clean
+.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files test test-mesh format lint supply-chain reproduce unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-scale bench-micro bench-results clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -145,6 +145,14 @@ TARGET =
 SECONDS = 60
 fuzz: ## Looks for inputs that break something: TARGET=path SECONDS=60 (targets: fuzz/src/lib.rs)
 	@fuzz/run.sh $(TARGET) $(SECONDS)
+
+fire: build envoy-newest ## A policy every second for two minutes, under full load and ten thousand open streams
+	@CAREPLANE_FIRE_SECONDS=120 $(CARGO_TEST) -p careplane-integration --test fire
+
+MINUTES = 20
+soak: build envoy-newest ## Mixed traffic for long: is memory flat, is anything lost? MINUTES=20, into .run/soak
+	@echo "building the lab"
+	@$(LAB) soak --minutes $(MINUTES)
 
 supply-chain: toolchain ## Licences, sources and known vulnerabilities of what is linked
 	@echo "== supply chain"

@@ -3,6 +3,7 @@
 mod demo;
 mod record;
 mod run;
+mod soak;
 mod terminal;
 mod up;
 
@@ -26,6 +27,12 @@ enum Command {
     Demo,
     /// Leaves the lab running until Ctrl-C, and prints each audit record as it is written
     Up,
+    /// Sends mixed traffic for a long time, and looks whether memory grows or anything is lost
+    Soak {
+        /// How long. Anything below 20 is for trying it out: memory is not warm yet
+        #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+        minutes: u32,
+    },
     /// Writes keys, certificates and tokens for docker-compose.yaml
     ComposeFiles {
         /// Where to; the composition expects them in .run/compose
@@ -48,6 +55,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo => block_on(demo::run()),
         Command::Up => block_on(up::run()),
+        Command::Soak { minutes } => block_on(soak::run(minutes)),
         Command::ComposeFiles { to } => {
             let directory = to.unwrap_or_else(compose::directory);
             compose::write(&directory)?;

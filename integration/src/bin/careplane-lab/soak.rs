@@ -84,10 +84,19 @@ async fn watch(lab: &Lab, traffic: &Traffic, memory: &mut Memory, tally: &mut Ta
     while begun.elapsed() < time {
         second.tick().await;
         let at = begun.elapsed();
-        memory.add(Sample { at, resident: lab.envoy().resident_bytes()?, requests: traffic.begun() })?;
+        let resident = lab.envoy().resident_bytes().with_context(|| gone(lab))?;
+        memory.add(Sample { at, resident, requests: traffic.begun() })?;
         take(lab, tally)?;
     }
     Ok(())
+}
+
+/// Why there may be no memory to be seen, with the last of what Envoy warned of.
+fn gone(lab: &Lab) -> String {
+    let warnings = lab.envoy().log().warnings(0).unwrap_or_default();
+    let lines: Vec<&str> = warnings.lines().collect();
+    let last = lines[lines.len().saturating_sub(5)..].join("\n");
+    format!("Envoy has ended, or this is not Linux; the last that it warned of:\n{last}\n")
 }
 
 /// What has arrived is counted, and let go: who watches another's memory keeps its own.

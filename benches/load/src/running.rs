@@ -75,6 +75,7 @@ impl Proxy {
             directory: directory.path(),
             concurrency: 1,
             log_level: "warn",
+            drain: Duration::from_secs(1),
             hot_restart: HotRestart::Off,
         })
         .await?;

@@ -30,4 +30,5 @@ mkdir -p "target/fuzz/corpus/$target" "target/fuzz/findings"
 dictionary=fuzz/dictionaries/$target.dict
 CAREPLANE_FUZZ_TARGET=$target exec "target/fuzz/$host/release/careplane-libfuzzer" "target/fuzz/corpus/$target" "fuzz/corpus/$target" \
     -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
-    -artifact_prefix="target/fuzz/findings/$target-" $([ ! -f "$dictionary" ] || echo "-dict=$dictionary")
+    -artifact_prefix="target/fuzz/findings/$target-" $([ ! -f "$dictionary" ] || echo "-dict=$dictionary") \
+    $([ "${CI:-}" != true ] || echo -verbosity=0)

@@ -81,15 +81,7 @@ fn reports_of_parts_merge_into_that_of_the_whole() {
 #[test]
 fn a_page_has_the_verdicts_and_the_ledger_that_it_is_given() {
     let folder = Folder::new();
-    let report: Value = serde_json::from_str(&folder.text(&["report", "records.jsonl", "--format", "json"])).unwrap();
-    let chains = report["chains"].as_object().unwrap().iter().map(|(id, seen)| {
-        let numbers = seen["numbers"]["access-log"].as_array().unwrap();
-        serde_json::json!({"id": id, "verdict": "complete", "records": numbers[0][1], "since": seen["first"], "until": seen["last"], "missing": 0, "edited": 0, "tail": "ended"})
-    });
-    folder.write(
-        "verdicts.json",
-        &serde_json::json!({"schema": "careplane.verification/v1", "chains": chains.collect::<Vec<_>>()}).to_string(),
-    );
+    folder.write("verdicts.json", &folder.text(&["verify", "records.jsonl", "--format", "json"]));
     folder.write(
         "metrics.txt",
         "careplane_audit_records{} 10\ncareplane_audit_acknowledged{} 9\ncareplane_audit_spilled{} 1\n",

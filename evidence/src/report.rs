@@ -17,7 +17,7 @@ mod sections;
 mod words;
 
 pub use aggregate::{AddError, Aggregate, Attempt, Beyond, Crossing, Denial, Failure, Outside, Person, SCHEMA};
-pub use chains::{ChainLine, Intent, Seen, Tail, Verdict, Verification, VerificationSchema, Way};
+pub use chains::{ChainLine, Intent, Seen, Way};
 pub use counts::{Counts, Ending, Merge, Tally};
 pub use ledger::{Ledger, MetricsError};
 pub use page::html;

@@ -26,7 +26,7 @@ use xxhash_rust::xxh64::xxh64;
 
 pub use finding::{Finding, Follower, Place, Spot};
 pub use keys::{KEY_MIN, Key, Keyring};
-pub use report::{ChainReport, Demands, Input, MergeError, Tail, Unreadable, Verdict, Verification};
+pub use report::{ChainReport, Demands, Input, MergeError, Schema, Tail, Unreadable, Verdict, Verification};
 pub use time::Time;
 
 use crate::source::{Item, Source};

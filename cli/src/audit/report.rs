@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use careplane_evidence::report::{self, Aggregate, Ledger, Merge as _, Verification};
-use careplane_evidence::verify::Shard;
+use careplane_evidence::report::{self, Aggregate, Ledger, Merge as _};
+use careplane_evidence::verify::{Shard, Verification};
 use jiff::Timestamp;
 
 use super::{input, scope};
@@ -56,8 +56,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let shown = || path.display().to_string();
         let verification: Verification = serde_json::from_str(&text(path)?)
             .with_context(|| format!("{}: expected what `careplane audit verify --format json` writes", shown()))?;
-        for line in verification.chains {
-            aggregate.add_verdict(line).with_context(shown)?;
+        for chain in verification.chains {
+            aggregate.add_verdict(chain.into()).with_context(shown)?;
         }
     }
     for path in &arguments.metrics {

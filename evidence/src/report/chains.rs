@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use crate::source::Way;
 use jiff::Timestamp;
 use rangemap::RangeInclusiveSet;
 use serde::{Deserialize, Serialize};
 
 use super::counts::Merge;
+pub use crate::source::Way;
+use crate::verify::{ChainReport, Tail, Verdict};
 
 /// What was read of one chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,10 +58,10 @@ pub struct ChainLine {
     /// How many records it has.
     pub records: u64,
     /// The time of the first.
-    #[serde(alias = "since", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
     /// The time of the last.
-    #[serde(alias = "until", skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub to: Option<Timestamp>,
     /// Records that are missing.
     #[serde(default)]
@@ -76,51 +77,23 @@ pub struct ChainLine {
     pub tail: Option<Tail>,
 }
 
-/// What is known of the end of a chain.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tail {
-    /// It ended in good order.
-    Ended,
-    /// Its proxy was heard of lately.
-    Live,
-    /// It was not.
-    Silent,
-    /// Its proxy never says how far it has come.
-    Unknown,
-}
+// === impl ChainLine ===
 
-/// The version of a [`Verification`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub enum VerificationSchema {
-    /// The one there is.
-    #[serde(rename = "careplane.verification/v1")]
-    V1,
-}
-
-/// What `careplane audit verify --format json` writes, as far as a report needs it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Verification {
-    /// `careplane.verification/v1`.
-    pub schema: VerificationSchema,
-    /// The chains.
-    pub chains: Vec<ChainLine>,
-}
-
-/// What a chain came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// Whole, from its first record to the one that ends it.
-    Complete,
-    /// Whole as far as it goes; its proxy was still running.
-    Open,
-    /// Its end is missing, and its proxy was silent: records may be.
-    Cut,
-    /// It is keyed, and the key was not at hand: what was changed could not be seen.
-    Unverified,
-    /// Records are missing or were changed.
-    Broken,
+impl From<ChainReport> for ChainLine {
+    fn from(chain: ChainReport) -> Self {
+        Self {
+            id: chain.id,
+            proxy: chain.proxy,
+            verdict: chain.verdict,
+            records: chain.records,
+            from: chain.since.map(Timestamp::from),
+            to: chain.until.map(Timestamp::from),
+            missing: chain.missing,
+            edited: chain.edited,
+            unkeyed: chain.unkeyed,
+            tail: Some(chain.tail),
+        }
+    }
 }
 
 // === impl Way ===

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use super::aggregate::Aggregate;
-use super::chains::{self, ChainLine, Seen, Tail, Verdict};
+use super::chains::{self, ChainLine, Seen};
 use super::words::{as_u64, counted, number};
+use crate::verify::{Tail, Verdict};
 
 /// What can be said of the record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

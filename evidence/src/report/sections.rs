@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::aggregate::{Aggregate, Attempt, Crossing, Person};
-use super::chains::{self, ChainLine, Seen, Verdict, Way};
+use super::chains::{self, ChainLine, Seen, Way};
 use super::completeness::Account;
 use super::counts::{Counts, Merge, Tally};
 use super::words::{self, as_u64, counted, number, percent, ratio, span};
+use crate::verify::Verdict;
 
 /// The rows that a table shows.
 const ROWS: usize = 15;

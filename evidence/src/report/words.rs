@@ -4,8 +4,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::aggregate::Denial;
-use super::chains::{Verdict, Way};
+use super::chains::Way;
 use super::scope::Scope;
+use crate::verify::Verdict;
 
 /// What a refusal means.
 pub(super) fn denial(denial: &Denial) -> &'static str {

@@ -12,8 +12,6 @@ use super::finding::{Finding, Place};
 use super::time::Time;
 use crate::source;
 
-/// The version of the report.
-const SCHEMA: &str = "careplane.verification/v1";
 /// How many faults of a chain are listed, how many records out of order, and how many unreadable records. All are counted.
 pub(super) const FINDINGS_MAX: usize = 100;
 /// A live chain says something every minute; after three it is silent.
@@ -23,8 +21,8 @@ const SILENT_AFTER: Duration = Duration::from_secs(180);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verification {
-    /// `careplane.verification/v1`.
-    pub schema: String,
+    /// Its version.
+    pub schema: Schema,
     /// The part of the chains that this is about, as `0/4`; none for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
@@ -43,6 +41,14 @@ pub struct Verification {
     pub unreadable: Vec<Unreadable>,
     /// The chains, in the order of their ids.
     pub chains: Vec<ChainReport>,
+}
+
+/// The version of a [`Verification`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Schema {
+    /// The one there is.
+    #[serde(rename = "careplane.verification/v1")]
+    V1,
 }
 
 /// What was read.
@@ -191,7 +197,7 @@ impl Verification {
         as_of: Option<Time>,
     ) -> Self {
         Self {
-            schema: SCHEMA.into(),
+            schema: Schema::V1,
             shard,
             as_of,
             as_of_given: as_of.is_some(),
@@ -212,9 +218,6 @@ impl Verification {
         let mut shards = BTreeSet::new();
         let mut merged: Option<Self> = None;
         for mut report in reports {
-            if report.schema != SCHEMA {
-                return Err(MergeError(format!("a report has the schema {:?}, not {SCHEMA}", report.schema)));
-            }
             let shard =
                 report.shard.take().ok_or_else(|| MergeError("a report is of all chains, not of a shard".into()))?;
             let shard: Shard = shard.parse().map_err(|why| MergeError(format!("shard {shard:?}: {why}")))?;

@@ -53,6 +53,12 @@ impl From<Time> for String {
     }
 }
 
+impl From<Time> for jiff::Timestamp {
+    fn from(time: Time) -> Self {
+        i64::try_from(time.0).ok().and_then(|micros| Self::from_microsecond(micros).ok()).unwrap_or(Self::MAX)
+    }
+}
+
 impl TryFrom<String> for Time {
     type Error = String;
 

@@ -11,8 +11,12 @@ use crate::abi::{self, MetricKind};
 /// Of the body of an answer: a collector's is a few bytes.
 const ANSWER_MAX: usize = 4096;
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// Random bytes that are fetched at once: asking the proxy takes longer than making them. Enough for 32 correlation ids.
+const POOL_BYTES: usize = 320;
 
 thread_local! {
+    /// Random bytes that nobody has had yet. For ids, which are told; keys do not come from here.
+    static POOL: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// The metrics of this VM by name: the proxy knows them by number. One VM runs on one thread.
     static METRICS: Cell<BTreeMap<String, u32>> = const { Cell::new(BTreeMap::new()) };
     /// When a failure of each call was last logged.
@@ -106,7 +110,19 @@ impl Host for EnvoyHost {
     }
 
     fn random(&self, bytes: &mut [u8]) -> Result<(), HostError> {
-        failing("random_get", getrandom::fill(bytes).map_err(|_| HostError::InternalFailure))
+        let mut pool = POOL.take();
+        if pool.len() < bytes.len() {
+            let size = bytes.len().max(POOL_BYTES);
+            // Until they are random, they are none.
+            let mut fresh = vec![0; size];
+            let filled = getrandom::fill(&mut fresh).map_err(|_| HostError::InternalFailure);
+            failing("random_get", filled)?;
+            pool = fresh;
+        }
+        let rest = pool.len().saturating_sub(bytes.len());
+        bytes.iter_mut().zip(pool.drain(rest..)).for_each(|(byte, random)| *byte = random);
+        POOL.set(pool);
+        Ok(())
     }
 
     fn count(&self, counter: &str, by: u64) {

@@ -23,7 +23,7 @@ LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
 CARGO_TEST = cargo test --quiet --locked
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files test test-mesh format lint supply-chain reproduce unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-scale bench-micro bench-results clean
+.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files test test-mesh format lint supply-chain reproduce unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-micro bench-results clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -205,14 +205,19 @@ schema: ## The JSON Schemas of the policy document and of what verify tells, fro
 notices: toolchain ## The licences of what is linked into the module
 	@python3 filters/plugin/notices.py
 
-bench: bench-load bench-scale ## What it costs, measured here, into target/bench: a quarter of an hour, or an hour with BENCH=full
+bench: bench-load bench-breakdown bench-scale ## What it costs, measured here, into target/bench: twenty minutes, or an hour with BENCH=full
 
 bench-load: build envoy-newest ## careplane in a real Envoy beside Lua, ext_proc and others
 	@mkdir -p target/bench
 	@CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(REMAP)" cargo build --quiet --locked --release --target $(WASM) -p careplane-plugin --features sdk
 	@cp target/$(WASM)/release/careplane.wasm target/bench/vanilla.wasm
 	@cargo build --quiet --locked --profile measure -p careplane-ext-proc -p careplane-load
-	@target/measure/careplane-load $(if $(filter full,$(BENCH)),--full)
+	@target/measure/careplane-load compare $(if $(filter full,$(BENCH)),--full)
+
+bench-breakdown: build envoy-newest ## What the time of a request goes to in Envoy; needs perf for half of it
+	@mkdir -p target/bench
+	@cargo build --quiet --locked --profile measure -p careplane-load
+	@target/measure/careplane-load breakdown
 
 bench-scale: build envoy-newest ## Policies from small to large
 	@cargo run --quiet --locked -p careplane-scale
@@ -223,7 +228,7 @@ bench-micro: ## The parts, natively, by criterion
 
 bench-results: ## Keeps what was measured last in benches/results
 	@mkdir -p benches/results
-	@cp target/bench/load.md target/bench/load.json target/bench/load.svg target/bench/scale.md target/bench/scale.json target/bench/scale.svg benches/results/
+	@cp target/bench/load.md target/bench/load.json target/bench/load.svg target/bench/breakdown.md target/bench/breakdown.json target/bench/scale.md target/bench/scale.json target/bench/scale.svg benches/results/
 
 clean: ## Removes everything that was built or installed here
 	@rm -rf target dist .tools .run

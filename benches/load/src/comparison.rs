@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Before anything is measured: V8 compiles again what has turned out to be hot.
-const WARM_UP: usize = 3_000;
+pub const WARM_UP: usize = 3_000;
 
 /// One kind of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,8 +160,10 @@ impl Plan {
             let name = contender.name;
             let one = Running::start(contender, places).await?;
             cores.give(one.proxy.pid())?;
-            let requests =
-                self.warm_up(cell, &one, generator).await.with_context(|| format!("{name}, {}", cell.describe()))?;
+            let requests = generator
+                .fill(target(cell, &one), WARM_UP, self.flood)
+                .await
+                .with_context(|| format!("{name}, {}", cell.describe()))?;
             running.push((one, requests, Vec::new()));
         }
         let count = running.len();
@@ -180,15 +182,6 @@ impl Plan {
             Ok(Series { memory: resident(one.proxy.pid())?, server_memory, contender: one.contender, samples })
         });
         Ok(Measured { cell, series: series.collect::<Result<_>>()? })
-    }
-
-    /// Returns how many requests fill the time of a flood.
-    async fn warm_up(&self, cell: Cell, one: &Running, generator: Generator) -> Result<usize> {
-        let target = target(cell, one);
-        generator.flood(target, WARM_UP).await?;
-        let elapsed = generator.flood(target, WARM_UP).await?;
-        let rate = WARM_UP as f64 / elapsed.as_secs_f64();
-        Ok(((rate * self.flood.as_secs_f64()) as usize).max(WARM_UP))
     }
 
     async fn sample(&self, cell: Cell, one: &Running, requests: usize, generator: Generator) -> Result<Sample> {

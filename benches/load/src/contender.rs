@@ -73,10 +73,7 @@ pub fn all() -> Vec<Contender> {
     let four = ["audit", "tracing-tags", "tenant-routing", "sampling"].map(|filter| (bundle.clone(), filter)).to_vec();
     vec![
         plain(ROUTER, "Envoy alone", "router-only.yaml"),
-        Contender {
-            plugins: vec![(built().join("empty.wasm"), "empty")],
-            ..plain(EMPTY, "a module that does nothing: what Wasm itself costs", "empty.yaml")
-        },
+        Contender::of_module(EMPTY, "a module that does nothing: what Wasm itself costs", built().join("empty.wasm")),
         plain(
             "native",
             "header_mutation, metadata tags, JSON access log; no decisions, one context for all",
@@ -128,6 +125,12 @@ pub fn build_empty() -> Result<()> {
 // === impl Contender ===
 
 impl Contender {
+    /// A module that needs no policy.
+    #[must_use]
+    pub fn of_module(name: &'static str, about: &'static str, module: PathBuf) -> Self {
+        Self { name, about, file: "empty.yaml", plugins: vec![(module, "empty")] }
+    }
+
     /// What it needs and is not there.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {

@@ -75,6 +75,17 @@ impl Generator {
             Self::Own => own(target, requests).await,
         }
     }
+
+    /// Warms up, twice with this many requests, and returns how many fill the time of a flood; no fewer than these.
+    ///
+    /// # Errors
+    /// As [`Self::flood`].
+    pub async fn fill(self, target: Target, warm_up: usize, flood: Duration) -> Result<usize> {
+        self.flood(target, warm_up).await?;
+        let elapsed = self.flood(target, warm_up).await?;
+        let rate = warm_up as f64 / elapsed.as_secs_f64();
+        Ok(((rate * flood.as_secs_f64()) as usize).max(warm_up))
+    }
 }
 
 impl Target {

@@ -5,10 +5,13 @@
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
+pub mod breakdown;
+pub mod calls;
 pub mod comparison;
 pub mod contender;
 pub mod generator;
 pub mod machine;
+pub mod perf;
 pub mod plot;
 pub mod process;
 pub mod report;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use careplane_integration::{Plugins, prerequisites};
 use careplane_load::{
+    breakdown::Breakdown,
     comparison::Plan,
     contender::{build_empty, built},
     generator::Generator,
@@ -14,26 +15,37 @@ use careplane_load::{
     report::{Report, write},
     running::ENVOY,
 };
-use clap::Parser;
+use clap::{Parser, Subcommand};
 
-/// Compares careplane with what else would do its work, in a real Envoy; writes load.md, load.json and load.svg to target/bench.
+/// What careplane costs in a real Envoy. Results go to target/bench.
 #[derive(Parser)]
 struct Arguments {
-    /// All contenders in all of HTTP/1.1 and HTTP/2, direct response and upstream, 8 and 40 headers
-    #[arg(long)]
-    full: bool,
-    /// Rounds, in each of which every contender has its turn
-    #[arg(long, default_value_t = 5)]
+    #[command(subcommand)]
+    question: Question,
+    /// Rounds, in each of which everybody has a turn
+    #[arg(long, global = true, default_value_t = 5)]
     rounds: usize,
-    /// Seconds of full load for each contender in each round
-    #[arg(long, default_value_t = 1.5)]
+    /// Seconds of full load for each in each round
+    #[arg(long, global = true, default_value_t = 1.5)]
     flood: f64,
-    /// Seconds at the fixed rate
-    #[arg(long, default_value_t = 2.0)]
-    pace: f64,
-    /// The fixed rate, in requests a second
-    #[arg(long, default_value_t = 1000)]
-    rate: u32,
+}
+
+#[derive(Subcommand)]
+enum Question {
+    /// Beside what else would do its work: load.md, load.json and load.svg
+    Compare {
+        /// All contenders in all of HTTP/1.1 and HTTP/2, direct response and upstream, 8 and 40 headers
+        #[arg(long)]
+        full: bool,
+        /// Seconds at the fixed rate
+        #[arg(long, default_value_t = 2.0)]
+        pace: f64,
+        /// The fixed rate, in requests a second
+        #[arg(long, default_value_t = 1000)]
+        rate: u32,
+    },
+    /// What the time goes to: breakdown.md and breakdown.json
+    Breakdown,
 }
 
 fn main() -> Result<()> {
@@ -49,14 +61,22 @@ fn main() -> Result<()> {
 }
 
 async fn run(arguments: &Arguments, cores: &Cores) -> Result<()> {
-    let Arguments { full, rounds, flood, pace, rate } = *arguments;
     let generator = Generator::find().await;
-    let (flood, pace) = (Duration::from_secs_f64(flood), Duration::from_secs_f64(pace));
-    let measured = Plan { rounds, flood, pace, rate, full }.run(cores, generator).await?;
-    let command = if full { "make bench BENCH=full" } else { "make bench" };
-    let report = Report::new(Machine::here(cores, command), generator.describe(), rate, &measured);
-    if let Some(table) = report.cells.first() {
-        plot::added(table, &built().join("load.svg"))?;
+    let flood = Duration::from_secs_f64(arguments.flood);
+    match arguments.question {
+        Question::Compare { full, pace, rate } => {
+            let plan = Plan { rounds: arguments.rounds, flood, pace: Duration::from_secs_f64(pace), rate, full };
+            let measured = plan.run(cores, generator).await?;
+            let command = if full { "make bench BENCH=full" } else { "make bench" };
+            let report = Report::new(Machine::here(cores, command), generator.describe(), rate, &measured);
+            if let Some(table) = report.cells.first() {
+                plot::added(table, &built().join("load.svg"))?;
+            }
+            write("load", &report.page(), &report)
+        }
+        Question::Breakdown => {
+            let breakdown = Breakdown::measure(arguments.rounds, flood, cores, generator).await?;
+            write("breakdown", &breakdown.page(), &breakdown)
+        }
     }
-    write("load", &report.page(), &report)
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use careplane_integration::{Client, Otlp, Plugins, Request, Upstream, poll::until, prerequisites};
 use careplane_load::{
+    calls,
     contender::{self, Contender, EMPTY, Places, ROUTER},
     running::{ENVOY, Running, nowhere},
 };
@@ -45,6 +46,24 @@ async fn every_contender_does_the_visible_work() -> Result<()> {
         };
         let name = contender.name;
         assert_eq!(look(contender, &headers).await.context(name)?, expected, "{name}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_call_that_is_priced_is_made() -> Result<()> {
+    if !prerequisites(ENVOY, Plugins::Bundle) {
+        return Ok(());
+    }
+    let upstream = Upstream::start(["upstream"]).await?;
+    let address = upstream.address("upstream")?;
+    let log = "/dev/null".into();
+    let places = Places { upstream: Some(address), collector: nowhere(), ext_proc: nowhere(), log };
+    for call in calls::ALL {
+        let running = Running::start(Contender::of_module(call.name, call.about, call.build()?), &places).await?;
+        // A module whose call fails ends there, and the request with it.
+        let response = Client::plain(running.proxy.address()).send(Request::get("/")).await?;
+        assert_eq!(response.status, 200, "{}: {}", call.name, call.about);
     }
     Ok(())
 }

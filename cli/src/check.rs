@@ -18,6 +18,7 @@ use careplane_policy::Policy;
 
 use crate::input::{self, Input};
 use crate::out;
+use crate::yaml::Node;
 use finding::{Finding, Findings};
 use mesh::Mesh;
 use output::Format;
@@ -81,7 +82,13 @@ fn check(input: &Input) -> (Vec<Finding>, Looked) {
 /// What the proxy would say to a policy.
 fn policies(mesh: &Mesh<'_>, findings: &mut Findings) {
     for policy in &mesh.policies {
-        let Err(problems) = Policy::from_json(policy.json.to_string().as_bytes()) else { continue };
+        let problems = match Policy::from_json(policy.json.to_string().as_bytes()) {
+            Ok(accepted) => {
+                queue_size(&accepted, policy.node, findings);
+                continue;
+            }
+            Err(problems) => problems,
+        };
         for problem in problems {
             let found = policy.node.follow(&problem.path);
             // A field that does not exist is a fault of its name, any other of its value.
@@ -91,5 +98,24 @@ fn policies(mesh: &Mesh<'_>, findings: &mut Findings) {
             };
             findings.add(&rules::POLICY, place, problem.to_string());
         }
+    }
+}
+
+/// One batch is on its way while the next is filled, and both are in the queue.
+fn queue_size(policy: &Policy, node: &Node, findings: &mut Findings) {
+    /// What a record takes, about: that of a read in `benches/cost`.
+    const RECORD_BYTES: u64 = 1300;
+    let Some(export) = &policy.export else { return };
+    let needed = export.batch_records.saturating_mul(2 * RECORD_BYTES);
+    if export.queue_bytes < needed {
+        let place = &node.follow("export.queueBytes").node.place;
+        findings.add(
+            &rules::QUEUE_SIZE,
+            place,
+            format!(
+                "{} bytes for batches of {} records: expected at least {needed}",
+                export.queue_bytes, export.batch_records
+            ),
+        );
     }
 }

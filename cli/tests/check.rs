@@ -227,6 +227,12 @@ fn each_disagreement_is_found_where_it_is() {
             "%START_TIME%",
             &["gateway.yaml:16:5 careplane/audit-unread"],
         ),
+        (
+            "inbound.yaml",
+            "      version: careplane/v1\n",
+            "      version: careplane/v1\n      export: {cluster: collector, queueBytes: 65536}\n",
+            &["inbound.yaml:16:48 careplane/queue-size"],
+        ),
         ("traffic.yaml", "apiVersion", "apiVersion: [", &["traffic.yaml:1:14 careplane/not-yaml"]),
     ];
     let mut wrong = String::new();

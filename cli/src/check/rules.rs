@@ -35,6 +35,7 @@ macro_rules! rules {
 rules! {
     NOT_YAML = Error "not-yaml", "The file is not YAML (or JSON).";
     POLICY = Error "policy", "The proxy would refuse this policy. At a cold start every request then gets a 500, whatever `failStrategy` says.";
+    QUEUE_SIZE = Warning "queue-size", "`export.queueBytes` holds fewer than two batches of records: while one is on its way, the next ones spill into the proxy's log.";
     POLICY_MISSING = Error "policy-missing", "A plugin without a policy is refused as one with a bad policy is.";
 
     PLUGIN_URL = Error "plugin-url", "A url without `oci://`, `https://`, `http://` or `file://` passes validation and is dropped: traffic flows without the filter.";

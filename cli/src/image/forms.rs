@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use flate2::{Compression, GzBuilder};
 use oci_client::annotations::{
-    ORG_OPENCONTAINERS_IMAGE_DESCRIPTION, ORG_OPENCONTAINERS_IMAGE_LICENSES, ORG_OPENCONTAINERS_IMAGE_REF_NAME,
-    ORG_OPENCONTAINERS_IMAGE_TITLE, ORG_OPENCONTAINERS_IMAGE_VERSION,
+    ORG_OPENCONTAINERS_IMAGE_DESCRIPTION, ORG_OPENCONTAINERS_IMAGE_LICENSES, ORG_OPENCONTAINERS_IMAGE_TITLE,
+    ORG_OPENCONTAINERS_IMAGE_VERSION,
 };
 use oci_client::manifest::{
     IMAGE_CONFIG_MEDIA_TYPE, IMAGE_LAYER_GZIP_MEDIA_TYPE, ImageIndexEntry, OCI_IMAGE_MEDIA_TYPE, OciDescriptor,
@@ -59,15 +59,7 @@ impl Form {
             artifact_type: None,
             annotations: Some(annotations.clone()),
         };
-        let manifest = layout.write_json(OCI_IMAGE_MEDIA_TYPE, &manifest)?;
-        Ok(ImageIndexEntry {
-            media_type: manifest.media_type,
-            digest: manifest.digest,
-            size: manifest.size,
-            platform: None,
-            annotations: Some([(ORG_OPENCONTAINERS_IMAGE_REF_NAME.to_owned(), self.name().to_owned())].into()),
-            artifact_type: None,
-        })
+        layout.write_manifest(&manifest, Some(self.name()))
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail, ensure};
 use oci_client::annotations::ORG_OPENCONTAINERS_IMAGE_REF_NAME;
 use oci_client::manifest::{
-    ImageIndexEntry, OCI_IMAGE_INDEX_MEDIA_TYPE, OciDescriptor, OciImageIndex, OciImageManifest,
+    ImageIndexEntry, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, OciDescriptor, OciImageIndex, OciImageManifest,
 };
 use serde::Serialize;
 
@@ -62,6 +62,19 @@ impl Layout {
     /// Adds a blob of JSON.
     pub fn write_json(&self, media_type: &str, value: &impl Serialize) -> Result<OciDescriptor> {
         self.write(media_type, &serde_json::to_vec(value)?)
+    }
+
+    /// Adds a manifest, and returns the entry of the index that leads to it.
+    pub fn write_manifest(&self, manifest: &OciImageManifest, name: Option<&str>) -> Result<ImageIndexEntry> {
+        let OciDescriptor { media_type, digest, size, .. } = self.write_json(OCI_IMAGE_MEDIA_TYPE, manifest)?;
+        Ok(ImageIndexEntry {
+            media_type,
+            digest,
+            size,
+            platform: None,
+            annotations: name.map(|name| [(ORG_OPENCONTAINERS_IMAGE_REF_NAME.to_owned(), name.to_owned())].into()),
+            artifact_type: manifest.artifact_type.clone(),
+        })
     }
 
     /// The blob with this digest: what is read is what was named.

@@ -30,15 +30,7 @@ pub fn attach(layout: &Layout, image: &ImageIndexEntry, kind: &str, content: &[u
         artifact_type: Some(kind.to_owned()),
         annotations: None,
     };
-    let manifest = layout.write_json(OCI_IMAGE_MEDIA_TYPE, &manifest)?;
-    Ok(ImageIndexEntry {
-        media_type: manifest.media_type,
-        digest: manifest.digest,
-        size: manifest.size,
-        platform: None,
-        annotations: None,
-        artifact_type: Some(kind.to_owned()),
-    })
+    layout.write_manifest(&manifest, None)
 }
 
 /// Whether `bill` is the CycloneDX bill of this module, by its SHA-256.

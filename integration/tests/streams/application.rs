@@ -32,37 +32,38 @@ impl Application {
     /// HTTP/1.1: `/stage/silent` never answers, `/stage/half` never ends its answer, `/stage/reset` and `/stage/half-reset` reset the
     /// connection instead, `/stage/websocket` upgrades and echoes, and `/stage/body` answers when it has four bytes of a body.
     pub async fn stage() -> Result<Self> {
-        let (tell, reached) = unbounded_channel();
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        let accept = async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let tell = tell.clone();
-                // A peer that goes is no error.
-                tokio::spawn(async move { drop(act(stream, tell).await) });
-            }
-        };
-        Ok(Self { address, reached, task: tokio::spawn(accept).abort_handle() })
+        // A peer that goes is no error.
+        Self::start(|stream, tell| async move { drop(act(stream, tell).await) }).await
     }
 
     /// HTTP/2: sends back what it gets, trailers too, as it gets it.
     pub async fn echo() -> Result<Self> {
+        Self::start(|stream, tell| {
+            let echo = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+                let _ = tell.send(request.uri().path().to_owned());
+                let kind = request.headers().get("content-type").cloned();
+                let mut response = Response::new(request.into_body());
+                response.headers_mut().extend(kind.map(|kind| (hyper::header::CONTENT_TYPE, kind)));
+                std::future::ready(anyhow::Ok(response))
+            });
+            let mut server = http2::Builder::new(TokioExecutor::new());
+            server.max_header_list_size(2 * HUGE as u32);
+            let connection = server.serve_connection(TokioIo::new(stream), echo);
+            async move { drop(connection.await) }
+        })
+        .await
+    }
+
+    /// Serves each connection on its own.
+    async fn start<S: Future<Output = ()> + Send + 'static>(
+        serve: impl Fn(TcpStream, UnboundedSender<String>) -> S + Send + 'static,
+    ) -> Result<Self> {
         let (tell, reached) = unbounded_channel();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let accept = async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let tell = tell.clone();
-                let echo = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                    let _ = tell.send(request.uri().path().to_owned());
-                    let kind = request.headers().get("content-type").cloned();
-                    let mut response = Response::new(request.into_body());
-                    response.headers_mut().extend(kind.map(|kind| (hyper::header::CONTENT_TYPE, kind)));
-                    std::future::ready(anyhow::Ok(response))
-                });
-                let mut server = http2::Builder::new(TokioExecutor::new());
-                server.max_header_list_size(2 * HUGE as u32);
-                tokio::spawn(server.serve_connection(TokioIo::new(stream), echo));
+                tokio::spawn(serve(stream, tell.clone()));
             }
         };
         Ok(Self { address, reached, task: tokio::spawn(accept).abort_handle() })

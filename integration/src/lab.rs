@@ -62,7 +62,7 @@ impl std::fmt::Debug for Derivation {
 }
 
 impl Lab {
-    /// A lab as deployed: one bundle filter on the newest supported Envoy, with one worker.
+    /// A lab as deployed: one bundle filter on [`workspace::version`], with one worker.
     #[must_use]
     pub fn builder() -> Builder {
         Builder::new()

@@ -31,6 +31,16 @@ pub fn versions() -> Vec<EnvoyVersion> {
     }
 }
 
+/// The version that tests run with where one will do: the first of [`versions`].
+///
+/// # Panics
+///
+/// As [`versions`].
+#[must_use]
+pub fn version() -> EnvoyVersion {
+    versions().first().copied().unwrap_or(EnvoyVersion::V1_40_0)
+}
+
 /// The root of the repository.
 #[must_use]
 pub fn root() -> PathBuf {

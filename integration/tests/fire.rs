@@ -27,7 +27,7 @@ use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::{Value, json};
-use support::{newest, token};
+use support::{ready, token};
 use tokio::{
     net::TcpStream,
     task::JoinSet,
@@ -198,7 +198,7 @@ fn raise_descriptor_limit() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_notices_a_policy_a_second_and_everybody_is_on_record() -> Result<()> {
-    if !newest() {
+    if !ready() {
         return Ok(());
     }
     raise_descriptor_limit()?;

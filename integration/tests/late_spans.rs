@@ -6,10 +6,11 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use careplane_integration::{
-    EnvoyVersion, Jaeger, Lab, Plugins, Request,
+    Jaeger, Lab, Plugins, Request,
     jaeger::{JaegerSpan, PROGRAM},
     prerequisites_and,
     upstream::STATUS_HEADER,
+    workspace,
 };
 use serde_json::json;
 use support::{SOON, TRUSTED, request_id, token, without_reason};
@@ -91,7 +92,7 @@ async fn keeping_nothing(jaeger: &Jaeger) -> Result<Lab> {
 
 #[tokio::test]
 async fn a_late_span_is_the_parent_of_what_the_next_hop_exports() -> Result<()> {
-    if !prerequisites_and(&[PROGRAM], EnvoyVersion::V1_40_0, Plugins::Bundle) {
+    if !prerequisites_and(&[PROGRAM], workspace::version(), Plugins::Bundle) {
         return Ok(());
     }
     let jaeger = Jaeger::start().await?;
@@ -119,7 +120,7 @@ async fn a_late_span_is_the_parent_of_what_the_next_hop_exports() -> Result<()> 
 
 #[tokio::test]
 async fn every_refusal_and_failure_of_a_run_that_keeps_nothing_is_in_jaeger_exactly_once() -> Result<()> {
-    if !prerequisites_and(&[PROGRAM], EnvoyVersion::V1_40_0, Plugins::Bundle) {
+    if !prerequisites_and(&[PROGRAM], workspace::version(), Plugins::Bundle) {
         return Ok(());
     }
     let jaeger = Jaeger::start().await?;

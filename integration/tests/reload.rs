@@ -8,7 +8,7 @@ use anyhow::Result;
 use careplane_integration::EnvoyVersion;
 use careplane_integration::{Lab, Plugins, Reload, Request, audit_log::verify_chains, client::Load, prerequisites};
 use serde_json::{Value, json};
-use support::{SOON, TRUSTED, health, health::finish, newest, observe, token, versions};
+use support::{SOON, TRUSTED, health, health::finish, observe, ready, token, versions};
 
 fn refusal(reload: Reload) -> String {
     match reload {
@@ -141,7 +141,7 @@ const REQUESTS: usize = 20_000;
 
 #[tokio::test]
 async fn twenty_thousand_requests_have_twenty_thousand_records_while_the_policy_changes() -> Result<()> {
-    if !newest() {
+    if !ready() {
         return Ok(());
     }
     let lab = Lab::builder().concurrency(2).direct_response().start().await?;

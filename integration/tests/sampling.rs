@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use support::{
     SOON, TRUSTED,
     health::finish,
-    newest, observe_numbered, observe_one,
+    observe_numbered, observe_one, ready,
     reflect::{reflected, reflecting},
     request_id, settle_records, token, versions, without_reason,
 };
@@ -250,7 +250,7 @@ const REQUESTS: usize = 10_000;
 
 #[tokio::test]
 async fn of_ten_thousand_requests_each_tier_keeps_its_share_and_all_that_a_lower_tier_keeps() -> Result<()> {
-    if !newest() {
+    if !ready() {
         return Ok(());
     }
     let lab = reflecting(Lab::builder(), &["x-request-id"])

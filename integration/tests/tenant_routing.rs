@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use support::{
     TRUSTED,
     health::finish,
-    newest, observe,
+    observe, ready,
     reflect::{reflected, reflecting},
     versions,
 };
@@ -147,7 +147,7 @@ async fn reload(lab: &Lab, policy: &Value) -> Result<()> {
 
 #[tokio::test]
 async fn five_thousand_tenants_fill_three_pools_evenly_and_a_fourth_takes_its_share_of_each() -> Result<()> {
-    if !newest() {
+    if !ready() {
         return Ok(());
     }
     let lab = reflecting_lab().start().await?;
@@ -177,7 +177,7 @@ async fn five_thousand_tenants_fill_three_pools_evenly_and_a_fourth_takes_its_sh
 
 #[tokio::test]
 async fn a_cohort_is_of_whole_tenants_and_a_higher_percentage_takes_none_out() -> Result<()> {
-    if !newest() {
+    if !ready() {
         return Ok(());
     }
     let lab = reflecting_lab().start().await?;

@@ -21,7 +21,7 @@ async fn envoy_makes_and_takes_the_calls_that_are_counted() -> Result<()> {
         return Ok(());
     }
     let compiled = Compiled::load(&workspace::dist().join("careplane.wasm"))?;
-    let lab = Lab::builder().log_level("info,wasm:trace").start().await?;
+    let lab = Lab::builder().version(EnvoyVersion::V1_40_0).log_level("info,wasm:trace").start().await?;
     let token = lab.identity().token("care-home-0107", "sian.oneill@care.example", json!({}))?;
     for (name, path, draw) in [
         ("read", "/api/v1/residents/1732/notes", 9_999),

@@ -48,7 +48,7 @@ impl Builder {
     pub(super) fn new() -> Self {
         Self {
             variation: Variation {
-                version: EnvoyVersion::V1_40_0,
+                version: workspace::version(),
                 plugins: Plugins::Bundle,
                 random_sampling: 0.0,
                 direct_response: false,

@@ -14,7 +14,7 @@ mod support;
 use std::time::Duration;
 
 use anyhow::Result;
-use careplane_integration::{EnvoyVersion, Lab, Plugins, lab::Builder, prerequisites, prerequisites_and};
+use careplane_integration::{Lab, Plugins, lab::Builder, prerequisites, prerequisites_and, workspace};
 use serde_json::{Value, json};
 
 /// Of each worker, as the policy of these tests has it: a few hundred records.
@@ -49,11 +49,11 @@ fn writing_ahead() -> Builder {
 }
 
 fn ready() -> bool {
-    prerequisites(EnvoyVersion::V1_40_0, Plugins::Bundle)
+    prerequisites(workspace::version(), Plugins::Bundle)
 }
 
 fn ready_with_collector() -> bool {
-    prerequisites_and(&[careplane_integration::collector::PROGRAM], EnvoyVersion::V1_40_0, Plugins::Bundle)
+    prerequisites_and(&[careplane_integration::collector::PROGRAM], workspace::version(), Plugins::Bundle)
 }
 
 /// A token that all requests of these tests have.

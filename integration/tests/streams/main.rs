@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, channel::Channel};
 use hyper::{HeaderMap, client::conn::http2, header::HeaderName};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use support::{SOON, health::finish, newest, observe_one, request_id, status, token, without_reason};
+use support::{SOON, health::finish, observe_one, ready, request_id, status, token, without_reason};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -72,7 +72,7 @@ fn head(lab: &Lab, line: &str, id: &str) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_that_come_byte_by_byte_keep_nobody_waiting_and_are_served_in_the_end() -> Result<()> {
-    if !newest() {
+    if !ready() {
         return Ok(());
     }
     const SLOW: usize = 200;
@@ -121,7 +121,7 @@ async fn heads_that_come_byte_by_byte_keep_nobody_waiting_and_are_served_in_the_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_waits_to_be_asked_for_is_asked_for_and_a_refusal_needs_none() -> Result<()> {
-    if !newest() {
+    if !ready() {
         return Ok(());
     }
     let (mut stage, echo) = (Application::stage().await?, Application::echo().await?);
@@ -156,7 +156,7 @@ async fn a_body_that_waits_to_be_asked_for_is_asked_for_and_a_refusal_needs_none
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgraded_connection_carries_bytes_both_ways_through_a_change_of_policy_and_is_one_record() -> Result<()> {
-    if !newest() {
+    if !ready() {
         return Ok(());
     }
     let (mut stage, echo) = (Application::stage().await?, Application::echo().await?);
@@ -200,7 +200,7 @@ async fn an_upgraded_connection_carries_bytes_both_ways_through_a_change_of_poli
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_streams_go_both_ways_and_end_with_large_trailers() -> Result<()> {
-    if !newest() {
+    if !ready() {
         return Ok(());
     }
     const CALLS: usize = 20;

@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     application::Application,
     head, lab, record,
-    support::{health::finish, newest, request_id, settle_records, status, token, without_reason},
+    support::{health::finish, ready, request_id, settle_records, status, token, without_reason},
 };
 
 /// How far a request has come when its caller goes.
@@ -114,7 +114,7 @@ async fn read_until(stream: &mut TcpStream, end: &[u8]) -> Result<Vec<u8>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_goes_in_whatever_phase_is_on_record_once() -> Result<()> {
-    if !newest() {
+    if !ready() {
         return Ok(());
     }
     let (mut stage, echo) = (Application::stage().await?, Application::echo().await?);

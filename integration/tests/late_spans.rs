@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use careplane_integration::{
-    Jaeger, Lab, Plugins, Request,
+    EnvoyVersion, Jaeger, Lab, Plugins, Request,
     jaeger::{JaegerSpan, PROGRAM},
     prerequisites_and,
     upstream::STATUS_HEADER,
@@ -76,9 +76,14 @@ async fn by_request(jaeger: &Jaeger) -> Result<BTreeMap<String, Vec<JaegerSpan>>
     Ok(spans)
 }
 
+fn versions_with_jaeger() -> impl Iterator<Item = EnvoyVersion> {
+    workspace::versions().into_iter().filter(|version| prerequisites_and(&[PROGRAM], *version, Plugins::Bundle))
+}
+
 /// An Envoy that keeps no trace by its head, and exports to `jaeger`.
-async fn keeping_nothing(jaeger: &Jaeger) -> Result<Lab> {
+async fn keeping_nothing(version: EnvoyVersion, jaeger: &Jaeger) -> Result<Lab> {
     Lab::builder()
+        .version(version)
         .collector(jaeger.address())
         .policy(|policy| {
             for (_, rate) in policy["sampling"]["tiers"].as_object_mut().expect("tiers") {
@@ -92,72 +97,72 @@ async fn keeping_nothing(jaeger: &Jaeger) -> Result<Lab> {
 
 #[tokio::test]
 async fn a_late_span_is_the_parent_of_what_the_next_hop_exports() -> Result<()> {
-    if !prerequisites_and(&[PROGRAM], workspace::version(), Plugins::Bundle) {
-        return Ok(());
-    }
-    let jaeger = Jaeger::start().await?;
-    let lab = keeping_nothing(&jaeger).await?;
-    let token = token(&lab)?;
-    let failing = || Request::get("/elsewhere").bearer(&token).header(STATUS_HEADER, "500");
-    lab.gateway().send(failing().header("x-request-id", request_id(9_999))).await?;
-    let told = lab.upstream().received().last().and_then(|received| received.header("traceparent")).expect("told");
-    // The application keeps this trace by a decision of its own, and goes on to the next hop, where Envoy keeps it too.
-    let kept = format!("{}-01", told.strip_suffix("-00").expect("the head does not keep it"));
-    let inherited = request_id(9_999).replacen("-4", "-9", 1);
-    let onwards =
-        Request::get("/elsewhere").bearer(&token).header("traceparent", kept).header("x-request-id", inherited);
-    lab.sidecar(TRUSTED)?.send(onwards).await?;
+    for version in versions_with_jaeger() {
+        let jaeger = Jaeger::start().await?;
+        let lab = keeping_nothing(version, &jaeger).await?;
+        let token = token(&lab)?;
+        let failing = || Request::get("/elsewhere").bearer(&token).header(STATUS_HEADER, "500");
+        lab.gateway().send(failing().header("x-request-id", request_id(9_999))).await?;
+        let told = lab.upstream().received().last().and_then(|received| received.header("traceparent")).expect("told");
+        // The application keeps this trace by a decision of its own, and goes on to the next hop, where Envoy keeps it too.
+        let kept = format!("{}-01", told.strip_suffix("-00").expect("the head does not keep it"));
+        let inherited = request_id(9_999).replacen("-4", "-9", 1);
+        let onwards =
+            Request::get("/elsewhere").bearer(&token).header("traceparent", kept).header("x-request-id", inherited);
+        lab.sidecar(TRUSTED)?.send(onwards).await?;
 
-    // Jaeger shows whole traces: of the one with the late span, both.
-    let [exported, late] = SERVICES;
-    let spans = jaeger.wait_for_spans(late, 2, SOON).await?;
-    let of = |service| spans.iter().find(|span| span.service == service);
-    let (Some(late), Some(exported), 2) = (of(late), of(exported), spans.len()) else { panic!("{spans:?}") };
-    assert_eq!(exported.trace_id, late.trace_id);
-    assert_eq!(exported.parents, [&*late.span_id], "{exported:?}");
-    lab.stop().await
+        // Jaeger shows whole traces: of the one with the late span, both.
+        let [exported, late] = SERVICES;
+        let spans = jaeger.wait_for_spans(late, 2, SOON).await?;
+        let of = |service| spans.iter().find(|span| span.service == service);
+        let (Some(late), Some(exported), 2) = (of(late), of(exported), spans.len()) else { panic!("{spans:?}") };
+        assert_eq!(exported.trace_id, late.trace_id);
+        assert_eq!(exported.parents, [&*late.span_id], "{exported:?}");
+        lab.stop().await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
 async fn every_refusal_and_failure_of_a_run_that_keeps_nothing_is_in_jaeger_exactly_once() -> Result<()> {
-    if !prerequisites_and(&[PROGRAM], workspace::version(), Plugins::Bundle) {
-        return Ok(());
-    }
-    let jaeger = Jaeger::start().await?;
-    let lab = keeping_nothing(&jaeger).await?;
-    let token = token(&lab)?;
-    let mut sent = Vec::new();
-    for kind in KINDS.iter().cycle().take(EACH * KINDS.len()) {
-        let id = request_id(9_999);
-        let response = lab.gateway().send((kind.request)(&token).header("x-request-id", &id)).await?;
-        assert_eq!(response.status, kind.status, "{}: {}", kind.name, response.text());
-        sent.push((kind, without_reason(&id)));
-    }
-    let late = sent.iter().filter(|(kind, _)| kind.late.is_some()).count();
-    lab.envoy().admin().wait_for_stat(DELIVERED, late as u64, SOON).await?;
-    for (service, count) in SERVICES.into_iter().zip([EACH, late]) {
-        jaeger.wait_for_spans(service, count, SOON).await?;
-    }
+    for version in versions_with_jaeger() {
+        let jaeger = Jaeger::start().await?;
+        let lab = keeping_nothing(version, &jaeger).await?;
+        let token = token(&lab)?;
+        let mut sent = Vec::new();
+        for kind in KINDS.iter().cycle().take(EACH * KINDS.len()) {
+            let id = request_id(9_999);
+            let response = lab.gateway().send((kind.request)(&token).header("x-request-id", &id)).await?;
+            assert_eq!(response.status, kind.status, "{}: {}", kind.name, response.text());
+            sent.push((kind, without_reason(&id)));
+        }
+        let late = sent.iter().filter(|(kind, _)| kind.late.is_some()).count();
+        lab.envoy().admin().wait_for_stat(DELIVERED, late as u64, SOON).await?;
+        for (service, count) in SERVICES.into_iter().zip([EACH, late]) {
+            jaeger.wait_for_spans(service, count, SOON).await?;
+        }
 
-    let spans = by_request(&jaeger).await?;
-    assert_eq!(spans.values().map(Vec::len).sum::<usize>(), EACH + late, "no span that nobody expects");
-    let upstream = lab.upstream().received();
-    for (kind, id) in sent {
-        let spans = spans.get(&id).map(Vec::as_slice).unwrap_or_default();
-        let (name, found) = (kind.name, spans.len());
-        assert_eq!(found, usize::from(kind.status != 200), "{name}: spans of {id}");
-        let Some(span) = spans.first() else { continue };
-        assert_eq!(span.tags.get("late_reason").map(String::as_str), kind.late, "{name}: {span:?}");
-        if kind.late.is_some() {
-            assert_eq!(span.tags["http.response.status_code"], kind.status.to_string(), "{name}");
-            assert_eq!(span.tags.contains_key("error"), kind.status >= 500, "{name}: {span:?}");
+        let spans = by_request(&jaeger).await?;
+        assert_eq!(spans.values().map(Vec::len).sum::<usize>(), EACH + late, "no span that nobody expects");
+        let upstream = lab.upstream().received();
+        for (kind, id) in sent {
+            let spans = spans.get(&id).map(Vec::as_slice).unwrap_or_default();
+            let (name, found) = (kind.name, spans.len());
+            assert_eq!(found, usize::from(kind.status != 200), "{name}: spans of {id}");
+            let Some(span) = spans.first() else { continue };
+            assert_eq!(span.tags.get("late_reason").map(String::as_str), kind.late, "{name}: {span:?}");
+            if kind.late.is_some() {
+                assert_eq!(span.tags["http.response.status_code"], kind.status.to_string(), "{name}");
+                assert_eq!(span.tags.contains_key("error"), kind.status >= 500, "{name}: {span:?}");
+            }
+            // What the application keeps under what it was told finds its parent here.
+            let is_it = |header: Option<String>| header.is_some_and(|header| without_reason(&header) == id);
+            if let Some(received) = upstream.iter().find(|received| is_it(received.header("x-request-id"))) {
+                let told = received.header("traceparent").expect("Envoy tells");
+                assert_eq!(told, format!("00-{}-{}-00", span.trace_id, span.span_id), "{name}");
+            }
         }
-        // What the application keeps under what it was told finds its parent here.
-        let is_it = |header: Option<String>| header.is_some_and(|header| without_reason(&header) == id);
-        if let Some(received) = upstream.iter().find(|received| is_it(received.header("x-request-id"))) {
-            let told = received.header("traceparent").expect("Envoy tells");
-            assert_eq!(told, format!("00-{}-{}-00", span.trace_id, span.span_id), "{name}");
-        }
+        lab.stop().await?;
     }
-    lab.stop().await
+    Ok(())
 }

@@ -15,7 +15,7 @@ use http_body_util::{BodyExt, channel::Channel};
 use hyper::{HeaderMap, client::conn::http2, header::HeaderName};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
-use support::{SOON, health::finish, observe_one, ready, request_id, status, token, without_reason};
+use support::{SOON, health::finish, observe_one, request_id, status, token, versions, without_reason};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -72,157 +72,161 @@ fn head(lab: &Lab, line: &str, id: &str) -> Result<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn heads_that_come_byte_by_byte_keep_nobody_waiting_and_are_served_in_the_end() -> Result<()> {
-    if !ready() {
-        return Ok(());
-    }
-    const SLOW: usize = 200;
-    let (stage, echo) = (Application::stage().await?, Application::echo().await?);
-    let lab = lab(&stage, &echo).start().await?;
-    let served = async |slow: usize| {
-        let seen = observe_one(&lab, &lab.gateway(), Request::get("/elsewhere").bearer(&token(&lab)?)).await?;
-        anyhow::ensure!(seen.response.status == 200, "with {slow} slow heads: {}", seen.response.status);
-        anyhow::Ok(())
-    };
-    let mut callers = Vec::new();
-    for _ in 0..SLOW {
-        let mut stream = TcpStream::connect(lab.gateway().address()).await?;
-        stream.set_nodelay(true)?;
-        let id = request_id(0);
-        let mut bytes = head(&lab, "GET /elsewhere HTTP/1.1", &id)?.into_bytes();
-        bytes.extend(b"connection: close\r\n\r\n");
-        let rest = bytes.split_off(1);
-        stream.write_all(&bytes).await?;
-        callers.push((stream, rest, id));
-    }
-    served(SLOW).await?;
-    // All in turns, each a byte; those who never finish stay until the end.
-    let longest = callers.iter().map(|(_, rest, _)| rest.len()).max().unwrap_or_default();
-    let patient = callers.split_off(SLOW / 2);
-    for byte in 0..longest {
-        for (stream, rest, _) in &mut callers {
-            if let Some(byte) = rest.get(byte) {
-                stream.write_u8(*byte).await?;
+    for version in versions() {
+        const SLOW: usize = 200;
+        let (stage, echo) = (Application::stage().await?, Application::echo().await?);
+        let lab = lab(&stage, &echo).version(version).start().await?;
+        let served = async |slow: usize| {
+            let seen = observe_one(&lab, &lab.gateway(), Request::get("/elsewhere").bearer(&token(&lab)?)).await?;
+            anyhow::ensure!(seen.response.status == 200, "with {slow} slow heads: {}", seen.response.status);
+            anyhow::Ok(())
+        };
+        let mut callers = Vec::new();
+        for _ in 0..SLOW {
+            let mut stream = TcpStream::connect(lab.gateway().address()).await?;
+            stream.set_nodelay(true)?;
+            let id = request_id(0);
+            let mut bytes = head(&lab, "GET /elsewhere HTTP/1.1", &id)?.into_bytes();
+            bytes.extend(b"connection: close\r\n\r\n");
+            let rest = bytes.split_off(1);
+            stream.write_all(&bytes).await?;
+            callers.push((stream, rest, id));
+        }
+        served(SLOW).await?;
+        // All in turns, each a byte; those who never finish stay until the end.
+        let longest = callers.iter().map(|(_, rest, _)| rest.len()).max().unwrap_or_default();
+        let patient = callers.split_off(SLOW / 2);
+        for byte in 0..longest {
+            for (stream, rest, _) in &mut callers {
+                if let Some(byte) = rest.get(byte) {
+                    stream.write_u8(*byte).await?;
+                }
+            }
+            if byte % 100 == 0 {
+                served(SLOW).await?;
             }
         }
-        if byte % 100 == 0 {
-            served(SLOW).await?;
+        for (mut stream, _, id) in callers {
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await?;
+            assert_eq!(status(&answer), Some(200));
+            assert_eq!(record(&lab, &id).await?["outcome"]["status"], 200);
         }
+        drop(patient);
+        served(0).await?;
+        finish(lab).await?;
     }
-    for (mut stream, _, id) in callers {
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await?;
-        assert_eq!(status(&answer), Some(200));
-        assert_eq!(record(&lab, &id).await?["outcome"]["status"], 200);
-    }
-    drop(patient);
-    served(0).await?;
-    finish(lab).await
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_waits_to_be_asked_for_is_asked_for_and_a_refusal_needs_none() -> Result<()> {
-    if !ready() {
-        return Ok(());
-    }
-    let (mut stage, echo) = (Application::stage().await?, Application::echo().await?);
-    let lab = lab(&stage, &echo).start().await?;
-    let ask = async |id: &str, more: &str| {
-        let head = head(&lab, "POST /stage/body HTTP/1.1", id)?;
-        let mut stream = TcpStream::connect(lab.gateway().address()).await?;
-        stream.write_all(format!("{head}{more}expect: 100-continue\r\ncontent-length: 4\r\n\r\n").as_bytes()).await?;
+    for version in versions() {
+        let (mut stage, echo) = (Application::stage().await?, Application::echo().await?);
+        let lab = lab(&stage, &echo).version(version).start().await?;
+        let ask = async |id: &str, more: &str| {
+            let head = head(&lab, "POST /stage/body HTTP/1.1", id)?;
+            let mut stream = TcpStream::connect(lab.gateway().address()).await?;
+            stream
+                .write_all(format!("{head}{more}expect: 100-continue\r\ncontent-length: 4\r\n\r\n").as_bytes())
+                .await?;
+            let (answer, _) = read_head(&mut stream).await?;
+            anyhow::Ok((stream, answer))
+        };
+        let id = request_id(0);
+        let (mut stream, answer) = ask(&id, "").await?;
+        assert!(answer.starts_with("HTTP/1.1 100 Continue"), "{answer}");
+        stream.write_all(b"body").await?;
         let (answer, _) = read_head(&mut stream).await?;
-        anyhow::Ok((stream, answer))
-    };
-    let id = request_id(0);
-    let (mut stream, answer) = ask(&id, "").await?;
-    assert!(answer.starts_with("HTTP/1.1 100 Continue"), "{answer}");
-    stream.write_all(b"body").await?;
-    let (answer, _) = read_head(&mut stream).await?;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert_eq!(stage.reached().await?, "/stage/body");
-    assert_eq!(record(&lab, &id).await?["outcome"]["status"], 200);
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        assert_eq!(stage.reached().await?, "/stage/body");
+        assert_eq!(record(&lab, &id).await?["outcome"]["status"], 200);
 
-    let id = request_id(0);
-    let (mut stream, mut answer) = ask(&id, "x-tenant-id: a\r\nx-tenant-id: b\r\n").await?;
-    // Envoy asks for the body before it asks anybody.
-    if answer.starts_with("HTTP/1.1 100") {
-        (answer, _) = read_head(&mut stream).await?;
+        let id = request_id(0);
+        let (mut stream, mut answer) = ask(&id, "x-tenant-id: a\r\nx-tenant-id: b\r\n").await?;
+        // Envoy asks for the body before it asks anybody.
+        if answer.starts_with("HTTP/1.1 100") {
+            (answer, _) = read_head(&mut stream).await?;
+        }
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert!(!stage.was_reached());
+        assert_eq!(record(&lab, &id).await?["outcome"]["status"], 400);
+        finish(lab).await?;
     }
-    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-    assert!(!stage.was_reached());
-    assert_eq!(record(&lab, &id).await?["outcome"]["status"], 400);
-    finish(lab).await
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upgraded_connection_carries_bytes_both_ways_through_a_change_of_policy_and_is_one_record() -> Result<()> {
-    if !ready() {
-        return Ok(());
-    }
-    let (mut stage, echo) = (Application::stage().await?, Application::echo().await?);
-    // Longer than it takes: who was upgraded stays on the old listener.
-    let lab = lab(&stage, &echo).drain(2 * SOON).start().await?;
-    let ask = async |id: &str, more: &str| {
-        let head = head(&lab, "GET /stage/websocket HTTP/1.1", id)?;
-        let mut stream = TcpStream::connect(lab.gateway().address()).await?;
-        stream.write_all(format!("{head}{more}connection: upgrade\r\nupgrade: websocket\r\n\r\n").as_bytes()).await?;
-        let (answer, _) = read_head(&mut stream).await?;
-        anyhow::Ok((stream, answer))
-    };
-    let id = request_id(0);
-    let (mut stream, answer) = ask(&id, "").await?;
-    assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
-    assert_eq!(stage.reached().await?, "/stage/websocket");
-    for percent in [20, 30] {
-        let (mut reader, mut writer) = stream.split();
-        let sent: Vec<u8> = (0..1 << 20).map(|byte: u32| byte as u8).collect();
-        let mut received = vec![0; sent.len()];
-        tokio::try_join!(writer.write_all(&sent), reader.read_exact(&mut received))?;
-        assert!(sent == received, "what came back is not what was sent");
-        let mut policy = lab.policy().clone();
-        policy["sampling"]["tiers"]["default"] = percent.into();
-        assert_eq!(lab.reload(&policy).await?, Reload::Accepted);
-    }
-    drop(stream);
-    let record = record(&lab, &id).await?;
-    assert_eq!(
-        (&record["outcome"]["status"], &record["outcome"]["cluster"]),
-        (&json!(101), &json!("stage")),
-        "{record}"
-    );
+    for version in versions() {
+        let (mut stage, echo) = (Application::stage().await?, Application::echo().await?);
+        // Longer than it takes: who was upgraded stays on the old listener.
+        let lab = lab(&stage, &echo).version(version).drain(2 * SOON).start().await?;
+        let ask = async |id: &str, more: &str| {
+            let head = head(&lab, "GET /stage/websocket HTTP/1.1", id)?;
+            let mut stream = TcpStream::connect(lab.gateway().address()).await?;
+            stream
+                .write_all(format!("{head}{more}connection: upgrade\r\nupgrade: websocket\r\n\r\n").as_bytes())
+                .await?;
+            let (answer, _) = read_head(&mut stream).await?;
+            anyhow::Ok((stream, answer))
+        };
+        let id = request_id(0);
+        let (mut stream, answer) = ask(&id, "").await?;
+        assert!(answer.starts_with("HTTP/1.1 101"), "{answer}");
+        assert_eq!(stage.reached().await?, "/stage/websocket");
+        for percent in [20, 30] {
+            let (mut reader, mut writer) = stream.split();
+            let sent: Vec<u8> = (0..1 << 20).map(|byte: u32| byte as u8).collect();
+            let mut received = vec![0; sent.len()];
+            tokio::try_join!(writer.write_all(&sent), reader.read_exact(&mut received))?;
+            assert!(sent == received, "what came back is not what was sent");
+            let mut policy = lab.policy().clone();
+            policy["sampling"]["tiers"]["default"] = percent.into();
+            assert_eq!(lab.reload(&policy).await?, Reload::Accepted);
+        }
+        drop(stream);
+        let record = record(&lab, &id).await?;
+        assert_eq!(
+            (&record["outcome"]["status"], &record["outcome"]["cluster"]),
+            (&json!(101), &json!("stage")),
+            "{record}"
+        );
 
-    let id = request_id(0);
-    let (_stream, answer) = ask(&id, "x-tenant-id: a\r\nx-tenant-id: b\r\n").await?;
-    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
-    assert!(!stage.was_reached());
-    finish(lab).await
+        let id = request_id(0);
+        let (_stream, answer) = ask(&id, "x-tenant-id: a\r\nx-tenant-id: b\r\n").await?;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+        assert!(!stage.was_reached());
+        finish(lab).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn grpc_streams_go_both_ways_and_end_with_large_trailers() -> Result<()> {
-    if !ready() {
-        return Ok(());
+    for version in versions() {
+        const CALLS: usize = 20;
+        let (stage, echo) = (Application::stage().await?, Application::echo().await?);
+        let lab = lab(&stage, &echo).version(version).start().await?;
+        let stream = TcpStream::connect(lab.gateway().address()).await?;
+        let mut client = http2::Builder::new(TokioExecutor::new());
+        let (sender, driver) = client.max_header_list_size(2 * HUGE as u32).handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(driver);
+        let mut calls = JoinSet::new();
+        for _ in 0..CALLS {
+            calls.spawn(call(sender.clone(), request_id(0), token(&lab)?));
+        }
+        while let Some(id) = calls.join_next().await {
+            let record = record(&lab, &id??).await?;
+            assert_eq!(
+                (&record["outcome"]["status"], &record["outcome"]["grpcStatus"]),
+                (&json!(200), &json!(0)),
+                "{record}"
+            );
+        }
+        finish(lab).await?;
     }
-    const CALLS: usize = 20;
-    let (stage, echo) = (Application::stage().await?, Application::echo().await?);
-    let lab = lab(&stage, &echo).start().await?;
-    let stream = TcpStream::connect(lab.gateway().address()).await?;
-    let mut client = http2::Builder::new(TokioExecutor::new());
-    let (sender, driver) = client.max_header_list_size(2 * HUGE as u32).handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(driver);
-    let mut calls = JoinSet::new();
-    for _ in 0..CALLS {
-        calls.spawn(call(sender.clone(), request_id(0), token(&lab)?));
-    }
-    while let Some(id) = calls.join_next().await {
-        let record = record(&lab, &id??).await?;
-        assert_eq!(
-            (&record["outcome"]["status"], &record["outcome"]["grpcStatus"]),
-            (&json!(200), &json!(0)),
-            "{record}"
-        );
-    }
-    finish(lab).await
+    Ok(())
 }
 
 /// A hundred messages, each sent when the one before has come back; then trailers, which come back too. Returns the request's id.

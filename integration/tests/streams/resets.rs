@@ -18,7 +18,7 @@ use tokio::{
 use crate::{
     application::Application,
     head, lab, record,
-    support::{health::finish, ready, request_id, settle_records, status, token, without_reason},
+    support::{health::finish, request_id, settle_records, status, token, versions, without_reason},
 };
 
 /// How far a request has come when its caller goes.
@@ -114,57 +114,59 @@ async fn read_until(stream: &mut TcpStream, end: &[u8]) -> Result<Vec<u8>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_goes_in_whatever_phase_is_on_record_once() -> Result<()> {
-    if !ready() {
-        return Ok(());
-    }
-    let (mut stage, echo) = (Application::stage().await?, Application::echo().await?);
-    let lab = lab(&stage, &echo).start().await?;
-    let created = lab.envoy().stat(CREATED).await?;
-    let token = token(&lab)?;
-    let (mut unheard, mut expected) = (Vec::new(), BTreeMap::new());
-    for phase in PHASES {
-        for reset in [false, true] {
-            let id = request_id(0);
-            go(&lab, &mut stage, phase, reset, &id).await?;
-            match phase {
-                Phase::Head => unheard.push(without_reason(&id)),
-                _ => drop(expected.insert(id, (format!("HTTP/1.1, {phase:?}, reset: {reset}"), phase.status()))),
+    for version in versions() {
+        let (mut stage, echo) = (Application::stage().await?, Application::echo().await?);
+        let lab = lab(&stage, &echo).version(version).start().await?;
+        let created = lab.envoy().stat(CREATED).await?;
+        let token = token(&lab)?;
+        let (mut unheard, mut expected) = (Vec::new(), BTreeMap::new());
+        for phase in PHASES {
+            for reset in [false, true] {
+                let id = request_id(0);
+                go(&lab, &mut stage, phase, reset, &id).await?;
+                match phase {
+                    Phase::Head => unheard.push(without_reason(&id)),
+                    _ => drop(expected.insert(id, (format!("HTTP/1.1, {phase:?}, reset: {reset}"), phase.status()))),
+                }
             }
         }
-    }
-    let stream = TcpStream::connect(lab.gateway().address()).await?;
-    let (mut sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
-    tokio::spawn(driver);
-    for phase in PHASES.into_iter().filter(|phase| *phase != Phase::Head) {
+        let stream = TcpStream::connect(lab.gateway().address()).await?;
+        let (mut sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        tokio::spawn(driver);
+        for phase in PHASES.into_iter().filter(|phase| *phase != Phase::Head) {
+            let id = request_id(0);
+            reset_stream(&mut sender, &mut stage, phase, &id, &token).await?;
+            expected.insert(id, (format!("HTTP/2, {phase:?}"), phase.status()));
+        }
+        // Two whose application goes.
         let id = request_id(0);
-        reset_stream(&mut sender, &mut stage, phase, &id, &token).await?;
-        expected.insert(id, (format!("HTTP/2, {phase:?}"), phase.status()));
-    }
-    // Two whose application goes.
-    let id = request_id(0);
-    let response = lab.gateway().send(Request::get("/stage/reset").bearer(&token).header("x-request-id", &id)).await?;
-    assert_eq!(response.status, 503);
-    expected.insert(id, ("the application, before it answers".to_owned(), json!(503)));
-    let id = request_id(0);
-    let mut stream = TcpStream::connect(lab.gateway().address()).await?;
-    let head = head(&lab, "POST /stage/half-reset HTTP/1.1", &id)?;
-    stream.write_all(format!("{head}content-length: 1\r\n\r\n").as_bytes()).await?;
-    let answer = read_until(&mut stream, b"half").await?;
-    assert_eq!(status(&answer), Some(200));
-    stream.write_all(b"!").await?;
-    assert_eq!(stream.read(&mut [0; 16]).await.unwrap_or_default(), 0, "it ends here");
-    expected.insert(id, ("the application, in its answer".to_owned(), json!(200)));
+        let response =
+            lab.gateway().send(Request::get("/stage/reset").bearer(&token).header("x-request-id", &id)).await?;
+        assert_eq!(response.status, 503);
+        expected.insert(id, ("the application, before it answers".to_owned(), json!(503)));
+        let id = request_id(0);
+        let mut stream = TcpStream::connect(lab.gateway().address()).await?;
+        let head = head(&lab, "POST /stage/half-reset HTTP/1.1", &id)?;
+        stream.write_all(format!("{head}content-length: 1\r\n\r\n").as_bytes()).await?;
+        let answer = read_until(&mut stream, b"half").await?;
+        assert_eq!(status(&answer), Some(200));
+        stream.write_all(b"!").await?;
+        assert_eq!(stream.read(&mut [0; 16]).await.unwrap_or_default(), 0, "it ends here");
+        expected.insert(id, ("the application, in its answer".to_owned(), json!(200)));
 
-    for (id, (what, status)) in &expected {
-        let record = record(&lab, id).await?;
-        assert_eq!(&record["outcome"]["status"], status, "{what}: {record}");
+        for (id, (what, status)) in &expected {
+            let record = record(&lab, id).await?;
+            assert_eq!(&record["outcome"]["status"], status, "{what}: {record}");
+        }
+        let records = settle_records(&lab).await?;
+        let ids: Vec<String> =
+            records.iter().filter_map(|it| it["request"]["id"].as_str()).map(without_reason).collect();
+        for id in expected.keys().map(|id| without_reason(id)) {
+            assert_eq!(ids.iter().filter(|it| **it == id).count(), 1, "{id} is there once");
+        }
+        assert!(!unheard.iter().any(|id| ids.contains(id)), "half a head is no request");
+        assert_eq!(lab.envoy().stat(CREATED).await?, created, "a VM was made again");
+        finish(lab).await?;
     }
-    let records = settle_records(&lab).await?;
-    let ids: Vec<String> = records.iter().filter_map(|it| it["request"]["id"].as_str()).map(without_reason).collect();
-    for id in expected.keys().map(|id| without_reason(id)) {
-        assert_eq!(ids.iter().filter(|it| **it == id).count(), 1, "{id} is there once");
-    }
-    assert!(!unheard.iter().any(|id| ids.contains(id)), "half a head is no request");
-    assert_eq!(lab.envoy().stat(CREATED).await?, created, "a VM was made again");
-    finish(lab).await
+    Ok(())
 }

@@ -41,13 +41,20 @@ impl HeaderMap {
 
     /// All values of a header, in order. `name` is in lower case, as Envoy keeps names.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        self.iter().filter(move |(header, _)| *header == name.as_bytes()).map(|(_, value)| value)
+        let has_name = move |header: &&Header| {
+            // Most names differ in length already, and few headers of many are asked for.
+            header.name.1.wrapping_sub(header.name.0) == name.len() && self.slice(header.name) == name.as_bytes()
+        };
+        self.headers.iter().filter(has_name).map(|header| self.slice(header.value))
     }
 
     /// All headers in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let slice = |(start, end): (usize, usize)| self.buffer.get(start..end).unwrap_or_default();
-        self.headers.iter().map(move |header| (slice(header.name), slice(header.value)))
+        self.headers.iter().map(|header| (self.slice(header.name), self.slice(header.value)))
+    }
+
+    fn slice(&self, (start, end): (usize, usize)) -> &[u8] {
+        self.buffer.get(start..end).unwrap_or_default()
     }
 
     /// How many headers there are.

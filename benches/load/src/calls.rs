@@ -24,12 +24,14 @@ pub struct Call {
     pub name: &'static str,
     /// What it is asked, in words.
     pub about: &'static str,
-    /// Types of its parameters beside `i32`s: how many there are, or `i32` and `i64`.
+    /// The types of its parameters.
     parameters: &'static str,
-    /// The name that it has for an argument, NUL between parts; `#` becomes the number of the call.
+    /// The name that it asks for, NUL between parts; `#` becomes the number of the call.
     argument: &'static str,
-    /// Its arguments in WebAssembly; `NAME`, `LENGTH` and so on become numbers.
+    /// Its arguments in order: `NAME`, `LENGTH` and so on stand for their places and sizes in memory.
     arguments: &'static str,
+    /// Whether there is what it asks for. A call for what is not there is answered with a status that is not 0.
+    is_there: bool,
 }
 
 /// Those that the filters make for a request.
@@ -40,6 +42,7 @@ pub const ALL: &[Call] = &[
         parameters: "i32 i32 i32 i32",
         argument: "request\0time",
         arguments: "NAME LENGTH ANSWER SIZE",
+        is_there: true,
     },
     Call {
         name: "proxy_get_property",
@@ -47,6 +50,7 @@ pub const ALL: &[Call] = &[
         parameters: "i32 i32 i32 i32",
         argument: "connection\0uri_san_peer_certificate",
         arguments: "NAME LENGTH ANSWER SIZE",
+        is_there: false,
     },
     Call {
         name: "proxy_get_property",
@@ -54,6 +58,7 @@ pub const ALL: &[Call] = &[
         parameters: "i32 i32 i32 i32",
         argument: "metadata\0filter_metadata\0envoy.filters.http.jwt_authn\0payload\0tenant_id",
         arguments: "NAME LENGTH ANSWER SIZE",
+        is_there: true,
     },
     Call {
         name: "proxy_get_header_map_pairs",
@@ -61,6 +66,7 @@ pub const ALL: &[Call] = &[
         parameters: "i32 i32 i32",
         argument: "",
         arguments: "REQUEST ANSWER SIZE",
+        is_there: true,
     },
     Call {
         name: "proxy_get_header_map_value",
@@ -68,6 +74,7 @@ pub const ALL: &[Call] = &[
         parameters: "i32 i32 i32 i32 i32",
         argument: "x-request-id",
         arguments: "REQUEST NAME LENGTH ANSWER SIZE",
+        is_there: true,
     },
     Call {
         name: "proxy_replace_header_map_value",
@@ -75,6 +82,7 @@ pub const ALL: &[Call] = &[
         parameters: "i32 i32 i32 i32 i32",
         argument: "x-one-of-many-#",
         arguments: "REQUEST NAME LENGTH VALUE SHORT",
+        is_there: true,
     },
     Call {
         name: "proxy_set_property",
@@ -82,6 +90,7 @@ pub const ALL: &[Call] = &[
         parameters: "i32 i32 i32 i32",
         argument: "one_of_many_#",
         arguments: "NAME LENGTH VALUE LONG",
+        is_there: true,
     },
     Call {
         name: "proxy_increment_metric",
@@ -89,6 +98,7 @@ pub const ALL: &[Call] = &[
         parameters: "i32 i64",
         argument: "",
         arguments: "METRIC ONE",
+        is_there: true,
     },
     Call {
         name: "proxy_get_current_time_nanoseconds",
@@ -96,6 +106,7 @@ pub const ALL: &[Call] = &[
         parameters: "i32",
         argument: "",
         arguments: "ANSWER",
+        is_there: true,
     },
 ];
 
@@ -105,8 +116,8 @@ impl Call {
     /// # Errors
     /// When it cannot be written.
     pub fn build(&self) -> Result<PathBuf> {
-        let index = ALL.iter().position(|call| call.about == self.about).unwrap_or_default();
-        let file = built().join(format!("call-{index}.wasm"));
+        let words = self.about.replace(|char: char| !char.is_ascii_alphanumeric(), "-");
+        let file = built().join(format!("{}-{words}.wasm", self.name));
         let module = wat::parse_str(self.text()).with_context(|| format!("the module for {}", self.name))?;
         fs::create_dir_all(built())?;
         fs::write(&file, module).with_context(|| format!("cannot write {}", file.display()))?;
@@ -137,11 +148,7 @@ impl Call {
                 calls.push('\n');
             }
             // A module whose calls fail would be a cheap one.
-            calls += "call $call if unreachable end\n";
-        }
-        // What is not there is an answer.
-        if self.about.starts_with("one that is not") {
-            calls = calls.replace("if unreachable end", "drop");
+            calls += if self.is_there { "call $call if unreachable end\n" } else { "call $call drop\n" };
         }
         format!(
             r#"(module

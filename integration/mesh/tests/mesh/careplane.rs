@@ -8,7 +8,7 @@ use careplane_mesh::{Mesh, mesh::HOSTS};
 use serde_json::{Value, json};
 
 use crate::observability::{tags, traces};
-use crate::services::TENANT;
+use crate::services::{TENANT, answer};
 
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Of the gateway's Envoy: its limit is two CPUs.
@@ -163,8 +163,8 @@ pub async fn a_key_is_rotated(mesh: &Mesh) -> Result<()> {
 /// How the record of resident-service's sidecar calls the nurse who asks.
 async fn pseudonym_at_residents(mesh: &Mesh) -> Result<String> {
     let correlation = format!("pseudonym-{}", uuid::Uuid::new_v4());
-    let request = Request::get("/api/v1/residents/1").header("x-correlation-id", &correlation);
-    let response = mesh.send(TENANT, "nurse", request).await?;
+    let request = || Request::get("/api/v1/residents/1").header("x-correlation-id", &correlation);
+    let response = answer(async || mesh.send(TENANT, "nurse", request()).await).await?;
     ensure!(response.status == 200, "{}", response.text());
     let sidecar =
         |record: &Value| record["request"]["correlationId"] == *correlation && !record["who"]["peer"].is_null();

@@ -2,7 +2,7 @@
 
 mod support;
 
-use std::io::Write;
+use std::{collections::BTreeSet, io::Write};
 
 use anyhow::Result;
 use careplane_integration::{
@@ -232,7 +232,15 @@ async fn records_are_canonical_json_in_one_chain_for_each_worker() -> Result<()>
         for (line, record) in log.lines()?.iter().zip(log.records()?) {
             assert_eq!(&serde_jcs::to_string(&record)?, line, "{version}");
         }
-        let heads = verify_chains(&log.records()?)?;
+        let records = log.records()?;
+        let made: BTreeSet<&str> =
+            records.iter().filter_map(|record| record["request"]["correlationId"].as_str()).collect();
+        assert_eq!(
+            made.len(),
+            1000,
+            "{version}: no two requests are given one correlation id, whichever worker they met"
+        );
+        let heads = verify_chains(&records)?;
         assert!((1..=2).contains(&heads.len()), "{version}: {heads:?}");
         assert_eq!(heads.values().map(|head| head.length).sum::<u64>(), 1000, "{version}");
     }

@@ -103,7 +103,7 @@ fn policies(mesh: &Mesh<'_>, findings: &mut Findings) {
 
 /// One batch is on its way while the next is filled, and both are in the queue.
 fn queue_size(policy: &Policy, node: &Node, findings: &mut Findings) {
-    /// What a record takes, about: that of a read in `benches/cost`.
+    /// What a record takes, about: a million are 1.3 GB (`docs/audit-verify.md`).
     const RECORD_BYTES: u64 = 1300;
     let Some(export) = &policy.export else { return };
     let needed = export.batch_records.saturating_mul(2 * RECORD_BYTES);

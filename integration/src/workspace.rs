@@ -38,7 +38,7 @@ pub fn versions() -> Vec<EnvoyVersion> {
 /// As [`versions`].
 #[must_use]
 pub fn version() -> EnvoyVersion {
-    versions().first().copied().unwrap_or(EnvoyVersion::V1_40_0)
+    versions()[0]
 }
 
 /// The root of the repository.

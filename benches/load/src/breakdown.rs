@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     calls::{self, Call, TIMES},
-    comparison::{MAIN, WARM_UP},
+    comparison::MAIN,
     contender::{self, BUNDLE, Contender, EMPTY, FOUR, Places, ROUTER, folder},
     generator::{Generator, Target},
     machine::Machine,
@@ -191,7 +191,7 @@ impl Measured {
         let running = Running::start(contender, places).await?;
         cores.give(running.proxy.pid())?;
         let target = Target { address: running.proxy.address(), protocol: MAIN.protocol, headers: MAIN.headers };
-        let requests = generator.fill(target, WARM_UP, flood).await?;
+        let requests = generator.fill(target, flood).await?;
         Ok(Self { running, target, requests, rounds: Vec::new() })
     }
 

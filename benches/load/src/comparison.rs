@@ -13,9 +13,6 @@ use crate::{
     stats::quantile,
 };
 
-/// Before anything is measured: V8 compiles again what has turned out to be hot.
-pub const WARM_UP: usize = 3_000;
-
 /// One kind of traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
@@ -161,7 +158,7 @@ impl Plan {
             let one = Running::start(contender, places).await?;
             cores.give(one.proxy.pid())?;
             let requests = generator
-                .fill(target(cell, &one), WARM_UP, self.flood)
+                .fill(target(cell, &one), self.flood)
                 .await
                 .with_context(|| format!("{name}, {}", cell.describe()))?;
             running.push((one, requests, Vec::new()));

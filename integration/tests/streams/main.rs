@@ -119,19 +119,22 @@ async fn heads_that_come_byte_by_byte_keep_nobody_waiting_and_are_served_in_the_
     Ok(())
 }
 
+/// Sends a head with `more` fields on a connection of its own; returns that, and the first head that comes back.
+async fn ask(lab: &Lab, line: &str, id: &str, more: &str) -> Result<(TcpStream, String)> {
+    let mut stream = TcpStream::connect(lab.gateway().address()).await?;
+    stream.write_all(format!("{}{more}\r\n", head(lab, line, id)?).as_bytes()).await?;
+    let (answer, _) = read_head(&mut stream).await?;
+    Ok((stream, answer))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_body_that_waits_to_be_asked_for_is_asked_for_and_a_refusal_needs_none() -> Result<()> {
     for version in versions() {
         let (mut stage, echo) = (Application::stage().await?, Application::echo().await?);
         let lab = lab(&stage, &echo).version(version).start().await?;
         let ask = async |id: &str, more: &str| {
-            let head = head(&lab, "POST /stage/body HTTP/1.1", id)?;
-            let mut stream = TcpStream::connect(lab.gateway().address()).await?;
-            stream
-                .write_all(format!("{head}{more}expect: 100-continue\r\ncontent-length: 4\r\n\r\n").as_bytes())
-                .await?;
-            let (answer, _) = read_head(&mut stream).await?;
-            anyhow::Ok((stream, answer))
+            let more = format!("{more}expect: 100-continue\r\ncontent-length: 4\r\n");
+            ask(&lab, "POST /stage/body HTTP/1.1", id, &more).await
         };
         let id = request_id(0);
         let (mut stream, answer) = ask(&id, "").await?;
@@ -163,13 +166,8 @@ async fn an_upgraded_connection_carries_bytes_both_ways_through_a_change_of_poli
         // Longer than it takes: who was upgraded stays on the old listener.
         let lab = lab(&stage, &echo).version(version).drain(2 * SOON).start().await?;
         let ask = async |id: &str, more: &str| {
-            let head = head(&lab, "GET /stage/websocket HTTP/1.1", id)?;
-            let mut stream = TcpStream::connect(lab.gateway().address()).await?;
-            stream
-                .write_all(format!("{head}{more}connection: upgrade\r\nupgrade: websocket\r\n\r\n").as_bytes())
-                .await?;
-            let (answer, _) = read_head(&mut stream).await?;
-            anyhow::Ok((stream, answer))
+            let more = format!("{more}connection: upgrade\r\nupgrade: websocket\r\n");
+            ask(&lab, "GET /stage/websocket HTTP/1.1", id, &more).await
         };
         let id = request_id(0);
         let (mut stream, answer) = ask(&id, "").await?;

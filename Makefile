@@ -20,7 +20,12 @@ TREE_SITTER := 0.26.1
 TREE_SITTER_POWERSHELL := 0.26.4
 GRAMMAR := $(CURDIR)/.tools/tree-sitter-powershell-$(TREE_SITTER_POWERSHELL)
 LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
-CARGO_TEST = cargo test --quiet --locked
+
+# One selection for all that is tested natively: cargo decides on features by the packages that are selected, and with others it would
+# compile tokio, wasmtime and the like once for each. Which tests run is said by their names.
+NATIVE = --quiet --locked --workspace --exclude careplane-plugin --all-features
+# $(1): a package's folder
+tests = $(patsubst %,--test %,$(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)) $(basename $(wildcard $(1)/tests/*.rs))))
 
 .DEFAULT_GOAL := help
 .PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files test test-mesh format lint supply-chain reproduce unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-micro bench-results clean
@@ -93,7 +98,7 @@ format: toolchain ## Is the code formatted?
 
 lint: toolchain ## Clippy, natively and for what the proxy loads
 	@echo "== lint"
-	@cargo clippy --quiet --locked --workspace --exclude careplane-plugin --all-targets --all-features -- -D warnings
+	@cargo clippy $(NATIVE) --all-targets -- -D warnings
 	@cargo clippy --quiet --locked --target $(WASM) -p careplane-plugin -- -D warnings
 	@for filter in $(FILTERS); do \
 		cargo clippy --quiet --locked --target $(WASM) -p careplane-plugin --no-default-features --features $$filter -- -D warnings || exit 1; \
@@ -103,7 +108,8 @@ lint: toolchain ## Clippy, natively and for what the proxy loads
 unit: toolchain ## Unit tests, natively
 	@echo "== unit tests"
 	@evidence/test-tools.sh
-	@$(CARGO_TEST) --workspace --exclude careplane-plugin --exclude careplane-integration --exclude careplane-mesh --exclude careplane-fuzz --exclude careplane-cost --exclude careplane-load --all-features
+	@cargo test $(NATIVE) --lib --bins $(call tests,filters/policy) $(call tests,cli) $(call tests,evidence)
+	@cargo test $(NATIVE) --doc
 
 # The tests' OTLP decoder brings a random number generator that it never calls: here it has no source, and must say so to compile.
 unit-wasm: toolchain ## The unit tests of the pure crates as WebAssembly, in Node
@@ -122,11 +128,12 @@ unit-wasm: toolchain ## The unit tests of the pure crates as WebAssembly, in Nod
 $(RUNNER):
 	@echo "building wasm-bindgen-test-runner $(WASM_BINDGEN) (once, some minutes)"
 	@cargo install --quiet --debug wasm-bindgen-cli --version $(WASM_BINDGEN) --root .tools/wasm-bindgen-$(WASM_BINDGEN) --target-dir target/tools
+	@rm -rf target/tools
 
 cost: build envoy-newest ## Instructions and host calls of a request, against the committed table; what the load benchmark compares
 	@echo "== cost of a request"
-	@cargo build --quiet --locked -p careplane-ext-proc
-	@$(CARGO_TEST) -p careplane-cost -p careplane-load
+	@cargo build $(NATIVE) --bin careplane-ext-proc --test contenders
+	@cargo test $(NATIVE) $(call tests,benches/cost) $(call tests,benches/load)
 
 accept-cost: build ## Writes that table: benches/cost/table.json and benches/cost.md
 	@cargo run --quiet --locked -p careplane-cost -- accept
@@ -139,7 +146,7 @@ profile: toolchain ## Where the instructions go: make profile SCENARIO=read
 
 hostile: build ## The module in a proxy that lies, the filters on a host that lies, and the inputs that broke something once
 	@echo "== hostile"
-	@$(CARGO_TEST) -p careplane-fuzz
+	@cargo test $(NATIVE) $(call tests,fuzz)
 
 TARGET =
 SECONDS = 60
@@ -147,7 +154,7 @@ fuzz: ## Looks for inputs that break something: TARGET=path SECONDS=60 (targets:
 	@fuzz/run.sh $(TARGET) $(SECONDS)
 
 fire: build envoy-newest ## A policy every second for two minutes, under full load and ten thousand open streams
-	@CAREPLANE_FIRE_SECONDS=120 $(CARGO_TEST) -p careplane-integration --test fire
+	@CAREPLANE_FIRE_SECONDS=120 cargo test $(NATIVE) --test fire
 
 MINUTES = 20
 soak: build envoy-newest ## Mixed traffic for long: is memory flat, is anything lost? MINUTES=20, into .run/soak
@@ -165,7 +172,7 @@ reproduce: toolchain ## Builds the module twice from nothing: the same bytes?
 integration: build envoy-newest telemetry-programs ## The filters in real Envoys: the newest and the oldest, or ENVOYS='1.38.2 1.37.0'
 	@echo "== integration: Envoy $(ENVOYS)"
 	@for version in $(ENVOYS); do integration/install-envoy.sh $$version >/dev/null || exit 1; done
-	@CAREPLANE_ENVOYS="$(ENVOYS)" $(CARGO_TEST) -p careplane-integration
+	@CAREPLANE_ENVOYS="$(ENVOYS)" cargo test $(NATIVE) $(call tests,integration)
 
 # An OpenTelemetry Collector and Jaeger, for the tests of what leaves the proxy: built from their Go modules, minutes the first time.
 telemetry-programs: toolchain
@@ -188,8 +195,8 @@ test-mesh: build ## The manifests on Istio's own control plane, without containe
 		$(MAKE) --no-print-directory $(GRAMMAR) && \
 		integration/mesh/deploy/test.sh && PYTHONPATH=$(GRAMMAR) integration/mesh/deploy/powershell.py && \
 		integration/mesh/rules/check.py && \
-		cargo build --quiet --locked -p careplane-cli && \
-		$(CARGO_TEST) -p careplane-mesh; \
+		cargo build $(NATIVE) --bin careplane --test mesh && \
+		cargo test $(NATIVE) --test mesh; \
 	fi
 
 $(GRAMMAR):

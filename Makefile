@@ -169,10 +169,15 @@ reproduce: toolchain ## Builds the module twice from nothing: the same bytes?
 	@echo "== reproduce"
 	@supply-chain/reproduce.sh
 
+# Most tests run in each Envoy; these two take the first that they are given.
 integration: build envoy-newest telemetry-programs ## The filters in real Envoys: the newest and the oldest, or ENVOYS='1.38.2 1.37.0'
 	@echo "== integration: Envoy $(ENVOYS)"
 	@for version in $(ENVOYS); do integration/install-envoy.sh $$version >/dev/null || exit 1; done
 	@CAREPLANE_ENVOYS="$(ENVOYS)" cargo test $(NATIVE) $(call tests,integration)
+	@for version in $(wordlist 2,$(words $(ENVOYS)),$(ENVOYS)); do \
+		echo "== integration: delivery, and under fire: Envoy $$version"; \
+		CAREPLANE_ENVOYS=$$version cargo test $(NATIVE) --test delivery --test fire || exit 1; \
+	done
 
 # An OpenTelemetry Collector and Jaeger, for the tests of what leaves the proxy: built from their Go modules, minutes the first time.
 telemetry-programs: toolchain

@@ -245,7 +245,7 @@ impl Incoming {
 
     /// Asks Envoy to keep the trace, where it would not.
     pub(crate) fn force_trace(&self, decision: TraceDecision) {
-        if self.trace.needs_force(decision) {
+        if self.trace.needs_force(decision, &self.rules.tracer) {
             self.set_header(&FORCE_TRACE.into(), "true");
         }
     }

@@ -21,7 +21,7 @@ use crate::pseudonym::Pseudonyms;
 pub fn rules(document: &str) -> Result<Arc<Rules>, Problems> {
     let policy = Policy::from_json(document.as_bytes())?;
     let pseudonyms = Pseudonyms::new(Key::from_bytes(*b"a key that everybody may know..."));
-    Ok(Arc::new(Rules { policy, pseudonyms }))
+    Ok(Arc::new(Rules::new(policy, pseudonyms)))
 }
 
 /// The calls of a [`Host`] that can be made to fail.

@@ -762,7 +762,7 @@ verify_plugins() {
             loaded=$((loaded + $(count "$work/loaded")))
         fi
         # Elsewhere a proxy makes no records.
-        if [[ $keyed == *" $namespace "* ]] && grep -q 'pseudonym_key_ephemeral: 1' "$work/stats"; then ephemeral="$ephemeral $where"; fi
+        if [[ $keyed == *" $namespace "* ]] && grep -q 'pseudonym_key_ephemeral: [1-9]' "$work/stats"; then ephemeral="$ephemeral $where"; fi
     done <"$work/proxies"
     if [ -n "$bad" ]; then
         failed plugins "not loaded everywhere"

@@ -59,7 +59,7 @@ fn filters() -> Vec<(&'static str, Value, Value)> {
     let bucket = json!({"max_tokens": 1, "tokens_per_fill": 1, "fill_interval": "3600s"});
     let local = json!({"stat_prefix": "local", "token_bucket": bucket, "filter_enabled": all, "filter_enforced": all});
     let jwt = json!({
-        "providers": {"strict": {"issuer": "https://strict.example", "local_jwks": {"inline_string": "{\"keys\": []}"}}},
+        "providers": {"strict": {"issuer": "https://strict.example", "local_jwks": {"inline_string": JWKS}}},
         "rules": [{"match": {"prefix": "/"}, "requires": {"provider_name": "strict"}}],
     });
     let admission = json!({
@@ -123,6 +123,9 @@ fn filters() -> Vec<(&'static str, Value, Value)> {
         ("cdn_loop", filter("cdn_loop", "CdnLoopConfig", &json!({"cdn_id": "care"})), none()),
     ]
 }
+
+/// A key that signs no token.
+const JWKS: &str = r#"{"keys": [{"kty": "oct", "k": "bm8gdG9rZW4gaXMgc2lnbmVkIHdpdGggdGhpcyBrZXk", "alg": "HS256", "kid": "none"}]}"#;
 
 /// user:password, as htpasswd writes it.
 const USERS: &str = "user:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=";

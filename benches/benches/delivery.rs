@@ -4,11 +4,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use careplane_audit::{Audit, Delivery, FILTER_STATE, Ledger};
+use careplane_audit::{Chain, FILTER_STATE};
 use careplane_benches::{policy, request};
 use careplane_exchange::memory::rules;
-use careplane_exchange::{Exchange, Filter, HttpAnswer, Key, Rules};
-use careplane_export::{Collector, Exporter, Item, Outlet, Resource};
+use careplane_exchange::{HttpAnswer, Key, Rules};
+use careplane_export::{ExportQueue, ExportTarget, Exporter, Item, Resource};
+use careplane_pipeline::{Filters, Parts, Plugin, Stream};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use serde_json::json;
 
@@ -27,37 +28,42 @@ fn resource() -> Resource {
     Resource::new([("service.name", "gateway"), ("service.instance.id", "gateway~1")], "careplane", "1")
 }
 
+fn audit(rules: Arc<Rules>, parts: Parts) -> Plugin {
+    Plugin { filters: Filters::named("audit", &rules, parts), rules }
+}
+
 /// From the end of a stream to the record that has left, a batch's share of the sending included.
 fn sinks(criterion: &mut Criterion) {
-    let outlet = Rc::new(Outlet::default());
+    let queue = Rc::new(ExportQueue::default());
+    queue.attach();
     let delivering = delivering();
-    let collector = Rc::new(Collector { export: delivering.policy.export.clone().unwrap(), resource: resource() });
-    let delivery = Delivery::new(Exporter::new(Rc::clone(&outlet), collector), "gateway~1".into(), false);
+    let target = Rc::new(ExportTarget { export: delivering.policy.export.clone().unwrap(), resource: resource() });
+    let exporter = Exporter::new(Rc::clone(&queue), target);
     let plain = rules(&policy(10, 0).to_string()).unwrap();
     let key = Key::new(b"a key that everybody may know").unwrap();
-    let cases: [(&str, Arc<Rules>, Audit); 3] = [
-        ("access log", Arc::clone(&plain), Audit::new(Rc::new(Ledger::default()))),
-        ("access log, keyed", plain, Audit::new(Rc::new(Ledger::default())).keyed(key)),
-        ("OTLP", delivering, Audit::new(Rc::new(Ledger::default())).delivered(delivery)),
+    let cases: [(&str, Plugin); 3] = [
+        ("access log", audit(Arc::clone(&plain), Parts::default())),
+        ("access log, keyed", audit(plain, Parts { chain: Rc::new(Chain::keyed(key)), ..Parts::default() })),
+        ("OTLP", audit(delivering, Parts { exporter: Some(exporter), ..Parts::default() })),
     ];
     let mut group = criterion.benchmark_group("record");
-    for (name, rules, audit) in &cases {
+    for (name, plugin) in &cases {
         let finished = || {
             let host = request(PATH);
-            let exchange = Exchange::open(Arc::clone(rules), &host);
-            audit.on_request(&exchange, &host);
-            (host, exchange)
+            let mut stream = Stream::new(plugin.clone());
+            stream.on_request_headers(&host);
+            (host, stream)
         };
         group.bench_function(*name, |bencher| {
-            let mut calls = 0;
+            let mut records = 0_usize;
             bencher.iter_batched_ref(
                 finished,
-                |(host, exchange)| {
-                    audit.on_log(exchange, host);
-                    if outlet.is_due() {
-                        outlet.work(host);
-                        calls += 1;
-                        outlet.answered(1, &HttpAnswer { status: Some(200), ..HttpAnswer::default() }, host);
+                |(host, stream)| {
+                    stream.on_log(host);
+                    records += 1;
+                    if records % BATCH == 0 {
+                        queue.tick(host);
+                        queue.answered(1, &HttpAnswer { status: Some(200), ..HttpAnswer::default() }, host);
                     }
                 },
                 BatchSize::SmallInput,
@@ -69,10 +75,9 @@ fn sinks(criterion: &mut Criterion) {
 
 fn record() -> String {
     let host = request(PATH);
-    let exchange = Exchange::open(rules(&policy(10, 0).to_string()).unwrap(), &host);
-    let audit = Audit::new(Rc::new(Ledger::default()));
-    audit.on_request(&exchange, &host);
-    audit.on_log(&exchange, &host);
+    let mut stream = Stream::new(audit(rules(&policy(10, 0).to_string()).unwrap(), Parts::default()));
+    stream.on_request_headers(&host);
+    stream.on_log(&host);
     host.property_text(&format!("wasm.{FILTER_STATE}")).unwrap()
 }
 

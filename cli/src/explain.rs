@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use careplane_exchange::{Key, Pseudonyms, Rules};
+use careplane_exchange::{HttpAnswer, Key, Pseudonyms, Rules};
 use careplane_policy::Policy;
 use careplane_policy::document::Document as PolicyDocument;
 
@@ -35,6 +35,9 @@ pub struct Arguments {
     /// Which filters; by default those of the manifest, or all
     #[arg(long, value_parser = filters::NAMES)]
     plugin: Option<String>,
+    /// What the collector says to the intents of `audit.writeAhead`
+    #[arg(long, value_enum, default_value_t = Collector::Acknowledges)]
+    collector: Collector,
     /// How the explanation is printed
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -46,6 +49,24 @@ enum Format {
     Human,
     /// As docs/explain.md describes it
     Json,
+}
+
+/// What the collector makes of an intent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Collector {
+    /// It has it
+    Acknowledges,
+    /// It does not answer
+    Unavailable,
+}
+
+impl Collector {
+    fn answer(self) -> HttpAnswer {
+        match self {
+            Self::Acknowledges => HttpAnswer { status: Some(200), ..HttpAnswer::default() },
+            Self::Unavailable => HttpAnswer::default(),
+        }
+    }
 }
 
 /// What a request is judged by, and where that is written.
@@ -66,7 +87,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         bail!("pluginName {plugin:?} is not a filter: expected one of {}", filters::NAMES.join(", "));
     }
     let request = arguments.request.read()?;
-    let account = run::run(&judged, &request, &plugin);
+    let account = run::run(&judged, &request, &plugin, arguments.collector);
     out::print(&match arguments.format {
         Format::Human => human::Human(&account).to_string(),
         Format::Json => serde_json::to_string_pretty(&account)? + "\n",

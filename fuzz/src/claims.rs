@@ -7,10 +7,11 @@ use std::sync::{Arc, LazyLock};
 
 use careplane_audit::FILTER_STATE;
 use careplane_exchange::memory::{MemoryHost, rules};
-use careplane_exchange::{Denial, Exchange, Filter, Rules};
+use careplane_exchange::{Denial, Rules};
+use careplane_pipeline::Stream;
 use serde_json::Value;
 
-use crate::{filters, input, nhs};
+use crate::{input, nhs, plugin};
 
 const PEER: &str = "spiffe://cluster.local/ns/core/sa/gateway";
 const POLICY: &str = r#"{
@@ -37,17 +38,18 @@ pub(crate) fn run(data: &[u8]) {
     };
     let (tenants, users) = (headers(tenants), headers(users));
     let path = [b"/t/", tenant_in_path, b"/residents/", subject].concat();
-    let mut request: Vec<(&[u8], &[u8])> = vec![(b":method", b"GET"), (b":path", &path)];
-    request.extend(tenants.iter().map(|value| (&b"x-tenant-id"[..], &**value)));
-    request.extend(users.iter().map(|value| (&b"x-user-id"[..], &**value)));
-    let host = MemoryHost::with_request(request).with_claim("tenant_id", tenant_claim).with_claim("sub", user_claim);
+    let mut sent: Vec<(&[u8], &[u8])> = vec![(b":method", b"GET"), (b":path", &path)];
+    sent.extend(tenants.iter().map(|value| (&b"x-tenant-id"[..], &**value)));
+    sent.extend(users.iter().map(|value| (&b"x-user-id"[..], &**value)));
+    let host = MemoryHost::with_request(sent).with_claim("tenant_id", tenant_claim).with_claim("sub", user_claim);
     let host = if trusted { host.with_peer(PEER) } else { host };
 
-    let exchange = Exchange::open(Arc::clone(&RULES), &host);
-    let identity = exchange.identity(&host);
+    let plugin = plugin::named("audit", &RULES, None);
+    let request = plugin.decide(&host).request;
+    let identity = request.identity(&host);
     let repeated = tenants.len() > 1 || users.len() > 1;
     let header = |values: &[Vec<u8>]| values.first().filter(|_| trusted && !repeated).cloned();
-    let in_path = exchange.about().capture("tenant").map(|tenant| tenant.as_bytes().to_vec());
+    let in_path = request.about().capture("tenant").map(|tenant| tenant.as_bytes().to_vec());
     let tenant: [Said; 3] = [(text(tenant_claim), true), (in_path, trusted), (header(&tenants), true)];
     let user: [Said; 2] = [(text(user_claim), true), (header(&users), true)];
     let (tenant, user) = (judge(&tenant, is_tenant), judge(&user, is_user));
@@ -64,10 +66,9 @@ pub(crate) fn run(data: &[u8]) {
     assert_eq!(identity.tenant.as_ref().map(|tenant| tenant.as_str().as_bytes()), tenant.name.as_deref());
     assert_eq!(identity.user.as_ref().map(|user| user.as_str().as_bytes()), user.name.as_deref());
 
-    let audit = filters::audit(None);
-    audit.on_request(&exchange, &host);
-    exchange.apply(&host);
-    audit.on_log(&exchange, &host);
+    let mut stream = Stream::new(plugin);
+    stream.on_request_headers(&host);
+    stream.on_log(&host);
     let record = host.property_text(&format!("wasm.{FILTER_STATE}")).expect("there is a record");
     let record: Value = serde_json::from_str(&record).expect("the record is JSON");
     for part in [&record["who"], &record["tenant"], &record["context"]["subject"], &record["request"]["pathTemplate"]] {

@@ -7,7 +7,9 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use careplane_exchange::HttpAnswer;
 use careplane_exchange::memory::{Call, MemoryHost};
-use careplane_export::{ACKNOWLEDGED, Collector, Exporter, Item, Outlet, QUEUED, REJECTED, Resource, SPILLED, Signal};
+use careplane_export::{
+    ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, Item, QUEUED, REJECTED, Resource, SPILLED, Signal,
+};
 use careplane_policy::Export;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message;
@@ -26,9 +28,10 @@ pub(crate) fn run(data: &[u8]) {
         batch_interval: Duration::from_secs(1),
         queue_bytes: 4096,
     };
-    let collector = Rc::new(Collector { export, resource: Resource::default() });
-    let outlet = Rc::<Outlet>::default();
-    let exporter = Exporter::new(Rc::clone(&outlet), collector);
+    let target = Rc::new(ExportTarget { export, resource: Resource::default() });
+    let queue = Rc::<ExportQueue>::default();
+    queue.attach();
+    let exporter = Exporter::new(Rc::clone(&queue), target);
     let host = MemoryHost::default();
     // The first record is one that a request waits for.
     let mut sent = 1;
@@ -39,27 +42,27 @@ pub(crate) fn run(data: &[u8]) {
                 sent += 1;
                 exporter.send(Signal::Logs, record(&"x".repeat(usize::from(event / 8) * 8)), &host);
             }
-            2 => outlet.work(&host),
+            2 => queue.tick(&host),
             3 => {
                 host.wait(Duration::from_millis(u64::from(event / 8) * 250));
-                outlet.work(&host);
+                queue.tick(&host);
             }
             // The answer to the last call: the first time, and any time again.
             4 | 5 => {
                 let retry_after = (event % 8 == 5).then(|| body.to_vec());
                 let status = STATUSES.get(usize::from(event / 8 % 8)).copied();
                 let call = u32::try_from(host.calls().len()).expect("few calls");
-                outlet.answered(call, &HttpAnswer { status, retry_after, body: body.to_vec() }, &host);
+                queue.answered(call, &HttpAnswer { status, retry_after, body: body.to_vec() }, &host);
             }
             6 => {
-                outlet.answered(u32::from(*event), &HttpAnswer::default(), &host);
+                queue.answered(u32::from(*event), &HttpAnswer::default(), &host);
             }
             _ if event / 8 % 2 == 0 => host.fail(Call::HttpCall),
             _ => host.mend(Call::HttpCall),
         }
         assert_eq!(settled(&host) + host.metric(QUEUED), sent, "a record is lost, or counted twice");
     }
-    outlet.close(&host);
+    queue.detach(&host);
     assert_eq!((settled(&host), host.metric(QUEUED)), (sent, 0), "at the end nothing waits");
 }
 

@@ -1,12 +1,13 @@
 //! The header map as the proxy hands it over, byte for byte, and all filters on what it holds.
 
 use std::sync::{Arc, LazyLock};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use careplane_exchange::memory::{MemoryHost, rules};
-use careplane_exchange::{Exchange, HeaderMap, Host, HostError, HttpCall, LocalReply, Map, Rules};
+use careplane_exchange::{HeaderMap, Host, HostError, HttpCall, LocalReply, MapType, Rules};
+use careplane_pipeline::Stream;
 
-use crate::filters;
+use crate::plugin;
 
 const POLICY: &str = r#"{
     "version": "careplane/v1",
@@ -38,15 +39,13 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 fn serve(host: &Raw<'_>, readable: bool) {
-    let filters = filters::all(None);
-    let exchange = Exchange::open(Arc::clone(&RULES), host);
-    assert_eq!(exchange.is_readable(), readable);
-    if readable {
-        filters.iter().for_each(|filter| filter.on_request(&exchange, host));
-    }
-    exchange.apply(host);
-    filters.iter().for_each(|filter| filter.on_response(&exchange, host));
-    filters.iter().for_each(|filter| filter.on_log(&exchange, host));
+    let plugin = plugin::named("careplane", &RULES, None);
+    assert_eq!(plugin.decide(host).request.is_readable(), readable);
+    let mut stream = Stream::new(plugin);
+    stream.on_request_headers(host);
+    stream.on_request_trailers(host);
+    stream.on_response_headers(host);
+    stream.on_log(host);
     let record = host.rest.property_text("wasm.careplane.audit").expect("there is a record");
     assert_eq!(record.contains(r#""readable":false"#), !readable);
 }
@@ -77,20 +76,20 @@ struct Raw<'d> {
 }
 
 impl Host for Raw<'_> {
-    fn header_map(&self, _map: Map) -> Result<Vec<u8>, HostError> {
+    fn header_map(&self, _map: MapType) -> Result<Vec<u8>, HostError> {
         Ok(self.map.to_vec())
     }
 
-    fn header(&self, map: Map, name: &str) -> Result<Option<Vec<u8>>, HostError> {
+    fn header(&self, map: MapType, name: &str) -> Result<Option<Vec<u8>>, HostError> {
         let map = HeaderMap::new(self.header_map(map)?)?;
         Ok(map.get(name).map(<[u8]>::to_vec))
     }
 
-    fn set_header(&self, map: Map, name: &str, value: &str) -> Result<(), HostError> {
+    fn set_header(&self, map: MapType, name: &str, value: &str) -> Result<(), HostError> {
         self.rest.set_header(map, name, value)
     }
 
-    fn remove_header(&self, map: Map, name: &str) -> Result<(), HostError> {
+    fn remove_header(&self, map: MapType, name: &str) -> Result<(), HostError> {
         self.rest.remove_header(map, name)
     }
 
@@ -104,6 +103,22 @@ impl Host for Raw<'_> {
 
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {
         self.rest.reply(reply)
+    }
+
+    fn resume(&self) -> Result<(), HostError> {
+        self.rest.resume()
+    }
+
+    fn reset(&self) {
+        self.rest.reset();
+    }
+
+    fn elapsed(&self) -> Result<Duration, HostError> {
+        self.rest.elapsed()
+    }
+
+    fn log(&self, line: &str) -> Result<(), HostError> {
+        self.rest.log(line)
     }
 
     fn now(&self) -> Result<SystemTime, HostError> {

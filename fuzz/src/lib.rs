@@ -20,11 +20,11 @@
 
 mod claims;
 mod collector;
-pub mod filters;
 mod headers;
 mod input;
 mod nhs;
 mod path;
+pub mod plugin;
 mod policy;
 mod record;
 mod traceparent;

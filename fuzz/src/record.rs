@@ -7,11 +7,12 @@ use std::sync::{Arc, LazyLock};
 
 use careplane_audit::FILTER_STATE;
 use careplane_exchange::memory::{MemoryHost, rules};
-use careplane_exchange::{Exchange, Filter, Rules};
+use careplane_exchange::Rules;
+use careplane_pipeline::Stream;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::{filters, input};
+use crate::{input, plugin};
 
 const POLICY: &str = r#"{
     "version": "careplane/v1",
@@ -26,7 +27,7 @@ static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| rules(POLICY).expect("the 
 
 pub(crate) fn run(data: &[u8]) {
     let [method, path, correlation, tenant, user, details, cluster, request_id, traceparent] = input::parts(data);
-    let audit = filters::audit(None);
+    let plugin = plugin::named("audit", &RULES, None);
     let mut previous = "0".repeat(64);
     for number in 1..=2 {
         let headers: [(&[u8], &[u8]); 7] = [
@@ -41,14 +42,15 @@ pub(crate) fn run(data: &[u8]) {
         let host = MemoryHost::with_request(headers)
             .with_property("response.code_details", details)
             .with_property("xds.cluster_name", cluster)
+            .with_property("upstream.local_address", cluster)
+            .with_property("upstream.request_attempt_count", user)
             .with_property("response.code", details)
             .with_property("response.flags", cluster)
             .with_property("request.time", path)
             .with_property("request.duration", user);
-        let exchange = Exchange::open(Arc::clone(&RULES), &host);
-        audit.on_request(&exchange, &host);
-        exchange.apply(&host);
-        audit.on_log(&exchange, &host);
+        let mut stream = Stream::new(plugin.clone());
+        stream.on_request_headers(&host);
+        stream.on_log(&host);
         let text = host.property_text(&format!("wasm.{FILTER_STATE}")).expect("there is a record");
         previous = check(&text, number, &previous);
     }

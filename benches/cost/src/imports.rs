@@ -2,7 +2,7 @@
 //!
 //! What the module never calls is not here; should it begin to, instantiation or the call says which one is missing.
 
-use careplane_export::SPILL_PREFIX;
+use careplane_export::OVERFLOW_PREFIX;
 use wasmtime::error::Context;
 use wasmtime::{Caller, Linker, Result, bail};
 
@@ -127,9 +127,14 @@ fn proxy_surroundings(linker: &mut Linker<State>) -> Result<()> {
     linker.func_wrap(ENV, "proxy_log", |mut caller: Calling, level: u32, line: u32, size: u32| {
         count(&mut caller, "proxy_log");
         let line = text(&mut caller, line, size)?;
-        if level >= WARNING && !is_milestone(&line) {
+        if level >= WARNING && !is_checkpoint(&line) {
             caller.data_mut().log.push(line);
         }
+        answer(Status::Ok)
+    })?;
+    linker.func_wrap(ENV, "proxy_get_log_level", |mut caller: Calling, level: u32| {
+        count(&mut caller, "proxy_get_log_level");
+        write(&mut caller, level, &WARNING.to_le_bytes())?;
         answer(Status::Ok)
     })?;
     linker.func_wrap(ENV, "proxy_get_current_time_nanoseconds", |mut caller: Calling, time: u32| {
@@ -209,6 +214,12 @@ fn wasi(linker: &mut Linker<State>) -> Result<()> {
         write(&mut caller, buffer, &random)?;
         done()
     })?;
+    linker.func_wrap(WASI, "clock_time_get", |mut caller: Calling, _clock: u32, _precision: u64, time: u32| {
+        count(&mut caller, "clock_time_get");
+        let now = caller.data().now();
+        write(&mut caller, time, &now.to_le_bytes())?;
+        done()
+    })?;
     linker.func_wrap(WASI, "environ_sizes_get", |mut caller: Calling, number: u32, size: u32| {
         count(&mut caller, "environ_sizes_get");
         let environment = &caller.data().environment;
@@ -237,9 +248,9 @@ fn wasi(linker: &mut Linker<State>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a line is no worry, but a witness of how far the chain has come.
-fn is_milestone(line: &str) -> bool {
-    let record = line.strip_prefix(SPILL_PREFIX).unwrap_or_default();
+/// Whether a line is no worry, but a checkpoint of the chain.
+fn is_checkpoint(line: &str) -> bool {
+    let record = line.strip_prefix(OVERFLOW_PREFIX).unwrap_or_default();
     [r#""kind":"start""#, r#""kind":"head""#, r#""kind":"end""#].iter().any(|kind| record.contains(kind))
 }
 

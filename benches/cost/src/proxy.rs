@@ -237,12 +237,13 @@ impl Proxy {
         let (status, details) = state.reply.clone().unwrap_or((200, "via_upstream".to_owned()));
         let number = |number: u64| number.to_le_bytes().to_vec();
         let now = state.now();
-        let facts: [(&[u8], Vec<u8>); 6] = [
+        let facts: [(&[u8], Vec<u8>); 7] = [
             (b"request\0time", number(now)),
             (b"request\0duration", number(12_345_678)),
             (b"response\0code", number(status.into())),
             (b"response\0code_details", details.into_bytes()),
             (b"response\0flags", number(0)),
+            (b"upstream\0request_attempt_count", number(state.reply.is_none().into())),
             (b"xds\0cluster_name", b"outbound|80||resident-service.core-healthcare.svc.cluster.local".to_vec()),
         ];
         state.properties.extend(facts.map(|(path, value)| (path.to_vec(), value)));

@@ -19,6 +19,8 @@ pub struct Account {
     /// None without a tenant.
     pub placement: Option<PlacementAccount>,
     pub trace: TraceAccount,
+    /// None where the policy does not want the intent acknowledged first.
+    pub write_ahead: Option<WriteAheadAccount>,
     pub decision: DecisionAccount,
     /// What becomes of the request headers; empty when nothing goes upstream.
     pub headers: Vec<HeaderAccount>,
@@ -128,6 +130,14 @@ pub struct TraceAccount {
     pub number: Option<u16>,
     /// Whether the number is the lowest one for want of another.
     pub assumed: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct WriteAheadAccount {
+    pub rule: Rule,
+    /// The cluster of the collector.
+    pub collector: String,
+    pub acknowledged: bool,
 }
 
 #[derive(Debug, Serialize)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use careplane_exchange::Exchange;
+use careplane_exchange::Incoming;
 use careplane_policy::document::{Document, Match};
 use careplane_policy::{Method, Policy, Template, path};
 use serde_json::json;
@@ -49,10 +49,10 @@ pub fn rule(node: &Node, path: impl Into<String>) -> Rule {
     Rule { path, place }
 }
 
-pub fn context(exchange: &Exchange, document: &Document, node: &Node, request: &Request) -> ContextAccount {
-    let about = exchange.about();
+pub fn context(incoming: &Incoming, document: &Document, node: &Node, request: &Request) -> ContextAccount {
+    let about = incoming.about();
     let context = &about.context;
-    let method = exchange.method();
+    let method = incoming.method();
     let template = about.template.as_ref().map(|template| template.text().to_string());
     let matches: Vec<Candidate<'_>> = candidates(document).collect();
     let is_chosen = |one: &Candidate<'_>| {

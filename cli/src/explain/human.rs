@@ -25,6 +25,11 @@ impl fmt::Display for Human<'_> {
         identity(f, "user", &account.user)?;
         placement(f, account)?;
         trace(f, account)?;
+        if let Some(ahead) = &account.write_ahead {
+            let answer = if ahead.acknowledged { "acknowledges" } else { "does not acknowledge" };
+            line(f, "intent", &format!("the request waits; {} {answer} it", ahead.collector))?;
+            more(f, &format!("by {}", rule(&ahead.rule)))?;
+        }
         decision(f, account)?;
         match account.decision.code {
             None => headers(f, &account.headers)?,

@@ -1,6 +1,6 @@
 //! Who a request is from: what each source said, and what was made of it.
 
-use careplane_exchange::{Exchange, Identity};
+use careplane_exchange::{Identity, Incoming};
 use careplane_policy::document::{Document, TrustedPeers as Written};
 use careplane_policy::id::{TenantId, UserId};
 use careplane_policy::{Source, TrustedPeers};
@@ -11,9 +11,9 @@ use super::context::rule;
 use super::request::Request;
 use crate::yaml::Node;
 
-pub fn peer(exchange: &Exchange, identity: &Identity, document: &Document, node: &Node) -> PeerAccount {
+pub fn peer(incoming: &Incoming, identity: &Identity, document: &Document, node: &Node) -> PeerAccount {
     const PATH: &str = "identity.trustedPeers";
-    let by = match (&exchange.policy().identity.trusted_peers, &document.identity.trusted_peers, &identity.peer) {
+    let by = match (&incoming.policy().identity.trusted_peers, &document.identity.trusted_peers, &identity.peer) {
         (TrustedPeers::Any, _, _) => Some((PATH.to_owned(), "any".to_owned())),
         (TrustedPeers::Listed(patterns), Written::Listed(written), Some(peer)) => patterns
             .iter()
@@ -22,25 +22,25 @@ pub fn peer(exchange: &Exchange, identity: &Identity, document: &Document, node:
         _ => None,
     };
     PeerAccount {
-        id: identity.peer.clone(),
+        id: identity.peer.as_deref().map(Into::into),
         trusted: identity.trusted,
         rule: rule(node, by.as_ref().map_or(PATH, |(path, _)| path)),
         pattern: by.map(|(_, pattern)| pattern),
     }
 }
 
-pub fn tenant(exchange: &Exchange, identity: &Identity, request: &Request, node: &Node) -> IdentityAccount {
+pub fn tenant(incoming: &Incoming, identity: &Identity, request: &Request, node: &Node) -> IdentityAccount {
     let known = |said: &str| TenantId::new(said.as_bytes()).is_some();
-    let sources = &exchange.policy().identity.tenant_sources;
+    let sources = &incoming.policy().identity.tenant_sources;
     let value = identity.tenant.as_ref().map(TenantId::as_str);
-    account(exchange, identity, request, node, &Asked { part: "tenant", sources, value, can_be: &known })
+    account(incoming, identity, request, node, &Asked { part: "tenant", sources, value, can_be: &known })
 }
 
-pub fn user(exchange: &Exchange, identity: &Identity, request: &Request, node: &Node) -> IdentityAccount {
+pub fn user(incoming: &Incoming, identity: &Identity, request: &Request, node: &Node) -> IdentityAccount {
     let known = |said: &str| UserId::new(said.as_bytes()).is_some();
-    let sources = &exchange.policy().identity.user_sources;
+    let sources = &incoming.policy().identity.user_sources;
     let value = identity.user.as_ref().map(UserId::as_str);
-    account(exchange, identity, request, node, &Asked { part: "user", sources, value, can_be: &known })
+    account(incoming, identity, request, node, &Asked { part: "user", sources, value, can_be: &known })
 }
 
 /// One part of an identity.
@@ -53,7 +53,7 @@ struct Asked<'a> {
 }
 
 fn account(
-    exchange: &Exchange,
+    incoming: &Incoming,
     identity: &Identity,
     request: &Request,
     node: &Node,
@@ -63,7 +63,7 @@ fn account(
     let mut taken = false;
     let mut sources = Vec::with_capacity(asked.sources.len());
     for (index, source) in asked.sources.iter().enumerate() {
-        let (name, said) = said(exchange, request, source);
+        let (name, said) = said(incoming, request, source);
         let only_asks = matches!(source, Source::Path(_)) && has_claim && !identity.trusted;
         let unbelieved = matches!(source, Source::Header(_)) && !identity.trusted;
         let repeated = matches!(source, Source::Header(name) if request.header(name).count() > 1);
@@ -93,7 +93,7 @@ fn account(
 }
 
 /// The name of a source, and what it says.
-fn said(exchange: &Exchange, request: &Request, source: &Source) -> (String, Option<String>) {
+fn said(incoming: &Incoming, request: &Request, source: &Source) -> (String, Option<String>) {
     let not_empty = |text: String| Some(text).filter(|text| !text.is_empty());
     match source {
         Source::Claim(names) => {
@@ -106,7 +106,7 @@ fn said(exchange: &Exchange, request: &Request, source: &Source) -> (String, Opt
             (format!("claim {name}"), text.and_then(not_empty))
         }
         Source::Path(parameter) => {
-            (format!("path {{{parameter}}}"), exchange.about().capture(parameter).map(Into::into).and_then(not_empty))
+            (format!("path {{{parameter}}}"), incoming.about().capture(parameter).map(Into::into).and_then(not_empty))
         }
         Source::Header(name) => {
             let values: Vec<_> = request.header(name).collect();

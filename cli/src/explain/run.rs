@@ -1,45 +1,48 @@
 //! One request through the filters, as the module does it (`plugin/src/stream.rs`).
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use careplane_audit::FILTER_STATE;
 use careplane_exchange::memory::MemoryHost;
 use careplane_exchange::{
-    Denial, Exchange, FORCE_TRACE, HeaderMap, Host, LocalReply, Map, REQUEST_ID, SPAN_TAGS, TraceReason, is_traced,
+    Denial, FORCE_TRACE, HeaderMap, Host, Incoming, LocalReply, MapType, REQUEST_ID, SPAN_TAGS, TraceReason, is_traced,
 };
+use careplane_export::{ExportQueue, ExportTarget, Exporter, Resource};
+use careplane_pipeline::{Decided, Filters, Parts, Plugin, Stream};
 use careplane_policy::Routing;
 use careplane_policy::document::ProxyLog;
 
-use super::account::{Account, Asked, DecisionAccount, HeaderAccount, PlacementAccount, RecordAccount, TraceAccount};
+use super::account::{
+    Account, Asked, DecisionAccount, HeaderAccount, PlacementAccount, RecordAccount, TraceAccount, WriteAheadAccount,
+};
 use super::request::{Request, property};
-use super::{Judged, context, identity};
+use super::{Collector, Judged, context, identity};
 use crate::filters;
 
 /// Where in a request id Envoy keeps why it traces: `a` is "a filter asked" (`UUIDRequestIDExtension`).
 const TRACE_REASON: usize = 14;
 
-pub fn run(judged: &Judged, request: &Request, plugin: &str) -> Account {
-    let mut host = MemoryHost::with_request(request.headers.iter().map(|(name, value)| (name, value)));
-    for (name, claim) in &request.claims {
-        host = host.with_claim(name, property(claim));
-    }
-    if let Some(peer) = &request.peer {
-        host = host.with_peer(peer);
-    }
-    let filters = filters::named(plugin);
-    let exchange = Exchange::open(Arc::clone(&judged.rules), &host);
-    let mut refused_by = None;
-    for (name, filter) in &filters {
-        filter.on_request(&exchange, &host);
-        if exchange.denial().is_some() {
-            refused_by = Some(*name);
-            break;
+pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collector) -> Account {
+    let host = host(request);
+    // Twice through the same filters: once to ask each decision, once as a stream of the module, with all that it does to the proxy.
+    let Decided { request: incoming, refused_by } = self::plugin(judged, plugin).decide(&self::host(request));
+    let mut stream = Stream::new(self::plugin(judged, plugin));
+    stream.on_request_headers(&host);
+    let write_ahead = stream.awaited_call().map(|call| {
+        stream.on_answer(call, &collector.answer(), &host);
+        WriteAheadAccount {
+            rule: context::rule(&judged.node, "audit.writeAhead"),
+            collector: judged.document.export.as_ref().and_then(|export| export.cluster.clone()).unwrap_or_default(),
+            acknowledged: collector == Collector::Acknowledges,
         }
-    }
-    let decides = filters::includes(plugin, filters::SAMPLING) || exchange.denial().is_some();
-    let trace = trace(&exchange, judged, request, decides);
-    let reply = exchange.apply(&host);
+    });
+    let reply = host.replies().pop();
+    let code = reply.as_ref().and_then(|reply| Denial::from_details(&reply.details));
+    let refused_by = refused_by.or(code.map(|_| filters::AUDIT));
+    let decides = filters::includes(plugin, filters::SAMPLING) || code.is_some();
+    let trace = trace(&incoming, code, judged, request, decides);
     let headers = if reply.is_none() { headers(request, &host) } else { Vec::new() };
     let span = SPAN_TAGS
         .into_iter()
@@ -47,31 +50,52 @@ pub fn run(judged: &Judged, request: &Request, plugin: &str) -> Account {
         .collect();
     let host = answered(host, reply.as_ref());
     envoy_decides(&host, trace.decided && trace.kept);
-    for (_, filter) in &filters {
-        filter.on_response(&exchange, &host);
-    }
-    for (_, filter) in &filters {
-        filter.on_log(&exchange, &host);
-    }
+    stream.on_response_headers(&host);
+    stream.on_log(&host);
     let record = host.property_text(&format!("wasm.{FILTER_STATE}")).and_then(|text| serde_json::from_str(&text).ok());
 
     let (document, node) = (&judged.document, &judged.node);
-    let found = exchange.identity(&host);
+    let found = incoming.identity(&host);
     Account {
         plugin: plugin.into(),
         request: Asked { method: request.method.clone(), path: request.path.clone() },
         path: context::path(request),
-        context: context::context(&exchange, document, node, request),
-        peer: identity::peer(&exchange, found, document, node),
-        tenant: identity::tenant(&exchange, found, request, node),
-        user: identity::user(&exchange, found, request, node),
-        placement: placement(&exchange, &host, judged),
+        context: context::context(&incoming, document, node, request),
+        peer: identity::peer(&incoming, found, document, node),
+        tenant: identity::tenant(&incoming, found, request, node),
+        user: identity::user(&incoming, found, request, node),
+        placement: placement(&incoming, &host, judged),
         trace,
-        decision: decision(reply, exchange.denial(), refused_by, &host),
+        write_ahead,
+        decision: decision(reply, code, refused_by, &host),
         headers,
         span,
         record: record.map(|record| RecordAccount { sinks: sinks(judged), real_pseudonyms: judged.has_key, record }),
     }
+}
+
+/// The proxy as the request finds it.
+fn host(request: &Request) -> MemoryHost {
+    let mut host = MemoryHost::with_request(request.headers.iter().map(|(name, value)| (name, value)));
+    for (name, claim) in &request.claims {
+        host = host.with_claim(name, property(claim));
+    }
+    match &request.peer {
+        Some(peer) => host.with_peer(peer),
+        None => host,
+    }
+}
+
+/// The plugin as the module makes it, with a way to a collector that is not there.
+fn plugin(judged: &Judged, name: &str) -> Plugin {
+    let rules = &judged.rules;
+    let exporter = rules.policy.export.clone().map(|export| {
+        let queue = Rc::new(ExportQueue::default());
+        queue.attach();
+        Exporter::new(queue, Rc::new(ExportTarget { export, resource: Resource::default() }))
+    });
+    let parts = Parts { exporter, ..Parts::default() };
+    Plugin { filters: Filters::named(name, rules, parts), rules: Arc::clone(rules) }
 }
 
 /// The stream at its end: answered by the upstream, or by the filter that refused.
@@ -87,13 +111,21 @@ fn envoy_decides(host: &MemoryHost, kept: bool) {
     if let Some(mut id) = id.filter(|id| kept && !is_traced(id.as_bytes())) {
         id.replace_range(TRACE_REASON..=TRACE_REASON, "a");
         // A host in memory takes every write.
-        let _ = host.set_header(Map::Request, REQUEST_ID, &id);
+        let _ = host.set_header(MapType::RequestHeaders, REQUEST_ID, &id);
     }
 }
 
-fn trace(exchange: &Exchange, judged: &Judged, request: &Request, decided: bool) -> TraceAccount {
-    let decision = exchange.trace_decision();
-    let tier = &exchange.about().context.tier;
+fn trace(
+    incoming: &Incoming,
+    denial: Option<Denial>,
+    judged: &Judged,
+    request: &Request,
+    decided: bool,
+) -> TraceAccount {
+    // What the collector refuses, the filters have not seen refused.
+    denial.into_iter().for_each(|denial| incoming.deny(denial));
+    let decision = incoming.trace_decision();
+    let tier = &incoming.about().context.tier;
     let path = match decision.reason {
         TraceReason::Denied => "sampling.late.denied".to_owned(),
         _ => format!("sampling.tiers.{}", tier.name),
@@ -110,11 +142,11 @@ fn trace(exchange: &Exchange, judged: &Judged, request: &Request, decided: bool)
     }
 }
 
-fn placement(exchange: &Exchange, host: &dyn Host, judged: &Judged) -> Option<PlacementAccount> {
+fn placement(incoming: &Incoming, host: &dyn Host, judged: &Judged) -> Option<PlacementAccount> {
     let (document, node) = (&judged.document, &judged.node);
-    let tenant = exchange.identity(host).tenant.as_ref()?;
+    let tenant = incoming.identity(host).tenant.as_ref()?;
     let entry_path = format!("tenants.entries.{}", tenant.as_str());
-    let Ok(placement) = exchange.placement(host) else {
+    let Ok(placement) = incoming.placement(host) else {
         return Some(PlacementAccount {
             refused: true,
             pool: None,
@@ -163,7 +195,7 @@ fn decision(
     by: Option<&'static str>,
     host: &MemoryHost,
 ) -> DecisionAccount {
-    let echoed = host.header_map(Map::Response).and_then(HeaderMap::new).unwrap_or_default();
+    let echoed = host.header_map(MapType::ResponseHeaders).and_then(HeaderMap::new).unwrap_or_default();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let echoed = echoed.iter().map(|(name, value)| (text(name), text(value))).collect();
     match reply {
@@ -194,7 +226,7 @@ fn headers(request: &Request, host: &MemoryHost) -> Vec<HeaderAccount> {
     for (name, value) in &request.headers {
         names.entry(name).or_default().0.push(value.clone());
     }
-    let written = host.header_map(Map::Request).and_then(HeaderMap::new).unwrap_or_default();
+    let written = host.header_map(MapType::RequestHeaders).and_then(HeaderMap::new).unwrap_or_default();
     let written: Vec<(String, String)> = written
         .iter()
         .map(|(name, value)| (String::from_utf8_lossy(name).into_owned(), String::from_utf8_lossy(value).into_owned()))
@@ -214,9 +246,9 @@ fn sinks(judged: &Judged) -> Vec<&'static str> {
     let sinks = &judged.document.audit.sinks;
     let proxy_log = match sinks.proxy_log {
         ProxyLog::All => true,
-        ProxyLog::Overflow => !sinks.access_log,
+        ProxyLog::Overflow => !sinks.access_log && !sinks.otlp,
         ProxyLog::Off => false,
     };
-    let sinks = [(sinks.access_log, "access log"), (proxy_log, "proxy log")];
+    let sinks = [(sinks.access_log, "access log"), (sinks.otlp, "collector"), (proxy_log, "proxy log")];
     sinks.into_iter().filter(|(is_on, _)| *is_on).map(|(_, name)| name).collect()
 }

@@ -58,8 +58,14 @@ impl Object<'_> {
         let _ = write!(self.out, "{}", value.min(LARGEST));
     }
 
+    pub(crate) fn optional_number(&mut self, name: &str, value: Option<u64>) {
+        if let Some(value) = value {
+            self.number(name, value);
+        }
+    }
+
     /// A text in which nothing needs an escape, of something that can be written.
-    pub(crate) fn plain(&mut self, name: &str, value: impl Display) {
+    pub(crate) fn unescaped(&mut self, name: &str, value: impl Display) {
         self.name(name);
         let _ = write!(self.out, "\"{value}\"");
     }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use careplane_exchange::{Host, Key};
 use sha2::{Digest, Sha256};
@@ -15,17 +15,21 @@ const GENESIS: &str = "000000000000000000000000000000000000000000000000000000000
 /// The prefix of a leaf in RFC 6962 §2.1: a record's hash can be a leaf of a Merkle tree as it is.
 const LEAF: [u8; 1] = [0];
 
-/// The chain of one VM: of one worker, for as long as its VM lives. A new VM begins a new one.
+/// The chain of one VM: of one worker, for as long as its VM lives. A new VM begins a new one, and so does another key.
 ///
 /// Begun by the first record, so that VMs that serve nothing (the main thread's, the one that only checks a configuration)
 /// leave no trace.
-pub struct Ledger {
-    chain: Cell<Option<Chain>>,
-    /// When the last milestone was recorded.
-    told: Cell<SystemTime>,
+#[derive(Default)]
+pub struct Chain {
+    /// The key of the hashes.
+    key: Option<Key>,
+    head: Cell<Option<Head>>,
+    /// When the last checkpoint was recorded: [`Host::elapsed`].
+    last_checkpoint: Cell<Duration>,
 }
 
-struct Chain {
+/// How far the chain has come.
+struct Head {
     id: Rc<str>,
     /// The number of the next record; the first is 1.
     next: u64,
@@ -52,61 +56,63 @@ pub(crate) struct Entry {
     pub(crate) text: String,
 }
 
-// === impl Ledger ===
+// === impl Chain ===
 
-impl Ledger {
-    /// Adds the record that `compose` makes of its link. The key can be another one from record to record: the chain goes on.
-    pub(crate) fn append(&self, key: Option<&Key>, host: &dyn Host, compose: impl FnOnce(&Link<'_>) -> Draft) -> Entry {
-        let mut chain = self.chain.take().unwrap_or_else(|| Chain::begin(host));
-        let number = chain.next;
-        let draft = compose(&Link { chain: &chain.id, number, previous: &chain.last, key: key.map(Key::id) });
-        let hash = hash(key, draft.text());
-        let entry = Entry { chain: Rc::clone(&chain.id), number, text: draft.seal(&hash) };
-        chain.next = chain.next.saturating_add(1);
-        chain.last = hash;
-        self.chain.set(Some(chain));
+impl Chain {
+    /// A chain whose hashes are made with `key`.
+    pub fn keyed(key: Key) -> Self {
+        Self { key: Some(key), ..Self::default() }
+    }
+
+    /// The id of its key.
+    pub fn key_id(&self) -> Option<&str> {
+        self.key.as_ref().map(Key::id)
+    }
+
+    /// Adds the record that `compose` makes of its link.
+    pub(crate) fn append(&self, host: &dyn Host, compose: impl FnOnce(&Link<'_>) -> Draft) -> Entry {
+        let mut head = self.head.take().unwrap_or_else(|| Head::begin(host));
+        let number = head.next;
+        let draft = compose(&Link { chain: &head.id, number, previous: &head.last, key: self.key_id() });
+        let hash = hash(self.key.as_ref(), draft.text());
+        let entry = Entry { chain: Rc::clone(&head.id), number, text: draft.seal(&hash) };
+        head.next = head.next.saturating_add(1);
+        head.last = hash;
+        self.head.set(Some(head));
         entry
     }
 
     /// The number of the last record; 0 before the first.
     pub(crate) fn length(&self) -> u64 {
-        let chain = self.chain.take();
-        let length = chain.as_ref().map_or(0, |chain| chain.next.saturating_sub(1));
-        self.chain.set(chain);
+        let head = self.head.take();
+        let length = head.as_ref().map_or(0, |head| head.next.saturating_sub(1));
+        self.head.set(head);
         length
     }
 
-    /// When the last milestone was recorded.
-    pub(crate) fn told(&self) -> SystemTime {
-        self.told.get()
+    /// When the last checkpoint was recorded.
+    pub(crate) fn last_checkpoint(&self) -> Duration {
+        self.last_checkpoint.get()
     }
 
-    /// A milestone has been recorded at this time.
-    pub(crate) fn tell(&self, now: SystemTime) {
-        self.told.set(now);
+    /// Notes that a checkpoint was recorded.
+    pub(crate) fn checkpointed(&self, now: Duration) {
+        self.last_checkpoint.set(now);
     }
 }
 
-impl Default for Ledger {
-    fn default() -> Self {
-        Self { chain: Cell::default(), told: Cell::new(UNIX_EPOCH) }
-    }
-}
+// === impl Entry ===
 
 impl Entry {
-    /// `<chain>/<number>`: unlike any other record's.
+    /// The identity of the record, by which a store drops duplicates: `<chain>/<number>`.
     pub(crate) fn id(&self) -> String {
         format!("{}/{}", self.chain, self.number)
     }
 }
 
-impl std::fmt::Debug for Ledger {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Ledger")
-    }
-}
+// === impl Head ===
 
-impl Chain {
+impl Head {
     fn begin(host: &dyn Host) -> Self {
         let since_epoch = host.now().ok().and_then(|now| now.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
         let millis = u64::try_from(since_epoch.as_millis()).unwrap_or_default();
@@ -120,6 +126,12 @@ impl Chain {
             next: 1,
             last: GENESIS.into(),
         }
+    }
+}
+
+impl std::fmt::Debug for Chain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Chain")
     }
 }
 

@@ -1,9 +1,9 @@
 //! The record: what an auditor reads. Its members are explained in `docs/audit-record.md`.
 
 use std::fmt::Display;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use careplane_exchange::{Exchange, Host, Outcome, Role, TraceReason, Verdict};
+use careplane_exchange::{Decision, Ending, Handled, TraceReason};
 
 use crate::canonical::{self, Object};
 use crate::chain::Link;
@@ -66,45 +66,48 @@ impl Kind {
 }
 
 /// Writes the record of a request that is over.
-pub(crate) fn request(exchange: &Exchange, outcome: &Outcome, link: &Link<'_>, host: &dyn Host) -> Draft {
+pub(crate) fn request(ending: &Ending<'_>, link: &Link<'_>) -> Draft {
+    let request = ending.request();
     draft(|record| {
         record.object("chain", |object| chain(object, link));
-        record.object("context", |object| context(object, exchange));
-        record.object("decision", |object| decision(object, exchange, outcome));
+        record.object("context", |object| context(object, request));
+        record.object("decision", |object| decision(object, ending));
         let hash_at = record.position();
-        if let Some(intent) = exchange.intent() {
+        if let Some(intent) = request.intent {
             record.number("intent", intent.number);
         }
         record.text("kind", Kind::Request.as_str());
-        record.object("outcome", |object| self::outcome(object, exchange, outcome));
-        record.object("request", |object| message(object, exchange, outcome.request_id.as_deref(), host));
+        record.object("outcome", |object| outcome(object, ending));
+        proxy(record, request);
+        record.object("request", |object| message(object, request, ending.trace().request_id.as_deref()));
         record.text("schema", SCHEMA);
-        record.object("tenant", |object| tenant(object, exchange, host));
-        record.plain("time", instant(outcome.time));
-        record.object("trace", |object| trace(object, exchange, outcome));
-        record.object("who", |object| who(object, exchange, host));
+        record.object("tenant", |object| tenant(object, request));
+        record.unescaped("time", instant(ending.time()));
+        record.object("trace", |object| trace(object, ending));
+        record.object("who", |object| who(object, request));
         hash_at
     })
 }
 
 /// Writes the record of a request that has not gone on yet.
-pub(crate) fn intent(exchange: &Exchange, time: SystemTime, link: &Link<'_>, host: &dyn Host) -> Draft {
+pub(crate) fn intent(request: &Handled, time: SystemTime, link: &Link<'_>) -> Draft {
     draft(|record| {
         record.object("chain", |object| chain(object, link));
-        record.object("context", |object| context(object, exchange));
+        record.object("context", |object| context(object, request));
         let hash_at = record.position();
         record.text("kind", Kind::Intent.as_str());
-        record.object("request", |object| message(object, exchange, exchange.request_id(), host));
+        proxy(record, request);
+        record.object("request", |object| message(object, request, request.request_id.as_deref()));
         record.text("schema", SCHEMA);
-        record.object("tenant", |object| tenant(object, exchange, host));
-        record.plain("time", instant(time));
-        record.object("who", |object| who(object, exchange, host));
+        record.object("tenant", |object| tenant(object, request));
+        record.unescaped("time", instant(time));
+        record.object("who", |object| who(object, request));
         hash_at
     })
 }
 
 /// Writes a record of the chain itself.
-pub(crate) fn milestone(kind: Kind, proxy: &str, time: SystemTime, link: &Link<'_>) -> Draft {
+pub(crate) fn checkpoint(kind: Kind, proxy: &str, time: SystemTime, link: &Link<'_>) -> Draft {
     draft(|record| {
         record.object("chain", |object| chain(object, link));
         let hash_at = record.position();
@@ -114,7 +117,7 @@ pub(crate) fn milestone(kind: Kind, proxy: &str, time: SystemTime, link: &Link<'
             object.text("module", env!("CARGO_PKG_VERSION"));
         });
         record.text("schema", SCHEMA);
-        record.plain("time", instant(time));
+        record.unescaped("time", instant(time));
         hash_at
     })
 }
@@ -138,65 +141,76 @@ fn chain(object: &mut Object<'_>, link: &Link<'_>) {
     object.number("seq", link.number);
 }
 
-fn context(object: &mut Object<'_>, exchange: &Exchange) {
-    let about = exchange.about();
-    let context = &about.context;
-    object.text("action", context.action(exchange.method()).as_str());
+fn context(object: &mut Object<'_>, request: &Handled) {
+    let context = &request.context;
+    object.text("action", context.action(request.method).as_str());
     object.text("complianceLevel", context.compliance_level.as_str());
     object.texts("flags", context.flags.iter().map(|flag| &**flag));
     object.text("name", &context.name);
-    object.text("policy", &exchange.policy().digest);
+    object.text("policy", &request.policy().digest);
     object.optional_text("resource", context.resource.as_deref());
     object.optional_text("retention", context.retention.as_deref());
-    let subject = about.subject().map(|subject| exchange.pseudonyms().of(Role::Subject, subject));
-    object.optional_text("subject", subject.as_deref());
+    object.optional_text("subject", request.subject.as_deref());
 }
 
-fn decision(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
-    match &outcome.verdict {
-        Verdict::Allowed => {}
-        Verdict::Denied(denial) => {
+fn decision(object: &mut Object<'_>, ending: &Ending<'_>) {
+    let decision = ending.decision();
+    match decision {
+        Decision::Allowed | Decision::Undecided => {}
+        Decision::Denied(denial) => {
             object.text("by", "careplane");
             object.text("reason", denial.code());
         }
-        Verdict::DeniedBy(filter) => {
+        Decision::DeniedBy(filter) => {
             object.text("by", filter);
-            let reason = outcome.details.as_deref().unwrap_or_default();
-            object.text("reason", &exchange.pseudonyms().redact(reason));
+            object.optional_text("reason", ending.details());
         }
     }
-    object.text("result", outcome.verdict.as_str());
+    object.text("result", decision.as_str());
 }
 
-fn outcome(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
-    object.optional_text("cluster", outcome.cluster.as_deref());
-    let details = outcome.details.as_deref().map(|details| exchange.pseudonyms().redact(details));
-    object.optional_text("details", details.as_deref());
-    if let Some(duration) = outcome.duration {
-        object.number("durationMicros", u64::try_from(duration.as_micros()).unwrap_or(u64::MAX));
+fn outcome(object: &mut Object<'_>, ending: &Ending<'_>) {
+    object.optional_text("answeredBy", ending.answered_by().map(|answerer| answerer.as_str()));
+    object.optional_number("attempts", ending.attempts());
+    object.optional_text("cluster", ending.cluster().as_deref());
+    object.optional_text("details", ending.details());
+    let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    object.optional_number("durationMicros", ending.duration().map(micros));
+    object.texts("flags", ending.flags().iter().copied());
+    if let Some(forwarded) = ending.forwarded() {
+        object.flag("forwarded", forwarded);
     }
-    object.texts("flags", outcome.flags.iter().copied());
-    if let Some(status) = outcome.grpc_status {
-        object.number("grpcStatus", status);
-    }
-    if let Some(status) = outcome.status {
-        object.number("status", status);
+    object.optional_number("grpcStatus", ending.grpc_status());
+    object.optional_number("status", ending.status());
+}
+
+fn proxy(record: &mut Object<'_>, request: &Handled) {
+    if let Some(placement) = request.policy().audit.placement {
+        record.object("proxy", |object| object.text("placement", placement.as_str()));
     }
 }
 
-fn message(object: &mut Object<'_>, exchange: &Exchange, id: Option<&str>, host: &dyn Host) {
-    object.optional_text("correlationId", exchange.correlation(host).map(|id| id.as_str()));
+fn message(object: &mut Object<'_>, request: &Handled, id: Option<&str>) {
+    object.optional_text("correlationId", request.correlation.as_ref().map(|id| id.as_str()));
     object.optional_text("id", id);
-    object.text("method", exchange.method().as_str());
-    object.optional_text("pathTemplate", exchange.about().template.as_ref().map(|template| &**template.text()));
-    if !exchange.is_readable() {
+    object.text("method", request.method.as_str());
+    object.optional_text("pathTemplate", request.path_template());
+    if request.kind.preflight {
+        object.flag("preflight", true);
+    }
+    if !request.readable {
         object.flag("readable", false);
     }
+    if request.kind.redirects > 0 {
+        object.number("redirects", request.kind.redirects.into());
+    }
+    if request.kind.shadow {
+        object.flag("shadow", true);
+    }
 }
 
-fn tenant(object: &mut Object<'_>, exchange: &Exchange, host: &dyn Host) {
-    let identity = exchange.identity(host);
-    let placement = exchange.placement(host).ok().flatten();
+fn tenant(object: &mut Object<'_>, request: &Handled) {
+    let (identity, placement) = (&request.identity, request.placement.as_ref());
     let jurisdiction = placement.and_then(|placement| placement.jurisdiction);
     object.optional_text("cohort", placement.and_then(|placement| placement.cohort).map(|cohort| cohort.as_str()));
     object.optional_text("id", identity.tenant.as_ref().map(|tenant| tenant.as_str()));
@@ -207,23 +221,24 @@ fn tenant(object: &mut Object<'_>, exchange: &Exchange, host: &dyn Host) {
     object.optional_text("source", identity.tenant_source);
 }
 
-fn trace(object: &mut Object<'_>, exchange: &Exchange, outcome: &Outcome) {
-    let tier = &exchange.about().context.tier;
-    object.optional_text("id", outcome.trace.as_ref().map(|trace| trace.trace_id.as_str()));
-    object.plain("rate", tier.rate);
-    object.text("reason", reason(exchange, outcome));
-    object.flag("sampled", outcome.sampled);
-    object.optional_text("spanId", outcome.trace.as_ref().map(|trace| trace.span_id.as_str()));
+fn trace(object: &mut Object<'_>, ending: &Ending<'_>) {
+    let (tier, trace) = (&ending.request().context.tier, ending.trace());
+    object.optional_text("id", trace.own.as_ref().map(|own| own.trace_id.as_str()));
+    object.optional_text("parentId", trace.parent.as_ref().map(|parent| parent.span_id.as_str()));
+    object.unescaped("rate", tier.rate);
+    object.text("reason", reason(ending));
+    object.flag("sampled", trace.sampled);
+    object.optional_text("spanId", trace.own.as_ref().map(|own| own.span_id.as_str()));
     object.text("tier", &tier.name);
 }
 
 /// Why the trace is what it is, in the end.
-fn reason(exchange: &Exchange, outcome: &Outcome) -> &'static str {
-    let decision = exchange.trace_decision();
-    match (decision.kept, outcome.sampled) {
+fn reason(ending: &Ending<'_>) -> &'static str {
+    let decision = ending.trace_decision();
+    match (decision.kept, ending.trace().sampled) {
         // Envoy's tracer follows a parent, whatever a filter asks.
-        (true, false) if exchange.parent().is_some() => "parent",
-        // Another filter answered before careplane could ask, or before Envoy decided again.
+        (true, false) if ending.request().trace.parent.is_some() => "parent",
+        // The request was answered before careplane could ask, or before Envoy decided again.
         (true, false) => "unseen",
         // Envoy's base rate can be above the tier.
         (false, true) => TraceReason::Inherited.as_str(),
@@ -231,10 +246,11 @@ fn reason(exchange: &Exchange, outcome: &Outcome) -> &'static str {
     }
 }
 
-fn who(object: &mut Object<'_>, exchange: &Exchange, host: &dyn Host) {
-    let identity = exchange.identity(host);
+fn who(object: &mut Object<'_>, request: &Handled) {
+    let identity = &request.identity;
     object.texts("forgedHeaders", identity.forged.iter().map(|name| &**name));
-    let peer = identity.peer.as_deref().map(|peer| exchange.pseudonyms().redact(peer));
+    object.texts("overrideHeaders", identity.overrides.iter().map(|name| &**name));
+    let peer = identity.peer.as_deref().map(|peer| request.rules.pseudonyms.redact(peer));
     object.optional_text("peer", peer.as_deref());
-    object.optional_text("user", exchange.user(host).map(|user| &**user));
+    object.optional_text("user", request.user.as_deref());
 }

@@ -3,13 +3,12 @@
 use std::time::SystemTime;
 
 use careplane_exchange::{Host, TraceParent};
-use careplane_export::{Exporter, Item, Signal, spill};
+use careplane_export::{Exporter, Item, LOST, Signal, overflow, write_to_log};
 use careplane_policy::Audit;
 use careplane_policy::document::ProxyLog;
 
 use crate::chain::Entry;
 use crate::record::Kind;
-use crate::{LOST, SPILLED};
 
 /// The filter state that holds the record when Envoy's access loggers run: `%FILTER_STATE(wasm.careplane.audit:PLAIN)%`.
 pub const FILTER_STATE: &str = "careplane.audit";
@@ -30,11 +29,15 @@ pub(crate) fn deliver(
     }
     let taken = logged || exporter.is_some();
     match (sinks.proxy_log, taken) {
-        (ProxyLog::All, _) => spill(&entry.text),
-        (ProxyLog::Overflow, false) => {
-            spill(&entry.text);
-            host.count(SPILLED, 1);
+        (ProxyLog::All, true) => {
+            let _ = write_to_log(&entry.text, host);
         }
+        (ProxyLog::All, false) => {
+            if write_to_log(&entry.text, host).is_err() {
+                host.count(LOST, 1);
+            }
+        }
+        (ProxyLog::Overflow, false) => overflow(&entry.text, host),
         (ProxyLog::Off, false) => host.count(LOST, 1),
         (ProxyLog::Overflow | ProxyLog::Off, true) => {}
     }

@@ -6,11 +6,11 @@ mod delivery;
 use std::rc::Rc;
 
 use careplane_exchange::memory::{Call, MemoryHost, rules};
-use careplane_exchange::{Exchange, Filter, Host, Map};
+use careplane_exchange::{Ending, Filter, Host, Incoming, MapType};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Audit, CHAINS, LOST, Ledger, RECORDS, SPILLED};
+use super::{Audit, CHAINS, Chain, LOST, RECORDS, SPILLED};
 
 fn policy(sinks: &str) -> String {
     format!(
@@ -51,16 +51,21 @@ fn finished(path: &str, status: i64, details: &str) -> MemoryHost {
     .with_property("request.time", number(1_767_323_045_678_901_000))
     .with_property("request.duration", number(12_345_678))
     .with_property("xds.cluster_name", "pool-a")
+    .with_property("upstream.request_attempt_count", number(if details == "via_upstream" { 2 } else { 0 }))
 }
 
 fn run_with(audit: &Audit, host: &MemoryHost, sinks: &str) -> Option<Value> {
-    let exchange = Exchange::open(rules(&policy(sinks)).unwrap(), host);
-    audit.on_request(&exchange, host);
-    exchange.apply(host);
+    let incoming = Incoming::open(rules(&policy(sinks)).unwrap(), host);
+    audit.on_request(&incoming, host);
+    incoming.conclude(host);
     // As Envoy's router does, with the identity of this hop.
-    host.set_header(Map::Request, "traceparent", OWN).unwrap();
-    audit.on_log(&exchange, host);
+    host.set_header(MapType::RequestHeaders, "traceparent", OWN).unwrap();
+    end(audit, &incoming, host);
     host.property_text("wasm.careplane.audit").map(|record| serde_json::from_str(&record).unwrap())
+}
+
+fn end(audit: &Audit, incoming: &Incoming, host: &MemoryHost) {
+    audit.on_log(&Ending::read(&incoming.handled(host), host), host);
 }
 
 fn run(audit: &Audit, host: &MemoryHost) -> Option<Value> {
@@ -68,7 +73,7 @@ fn run(audit: &Audit, host: &MemoryHost) -> Option<Value> {
 }
 
 fn audit() -> Audit {
-    Audit::new(Rc::new(Ledger::default()))
+    Audit::new(Rc::new(Chain::default()))
 }
 
 #[test]
@@ -84,7 +89,10 @@ fn the_record_is_complete() {
         "decision": {"result": "allowed"},
         "hash": record["hash"].clone(),
         "kind": "request",
-        "outcome": {"cluster": "pool-a", "details": "via_upstream", "durationMicros": 12_345, "flags": ["UF"], "status": 503},
+        "outcome": {
+            "answeredBy": "upstream", "attempts": 2, "cluster": "pool-a", "details": "via_upstream", "durationMicros": 12_345,
+            "flags": ["UF"], "forwarded": true, "status": 503
+        },
         "request": {
             "correlationId": "c-1", "id": "00000000-0000-a000-8000-000000000000", "method": "GET",
             "pathTemplate": "/residents/{id}"
@@ -134,9 +142,9 @@ fn refusals_are_recorded_with_who_refused_and_why_whatever_the_context_says() {
             "careplane.denials.rbac",
         ),
         (
-            "jwt_authn_access_denied{Jwt_expired}",
+            "jwt_authn_access_denied{Jwt_is_expired}",
             "jwt_authn",
-            "jwt_authn_access_denied{Jwt_expired}",
+            "jwt_authn_access_denied{Jwt_is_expired}",
             "careplane.denials.jwt_authn",
         ),
     ] {
@@ -158,16 +166,17 @@ fn a_context_without_audit_is_counted_and_not_recorded() {
 #[test]
 fn what_no_sink_takes_is_spilled_or_counted_as_lost() {
     for (sinks, broken, spilled, lost) in [
-        ("{}", false, 0, 0),
-        ("{}", true, 1, 0),
-        (r#"{"accessLog": false}"#, false, 1, 0),
-        (r#"{"accessLog": false, "proxyLog": "off"}"#, false, 0, 1),
-        (r#"{"accessLog": false, "proxyLog": "all"}"#, false, 0, 0),
+        ("{}", &[][..], 0, 0),
+        ("{}", &[Call::SetProperty], 1, 0),
+        // The log's level drops it.
+        ("{}", &[Call::SetProperty, Call::Log], 0, 1),
+        (r#"{"accessLog": false}"#, &[], 1, 0),
+        (r#"{"accessLog": false, "proxyLog": "off"}"#, &[], 0, 1),
+        (r#"{"accessLog": false, "proxyLog": "all"}"#, &[], 0, 0),
+        (r#"{"accessLog": false, "proxyLog": "all"}"#, &[Call::Log], 0, 1),
     ] {
         let host = finished("/residents/17", 200, "via_upstream");
-        if broken {
-            host.fail(Call::SetProperty);
-        }
+        broken.iter().for_each(|call| host.fail(*call));
         run_with(&audit(), &host, sinks);
         assert_eq!((host.metric(RECORDS), host.metric(SPILLED), host.metric(LOST)), (1, spilled, lost), "{sinks}");
     }
@@ -205,12 +214,12 @@ fn a_trace_is_claimed_only_where_there_is_a_span() {
             vec![(":path", "/residents/17"), ("x-tenant-id", "home-1"), ("x-request-id", before_id.as_str())];
         headers.extend(parent.map(|parent| ("traceparent", parent)));
         let host = MemoryHost::with_request(headers);
-        let exchange = Exchange::open(rules(&policy("{}")).unwrap(), &host);
-        host.set_header(Map::Request, "x-request-id", &id(after)).unwrap();
+        let incoming = Incoming::open(rules(&policy("{}")).unwrap(), &host);
+        host.set_header(MapType::RequestHeaders, "x-request-id", &id(after)).unwrap();
         if let Some(own) = own {
-            host.set_header(Map::Request, "traceparent", own).unwrap();
+            host.set_header(MapType::RequestHeaders, "traceparent", own).unwrap();
         }
-        audit().on_log(&exchange, &host);
+        end(&audit(), &incoming, &host);
         let record: Value = serde_json::from_str(&host.property_text("wasm.careplane.audit").unwrap()).unwrap();
         let trace = &record["trace"];
         let seen = (trace.get("id").is_some(), trace["sampled"] == true, trace["reason"].as_str().unwrap());
@@ -221,8 +230,8 @@ fn a_trace_is_claimed_only_where_there_is_a_span() {
 #[test]
 fn a_stream_that_never_reached_the_filter_is_recorded_from_what_is_left() {
     let host = finished("/residents/17", 401, "jwt_authn_access_denied{Jwt_is_missing}");
-    let exchange = Exchange::open_late(rules(&policy("{}")).unwrap(), &host);
-    audit().on_log(&exchange, &host);
+    let handled = Incoming::never_seen(rules(&policy("{}")).unwrap(), &host);
+    audit().on_log(&Ending::read(&handled, &host), &host);
     let record: Value = serde_json::from_str(&host.property_text("wasm.careplane.audit").unwrap()).unwrap();
     assert_eq!(
         (&record["request"]["pathTemplate"], &record["outcome"]["status"]),

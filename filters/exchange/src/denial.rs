@@ -9,6 +9,8 @@ use careplane_policy::id::CorrelationId;
 pub enum Denial {
     /// An identity header came more than once: which one counts would be a guess.
     IdentityRepeated,
+    /// An application may read the path as that of another context.
+    PathAmbiguous,
     /// A source names a tenant that cannot be one.
     TenantMalformed,
     /// A source names a user that cannot be one.
@@ -44,8 +46,9 @@ pub struct LocalReply {
 
 impl Denial {
     /// Every reason, for tables and metrics.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::IdentityRepeated,
+        Self::PathAmbiguous,
         Self::TenantMalformed,
         Self::UserMalformed,
         Self::TenantConflict,
@@ -59,6 +62,7 @@ impl Denial {
     pub fn code(self) -> &'static str {
         match self {
             Self::IdentityRepeated => "identity-repeated",
+            Self::PathAmbiguous => "path-ambiguous",
             Self::TenantMalformed => "tenant-malformed",
             Self::UserMalformed => "user-malformed",
             Self::TenantConflict => "tenant-conflict",
@@ -73,6 +77,7 @@ impl Denial {
     pub fn title(self) -> &'static str {
         match self {
             Self::IdentityRepeated => "An identity header was sent more than once",
+            Self::PathAmbiguous => "The path can be read in more than one way: send it without encoded separators, suffixes or parameters",
             Self::TenantMalformed => "The tenant is not a valid tenant id",
             Self::UserMalformed => "The user is not a valid user id",
             Self::TenantConflict => "The request names a tenant that is not the caller's",
@@ -86,7 +91,7 @@ impl Denial {
     /// 400 when the request is malformed, 403 when it is forbidden, 503 when there would be no evidence of it.
     pub fn status(self) -> u16 {
         match self {
-            Self::IdentityRepeated | Self::TenantMalformed | Self::UserMalformed => 400,
+            Self::IdentityRepeated | Self::PathAmbiguous | Self::TenantMalformed | Self::UserMalformed => 400,
             Self::TenantConflict | Self::UserConflict | Self::TenantMissing | Self::TenantUnknown => 403,
             Self::EvidenceUnavailable => 503,
         }

@@ -68,10 +68,24 @@ impl HeaderMap {
     }
 }
 
-/// Whether a `content-type` is one that Envoy answers in gRPC: `application/grpc` or `application/grpc+…`
-/// (`Grpc::Common::hasGrpcContentType`), so not gRPC-Web.
-pub(crate) fn is_grpc(content_type: &[u8]) -> bool {
-    content_type.strip_prefix(b"application/grpc").is_some_and(|rest| rest.is_empty() || rest.starts_with(b"+"))
+/// The kind of gRPC that a caller speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grpc {
+    /// gRPC over HTTP/2, which Envoy answers in its own words (`Grpc::Common::hasGrpcContentType`).
+    Native,
+    /// gRPC-Web, for browsers.
+    Web,
+}
+
+impl Grpc {
+    /// By the content type of the request: `application/grpc`, `application/grpc+…`; `application/grpc-web…`.
+    pub(crate) fn of(content_type: &[u8]) -> Option<Self> {
+        match content_type.strip_prefix(b"application/grpc")? {
+            b"" | [b'+', ..] => Some(Self::Native),
+            rest if rest.starts_with(b"-web") => Some(Self::Web),
+            _ => None,
+        }
+    }
 }
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for HeaderMap {
@@ -173,14 +187,15 @@ mod tests {
     #[test]
     fn grpc_is_what_envoy_takes_for_grpc() {
         for (content_type, expected) in [
-            ("application/grpc", true),
-            ("application/grpc+proto", true),
-            ("application/grpc-web", false),
-            ("application/grpc;x", false),
-            ("application/json", false),
-            ("", false),
+            ("application/grpc", Some(Grpc::Native)),
+            ("application/grpc+proto", Some(Grpc::Native)),
+            ("application/grpc-web", Some(Grpc::Web)),
+            ("application/grpc-web-text+proto", Some(Grpc::Web)),
+            ("application/grpc;x", None),
+            ("application/json", None),
+            ("", None),
         ] {
-            assert_eq!(is_grpc(content_type.as_bytes()), expected, "{content_type}");
+            assert_eq!(Grpc::of(content_type.as_bytes()), expected, "{content_type}");
         }
     }
 

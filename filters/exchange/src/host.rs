@@ -15,25 +15,25 @@ pub trait Host {
     ///
     /// # Errors
     /// When the proxy has no such map at this point of the stream.
-    fn header_map(&self, map: Map) -> Result<Vec<u8>, HostError>;
+    fn header_map(&self, map: MapType) -> Result<Vec<u8>, HostError>;
 
     /// The first value of one header; `None` when there is none.
     ///
     /// # Errors
     /// As [`Host::header_map`].
-    fn header(&self, map: Map, name: &str) -> Result<Option<Vec<u8>>, HostError>;
+    fn header(&self, map: MapType, name: &str) -> Result<Option<Vec<u8>>, HostError>;
 
     /// Gives a header one value, whatever it had before. In a request map, this lets the proxy choose the route again.
     ///
     /// # Errors
     /// When the proxy refuses.
-    fn set_header(&self, map: Map, name: &str, value: &str) -> Result<(), HostError>;
+    fn set_header(&self, map: MapType, name: &str, value: &str) -> Result<(), HostError>;
 
     /// Removes all values of a header.
     ///
     /// # Errors
     /// When the proxy refuses.
-    fn remove_header(&self, map: Map, name: &str) -> Result<(), HostError>;
+    fn remove_header(&self, map: MapType, name: &str) -> Result<(), HostError>;
 
     /// An attribute of the stream (Envoy: "Attributes"); `None` when it is not there.
     ///
@@ -53,11 +53,26 @@ pub trait Host {
     /// When the proxy did not; the request must not go on then either.
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError>;
 
-    /// The wall clock.
+    /// Lets a request go on that was held.
+    ///
+    /// # Errors
+    /// When the proxy refuses; the request would hang for ever.
+    fn resume(&self) -> Result<(), HostError>;
+
+    /// Ends the stream without an answer.
+    fn reset(&self);
+
+    /// The wall clock: for what people read. It can jump.
     ///
     /// # Errors
     /// When the proxy has none.
     fn now(&self) -> Result<SystemTime, HostError>;
+
+    /// Time since a fixed moment, which only ever rises: for pauses and timeouts.
+    ///
+    /// # Errors
+    /// When the proxy has no such clock.
+    fn elapsed(&self) -> Result<Duration, HostError>;
 
     /// Fills `bytes` from a cryptographically secure source.
     ///
@@ -68,6 +83,12 @@ pub trait Host {
     /// Adds to a counter, making it on first use. A counter that cannot be kept is nobody's concern but the host's.
     fn count(&self, counter: &str, by: u64);
 
+    /// Writes a line to the proxy's log, as a warning: the level that Istio's proxies log at unless told otherwise.
+    ///
+    /// # Errors
+    /// When the log's level drops warnings.
+    fn log(&self, line: &str) -> Result<(), HostError>;
+
     /// Sets a gauge, making it on first use.
     fn gauge(&self, gauge: &str, value: u64);
 
@@ -76,7 +97,7 @@ pub trait Host {
 
     /// Sends a request of the proxy's own, and returns the number under which its answer will come.
     ///
-    /// The proxy gives the call up when the context that made it ends: of a stream, or of a plugin.
+    /// The call belongs to the plugin, also when a stream makes it: it outlives the stream, and the proxy gives it up when the plugin ends.
     ///
     /// # Errors
     /// When the proxy does not know the cluster, or cannot send.
@@ -100,13 +121,15 @@ pub struct HttpCall<'c> {
     pub timeout: Duration,
 }
 
-/// Which headers.
+/// A map of headers or trailers: `proxy_header_map_type_t`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Map {
-    /// Of the request.
-    Request,
-    /// Of the response.
-    Response,
+pub enum MapType {
+    /// The headers of the request.
+    RequestHeaders = 0,
+    /// The trailers of the request.
+    RequestTrailers = 1,
+    /// The headers of the response.
+    ResponseHeaders = 2,
 }
 
 /// What came of an [`HttpCall`].

@@ -4,14 +4,17 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use careplane_policy::id::{TenantId, UserId};
-use careplane_policy::{Classification, Policy, Source};
+use careplane_policy::{Classification, Policy, Source, Watched};
 
 use crate::denial::Denial;
 use crate::headers::HeaderMap;
 use crate::host::Host;
+use crate::kind::RequestKind;
 
 /// The first URI SAN of the peer's TLS certificate: its SPIFFE id.
 const PEER: &[&str] = &["connection", "uri_san_peer_certificate"];
+/// The longest SPIFFE id, in bytes.
+const SPIFFE_ID_MAX: usize = 2048;
 /// Where jwt_authn leaves the claims that it verified (`payload_in_metadata: payload`, as Istio sets it).
 const CLAIMS: &[&str] = &["metadata", "filter_metadata", "envoy.filters.http.jwt_authn", "payload"];
 
@@ -19,7 +22,7 @@ const CLAIMS: &[&str] = &["metadata", "filter_metadata", "envoy.filters.http.jwt
 #[derive(Debug, Clone, Default)]
 pub struct Identity {
     /// The SPIFFE id of the peer, where its certificate has one.
-    pub peer: Option<String>,
+    pub peer: Option<Arc<str>>,
     /// Whether the peer's identity headers are believed.
     pub trusted: bool,
     /// The tenant that the most authoritative source names.
@@ -30,8 +33,13 @@ pub struct Identity {
     pub other_tenant: Option<TenantId>,
     /// The user that the most authoritative source names.
     pub user: Option<UserId>,
-    /// Identity headers of a peer that is not trusted, with a value that is not the caller's own.
+    /// Headers that pretend to be careplane's, by the names that they pretend to have: identity headers of an untrusted peer with a value
+    /// that is not the caller's own, and other spellings of protected headers, whoever sends them.
     pub forged: Vec<Arc<str>>,
+    /// Override headers of an untrusted peer, by their usual names.
+    pub overrides: Vec<Arc<str>>,
+    /// What has to be removed of these: names as they were sent.
+    pub unwanted: Vec<Arc<str>>,
     /// Why the request is refused, if it is.
     pub denial: Option<Denial>,
 }
@@ -45,9 +53,15 @@ struct Claimed<T> {
 }
 
 /// Finds out who a request is from.
-pub(crate) fn resolve(policy: &Policy, headers: &HeaderMap, about: &Classification, host: &dyn Host) -> Identity {
+pub(crate) fn resolve(
+    policy: &Policy,
+    headers: &HeaderMap,
+    about: &Classification,
+    kind: RequestKind,
+    host: &dyn Host,
+) -> Identity {
     let rules = &policy.identity;
-    let peer = host.property(PEER).ok().flatten().and_then(|id| String::from_utf8(id).ok()).filter(|id| !id.is_empty());
+    let peer = host.property(PEER).ok().flatten().and_then(spiffe_id);
     let trusted = rules.trusted_peers.trust(peer.as_deref());
     // Repeated is malformed whoever sent it: nothing behind this proxy should have to guess which one counts.
     let repeated = rules.identity_headers.iter().any(|name| headers.all(name).nth(1).is_some());
@@ -78,7 +92,7 @@ pub(crate) fn resolve(policy: &Policy, headers: &HeaderMap, about: &Classificati
         Some(Denial::TenantConflict)
     } else if user.contradicts() {
         Some(Denial::UserConflict)
-    } else if tenant.value.is_none() && about.context.tenant_required && !is_preflight(headers) {
+    } else if tenant.value.is_none() && about.context.tenant_required && !kind.preflight {
         Some(Denial::TenantMissing)
     } else {
         None
@@ -91,12 +105,21 @@ pub(crate) fn resolve(policy: &Policy, headers: &HeaderMap, about: &Classificati
         other_tenant: tenant.other,
         user: user.value,
         forged: Vec::new(),
+        overrides: Vec::new(),
+        unwanted: Vec::new(),
         denial,
     };
     if !trusted {
         identity.forged = forged(policy, headers, &identity);
     }
+    identity.find_unwanted(policy, headers);
     identity
+}
+
+/// A SPIFFE id of at most 2,048 bytes (SPIFFE-ID §2.4): what is longer is none, and would only fill records.
+fn spiffe_id(bytes: Vec<u8>) -> Option<Arc<str>> {
+    let fits = (1..=SPIFFE_ID_MAX).contains(&bytes.len());
+    String::from_utf8(bytes).ok().filter(|_| fits).map(Into::into)
 }
 
 /// Asks every source. The first that answers is believed; one that answers otherwise contradicts it.
@@ -139,17 +162,17 @@ impl<T> Claimed<T> {
     }
 }
 
-/// A CORS preflight (Fetch standard, "CORS-preflight fetch") never carries credentials, so it cannot name a tenant.
-fn is_preflight(headers: &HeaderMap) -> bool {
-    let has = |name| headers.get(name).is_some();
-    headers.get(":method") == Some(b"OPTIONS") && has("origin") && has("access-control-request-method")
-}
-
 fn source_kind(source: &Source) -> &'static str {
     match source {
         Source::Claim(_) => "claim",
         Source::Path(_) => "path",
         Source::Header(_) => "header",
+    }
+}
+
+fn add(names: &mut Vec<Arc<str>>, name: &Arc<str>) {
+    if !names.contains(name) {
+        names.push(Arc::clone(name));
     }
 }
 
@@ -165,7 +188,32 @@ fn forged(policy: &Policy, headers: &HeaderMap, identity: &Identity) -> Vec<Arc<
         .collect()
 }
 
+// === impl Identity ===
+
 impl Identity {
+    /// Notes headers that pretend to be careplane's, and override headers.
+    fn find_unwanted(&mut self, policy: &Policy, headers: &HeaderMap) {
+        for (sent, _) in headers.iter() {
+            match policy.identity.watched_headers.find(sent) {
+                Some((name, Watched::Protected)) if name.as_bytes() != sent => add(&mut self.forged, name),
+                Some((name, Watched::Override)) if !self.trusted => add(&mut self.overrides, name),
+                Some(_) | None => continue,
+            }
+            // Letters, digits and punctuation of ASCII, or it would not be taken for the name.
+            self.unwanted.extend(std::str::from_utf8(sent).ok().map(Arc::from));
+        }
+    }
+
+    /// Notes a trailer that an application may take for a header of careplane's, or for an override header. Trailers of no peer are
+    /// believed.
+    pub fn note_trailer(&mut self, policy: &Policy, sent: &str) {
+        match policy.identity.watched_headers.find(sent.as_bytes()) {
+            Some((name, Watched::Protected)) => add(&mut self.forged, name),
+            Some((name, Watched::Override)) => add(&mut self.overrides, name),
+            None => {}
+        }
+    }
+
     /// What the upstream should read in an identity header; `None` when it should not be there at all.
     pub fn upstream_value(&self, policy: &Policy, header: &str) -> Option<&Arc<str>> {
         if *header == *policy.headers.tenant_id {

@@ -1,35 +1,52 @@
 //! What a careplane filter sees of one request, and the host it acts through.
 //!
-//! - [`Exchange`]: one request. Read once, understood on demand, written once.
+//! ```text
+//! Incoming ──filters──▶ conclude ──▶ Handled ──stream ends──▶ Ending
+//! headers, questions     writes,      plain values             + what the proxy tells
+//! answered on first use  a reply
+//! ```
+//!
+//! - [`Incoming`]: a request that came in. Read once, understood on demand, written once.
+//! - [`Handled`]: what is left of it when the request phase is over: plain values.
+//! - [`Ending`]: that, and what became of it.
 //! - [`Host`]: the proxy, as a trait; [`memory::MemoryHost`] is the one that needs no proxy.
 //! - [`Filter`]: what the four filters are.
-//!
-//! The filters share this understanding rather than each other: alone in its plugin, one finds out with the same functions what
-//! it would have been told in company, so that a chain of plugins decides as one plugin with all filters does.
 
 #![forbid(unsafe_code)]
 
+mod answer;
+mod correlation;
 mod denial;
-mod exchange;
+mod ending;
 mod filter;
+mod handled;
 mod headers;
 mod host;
 mod identity;
+mod incoming;
 mod key;
+mod kind;
 pub mod memory;
-mod outcome;
 mod pseudonym;
+mod rules;
 mod span;
 mod trace;
+mod traceparent;
+mod writes;
 
+pub use answer::{Answerer, Details};
 pub use denial::{Denial, LocalReply};
-pub use exchange::{Exchange, Intent, Rules};
+pub use ending::{Decision, Ending, TraceOutcome};
 pub use filter::Filter;
-pub use headers::HeaderMap;
-pub use host::{Host, HostError, HttpAnswer, HttpCall, Map};
+pub use handled::{Handled, Intent};
+pub use headers::{Grpc, HeaderMap};
+pub use host::{Host, HostError, HttpAnswer, HttpCall, MapType};
 pub use identity::Identity;
+pub use incoming::Incoming;
 pub use key::{KEY_MIN, Key};
-pub use outcome::{Outcome, TraceParent, Verdict};
+pub use kind::RequestKind;
 pub use pseudonym::{Pseudonyms, Role};
+pub use rules::Rules;
 pub use span::SPAN_TAGS;
-pub use trace::{FORCE_TRACE, REQUEST_ID, TRACEPARENT, TraceDecision, TraceReason, is_traced};
+pub use trace::{FORCE_TRACE, REQUEST_ID, TRACEPARENT, TraceDecision, TraceInput, TraceReason, is_traced};
+pub use traceparent::TraceParent;

@@ -8,9 +8,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use careplane_policy::{Policy, Problems};
 
 use crate::denial::LocalReply;
-use crate::exchange::Rules;
+use crate::rules::Rules;
 use crate::headers::HeaderMap;
-use crate::host::{Host, HostError, HttpCall, Map};
+use crate::host::{Host, HostError, HttpCall, MapType};
 use crate::key::Key;
 use crate::pseudonym::Pseudonyms;
 
@@ -41,8 +41,14 @@ pub enum Call {
     SetProperty,
     /// [`Host::reply`]
     Reply,
+    /// [`Host::resume`]
+    Resume,
     /// [`Host::now`]
     Now,
+    /// [`Host::elapsed`]
+    Elapsed,
+    /// [`Host::log`]
+    Log,
     /// [`Host::random`]
     Random,
     /// [`Host::http_call`]
@@ -64,6 +70,7 @@ pub struct Sent {
 #[derive(Debug, Default)]
 pub struct MemoryHost {
     request: RefCell<Vec<(Vec<u8>, Vec<u8>)>>,
+    trailers: RefCell<Vec<(Vec<u8>, Vec<u8>)>>,
     response: RefCell<Vec<(Vec<u8>, Vec<u8>)>>,
     properties: RefCell<BTreeMap<String, Vec<u8>>>,
     replies: RefCell<Vec<LocalReply>>,
@@ -73,6 +80,9 @@ pub struct MemoryHost {
     random: Cell<u8>,
     calls: RefCell<Vec<Sent>>,
     elapsed: Cell<Duration>,
+    log: RefCell<Vec<String>>,
+    resumed: Cell<u32>,
+    resets: Cell<u32>,
 }
 
 // === impl MemoryHost ===
@@ -82,6 +92,14 @@ impl MemoryHost {
     pub fn with_request<N: AsRef<[u8]>, V: AsRef<[u8]>>(headers: impl IntoIterator<Item = (N, V)>) -> Self {
         let headers = headers.into_iter().map(|(name, value)| (name.as_ref().to_vec(), value.as_ref().to_vec()));
         Self { request: RefCell::new(headers.collect()), ..Self::default() }
+    }
+
+    /// Adds trailers to the request.
+    #[must_use]
+    pub fn with_trailers<N: AsRef<[u8]>, V: AsRef<[u8]>>(self, trailers: impl IntoIterator<Item = (N, V)>) -> Self {
+        let trailers = trailers.into_iter().map(|(name, value)| (name.as_ref().to_vec(), value.as_ref().to_vec()));
+        *self.trailers.borrow_mut() = trailers.collect();
+        self
     }
 
     /// Adds a property; the parts of its path are separated by dots.
@@ -111,6 +129,26 @@ impl MemoryHost {
     /// All values of a request header.
     pub fn request_header(&self, name: &str) -> Vec<String> {
         values(&self.request.borrow(), name)
+    }
+
+    /// The names of the trailers of the request.
+    pub fn trailer_names(&self) -> Vec<String> {
+        self.trailers.borrow().iter().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect()
+    }
+
+    /// The lines that were written to the proxy's log.
+    pub fn log_lines(&self) -> Vec<String> {
+        self.log.borrow().clone()
+    }
+
+    /// How often the request was let go on.
+    pub fn resumed(&self) -> u32 {
+        self.resumed.get()
+    }
+
+    /// How often the stream was ended without an answer.
+    pub fn resets(&self) -> u32 {
+        self.resets.get()
     }
 
     /// All values of a response header.
@@ -157,10 +195,11 @@ impl MemoryHost {
         if self.failing.borrow().contains(&call) { Err(HostError::InternalFailure) } else { Ok(()) }
     }
 
-    fn map(&self, map: Map) -> &RefCell<Vec<(Vec<u8>, Vec<u8>)>> {
+    fn map(&self, map: MapType) -> &RefCell<Vec<(Vec<u8>, Vec<u8>)>> {
         match map {
-            Map::Request => &self.request,
-            Map::Response => &self.response,
+            MapType::RequestHeaders => &self.request,
+            MapType::RequestTrailers => &self.trailers,
+            MapType::ResponseHeaders => &self.response,
         }
     }
 
@@ -178,19 +217,19 @@ fn values(headers: &[(Vec<u8>, Vec<u8>)], name: &str) -> Vec<String> {
 }
 
 impl Host for MemoryHost {
-    fn header_map(&self, map: Map) -> Result<Vec<u8>, HostError> {
+    fn header_map(&self, map: MapType) -> Result<Vec<u8>, HostError> {
         self.check(Call::HeaderMap)?;
         let headers = self.map(map).borrow();
         Ok(headers.iter().map(|(name, value)| (name, value)).collect::<HeaderMap>().serialise())
     }
 
-    fn header(&self, map: Map, name: &str) -> Result<Option<Vec<u8>>, HostError> {
+    fn header(&self, map: MapType, name: &str) -> Result<Option<Vec<u8>>, HostError> {
         self.check(Call::Header)?;
         let headers = self.map(map).borrow();
         Ok(headers.iter().find(|(header, _)| header == name.as_bytes()).map(|(_, value)| value.clone()))
     }
 
-    fn set_header(&self, map: Map, name: &str, value: &str) -> Result<(), HostError> {
+    fn set_header(&self, map: MapType, name: &str, value: &str) -> Result<(), HostError> {
         self.check(Call::SetHeader)?;
         self.wrote();
         let mut headers = self.map(map).borrow_mut();
@@ -202,7 +241,7 @@ impl Host for MemoryHost {
         Ok(())
     }
 
-    fn remove_header(&self, map: Map, name: &str) -> Result<(), HostError> {
+    fn remove_header(&self, map: MapType, name: &str) -> Result<(), HostError> {
         self.check(Call::RemoveHeader)?;
         self.wrote();
         self.map(map).borrow_mut().retain(|(header, _)| header != name.as_bytes());
@@ -224,6 +263,28 @@ impl Host for MemoryHost {
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {
         self.check(Call::Reply)?;
         self.replies.borrow_mut().push(reply.clone());
+        Ok(())
+    }
+
+    fn resume(&self) -> Result<(), HostError> {
+        self.check(Call::Resume)?;
+        self.resumed.set(self.resumed.get().saturating_add(1));
+        Ok(())
+    }
+
+    fn reset(&self) {
+        self.resets.set(self.resets.get().saturating_add(1));
+    }
+
+    /// What [`MemoryHost::wait`] has added.
+    fn elapsed(&self) -> Result<Duration, HostError> {
+        self.check(Call::Elapsed)?;
+        Ok(self.elapsed.get())
+    }
+
+    fn log(&self, line: &str) -> Result<(), HostError> {
+        self.check(Call::Log)?;
+        self.log.borrow_mut().push(line.into());
         Ok(())
     }
 

@@ -5,9 +5,11 @@
 
 use std::sync::Arc;
 
-use careplane_policy::Rate;
+use careplane_policy::id::{CorrelationId, TenantId};
+use careplane_policy::{Context, Rate, Template};
 
-use crate::exchange::Exchange;
+use crate::handled::Handled;
+use crate::incoming::Incoming;
 use crate::host::Host;
 use crate::trace::TraceReason;
 
@@ -27,38 +29,24 @@ pub const SPAN_TAGS: [&str; 10] = [
 /// The tag of a request without a tenant.
 const UNKNOWN: &str = "unknown";
 
-impl Exchange {
-    /// Puts [`Self::span_tags`] on the span, if there is to be one: a refusal, which can change that, describes it again.
+impl Incoming {
+    /// Puts the tags on the span, if there is to be one: a refusal, which can change that, describes it again.
     pub fn describe_on_span(&self, host: &dyn Host) {
         if !self.trace_decision().kept {
             return;
         }
-        for (name, value) in self.span_tags(host) {
+        let tags = Tags {
+            tenant: self.identity(host).tenant.as_ref(),
+            user: self.user(host),
+            correlation: self.correlation(host),
+            context: &self.about().context,
+            template: self.about().template.as_ref(),
+        };
+        for (name, value) in tags.iter() {
             self.tag_span(name, value);
         }
     }
 
-    /// The five tags, and the path template in place of the path, which can name a person.
-    pub fn span_tags(&self, host: &dyn Host) -> impl Iterator<Item = (&'static str, Arc<str>)> {
-        let context = &self.about().context;
-        let tags = [
-            (
-                "tenant_id",
-                Some(
-                    self.identity(host)
-                        .tenant
-                        .as_ref()
-                        .map_or_else(|| UNKNOWN.into(), |tenant| Arc::clone(tenant.text())),
-                ),
-            ),
-            ("user_id", self.user(host).cloned()),
-            ("correlation_id", self.correlation(host).map(|id| Arc::clone(id.text()))),
-            ("healthcare_context", Some(Arc::clone(&context.name))),
-            ("compliance_level", Some(context.compliance_level.as_str().into())),
-            ("path_template", self.about().template.as_ref().map(|template| Arc::clone(template.text()))),
-        ];
-        tags.into_iter().filter_map(|(name, value)| Some((name, value?)))
-    }
 
     /// Sees to it that a trace which is to be kept is kept, and says on the span by which tier, at which rate and why.
     pub fn keep_trace(&self) {
@@ -79,5 +67,42 @@ impl Exchange {
         if let Some(rate) = rate {
             self.tag_span("sampling_rate", rate.to_string());
         }
+    }
+}
+
+impl Handled {
+    /// What a span of it says: the five tags, and the path template in place of the path, which can name a person.
+    pub fn span_tags(&self) -> impl Iterator<Item = (&'static str, Arc<str>)> {
+        let tags = Tags {
+            tenant: self.identity.tenant.as_ref(),
+            user: self.user.as_ref(),
+            correlation: self.correlation.as_ref(),
+            context: &self.context,
+            template: self.template.as_ref(),
+        };
+        tags.iter()
+    }
+}
+
+/// What the tags of a span are made of.
+struct Tags<'t> {
+    tenant: Option<&'t TenantId>,
+    user: Option<&'t Arc<str>>,
+    correlation: Option<&'t CorrelationId>,
+    context: &'t Context,
+    template: Option<&'t Arc<Template>>,
+}
+
+impl Tags<'_> {
+    fn iter(&self) -> impl Iterator<Item = (&'static str, Arc<str>)> + use<> {
+        let tags = [
+            ("tenant_id", Some(self.tenant.map_or_else(|| UNKNOWN.into(), |tenant| Arc::clone(tenant.text())))),
+            ("user_id", self.user.cloned()),
+            ("correlation_id", self.correlation.map(|id| Arc::clone(id.text()))),
+            ("healthcare_context", Some(Arc::clone(&self.context.name))),
+            ("compliance_level", Some(self.context.compliance_level.as_str().into())),
+            ("path_template", self.template.map(|template| Arc::clone(template.text()))),
+        ];
+        tags.into_iter().filter_map(|(name, value)| Some((name, value?)))
     }
 }

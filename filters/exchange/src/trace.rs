@@ -16,13 +16,13 @@ const TRACE_REASON: usize = 14;
 
 /// What is known of the trace when the request comes in.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct TraceInput {
-    /// Envoy's random number, if `x-request-id` is a UUID: any other request Envoy does not trace.
+pub struct TraceInput {
+    /// The number behind the decision, if `x-request-id` is a UUID: any other request Envoy does not trace.
     random: Option<Random>,
     /// Whether Envoy traces it already.
-    pub(crate) traced: bool,
-    /// `traceparent` as the caller sent it.
-    pub(crate) parent: Option<Vec<u8>>,
+    pub traced: bool,
+    /// `traceparent` as the caller sent it. It is Envoy's own only when it is another one in the end.
+    pub parent: Option<Vec<u8>>,
 }
 
 /// Whether a trace is kept, and why.
@@ -61,23 +61,16 @@ impl TraceInput {
         Self { traced: random.is_some() && is_traced(id), random, parent: headers.get(TRACEPARENT).map(<[u8]>::to_vec) }
     }
 
-    /// The decision for a request that is let through.
-    pub(crate) fn decide(&self, tier: &Tier) -> TraceDecision {
+    /// The decision for a request of this tier, as far as filters decide it.
+    pub(crate) fn decision(&self, policy: &Policy, tier: &Tier, denied: bool) -> TraceDecision {
         let (kept, reason) = match self.random {
             None => (false, TraceReason::NoRequestId),
+            Some(_) if denied && policy.late.denied => (true, TraceReason::Denied),
             Some(random) if tier.rate.keeps(random) => (true, TraceReason::Tier),
             Some(_) if self.traced => (true, TraceReason::Inherited),
             Some(_) => (false, TraceReason::Tier),
         };
         TraceDecision { kept, reason }
-    }
-
-    /// The decision for a request that is refused.
-    pub(crate) fn decide_denied(&self, policy: &Policy, tier: &Tier) -> TraceDecision {
-        match self.random {
-            Some(_) if policy.late.denied => TraceDecision { kept: true, reason: TraceReason::Denied },
-            _ => self.decide(tier),
-        }
     }
 
     /// Whether Envoy has to be told so that it keeps what `decision` keeps.

@@ -11,29 +11,29 @@ const RETRY_AFTER_MAX: Duration = Duration::from_secs(60);
 
 /// What is to be done about it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum ExportResult {
     /// It was taken, but for so many, which must not be sent again.
-    Taken { rejected: u64 },
+    Accepted { rejected: u64 },
     /// It can be sent again, not before so long.
-    Retry { not_before: Duration },
+    Retryable { not_before: Duration },
     /// It will never be taken.
-    Refused,
+    Rejected,
 }
 
-// === impl Verdict ===
+// === impl ExportResult ===
 
-impl Verdict {
+impl ExportResult {
     pub(crate) fn of(answer: &HttpAnswer) -> Self {
         match answer.status {
             // Of ExportLogsServiceResponse and ExportTraceServiceResponse alike: partial_success = 1 {rejected_… = 1}.
-            Some(200..=299) => Self::Taken {
+            Some(200..=299) => Self::Accepted {
                 rejected: wire::bytes(&answer.body, 1).and_then(|partial| wire::number(partial, 1)).unwrap_or_default(),
             },
             None | Some(429 | 502 | 503 | 504) => {
                 let asked = answer.retry_after.as_deref().and_then(retry_after).unwrap_or_default();
-                Self::Retry { not_before: asked.min(RETRY_AFTER_MAX) }
+                Self::Retryable { not_before: asked.min(RETRY_AFTER_MAX) }
             }
-            Some(_) => Self::Refused,
+            Some(_) => Self::Rejected,
         }
     }
 }

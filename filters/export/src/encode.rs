@@ -3,7 +3,6 @@
 use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::outbox::Signal;
 use crate::wire::Message;
 
 /// `SEVERITY_NUMBER_INFO`.
@@ -158,18 +157,6 @@ impl Resource {
             request.append(&item.encoded);
         }
         request.finish()
-    }
-}
-
-// === impl Signal ===
-
-impl Signal {
-    /// Where OTLP/HTTP takes it.
-    pub(crate) fn path(self) -> &'static str {
-        match self {
-            Self::Logs => "/v1/logs",
-            Self::Traces => "/v1/traces",
-        }
     }
 }
 

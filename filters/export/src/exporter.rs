@@ -1,74 +1,35 @@
 //! The way out of one plugin.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use careplane_exchange::{Host, HostError, HttpAnswer};
 
-use crate::answer::Verdict;
+use crate::answer::ExportResult;
 use crate::encode::Item;
-use crate::outbox::{Collector, Outbox, Signal};
+use crate::overflow::{overflow, write_to_log};
+use crate::queue::ExportQueue;
+use crate::signal::Signal;
+use crate::target::ExportTarget;
 use crate::{ACKNOWLEDGED, FAILED, REJECTED};
 
-/// The outbox of a VM, which its plugins share: they run on one thread.
-#[derive(Default)]
-pub struct Outlet(Cell<Outbox>);
-
-/// What a filter exports through: the outbox of its VM, with the collector of its policy.
+/// What a filter exports through: the queue of its VM, with the target of its policy.
 #[derive(Debug, Clone)]
 pub struct Exporter {
-    outlet: Rc<Outlet>,
-    collector: Rc<Collector>,
-}
-
-// === impl Outlet ===
-
-impl Outlet {
-    /// See [`Outbox::work`].
-    pub fn work(&self, host: &dyn Host) {
-        self.with(|outbox| outbox.work(host));
-    }
-
-    /// See [`Outbox::is_due`].
-    pub fn is_due(&self) -> bool {
-        self.with(|outbox| outbox.is_due())
-    }
-
-    /// See [`Outbox::answered`].
-    pub fn answered(&self, call: u32, answer: &HttpAnswer, host: &dyn Host) -> bool {
-        self.with(|outbox| outbox.answered(call, answer, host))
-    }
-
-    /// See [`Outbox::close`].
-    pub fn close(&self, host: &dyn Host) {
-        self.with(|outbox| outbox.close(host));
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut Outbox) -> T) -> T {
-        let mut outbox = self.0.take();
-        let result = act(&mut outbox);
-        self.0.set(outbox);
-        result
-    }
-}
-
-impl std::fmt::Debug for Outlet {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Outlet")
-    }
+    queue: Rc<ExportQueue>,
+    target: Rc<ExportTarget>,
 }
 
 // === impl Exporter ===
 
 impl Exporter {
-    /// Exports to `collector` through `outlet`.
-    pub fn new(outlet: Rc<Outlet>, collector: Rc<Collector>) -> Self {
-        Self { outlet, collector }
+    /// Exports to `target` through `queue`.
+    pub fn new(queue: Rc<ExportQueue>, target: Rc<ExportTarget>) -> Self {
+        Self { queue, target }
     }
 
-    /// Takes an item along with others: see [`Outbox::push`].
+    /// Takes an item along with others. What does not fit in `export.queueBytes` overflows.
     pub fn send(&self, signal: Signal, item: Item, host: &dyn Host) {
-        self.outlet.with(|outbox| outbox.push(&self.collector, signal, item, host));
+        self.queue.push(&self.target, signal, item, host);
     }
 
     /// Sends a record now and alone, in the stream that waits for the answer.
@@ -76,28 +37,30 @@ impl Exporter {
     /// # Errors
     /// When the proxy cannot send.
     pub fn send_now(&self, item: &Item, host: &dyn Host) -> Result<u32, HostError> {
-        let body = self.collector.resource.request(std::slice::from_ref(item));
-        host.http_call(&self.collector.call(Signal::Logs, &body))
+        let body = self.target.resource.request(std::slice::from_ref(item));
+        host.http_call(&self.target.call(Signal::Logs, &body))
     }
 
     /// The answer to a record that was sent alone. Says whether it was acknowledged; if it was not, it goes along with others when it
     /// can be sent again, and into the proxy's log when not.
     pub fn settle(&self, item: Item, answer: &HttpAnswer, host: &dyn Host) -> bool {
-        match Verdict::of(answer) {
-            Verdict::Taken { rejected: 0 } => host.count(ACKNOWLEDGED, 1),
-            Verdict::Taken { .. } => {
+        match ExportResult::of(answer) {
+            ExportResult::Accepted { rejected: 0 } => host.count(ACKNOWLEDGED, 1),
+            ExportResult::Accepted { .. } => {
                 host.count(REJECTED, 1);
-                Signal::Logs.write_down(std::slice::from_ref(&item));
+                if let Some(record) = item.text() {
+                    let _ = write_to_log(record, host);
+                }
                 return false;
             }
-            Verdict::Retry { .. } => {
+            ExportResult::Retryable { .. } => {
                 host.count(FAILED, 1);
                 self.send(Signal::Logs, item, host);
                 return false;
             }
-            Verdict::Refused => {
+            ExportResult::Rejected => {
                 host.count(FAILED, 1);
-                Signal::Logs.give_up(&item, host);
+                item.text().into_iter().for_each(|record| overflow(record, host));
                 return false;
             }
         }

@@ -1,9 +1,9 @@
 //! Delivery to a collector: OTLP over HTTP in protobuf, batched, bounded, retried, and counted.
 //!
 //! ```text
-//! record, span ─▶ Item (encoded once) ─▶ Outbox: a lane for each policy and signal ─▶ one request at a time ─▶ collector
+//! record, span ─▶ Item (encoded once) ─▶ ExportQueue: a BatchQueue for each policy and signal ─▶ one request at a time ─▶ collector
 //!                                          │ too much, or refused
-//!                                          └─▶ the proxy's log, whole
+//!                                          └─▶ overflow: the proxy's log, whole
 //! ```
 //!
 //! Protobuf, because a record is JSON already: inside JSON each of its quotes would have to be escaped, and unescaped again.
@@ -11,15 +11,21 @@
 #![forbid(unsafe_code)]
 
 mod answer;
+mod batch_queue;
 mod encode;
 mod exporter;
-mod lane;
-mod outbox;
+mod overflow;
+mod queue;
+mod signal;
+mod target;
 mod wire;
 
 pub use encode::{Item, Resource, SpanData, SpanStatus};
-pub use exporter::{Exporter, Outlet};
-pub use outbox::{Collector, Outbox, Signal};
+pub use exporter::Exporter;
+pub use overflow::{OVERFLOW_PREFIX, overflow, write_to_log};
+pub use queue::ExportQueue;
+pub use signal::Signal;
+pub use target::ExportTarget;
 
 /// Counts records that the collector has taken.
 pub const ACKNOWLEDGED: &str = "careplane.audit.acknowledged";
@@ -27,6 +33,8 @@ pub const ACKNOWLEDGED: &str = "careplane.audit.acknowledged";
 pub const REJECTED: &str = "careplane.audit.rejected";
 /// Counts records that went to the proxy's log instead.
 pub const SPILLED: &str = "careplane.audit.spilled";
+/// Counts records that nothing took: the policy or the level of the proxy's log dropped them.
+pub const LOST: &str = "careplane.audit.lost";
 /// Gauge: records that wait, or are on their way.
 pub const QUEUED: &str = "careplane.audit.queued";
 /// Counts export requests that were sent again.
@@ -37,13 +45,5 @@ pub const FAILED: &str = "careplane.export.failures";
 pub const SPANS_ACKNOWLEDGED: &str = "careplane.late_spans.acknowledged";
 /// Counts late spans that were given up.
 pub const SPANS_DROPPED: &str = "careplane.late_spans.dropped";
-/// What each record in the proxy's log follows, so that it can be found there.
-pub const SPILL_PREFIX: &str = "careplane-audit-record ";
-
-/// Writes a record to the proxy's log, whole. As a warning: the level that Istio's proxies log at unless told otherwise.
-pub fn spill(record: &str) {
-    log::warn!("{SPILL_PREFIX}{record}");
-}
-
 #[cfg(test)]
 mod tests;

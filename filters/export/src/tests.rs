@@ -1,4 +1,4 @@
-//! The encoding as another implementation reads it; the outbox against a collector that is well, slow, picky, or away.
+//! The encoding as another implementation reads it; the queue against a target that is well, slow, picky, or away.
 
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -9,12 +9,12 @@ use careplane_policy::Export;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::{ACKNOWLEDGED, Collector, Item, Outbox, QUEUED, REJECTED, RETRIED, Resource, SPILLED, Signal};
+use crate::{ACKNOWLEDGED, ExportTarget, Item, ExportQueue, QUEUED, REJECTED, RETRIED, Resource, SPILLED, Signal};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-fn collector() -> Rc<Collector> {
-    Rc::new(Collector {
+fn target() -> Rc<ExportTarget> {
+    Rc::new(ExportTarget {
         export: Export {
             cluster: "otel".into(),
             authority: "otel.tracing".into(),
@@ -31,11 +31,12 @@ fn item(record: &str) -> Item {
     Item::record(record, "careplane.audit", "chain/1", UNIX_EPOCH, None)
 }
 
-/// An outbox with `records` in it.
-fn holding(records: usize, host: &MemoryHost) -> (Outbox, Rc<Collector>) {
-    let (mut outbox, collector) = (Outbox::default(), collector());
-    (0..records).for_each(|number| outbox.push(&collector, Signal::Logs, item(&number.to_string()), host));
-    (outbox, collector)
+/// An queue with `records` in it.
+fn holding(records: usize, host: &MemoryHost) -> (ExportQueue, Rc<ExportTarget>) {
+    let (queue, target) = (ExportQueue::default(), target());
+    queue.attach();
+    (0..records).for_each(|number| queue.push(&target, Signal::Logs, item(&number.to_string()), host));
+    (queue, target)
 }
 
 fn status(status: u16) -> HttpAnswer {
@@ -43,25 +44,24 @@ fn status(status: u16) -> HttpAnswer {
 }
 
 /// What became of the records: acknowledged, spilled, rejected, queued.
-fn ledger(host: &MemoryHost) -> [u64; 4] {
+fn counted(host: &MemoryHost) -> [u64; 4] {
     [ACKNOWLEDGED, SPILLED, REJECTED, QUEUED].map(|name| host.metric(name))
 }
 
 #[test]
 fn a_full_batch_goes_at_once_and_a_smaller_one_when_it_is_old() {
     let host = MemoryHost::default();
-    let (mut outbox, _collector) = holding(5, &host);
-    assert!(outbox.is_due());
-    outbox.work(&host);
+    let (queue, _target) = holding(5, &host);
+    queue.tick(&host);
     assert_eq!(host.calls().len(), 1, "one request at a time");
-    assert!(outbox.answered(1, &status(200), &host));
-    assert_eq!((ledger(&host), host.calls().len()), ([3, 0, 0, 2], 1), "two are no full batch");
-    outbox.work(&host);
+    assert!(queue.answered(1, &status(200), &host));
+    assert_eq!((counted(&host), host.calls().len()), ([3, 0, 0, 2], 1), "two are no full batch");
+    queue.tick(&host);
     assert_eq!(host.calls().len(), 1);
     host.wait(INTERVAL);
-    outbox.work(&host);
-    assert!(outbox.answered(2, &status(200), &host));
-    assert_eq!(ledger(&host), [5, 0, 0, 0]);
+    queue.tick(&host);
+    assert!(queue.answered(2, &status(200), &host));
+    assert_eq!(counted(&host), [5, 0, 0, 0]);
 }
 
 #[test]
@@ -79,35 +79,35 @@ fn what_can_be_retried_is_and_nothing_else() {
         (status(301), false),
     ] {
         let host = MemoryHost::default();
-        let (mut outbox, _collector) = holding(3, &host);
-        outbox.work(&host);
-        assert!(outbox.answered(1, &answer, &host));
-        assert_eq!(ledger(&host), if retried { [0, 0, 0, 3] } else { [0, 3, 0, 0] }, "{answer:?}");
+        let (queue, _target) = holding(3, &host);
+        queue.tick(&host);
+        assert!(queue.answered(1, &answer, &host));
+        assert_eq!(counted(&host), if retried { [0, 0, 0, 3] } else { [0, 3, 0, 0] }, "{answer:?}");
         host.wait(Duration::from_secs(1));
-        outbox.work(&host);
+        queue.tick(&host);
         assert_eq!(host.metric(RETRIED), u64::from(retried), "{answer:?}");
         assert_eq!(host.calls().len() == 2, retried);
         if retried {
             assert_eq!(host.calls()[0], host.calls()[1], "the same batch");
-            outbox.answered(2, &status(200), &host);
-            assert_eq!(ledger(&host), [3, 0, 0, 0]);
+            queue.answered(2, &status(200), &host);
+            assert_eq!(counted(&host), [3, 0, 0, 0]);
         }
     }
 }
 
 #[test]
-fn the_collector_says_how_long_to_wait_within_reason() {
+fn the_target_says_how_long_to_wait_within_reason() {
     for (asked, waits) in [("5", 5), ("100000", 60), ("Wed, 21 Oct 2015 07:28:00 GMT", 1), ("\u{e9}", 1)] {
         let host = MemoryHost::default();
-        let (mut outbox, _collector) = holding(3, &host);
-        outbox.work(&host);
+        let (queue, _target) = holding(3, &host);
+        queue.tick(&host);
         let retry_after = Some(asked.as_bytes().to_vec());
-        outbox.answered(1, &HttpAnswer { retry_after, ..status(429) }, &host);
+        queue.answered(1, &HttpAnswer { retry_after, ..status(429) }, &host);
         host.wait(Duration::from_millis(waits * 1000 - 999));
-        outbox.work(&host);
+        queue.tick(&host);
         assert_eq!(host.calls().len(), 1, "{asked}");
         host.wait(Duration::from_millis(999));
-        outbox.work(&host);
+        queue.tick(&host);
         assert_eq!(host.calls().len(), 2);
     }
 }
@@ -115,14 +115,14 @@ fn the_collector_says_how_long_to_wait_within_reason() {
 #[test]
 fn a_partial_success_is_counted_written_down_and_never_resent() {
     let host = MemoryHost::default();
-    let (mut outbox, _collector) = holding(3, &host);
-    outbox.work(&host);
+    let (queue, _target) = holding(3, &host);
+    queue.tick(&host);
     // partial_success {rejected_log_records: 2, error_message: "no"}
     let body = vec![0x0a, 0x06, 0x08, 0x02, 0x12, 0x02, b'n', b'o'];
-    outbox.answered(1, &HttpAnswer { body, ..status(200) }, &host);
-    assert_eq!(ledger(&host), [1, 0, 2, 0]);
+    queue.answered(1, &HttpAnswer { body, ..status(200) }, &host);
+    assert_eq!(counted(&host), [1, 0, 2, 0]);
     host.wait(Duration::from_secs(100));
-    outbox.work(&host);
+    queue.tick(&host);
     assert_eq!(host.calls().len(), 1);
 }
 
@@ -130,109 +130,109 @@ fn a_partial_success_is_counted_written_down_and_never_resent() {
 fn nonsense_in_an_answer_harms_nobody() {
     for body in [vec![0xff; 40], vec![0x0a], vec![0x0a, 0xff, 0x01, 0x00], vec![0x0b, 0x00], b"<html>".to_vec()] {
         let host = MemoryHost::default();
-        let (mut outbox, _collector) = holding(3, &host);
-        outbox.work(&host);
-        outbox.answered(1, &HttpAnswer { body, ..status(200) }, &host);
-        assert_eq!(ledger(&host), [3, 0, 0, 0]);
+        let (queue, _target) = holding(3, &host);
+        queue.tick(&host);
+        queue.answered(1, &HttpAnswer { body, ..status(200) }, &host);
+        assert_eq!(counted(&host), [3, 0, 0, 0]);
     }
     // More rejected than sent: no more than sent.
     let host = MemoryHost::default();
-    let (mut outbox, _collector) = holding(3, &host);
-    outbox.work(&host);
-    outbox.answered(1, &HttpAnswer { body: vec![0x0a, 0x03, 0x08, 0xff, 0x01], ..status(200) }, &host);
-    assert_eq!(ledger(&host), [0, 0, 3, 0]);
+    let (queue, _target) = holding(3, &host);
+    queue.tick(&host);
+    queue.answered(1, &HttpAnswer { body: vec![0x0a, 0x03, 0x08, 0xff, 0x01], ..status(200) }, &host);
+    assert_eq!(counted(&host), [0, 0, 3, 0]);
 }
 
 #[test]
 fn patience_ends_after_a_minute() {
     let host = MemoryHost::default();
-    let (mut outbox, _collector) = holding(3, &host);
+    let (queue, _target) = holding(3, &host);
     let mut call = 0;
     for _ in 0..200 {
-        outbox.work(&host);
+        queue.tick(&host);
         if host.calls().len() > call {
             call = host.calls().len();
-            outbox.answered(u32::try_from(call).unwrap(), &status(503), &host);
+            queue.answered(u32::try_from(call).unwrap(), &status(503), &host);
         }
         host.wait(Duration::from_millis(500));
     }
-    assert_eq!(ledger(&host), [0, 3, 0, 0]);
+    assert_eq!(counted(&host), [0, 3, 0, 0]);
     assert!((8..25).contains(&call), "{call} attempts");
 }
 
 #[test]
 fn an_answer_that_never_comes_is_waited_for_and_then_not() {
     let host = MemoryHost::default();
-    let (mut outbox, _collector) = holding(3, &host);
-    outbox.work(&host);
+    let (queue, _target) = holding(3, &host);
+    queue.tick(&host);
     host.wait(Duration::from_millis(2900));
-    outbox.work(&host);
-    assert!(outbox.answered(1, &status(200), &host), "still awaited");
-    let (mut outbox, _collector) = holding(3, &host);
-    outbox.work(&host);
+    queue.tick(&host);
+    assert!(queue.answered(1, &status(200), &host), "still awaited");
+    let (queue, _target) = holding(3, &host);
+    queue.tick(&host);
     host.wait(Duration::from_secs(3));
-    outbox.work(&host);
-    assert!(!outbox.answered(2, &status(200), &host), "given up");
+    queue.tick(&host);
+    assert!(!queue.answered(2, &status(200), &host), "given up");
     host.wait(Duration::from_secs(1));
-    outbox.work(&host);
+    queue.tick(&host);
     assert_eq!(host.calls().len(), 3);
 }
 
 #[test]
 fn memory_is_bounded_and_what_does_not_fit_is_written_down() {
     let host = MemoryHost::default();
-    let (mut outbox, collector) = holding(0, &host);
+    let (queue, target) = holding(0, &host);
     let large = "x".repeat(1000);
-    (0..100).for_each(|_| outbox.push(&collector, Signal::Logs, item(&large), &host));
-    let [_, spilled, _, queued] = ledger(&host);
+    (0..100).for_each(|_| queue.push(&target, Signal::Logs, item(&large), &host));
+    let [_, spilled, _, queued] = counted(&host);
     assert_eq!(spilled + queued, 100);
     assert!((40..64).contains(&queued), "{queued}");
     // Room is made by what is acknowledged, not by what is sent.
-    outbox.work(&host);
-    outbox.push(&collector, Signal::Logs, item(&large), &host);
+    queue.tick(&host);
+    queue.push(&target, Signal::Logs, item(&large), &host);
     assert_eq!(host.metric(SPILLED), spilled + 1);
-    outbox.answered(1, &status(200), &host);
-    outbox.push(&collector, Signal::Logs, item(&large), &host);
+    queue.answered(1, &status(200), &host);
+    queue.push(&target, Signal::Logs, item(&large), &host);
     assert_eq!(host.metric(SPILLED), spilled + 1);
 }
 
 #[test]
-fn a_cluster_that_is_not_there_is_a_collector_that_is_away() {
+fn a_cluster_that_is_not_there_is_a_target_that_is_away() {
     let host = MemoryHost::default();
-    let (mut outbox, _collector) = holding(3, &host);
+    let (queue, _target) = holding(3, &host);
     host.fail(Call::HttpCall);
-    outbox.work(&host);
-    assert_eq!(ledger(&host), [0, 0, 0, 3]);
+    queue.tick(&host);
+    assert_eq!(counted(&host), [0, 0, 0, 3]);
     host.mend(Call::HttpCall);
     host.wait(Duration::from_secs(1));
-    outbox.work(&host);
-    outbox.answered(1, &status(200), &host);
-    assert_eq!(ledger(&host), [3, 0, 0, 0]);
+    queue.tick(&host);
+    queue.answered(1, &status(200), &host);
+    assert_eq!(counted(&host), [3, 0, 0, 0]);
 }
 
 #[test]
 fn policies_are_not_mixed_and_a_gone_one_is_still_delivered() {
     let host = MemoryHost::default();
-    let (mut outbox, old) = holding(2, &host);
-    let new = collector();
-    outbox.push(&new, Signal::Logs, item("new"), &host);
+    let (queue, old) = holding(2, &host);
+    let new = target();
+    queue.push(&new, Signal::Logs, item("new"), &host);
     drop(old);
     host.wait(INTERVAL);
-    outbox.work(&host);
+    queue.tick(&host);
     assert_eq!(host.calls().len(), 2);
-    outbox.answered(1, &status(200), &host);
-    outbox.answered(2, &status(200), &host);
-    assert_eq!(ledger(&host), [3, 0, 0, 0]);
+    queue.answered(1, &status(200), &host);
+    queue.answered(2, &status(200), &host);
+    assert_eq!(counted(&host), [3, 0, 0, 0]);
 }
 
 #[test]
 fn closing_writes_down_what_was_not_acknowledged() {
     let host = MemoryHost::default();
-    let (mut outbox, _collector) = holding(5, &host);
-    outbox.work(&host);
-    outbox.close(&host);
-    assert_eq!(ledger(&host), [0, 5, 0, 0]);
-    assert!(!outbox.answered(1, &status(200), &host));
+    let (queue, _target) = holding(5, &host);
+    queue.tick(&host);
+    queue.detach(&host);
+    assert_eq!(counted(&host), [0, 5, 0, 0]);
+    assert!(!queue.answered(1, &status(200), &host));
 }
 
 #[cfg(not(target_arch = "wasm32"))]
@@ -260,7 +260,7 @@ mod as_others_read_it {
             Item::record("second", "careplane.audit.head", "id-2", UNIX_EPOCH, None),
         ];
         assert_eq!(items[0].text(), Some(record));
-        let bytes = collector().resource.request(&items);
+        let bytes = target().resource.request(&items);
         let request = ExportLogsServiceRequest::decode(&*bytes).unwrap();
         let [resource] = &*request.resource_logs else { panic!("{request:?}") };
         assert_eq!(resource.resource.as_ref().unwrap().attributes[0].key, "service.name");
@@ -290,7 +290,7 @@ mod as_others_read_it {
             attributes: vec![("tenant_id", "care-home-0042")],
             numbers: vec![("http.response.status_code", 503)],
         });
-        let bytes = collector().resource.request(&[item]);
+        let bytes = target().resource.request(&[item]);
         let request = ExportTraceServiceRequest::decode(&*bytes).unwrap();
         let span = &request.resource_spans[0].scope_spans[0].spans[0];
         assert_eq!((span.start_time_unix_nano, span.end_time_unix_nano), (5_000_000_000, 5_003_000_000));
@@ -301,7 +301,7 @@ mod as_others_read_it {
 
     #[test]
     fn an_empty_export() {
-        let bytes = collector().resource.request(&[]);
+        let bytes = target().resource.request(&[]);
         ExportLogsServiceRequest::decode(&*bytes).unwrap();
     }
 }

@@ -10,10 +10,10 @@ use std::cell::Cell;
 
 use careplane_exchange::HostError;
 
-/// `WasmHeaderMapType`.
-pub(crate) const REQUEST_HEADERS: u32 = 0;
-/// `WasmHeaderMapType`.
-pub(crate) const RESPONSE_HEADERS: u32 = 2;
+/// `LogLevel`.
+pub(crate) const WARNING: u32 = 3;
+/// `WASI_CLOCK_MONOTONIC`.
+const MONOTONIC: u32 = 1;
 /// `WasmBufferType`.
 const PLUGIN_CONFIGURATION: u32 = 7;
 /// `WasmStreamType`.
@@ -38,6 +38,7 @@ type Status = u32;
 #[link(wasm_import_module = "env")]
 unsafe extern "C" {
     fn proxy_log(level: u32, text: *const u8, size: usize) -> Status;
+    fn proxy_get_log_level(level: *mut u32) -> Status;
     fn proxy_get_current_time_nanoseconds(time: *mut u64) -> Status;
     fn proxy_get_buffer_bytes(kind: u32, start: usize, max: usize, data: *mut *mut u8, size: *mut usize) -> Status;
     fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> Status;
@@ -89,6 +90,12 @@ unsafe extern "C" {
     fn proxy_record_metric(id: u32, value: u64) -> Status;
 }
 
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+unsafe extern "C" {
+    /// Not by `std::time::Instant`, which panics when the proxy has no such clock.
+    fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> Status;
+}
+
 fn check(status: Status) -> Result<(), HostError> {
     HostError::from_status(status).map_or(Ok(()), Err)
 }
@@ -119,6 +126,21 @@ fn optional(found: Result<Vec<u8>, HostError>) -> Result<Option<Vec<u8>>, HostEr
 pub(crate) fn log(level: u32, text: &str) -> Result<(), HostError> {
     // SAFETY: address and size are of a string that outlives the call.
     check(unsafe { proxy_log(level, text.as_ptr(), text.len()) })
+}
+
+/// Whether the log's level lets warnings through. A proxy that does not tell is taken for one that does.
+pub(crate) fn logs_warnings() -> bool {
+    let mut level = 0;
+    // SAFETY: the address is of a `u32` that outlives the call.
+    check(unsafe { proxy_get_log_level(&raw mut level) }).is_err() || level <= WARNING
+}
+
+/// Nanoseconds since a fixed moment; they only ever rise.
+pub(crate) fn monotonic_nanos() -> Result<u64, HostError> {
+    let mut time = 0;
+    // SAFETY: the address is of a `u64` that outlives the call.
+    check(unsafe { clock_time_get(MONOTONIC, 1, &raw mut time) }).map_err(|_| HostError::InternalFailure)?;
+    Ok(time)
 }
 
 pub(crate) fn now_nanos() -> Result<u64, HostError> {

@@ -10,10 +10,13 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use careplane_pipeline::{Action, Stream};
+
 use crate::abi;
+use crate::host::EnvoyHost;
 use crate::log;
 use crate::root::Root;
-use crate::stream::{Next, Stream};
+
 
 /// Contexts in the order of the proxy's numbers for them, which only ever rise: a new one is the last, and there are few enough to close
 /// ranks when one goes. Shared, so that none is looked up while another is at work.
@@ -22,7 +25,7 @@ struct Contexts<C>(Cell<Vec<(u32, Rc<RefCell<C>>)>>);
 thread_local! {
     static ROOTS: Contexts<Root> = const { Contexts(Cell::new(Vec::new())) };
     static STREAMS: Contexts<Stream> = const { Contexts(Cell::new(Vec::new())) };
-    /// Streams that wait for the answer to a call: its number, and theirs. The proxy tells answers to the root of the caller.
+    /// Streams that wait for the answer to a call: its number, and theirs. The proxy hands answers to the root of the caller.
     static WAITING: Cell<Vec<(u32, u32)>> = const { Cell::new(Vec::new()) };
 }
 
@@ -84,7 +87,7 @@ extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
 extern "C" fn proxy_on_context_create(id: u32, root: u32) {
     if root == 0 {
         ROOTS.with(|roots| roots.insert(id, Root::default()));
-    } else if let Some(stream) = ROOTS.with(|roots| roots.with(root, |root| root.stream())) {
+    } else if let Some(stream) = ROOTS.with(|roots| roots.with(root, |root| root.stream())).flatten() {
         STREAMS.with(|streams| streams.insert(id, stream));
     }
 }
@@ -102,20 +105,26 @@ extern "C" fn proxy_on_tick(root: u32) {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_request_headers(stream: u32, _count: u32, _end_of_stream: u32) -> u32 {
-    let act = |stream: &mut Stream| (stream.request_headers(), stream.awaited_call());
-    let (next, call) = STREAMS.with(|streams| streams.with(stream, act)).unwrap_or((Next::Continue, None));
+    let act = |stream: &mut Stream| (stream.on_request_headers(&EnvoyHost), stream.awaited_call());
+    let (action, call) = STREAMS.with(|streams| streams.with(stream, act)).unwrap_or((Action::Continue, None));
     if let Some(call) = call {
         let mut waiting = WAITING.take();
         waiting.push((call, stream));
         WAITING.set(waiting);
     }
-    next as u32
+    action as u32
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn proxy_on_request_trailers(stream: u32, _count: u32) -> u32 {
+    STREAMS.with(|streams| streams.with(stream, |stream| stream.on_request_trailers(&EnvoyHost)));
+    Action::Continue as u32
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_response_headers(stream: u32, _count: u32, _end_of_stream: u32) -> u32 {
-    STREAMS.with(|streams| streams.with(stream, |stream| stream.response_headers()));
-    Next::Continue as u32
+    STREAMS.with(|streams| streams.with(stream, |stream| stream.on_response_headers(&EnvoyHost)));
+    Action::Continue as u32
 }
 
 #[unsafe(no_mangle)]
@@ -123,12 +132,14 @@ extern "C" fn proxy_on_http_call_response(root: u32, call: u32, headers: usize, 
     match stop_waiting(|(awaited, _)| awaited == call) {
         // What follows is of the stream: without this, the proxy would take it for the root's.
         Some((_, stream)) if abi::set_effective_context(stream).is_ok() => {
-            STREAMS.with(|streams| streams.with(stream, |stream| stream.answered(call, headers, body)));
+            let answer = EnvoyHost.answer(headers, body);
+            STREAMS.with(|streams| streams.with(stream, |stream| stream.on_answer(call, &answer, &EnvoyHost)));
         }
         // It has ended in between.
         Some(_) => {}
         None => {
-            ROOTS.with(|roots| roots.with(root, |root| root.answered(call, headers, body)));
+            let answer = EnvoyHost.answer(headers, body);
+            ROOTS.with(|roots| roots.with(root, |root| root.answered(call, &answer)));
         }
     }
 }
@@ -143,12 +154,13 @@ fn stop_waiting(is_it: impl Fn((u32, u32)) -> bool) -> Option<(u32, u32)> {
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_log(stream: u32) {
-    STREAMS.with(|streams| streams.with(stream, Stream::log));
+    STREAMS.with(|streams| streams.with(stream, |stream| stream.on_log(&EnvoyHost)));
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_delete(context: u32) {
     stop_waiting(|(_, stream)| stream == context);
+    STREAMS.with(|streams| streams.with(context, |stream| stream.on_delete(&EnvoyHost)));
     if !STREAMS.with(|streams| streams.remove(context)) {
         ROOTS.with(|roots| roots.remove(context));
     }

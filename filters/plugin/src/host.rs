@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use careplane_exchange::{HeaderMap, Host, HostError, HttpAnswer, HttpCall, LocalReply, Map};
+use careplane_exchange::{HeaderMap, Host, HostError, HttpAnswer, HttpCall, LocalReply, MapType};
 
 use crate::abi::{self, MetricKind};
 
@@ -27,19 +27,6 @@ thread_local! {
 pub(crate) struct EnvoyHost;
 
 impl EnvoyHost {
-    /// Ends the stream without an answer: for a refusal that could not be sent.
-    pub(crate) fn reset(&self) {
-        let _ = failing("close_stream", abi::reset_request());
-    }
-
-    /// Lets a request go on that was held.
-    ///
-    /// # Errors
-    /// When the proxy refuses.
-    pub(crate) fn resume(&self) -> Result<(), HostError> {
-        failing("continue_stream", abi::continue_request())
-    }
-
     /// Has the plugin's root context called this often.
     pub(crate) fn tick_every(&self, period: Duration) {
         let millis = u32::try_from(period.as_millis()).unwrap_or(u32::MAX).max(1);
@@ -68,20 +55,20 @@ impl EnvoyHost {
 }
 
 impl Host for EnvoyHost {
-    fn header_map(&self, map: Map) -> Result<Vec<u8>, HostError> {
-        failing("get_header_map_pairs", abi::header_map(number(map)))
+    fn header_map(&self, map: MapType) -> Result<Vec<u8>, HostError> {
+        failing("get_header_map_pairs", abi::header_map(map as u32))
     }
 
-    fn header(&self, map: Map, name: &str) -> Result<Option<Vec<u8>>, HostError> {
-        failing("get_header_map_value", abi::header(number(map), name))
+    fn header(&self, map: MapType, name: &str) -> Result<Option<Vec<u8>>, HostError> {
+        failing("get_header_map_value", abi::header(map as u32, name))
     }
 
-    fn set_header(&self, map: Map, name: &str, value: &str) -> Result<(), HostError> {
-        failing("replace_header_map_value", abi::set_header(number(map), name, value))
+    fn set_header(&self, map: MapType, name: &str, value: &str) -> Result<(), HostError> {
+        failing("replace_header_map_value", abi::set_header(map as u32, name, value))
     }
 
-    fn remove_header(&self, map: Map, name: &str) -> Result<(), HostError> {
-        failing("remove_header_map_value", abi::remove_header(number(map), name))
+    fn remove_header(&self, map: MapType, name: &str) -> Result<(), HostError> {
+        failing("remove_header_map_value", abi::remove_header(map as u32, name))
     }
 
     fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
@@ -102,6 +89,23 @@ impl Host for EnvoyHost {
             reply.grpc_status,
         );
         failing("send_local_response", sent)
+    }
+
+    fn resume(&self) -> Result<(), HostError> {
+        failing("continue_stream", abi::continue_request())
+    }
+
+    fn reset(&self) {
+        let _ = failing("close_stream", abi::reset_request());
+    }
+
+    fn elapsed(&self) -> Result<Duration, HostError> {
+        failing("clock_time_get", abi::monotonic_nanos()).map(Duration::from_nanos)
+    }
+
+    fn log(&self, line: &str) -> Result<(), HostError> {
+        // Envoy takes a line that its level drops, and says nothing.
+        if abi::logs_warnings() { failing("log", abi::log(abi::WARNING, line)) } else { Err(HostError::NotFound) }
     }
 
     fn now(&self) -> Result<SystemTime, HostError> {
@@ -153,13 +157,6 @@ impl Host for EnvoyHost {
         let headers: HeaderMap = headers.into_iter().collect();
         let millis = u32::try_from(call.timeout.as_millis()).unwrap_or(u32::MAX);
         failing("http_call", abi::http_call(call.cluster, &headers.serialise(), call.body, millis))
-    }
-}
-
-fn number(map: Map) -> u32 {
-    match map {
-        Map::Request => abi::REQUEST_HEADERS,
-        Map::Response => abi::RESPONSE_HEADERS,
     }
 }
 

@@ -5,10 +5,11 @@ use std::cell::OnceCell;
 use careplane_exchange::{Host, HostError, KEY_MIN, Key, Pseudonyms};
 
 use crate::host::EnvoyHost;
+use crate::state::States;
 
-/// 1 while pseudonyms are made with a key that nobody else has.
+/// Counts the plugins whose pseudonyms are made with a key that no other proxy has.
 const EPHEMERAL: &str = "careplane.pseudonym_key_ephemeral";
-/// 1 while the policy wants keyed chains and there is no key.
+/// Counts the plugins whose policy wants a keyed chain while there is no key.
 const CHAIN_KEY_MISSING: &str = "careplane.audit.chain_key_missing";
 
 thread_local! {
@@ -18,17 +19,16 @@ thread_local! {
 
 /// The pseudonyms under the key in the environment variable `name`.
 ///
-/// Without one (or with one too short to protect anything) an ephemeral key serves: no person can be found out, but nobody is
-/// the same person to two workers or after a restart. That is said, not hidden.
+/// Without one (or with one too short to protect anything) an ephemeral key serves: no person can be found out, but a person is another
+/// one to each worker and after a restart. That is said, not hidden.
 ///
 /// # Errors
 /// When there is no key and no random number either.
-pub(crate) fn pseudonyms(name: &str) -> Result<Pseudonyms, HostError> {
-    let found = from_environment(name);
-    EnvoyHost.gauge(EPHEMERAL, found.is_err().into());
-    let key = match found {
+pub(crate) fn pseudonyms(name: &str, states: &mut States) -> Result<Pseudonyms, HostError> {
+    let key = match from_environment(name) {
         Ok(key) => key,
         Err(why) => {
+            states.enter(EPHEMERAL);
             log::warn!(
                 "careplane: {why}: pseudonyms are made with an ephemeral key and cannot be linked between proxies or after a restart"
             );
@@ -42,11 +42,13 @@ pub(crate) fn pseudonyms(name: &str) -> Result<Pseudonyms, HostError> {
 
 /// The key of the chain in the environment variable `name`.
 ///
-/// Without one the chain is not keyed: records go on, and everybody who reads them sees that their hashes prove less.
-pub(crate) fn chain(name: &str) -> Option<Key> {
-    let found = from_environment(name);
-    EnvoyHost.gauge(CHAIN_KEY_MISSING, found.is_err().into());
-    found.inspect_err(|why| log::warn!("careplane: {why}: the hashes of audit records are not keyed")).ok()
+/// Without one the chain is not keyed: records go on, and each says that its hash proves less.
+pub(crate) fn chain(name: &str, states: &mut States) -> Option<Key> {
+    let report = |why: &String| {
+        states.enter(CHAIN_KEY_MISSING);
+        log::warn!("careplane: {why}: the hashes of audit records are not keyed");
+    };
+    from_environment(name).inspect_err(report).ok()
 }
 
 /// The key, or why there is none.

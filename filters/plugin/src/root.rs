@@ -2,23 +2,35 @@
 
 use std::sync::Arc;
 
-use careplane_exchange::Rules;
+use careplane_exchange::{HttpAnswer, Rules};
+use careplane_pipeline::{Filters, Parts, Plugin, Stream};
+use careplane_policy::document::ProxyLog;
 use careplane_policy::{Policy, Problems};
 
 use crate::abi;
-use crate::filters::{self, Filters};
+#[cfg(feature = "audit")]
+use crate::chains;
+use crate::export::{self, ExportDriver};
 use crate::host::EnvoyHost;
 use crate::key;
-use crate::outlet::Sender;
-use crate::stream::Stream;
+use crate::state::States;
+
+/// Counts the plugins whose policy sends records to the proxy's log, while that log's level drops them.
+const OVERFLOW_UNLOGGED: &str = "careplane.audit.overflow_unlogged";
 
 /// The root context of one plugin.
 #[derive(Default)]
 pub(crate) struct Root {
-    /// None until a configuration was taken: the proxy serves nothing before, so such a root's streams do nothing.
-    plugin: Option<(Filters, Arc<Rules>)>,
+    /// None until a configuration was taken: the proxy serves nothing before, so such a root has no streams.
+    configured: Option<Configured>,
+}
+
+struct Configured {
+    plugin: Plugin,
     /// None when the policy has no collector.
-    sender: Option<Sender>,
+    driver: Option<ExportDriver>,
+    /// Dropped with the plugin.
+    _states: States,
 }
 
 impl Root {
@@ -26,9 +38,8 @@ impl Root {
     /// nothing: no effects beyond this root.
     pub(crate) fn configure(&mut self, size: usize) -> bool {
         match configure(size) {
-            Ok((filters, rules, sender)) => {
-                self.plugin = Some((filters, rules));
-                self.sender = sender;
+            Ok(configured) => {
+                self.configured = Some(configured);
                 true
             }
             Err(problems) => {
@@ -42,48 +53,47 @@ impl Root {
 
     /// Time has passed.
     pub(crate) fn tick(&self) {
-        let (Some((filters, _)), Some(sender)) = (&self.plugin, &self.sender) else { return };
-        filters.iter().for_each(|filter| filter.on_tick(&EnvoyHost));
-        sender.work();
+        let Some(Configured { plugin, driver: Some(driver), .. }) = &self.configured else { return };
+        plugin.filters.on_tick(&EnvoyHost);
+        driver.queue().tick(&EnvoyHost);
     }
 
     /// The answer to a call of this plugin.
-    pub(crate) fn answered(&self, call: u32, headers: usize, body: usize) {
-        if let Some(sender) = &self.sender {
-            sender.answered(call, &EnvoyHost.answer(headers, body));
+    pub(crate) fn answered(&self, call: u32, answer: &HttpAnswer) {
+        if let Some(Configured { driver: Some(driver), .. }) = &self.configured {
+            driver.queue().answered(call, answer, &EnvoyHost);
         }
     }
 
-    /// The context of a new stream.
-    pub(crate) fn stream(&self) -> Stream {
-        Stream::new(self.plugin.clone())
+    /// The stream of a new request.
+    pub(crate) fn stream(&self) -> Option<Stream> {
+        self.configured.as_ref().map(|configured| Stream::new(configured.plugin.clone()))
     }
 }
 
-impl Drop for Root {
-    /// What its filters say last goes out before the last sender of a VM writes down what has not been delivered.
+impl Drop for Configured {
+    /// What the filters say last is queued before the driver goes, and what has not been delivered overflows.
     fn drop(&mut self) {
-        if let Some((filters, _)) = &self.plugin {
-            filters.iter().for_each(|filter| filter.on_end(&EnvoyHost));
-        }
+        self.plugin.filters.on_end(&EnvoyHost);
     }
 }
 
-fn configure(size: usize) -> Result<(Filters, Arc<Rules>, Option<Sender>), Vec<String>> {
+fn configure(size: usize) -> Result<Configured, Vec<String>> {
     let one = |problem: String| vec![problem];
     let name = abi::property(&["plugin_root_id"])
         .ok()
         .flatten()
         .and_then(|name| String::from_utf8(name).ok())
         .unwrap_or_default();
-    if !filters::NAMES.contains(&&*name) {
-        let known = filters::NAMES.join(", ");
+    if !Filters::NAMES.contains(&&*name) {
+        let known = Filters::NAMES.join(", ");
         return Err(one(format!("pluginName {name:?} is not a filter of this module: expected one of {known}")));
     }
     let bytes = abi::plugin_configuration(size).map_err(|error| one(format!("it cannot be read: {error}")))?;
     let policy = Policy::from_json(&bytes)
         .map_err(|problems: Problems| problems.to_string().lines().map(Into::into).collect::<Vec<_>>())?;
-    let pseudonyms = key::pseudonyms(&policy.pseudonym_key_env)
+    let mut states = States::default();
+    let pseudonyms = key::pseudonyms(&policy.pseudonym_key_env, &mut states)
         .map_err(|error| one(format!("there is no pseudonym key and no random number to make one: {error}")))?;
     log::info!(
         "careplane: {name} configured: policy {}, {} contexts, pseudonym key {}",
@@ -91,7 +101,25 @@ fn configure(size: usize) -> Result<(Filters, Arc<Rules>, Option<Sender>), Vec<S
         policy.contexts().count(),
         pseudonyms.key_id()
     );
-    let sender = if filters::export(&name) { Sender::new(&policy) } else { None };
-    let filters = filters::named(&name, &policy, sender.as_ref());
-    Ok((filters, Arc::new(Rules { policy, pseudonyms }), sender))
+    let records = Filters::includes(&name, "audit");
+    if records && policy.audit.proxy_log != ProxyLog::Off && !abi::logs_warnings() {
+        log::error!(
+            "careplane: the log level of wasm drops warnings, so audit records that no sink takes are lost: set it to warning or lower"
+        );
+        states.enter(OVERFLOW_UNLOGGED);
+    }
+    let driver = (policy.export.is_some() && Filters::export(&name)).then(ExportDriver::attach);
+    let proxy = export::proxy();
+    let parts = Parts {
+        exporter: driver.as_ref().and_then(|driver| driver.exporter(&policy, &proxy)),
+        proxy: Some(proxy),
+        #[cfg(feature = "audit")]
+        chain: chains::of(match &policy.audit.chain_key_env {
+            Some(name) if records => key::chain(name, &mut states),
+            _ => None,
+        }),
+    };
+    let rules = Arc::new(Rules { policy, pseudonyms });
+    let filters = Filters::named(&name, &rules, parts);
+    Ok(Configured { plugin: Plugin { filters, rules }, driver, _states: states })
 }

@@ -3,11 +3,12 @@
 //! Not what is shipped: it exports every callback of the ABI, so the proxy calls each, and panics on callbacks that it does not
 //! expect. It is what `make bench` measures `dispatch.rs` against.
 
+use careplane_pipeline::{Action, Stream};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType};
+use proxy_wasm::types::{self, ContextType};
 
+use crate::host::EnvoyHost;
 use crate::root::Root;
-use crate::stream::{Next, Stream};
 
 // The entry point of the module, which the macro makes public.
 #[allow(missing_docs)]
@@ -18,9 +19,12 @@ mod entry {
     }}
 }
 
+/// A stream, if its plugin has a configuration.
+struct HttpStream(Option<Stream>);
+
 impl Context for Root {
     fn on_http_call_response(&mut self, call: u32, headers: usize, body: usize, _trailers: usize) {
-        self.answered(call, headers, body);
+        self.answered(call, &EnvoyHost.answer(headers, body));
     }
 }
 
@@ -34,7 +38,7 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(self.stream()))
+        Some(Box::new(HttpStream(self.stream())))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -42,32 +46,47 @@ impl RootContext for Root {
     }
 }
 
-impl Context for Stream {
+impl Context for HttpStream {
     fn on_http_call_response(&mut self, call: u32, headers: usize, body: usize, _trailers: usize) {
-        self.answered(call, headers, body);
+        if let Some(stream) = &mut self.0 {
+            stream.on_answer(call, &EnvoyHost.answer(headers, body), &EnvoyHost);
+        }
     }
 }
 
-impl HttpContext for Stream {
-    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        self.request_headers().into()
+impl HttpContext for HttpStream {
+    fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> types::Action {
+        match self.0.as_mut().map_or(Action::Continue, |stream| stream.on_request_headers(&EnvoyHost)) {
+            Action::Continue => types::Action::Continue,
+            Action::Pause => types::Action::Pause,
+        }
     }
 
-    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
-        self.response_headers();
-        Action::Continue
+    fn on_http_request_trailers(&mut self, _count: usize) -> types::Action {
+        if let Some(stream) = &mut self.0 {
+            stream.on_request_trailers(&EnvoyHost);
+        }
+        types::Action::Continue
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, _end_of_stream: bool) -> types::Action {
+        if let Some(stream) = &self.0 {
+            stream.on_response_headers(&EnvoyHost);
+        }
+        types::Action::Continue
     }
 
     fn on_log(&mut self) {
-        self.log();
+        if let Some(stream) = &mut self.0 {
+            stream.on_log(&EnvoyHost);
+        }
     }
 }
 
-impl From<Next> for Action {
-    fn from(next: Next) -> Self {
-        match next {
-            Next::Continue => Self::Continue,
-            Next::Pause => Self::Pause,
+impl Drop for HttpStream {
+    fn drop(&mut self) {
+        if let Some(stream) = &mut self.0 {
+            stream.on_delete(&EnvoyHost);
         }
     }
 }

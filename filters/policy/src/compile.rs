@@ -12,7 +12,7 @@ use std::sync::Arc;
 use sha2::{Digest, Sha256};
 
 use crate::decode;
-use crate::document::Document;
+use crate::document::{AmbiguousPath, Document};
 use crate::policy::Policy;
 use crate::problem::Problems;
 
@@ -66,6 +66,7 @@ fn compile(document: Document, bytes: &[u8]) -> Result<Policy, Problems> {
     Ok(Policy {
         identity,
         headers,
+        reject_ambiguous_paths: document.paths.ambiguous == AmbiguousPath::Reject,
         pseudonym_key_env,
         late,
         routing,

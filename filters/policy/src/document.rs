@@ -26,6 +26,8 @@ pub struct Document {
     pub identity: Identity,
     /// The names of the headers that careplane writes upstream.
     pub headers: Headers,
+    /// How paths are read.
+    pub paths: Paths,
     /// The key of the pseudonyms.
     pub pseudonyms: Pseudonyms,
     /// What requests are about, by method and path.
@@ -57,6 +59,41 @@ pub struct Identity {
     pub user: UserIdentity,
     /// The correlation id of a request.
     pub correlation: Correlation,
+    /// Headers of untrusted peers that change the method or the URL for the application, such as `x-http-method-override`.
+    pub overrides: Overrides,
+}
+
+/// `identity.overrides`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Overrides {
+    /// They are removed: they would carry a request out of its context.
+    #[default]
+    Remove,
+    /// They pass.
+    Pass,
+}
+
+/// `paths`.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Paths {
+    /// What becomes of a request whose path an application may read as another one.
+    pub ambiguous: AmbiguousPath,
+}
+
+/// `paths.ambiguous`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum AmbiguousPath {
+    /// The strictest reading decides.
+    #[default]
+    Accept,
+    /// 400.
+    Reject,
 }
 
 /// `identity.tenant`.
@@ -405,6 +442,21 @@ pub struct Audit {
     pub write_ahead: Vec<ComplianceLevel>,
     /// The environment variable of the proxy that holds the key of the chain; the hashes are not keyed when absent.
     pub chain_key_env: Option<String>,
+    /// Where the proxies of this policy stand, for the record: one act passes several.
+    pub placement: Option<ProxyPlacement>,
+}
+
+/// `audit.placement`: where a proxy stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum ProxyPlacement {
+    /// At the edge of the mesh.
+    Gateway,
+    /// In front of a workload.
+    Inbound,
+    /// Behind a workload, for the requests that it sends.
+    Outbound,
 }
 
 /// `audit.sinks`.

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 
+use uuid::Uuid;
+use uuid::fmt::Hyphenated;
+
 use crate::nhs;
 
 /// The longest tenant id, in bytes.
@@ -92,6 +95,11 @@ impl fmt::Debug for UserId {
 // === impl CorrelationId ===
 
 impl CorrelationId {
+    /// A UUID, which is one as it is.
+    pub fn from_uuid(uuid: Uuid) -> Self {
+        Self((&*uuid.as_hyphenated().encode_lower(&mut [0; Hyphenated::LENGTH])).into())
+    }
+
     /// The id that `bytes` is, if it is one.
     pub fn new(bytes: &[u8]) -> Option<Self> {
         let id = word(bytes, CORRELATION_ID_MAX, b"._-")?;

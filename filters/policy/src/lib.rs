@@ -28,6 +28,7 @@
 mod compile;
 mod decode;
 pub mod document;
+mod folded;
 pub mod id;
 pub mod nhs;
 pub mod path;
@@ -41,6 +42,7 @@ pub mod schema;
 mod template;
 
 pub use compile::VERSION;
+pub use folded::{Watched, WatchedHeaders};
 pub use policy::{
     Audit, Classification, Context, Export, Headers, Identity, Late, PeerPattern, Placement, Policy, Routing, Source,
     Tier, TrustedPeers, UnknownTenant,

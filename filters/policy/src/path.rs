@@ -13,6 +13,18 @@
 //! | `/API/V1` | matched without regard to case (ASCII) | Express and ASP.NET do by default |
 //! | bytes that are not UTF-8 | U+FFFD each | no template contains it, so it matches parameters alone |
 //!
+//! Some applications read a path otherwise still. A policy with `paths: {ambiguous: reject}` refuses (400) what they could take for
+//! another context; without it, the reading above decides:
+//!
+//! | spelling | another reading | refused |
+//! |---|---|---|
+//! | `/a%2Fb`, `/a%5Cb`, `/a\b` | one segment | always |
+//! | `/a%252Fb`, any `%25` before two hex digits | decoded twice | always |
+//! | `%00` to `%1F`, `%7F`, such bytes | cut off there, or dropped | always |
+//! | `/a;v=1` | the parameter is text | where the context would be another one |
+//! | `/administer.json` | `/administer`: the suffix chooses a format | where the context would be another one |
+//! | `/administer.`, `/administer%20` | `/administer`: Windows drops trailing dots and spaces | where the context would be another one |
+//!
 //! Case is ignored when templates are compared; a captured parameter keeps the case that was sent.
 
 use std::borrow::Cow;
@@ -20,8 +32,7 @@ use std::borrow::Cow;
 /// The normal form of the `:path` of a request: starts with `/`, no empty segment, no trailing slash (but `/` itself).
 /// Case is kept. Borrows when there is nothing to change, which is nearly always.
 pub fn normalise(raw: &[u8]) -> Cow<'_, str> {
-    let path =
-        raw.iter().position(|byte| matches!(byte, b'?' | b'#')).map_or(raw, |end| raw.get(..end).unwrap_or_default());
+    let path = without_query(raw);
     match std::str::from_utf8(path) {
         Ok(text) if is_normal(text) => Cow::Borrowed(text),
         _ => Cow::Owned(rebuild(path)),
@@ -40,11 +51,47 @@ pub fn is_normal(path: &str) -> bool {
         && rest.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
 }
 
+/// Whether an application may read the path `raw`, whose normal form is `normal`, as another path for which `is_same_route` is false.
+pub(crate) fn is_ambiguous(raw: &[u8], normal: &str, is_same_route: impl Fn(&str) -> bool) -> bool {
+    let path = without_query(raw);
+    if has_hidden_text(path) {
+        return true;
+    }
+    let decoded = percent_decode(path);
+    let with_parameters =
+        || decoded.contains(&b';').then(|| resolve(&String::from_utf8_lossy(&decoded), |segment| segment));
+    let trimmed = normal.trim_end_matches(['.', ' ', '\t']);
+    let without_suffix = trimmed.rsplit_once('.').filter(|(_, suffix)| !suffix.contains('/')).map(|(stem, _)| stem);
+    with_parameters().is_some_and(|other| !is_same_route(&other))
+        || (trimmed != normal && !is_same_route(trimmed))
+        || without_suffix.is_some_and(|stem| !stem.is_empty() && !is_same_route(stem))
+}
+
+/// Separators, escapes and control characters that show only when escapes are decoded; and backslashes.
+fn has_hidden_text(path: &[u8]) -> bool {
+    let decoded = percent_decode(path);
+    let separators = |text: &[u8]| text.iter().filter(|byte| matches!(byte, b'/' | b'\\')).count();
+    path.contains(&b'\\')
+        || separators(&decoded) != separators(path)
+        || decoded.iter().any(u8::is_ascii_control)
+        || percent_decode(&decoded) != decoded
+}
+
+fn without_query(raw: &[u8]) -> &[u8] {
+    raw.iter().position(|byte| matches!(byte, b'?' | b'#')).map_or(raw, |end| raw.get(..end).unwrap_or_default())
+}
+
 fn rebuild(path: &[u8]) -> String {
-    let decoded = String::from_utf8_lossy(&percent_decode(path)).into_owned();
+    let decoded = percent_decode(path);
+    // Servlet containers drop path parameters before they resolve dots.
+    resolve(&String::from_utf8_lossy(&decoded), |segment| segment.split(';').next().unwrap_or_default())
+}
+
+/// Puts the segments of a decoded path together anew, each as `read` reads it.
+fn resolve(decoded: &str, read: impl Fn(&str) -> &str) -> String {
     let mut segments: Vec<&str> = Vec::new();
     for segment in decoded.split(['/', '\\']) {
-        match segment.split(';').next().unwrap_or_default() {
+        match read(segment) {
             "" | "." => {}
             ".." => {
                 segments.pop();

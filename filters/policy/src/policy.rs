@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use xxhash_rust::xxh64::Xxh64Builder;
 
-use crate::document::{Action, Cohort, ComplianceLevel, Jurisdiction, ProxyLog};
+use crate::document::{Action, Cohort, ComplianceLevel, Jurisdiction, ProxyLog, ProxyPlacement};
+use crate::folded::WatchedHeaders;
 use crate::id::TenantId;
 use crate::path;
 use crate::pools::{self, Pools};
@@ -22,6 +23,8 @@ pub struct Policy {
     pub identity: Identity,
     /// What is written upstream.
     pub headers: Headers,
+    /// Whether a request is refused whose path an application may read as another one.
+    pub reject_ambiguous_paths: bool,
     /// The environment variable that holds the pseudonym key.
     pub pseudonym_key_env: String,
     /// What is kept although the tier said no.
@@ -65,6 +68,8 @@ pub struct Identity {
     pub echo_correlation: bool,
     /// Every header that says who a request is from: what is read as a source, and what is written upstream.
     pub identity_headers: Vec<Arc<str>>,
+    /// Headers whose other spellings are never believed, and headers that carry a request out of its context.
+    pub watched_headers: WatchedHeaders,
 }
 
 /// Whose identity headers are believed.
@@ -214,6 +219,8 @@ pub struct Audit {
     pub write_ahead: Vec<ComplianceLevel>,
     /// The environment variable of the key of the chain.
     pub chain_key_env: Option<String>,
+    /// Where the proxy stands, where the policy says.
+    pub placement: Option<ProxyPlacement>,
 }
 
 /// The collector.
@@ -240,6 +247,8 @@ pub struct Classification {
     pub context: Arc<Context>,
     /// The template that matched; none in the default context.
     pub template: Option<Arc<Template>>,
+    /// Whether an application may read the path as that of another context. Always `false` where the policy accepts that.
+    pub ambiguous: bool,
     /// The path in normal form. It can hold personal data: for captures alone.
     normal_path: String,
 }
@@ -250,10 +259,13 @@ impl Policy {
     /// What a request is about. `raw_path` is `:path` as it came; a request without one is at `/`.
     pub fn classify(&self, method: Method, raw_path: &[u8]) -> Classification {
         let normal_path = path::normalise(raw_path);
-        let route = self.router.find(method, &normal_path).and_then(|index| self.routes.get(index));
+        let found = self.router.find(method, &normal_path);
+        let route = found.and_then(|index| self.routes.get(index));
         Classification {
             context: Arc::clone(route.map_or(&self.default_context, |route| &route.context)),
             template: route.map(|route| Arc::clone(&route.template)),
+            ambiguous: self.reject_ambiguous_paths
+                && path::is_ambiguous(raw_path, &normal_path, |other| self.router.find(method, other) == found),
             normal_path: Cow::into_owned(normal_path),
         }
     }

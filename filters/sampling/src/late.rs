@@ -6,92 +6,102 @@
 
 use std::time::Duration;
 
-use careplane_exchange::{Exchange, Host, Outcome, TraceParent, Verdict};
+use careplane_exchange::{Decision, Ending, Host};
 use careplane_export::{Item, SpanData, SpanStatus};
 
 /// The identity of a late span.
-struct Identity {
+struct SpanIdentity {
     trace_id: String,
     span_id: String,
     parent: Option<String>,
 }
 
 /// The late span of a request that is over, if it is to have one.
-pub(crate) fn span(exchange: &Exchange, host: &dyn Host) -> Option<Item> {
-    let outcome = exchange.outcome(host);
-    let reason = reason(exchange, outcome)?;
-    let identity = Identity::of(exchange, outcome, host)?;
-    let failed = outcome.is_server_error() || outcome.is_reset();
-    let status = outcome.status.map(|status| status.to_string());
-    let error = failed.then(|| status.as_deref().filter(|_| !outcome.is_reset()).unwrap_or("reset"));
-    let about = exchange.about();
-    let route = about.template.as_ref().map(|template| &**template.text());
-    let method = exchange.method().as_str();
-    let denial = match &outcome.verdict {
-        Verdict::Allowed => None,
-        Verdict::Denied(denial) => Some(denial.code()),
-        Verdict::DeniedBy(filter) => Some(*filter),
+pub(crate) fn span(ending: &Ending<'_>, host: &dyn Host) -> Option<Item> {
+    let reason = reason(ending)?;
+    let identity = SpanIdentity::of(ending, host)?;
+    let request = ending.request();
+    let failed = ending.is_server_error() || ending.is_reset();
+    let status = ending.status().map(|status| status.to_string());
+    let error = failed.then(|| status.as_deref().filter(|_| !ending.is_reset()).unwrap_or("reset"));
+    let route = request.path_template();
+    let method = request.method.as_str();
+    let denial = match ending.decision() {
+        Decision::Allowed | Decision::Undecided => None,
+        Decision::Denied(denial) => Some(denial.code()),
+        Decision::DeniedBy(filter) => Some(filter),
     };
-    let flags = outcome.flags.join(",");
-    let tags: Vec<_> = exchange.span_tags(host).collect();
+    let flags = ending.flags().join(",");
+    let tags: Vec<_> = request.span_tags().collect();
     let mut attributes: Vec<_> = tags.iter().map(|(name, value)| (*name, &**value)).collect();
     attributes.extend([("late_reason", reason), ("http.request.method", method)]);
     attributes.extend(route.map(|route| ("http.route", route)));
     attributes.extend(error.map(|error| ("error.type", error)));
     attributes.extend(denial.map(|denial| ("denial_reason", denial)));
-    attributes.extend(outcome.request_id.as_deref().map(|id| ("guid:x-request-id", id)));
+    attributes.extend(ending.trace().request_id.as_deref().map(|id| ("guid:x-request-id", id)));
     attributes.extend((!flags.is_empty()).then_some(("response_flags", &*flags)));
     Some(Item::span(&SpanData {
         trace_id: &identity.trace_id,
         span_id: &identity.span_id,
         parent_span_id: identity.parent.as_deref(),
         name: &route.map_or_else(|| method.into(), |route| format!("{method} {route}")),
-        start: outcome.time,
-        duration: outcome.duration.unwrap_or_default(),
+        start: ending.time(),
+        duration: ending.duration().unwrap_or_default(),
         status: if failed { SpanStatus::Error } else { SpanStatus::Unset },
-        numbers: outcome.status.map(|status| ("http.response.status_code", status)).into_iter().collect(),
+        numbers: ending.status().map(|status| ("http.response.status_code", status)).into_iter().collect(),
         attributes,
     }))
 }
 
 /// Why the request is to have a span although the head said no; none when it is not to have one, or Envoy exports it.
-fn reason(exchange: &Exchange, outcome: &Outcome) -> Option<&'static str> {
-    let late = &exchange.policy().late;
-    let is_slow = |limit: Duration| outcome.duration.is_some_and(|duration| duration > limit);
-    if outcome.sampled {
-        None
-    } else if late.denied && outcome.verdict.is_denied() {
-        Some("denied")
-    } else if late.server_errors && outcome.is_server_error() {
-        Some("server-error")
-    } else if late.server_errors && outcome.is_reset() {
-        Some("reset")
+fn reason(ending: &Ending<'_>) -> Option<&'static str> {
+    let late = &ending.request().policy().late;
+    let is_slow = |limit: Duration| ending.duration().is_some_and(|duration| duration > limit);
+    let reason = if late.denied && ending.decision().is_denied() {
+        "denied"
+    } else if late.server_errors && ending.is_server_error() {
+        "server-error"
+    } else if late.server_errors && ending.is_reset() {
+        "reset"
     } else if late.slower_than.is_some_and(is_slow) {
-        Some("slow")
+        "slow"
+    } else if ending.request().kind.redirects > 0 && ending.trace_decision().kept {
+        // The first pass of the request counts as the caller of this one, and Envoy follows that, whatever a filter asks.
+        "redirect"
     } else {
-        None
-    }
+        return None;
+    };
+    // Asked last: most requests have no reason.
+    (!ending.trace().sampled).then_some(reason)
 }
 
-impl Identity {
+// === impl SpanIdentity ===
+
+impl SpanIdentity {
     /// None when a caller has decided that the tree is not kept, or without random numbers.
-    fn of(exchange: &Exchange, outcome: &Outcome, host: &dyn Host) -> Option<Self> {
-        let parent = exchange.parent().and_then(TraceParent::read);
-        let is_unwanted = |parent: &TraceParent| !parent.sampled && !exchange.policy().late.unsampled_parents;
-        if parent.as_ref().is_some_and(is_unwanted) {
+    fn of(ending: &Ending<'_>, host: &dyn Host) -> Option<Self> {
+        let (trace, request) = (ending.trace(), ending.request());
+        // After an internal redirect the parent is the pass before, which is of the same request.
+        let may_be_alone = request.policy().late.unsampled_parents || request.kind.redirects > 0;
+        if trace.parent.as_ref().is_some_and(|parent| !parent.sampled && !may_be_alone) {
             return None;
         }
-        Some(match (&outcome.trace, parent) {
+        let parent_id = |trace_id: &str| {
+            trace.parent.as_ref().filter(|parent| parent.trace_id == trace_id).map(|parent| parent.span_id.clone())
+        };
+        Some(match (&trace.own, &trace.parent) {
             // Envoy's tracer does not follow every parent: another trace id is the beginning of a trace.
-            (Some(own), parent) => Self {
+            (Some(own), _) => Self {
+                parent: parent_id(&own.trace_id),
                 trace_id: own.trace_id.clone(),
                 span_id: own.span_id.clone(),
-                parent: parent.filter(|parent| parent.trace_id == own.trace_id).map(|parent| parent.span_id),
             },
-            // Nothing went upstream, so nobody knows this hop yet.
-            (None, Some(parent)) => {
-                Self { trace_id: parent.trace_id, span_id: random_id::<8>(host)?, parent: Some(parent.span_id) }
-            }
+            // Nothing went upstream, so this hop is not known anywhere yet.
+            (None, Some(parent)) => Self {
+                trace_id: parent.trace_id.clone(),
+                span_id: random_id::<8>(host)?,
+                parent: Some(parent.span_id.clone()),
+            },
             (None, None) => Self { trace_id: random_id::<16>(host)?, span_id: random_id::<8>(host)?, parent: None },
         })
     }

@@ -6,13 +6,13 @@
 //!
 //! What the head of the trace could not know, a late span makes up for: see [`late`].
 //!
-//! The decision itself is the exchange's, for a refusal is kept by the filter that refuses, and a record tells it too.
+//! The decision itself is in `careplane_exchange`, for a refusal is kept by the filter that refuses, and a record tells it too.
 
 #![forbid(unsafe_code)]
 
 mod late;
 
-use careplane_exchange::{Exchange, Filter, Host};
+use careplane_exchange::{Ending, Filter, Host, Incoming};
 use careplane_export::{Exporter, Signal};
 
 /// The filter.
@@ -30,13 +30,17 @@ impl Sampling {
 }
 
 impl Filter for Sampling {
-    fn on_request(&self, exchange: &Exchange, _host: &dyn Host) {
-        exchange.keep_trace();
+    fn on_request(&self, request: &Incoming, _host: &dyn Host) {
+        request.keep_trace();
     }
 
-    fn on_log(&self, exchange: &Exchange, host: &dyn Host) {
+    fn follows(&self) -> bool {
+        self.exporter.is_some()
+    }
+
+    fn on_log(&self, ending: &Ending<'_>, host: &dyn Host) {
         if let Some(exporter) = &self.exporter
-            && let Some(span) = late::span(exchange, host)
+            && let Some(span) = late::span(ending, host)
         {
             exporter.send(Signal::Traces, span, host);
         }

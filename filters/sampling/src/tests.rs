@@ -6,7 +6,7 @@ mod late;
 use std::sync::Arc;
 
 use careplane_exchange::memory::{MemoryHost, rules};
-use careplane_exchange::{Exchange, FORCE_TRACE, Filter, Rules};
+use careplane_exchange::{Incoming, FORCE_TRACE, Filter, Rules};
 
 use super::Sampling;
 
@@ -28,9 +28,9 @@ thread_local! {
 
 fn run(path: &str, id: &str) -> MemoryHost {
     let host = MemoryHost::with_request([(":method", "GET"), (":path", path), ("x-request-id", id)]);
-    let exchange = Exchange::open(RULES.with(Arc::clone), &host);
-    Sampling::default().on_request(&exchange, &host);
-    exchange.apply(&host);
+    let incoming = Incoming::open(RULES.with(Arc::clone), &host);
+    Sampling::default().on_request(&incoming, &host);
+    incoming.conclude(&host);
     host
 }
 

@@ -7,31 +7,32 @@
 
 use std::sync::Arc;
 
-use careplane_exchange::{Denial, Exchange, Filter, Host};
+use careplane_exchange::{Denial, Filter, Host, Incoming};
 
 /// The filter.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TenantRouting;
 
 impl Filter for TenantRouting {
-    fn on_request(&self, exchange: &Exchange, host: &dyn Host) {
+    fn on_request(&self, request: &Incoming, host: &dyn Host) {
         // Alone in its plugin, it is this filter that has to see to the boundary.
-        if let Some(denial) = exchange.identity(host).denial {
-            return exchange.deny(denial);
+        if let Some(denial) = request.violation(host) {
+            return request.deny(denial);
         }
-        let Ok(placement) = exchange.placement(host) else {
-            return exchange.deny(Denial::TenantUnknown);
+        request.remove_unwanted(host);
+        let Ok(placement) = request.placement(host) else {
+            return request.deny(Denial::TenantUnknown);
         };
-        let routing = &exchange.policy().routing;
+        let routing = &request.policy().routing;
         let (pool, cohort) = placement.map_or((None, None), |placement| (placement.pool.as_ref(), placement.cohort));
         match pool {
-            Some(pool) => exchange.set_header(&routing.pool_header, Arc::clone(pool)),
-            None => exchange.remove_header(&routing.pool_header),
+            Some(pool) => request.set_header(&routing.pool_header, Arc::clone(pool)),
+            None => request.remove_header(&routing.pool_header),
         }
         if let Some(header) = &routing.cohort_header {
             match cohort {
-                Some(cohort) => exchange.set_header(header, cohort.as_str()),
-                None => exchange.remove_header(header),
+                Some(cohort) => request.set_header(header, cohort.as_str()),
+                None => request.remove_header(header),
             }
         }
     }

@@ -2,7 +2,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use careplane_exchange::memory::{MemoryHost, rules};
-use careplane_exchange::{Exchange, Filter, LocalReply};
+use careplane_exchange::{Incoming, Filter, LocalReply};
 
 use super::TenantRouting;
 
@@ -23,9 +23,9 @@ fn run(tenant: Option<&str>, unknown: &str) -> (MemoryHost, Option<LocalReply>) 
     let mut headers = vec![("x-tenant-pool", "chosen-by-caller"), ("x-release-cohort", "chosen-by-caller")];
     headers.extend(tenant.map(|tenant| ("x-tenant-id", tenant)));
     let host = MemoryHost::with_request(headers);
-    let exchange = Exchange::open(rules(&policy(unknown)).unwrap(), &host);
-    TenantRouting.on_request(&exchange, &host);
-    let reply = exchange.apply(&host);
+    let incoming = Incoming::open(rules(&policy(unknown)).unwrap(), &host);
+    TenantRouting.on_request(&incoming, &host);
+    let reply = incoming.conclude(&host);
     (host, reply)
 }
 
@@ -60,7 +60,7 @@ fn a_caller_does_not_choose_its_pool() {
 #[test]
 fn alone_in_its_plugin_it_sees_to_the_boundary() {
     let host = MemoryHost::with_request([("x-tenant-id", "home-2")]).with_claim("tenant_id", "home-1");
-    let exchange = Exchange::open(rules(&policy("route")).unwrap(), &host);
-    TenantRouting.on_request(&exchange, &host);
-    assert_eq!(exchange.apply(&host).unwrap().details, "careplane{tenant-conflict}");
+    let incoming = Incoming::open(rules(&policy("route")).unwrap(), &host);
+    TenantRouting.on_request(&incoming, &host);
+    assert_eq!(incoming.conclude(&host).unwrap().details, "careplane{tenant-conflict}");
 }

@@ -15,32 +15,42 @@
 
 use std::sync::Arc;
 
-use careplane_exchange::{Exchange, Filter, Host, Map};
+use careplane_exchange::{Filter, Host, Incoming, MapType, Rules};
+use careplane_policy::id::CorrelationId;
 
-/// Counts identity headers that were taken from callers who are not trusted to send them.
+/// Counts identity headers that were taken from callers who are not trusted to send them, and other spellings of careplane's headers.
 pub const FORGED: &str = "careplane.identity_headers_removed";
+/// Counts headers that would change the method or the URL for the application, taken from callers who are not trusted.
+pub const OVERRIDES: &str = "careplane.override_headers_removed";
 
 /// The filter.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TracingTags;
 
 impl Filter for TracingTags {
-    fn on_request(&self, exchange: &Exchange, host: &dyn Host) {
-        identify(exchange, host);
-        describe(exchange);
+    fn on_request(&self, request: &Incoming, host: &dyn Host) {
+        identify(request, host);
+        describe(request);
         // While what the caller sent is still there, and can be told to the upstream.
-        exchange.correlation(host);
-        exchange.describe_on_span(host);
-        if let Some(denial) = exchange.identity(host).denial {
-            exchange.deny(denial);
+        request.correlation(host);
+        request.describe_on_span(host);
+        if let Some(denial) = request.violation(host) {
+            request.deny(denial);
         }
     }
 
-    fn on_response(&self, exchange: &Exchange, host: &dyn Host) {
-        let rules = &exchange.policy().identity;
-        if let (true, Some(id)) = (rules.echo_correlation, exchange.correlation(host)) {
+    fn on_unwanted_trailers(&self, names: &[String], host: &dyn Host) {
+        for name in names {
+            let _ = host.remove_header(MapType::RequestTrailers, name);
+        }
+        host.count(FORGED, u64::try_from(names.len()).unwrap_or(u64::MAX));
+    }
+
+    fn on_response(&self, rules: &Rules, correlation: Option<&CorrelationId>, host: &dyn Host) {
+        let identity = &rules.policy.identity;
+        if let (true, Some(id)) = (identity.echo_correlation, correlation) {
             // A failure is counted by the host; the response is none the worse for it.
-            let _ = host.set_header(Map::Response, &rules.correlation_header, id.as_str());
+            let _ = host.set_header(MapType::ResponseHeaders, &identity.correlation_header, id.as_str());
         }
     }
 }
@@ -48,40 +58,43 @@ impl Filter for TracingTags {
 /// Makes the identity headers say who the request is from, whatever they said before.
 ///
 /// The outcome depends on the identity alone, so that several plugins in one chain can each see to it.
-fn identify(exchange: &Exchange, host: &dyn Host) {
-    let policy = exchange.policy();
-    let identity = exchange.identity(host);
+fn identify(request: &Incoming, host: &dyn Host) {
+    let policy = request.policy();
+    let identity = request.identity(host);
     let written = [&policy.headers.tenant_id, &policy.headers.user_id];
     for name in written {
         match identity.upstream_value(policy, name) {
-            Some(value) => exchange.set_header(name, Arc::clone(value)),
-            None => exchange.remove_header(name),
+            Some(value) => request.set_header(name, Arc::clone(value)),
+            None => request.remove_header(name),
         }
     }
     if !identity.trusted {
         let sources = policy.identity.identity_headers.iter().filter(|name| !written.contains(name));
-        sources.for_each(|name| exchange.remove_header(name));
+        sources.for_each(|name| request.remove_header(name));
     }
-    if !identity.forged.is_empty() {
-        host.count(FORGED, u64::try_from(identity.forged.len()).unwrap_or(u64::MAX));
+    request.remove_unwanted(host);
+    for (counter, names) in [(FORGED, &identity.forged), (OVERRIDES, &identity.overrides)] {
+        if !names.is_empty() {
+            host.count(counter, u64::try_from(names.len()).unwrap_or(u64::MAX));
+        }
     }
     if let Some(header) = &policy.headers.user_pseudonym {
-        match exchange.user(host) {
-            Some(user) => exchange.set_header(header, Arc::clone(user)),
-            None => exchange.remove_header(header),
+        match request.user(host) {
+            Some(user) => request.set_header(header, Arc::clone(user)),
+            None => request.remove_header(header),
         }
     }
 }
 
 /// Says what the request is about.
-fn describe(exchange: &Exchange) {
-    let names = &exchange.policy().headers;
-    let context = &exchange.about().context;
-    exchange.set_header(&names.healthcare_context, Arc::clone(&context.name));
-    exchange.set_header(&names.compliance_level, context.compliance_level.as_str());
+fn describe(request: &Incoming) {
+    let names = &request.policy().headers;
+    let context = &request.about().context;
+    request.set_header(&names.healthcare_context, Arc::clone(&context.name));
+    request.set_header(&names.compliance_level, context.compliance_level.as_str());
     match &context.flags_header {
-        Some(flags) => exchange.set_header(&names.compliance_flags, Arc::clone(flags)),
-        None => exchange.remove_header(&names.compliance_flags),
+        Some(flags) => request.set_header(&names.compliance_flags, Arc::clone(flags)),
+        None => request.remove_header(&names.compliance_flags),
     }
 }
 

@@ -1,8 +1,10 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use std::sync::Arc;
+
 use careplane_exchange::memory::{Call, MemoryHost, rules};
-use careplane_exchange::{Exchange, Filter, LocalReply};
+use careplane_exchange::{Incoming, Filter, LocalReply};
 
 use super::{FORGED, TracingTags};
 
@@ -31,10 +33,11 @@ fn request(headers: &[(&str, &str)]) -> MemoryHost {
 }
 
 fn run_with(host: &MemoryHost, more: &str) -> Option<LocalReply> {
-    let exchange = Exchange::open(rules(&policy(more)).unwrap(), host);
-    TracingTags.on_request(&exchange, host);
-    let reply = exchange.apply(host);
-    TracingTags.on_response(&exchange, host);
+    let rules = rules(&policy(more)).unwrap();
+    let incoming = Incoming::open(Arc::clone(&rules), host);
+    TracingTags.on_request(&incoming, host);
+    let reply = incoming.conclude(host);
+    TracingTags.on_response(&rules, incoming.correlation_if_known(), host);
     reply
 }
 
@@ -106,9 +109,9 @@ fn a_second_plugin_in_the_chain_changes_nothing_more() {
     let host = request(&[("x-tenant-id", "forged")]).with_claim("tenant_id", "home-1").with_claim("sub", "ann");
     run(&host);
     let writes = host.writes();
-    let exchange = Exchange::open(rules(&policy("")).unwrap(), &host);
-    TracingTags.on_request(&exchange, &host);
-    exchange.apply(&host);
+    let incoming = Incoming::open(rules(&policy("")).unwrap(), &host);
+    TracingTags.on_request(&incoming, &host);
+    incoming.conclude(&host);
     // The span tags of a kept trace are all that is written again.
     assert_eq!(host.writes() - writes, 6);
     assert_eq!(host.metric(FORGED), 1);
@@ -121,11 +124,11 @@ fn a_request_has_one_correlation_id_whether_its_trace_is_kept_or_not() {
             let pseudo = [(":method", "GET"), (":path", "/other"), ("x-request-id", id), ("x-tenant-id", "home-1")];
             let host = MemoryHost::with_request(pseudo.into_iter().chain(sent).collect::<Vec<_>>())
                 .with_claim("tenant_id", "home-1");
-            let mut exchange = Exchange::open(rules(&policy("")).unwrap(), &host);
-            TracingTags.on_request(&exchange, &host);
-            assert!(exchange.apply(&host).is_none());
-            exchange.forget_headers();
-            TracingTags.on_response(&exchange, &host);
+            let rules = rules(&policy("")).unwrap();
+            let incoming = Incoming::open(Arc::clone(&rules), &host);
+            TracingTags.on_request(&incoming, &host);
+            assert!(incoming.conclude(&host).is_none());
+            TracingTags.on_response(&rules, incoming.correlation_if_known(), &host);
             let upstream = host.request_header("x-correlation-id");
             assert_eq!((upstream.len(), &upstream), (1, &host.response_header("x-correlation-id")), "{id} {sent:?}");
             assert!(sent.is_none_or(|(_, sent)| upstream == [sent]), "{upstream:?}");

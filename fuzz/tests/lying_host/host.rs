@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use careplane_exchange::memory::MemoryHost;
-use careplane_exchange::{HeaderMap, Host, HostError, HttpCall, LocalReply, Map};
+use careplane_exchange::{HeaderMap, Host, HostError, HttpCall, LocalReply, MapType};
 use fastrand::Rng;
 
 /// One stream in a proxy that lies. What it counts is true: a host cannot lie to itself.
@@ -39,6 +39,16 @@ impl LyingHost {
     /// A gauge.
     pub fn gauged(&self, name: &str) -> i64 {
         self.gauges.borrow().get(name).copied().unwrap_or_default()
+    }
+
+    /// How many streams were ended: answered, or reset.
+    pub fn ends(&self) -> u64 {
+        self.truth.replies().len() as u64 + u64::from(self.truth.resets())
+    }
+
+    /// How often a request was let go on.
+    pub fn resumed(&self) -> u32 {
+        self.truth.resumed()
     }
 
     pub fn wait(&self, time: Duration) {
@@ -89,7 +99,7 @@ impl LyingHost {
 }
 
 impl Host for LyingHost {
-    fn header_map(&self, map: Map) -> Result<Vec<u8>, HostError> {
+    fn header_map(&self, map: MapType) -> Result<Vec<u8>, HostError> {
         let truth = self.truth.header_map(map)?;
         match self.lies() {
             false => Ok(truth),
@@ -98,7 +108,7 @@ impl Host for LyingHost {
         }
     }
 
-    fn header(&self, map: Map, name: &str) -> Result<Option<Vec<u8>>, HostError> {
+    fn header(&self, map: MapType, name: &str) -> Result<Option<Vec<u8>>, HostError> {
         match self.lies() {
             false => self.truth.header(map, name),
             true if self.refuses() => Err(self.failure()),
@@ -106,12 +116,12 @@ impl Host for LyingHost {
         }
     }
 
-    fn set_header(&self, map: Map, name: &str, value: &str) -> Result<(), HostError> {
+    fn set_header(&self, map: MapType, name: &str, value: &str) -> Result<(), HostError> {
         self.perhaps()?;
         self.truth.set_header(map, name, value)
     }
 
-    fn remove_header(&self, map: Map, name: &str) -> Result<(), HostError> {
+    fn remove_header(&self, map: MapType, name: &str) -> Result<(), HostError> {
         self.perhaps()?;
         self.truth.remove_header(map, name)
     }
@@ -132,6 +142,29 @@ impl Host for LyingHost {
     fn reply(&self, reply: &LocalReply) -> Result<(), HostError> {
         self.perhaps()?;
         self.truth.reply(reply)
+    }
+
+    fn resume(&self) -> Result<(), HostError> {
+        self.perhaps()?;
+        self.truth.resume()
+    }
+
+    fn reset(&self) {
+        self.truth.reset();
+    }
+
+    /// A clock that stands still, jumps ahead, or is not there.
+    fn elapsed(&self) -> Result<Duration, HostError> {
+        match self.lies() {
+            false => self.truth.elapsed(),
+            true if self.refuses() => Err(self.failure()),
+            true => Ok(Duration::from_nanos(self.rng.borrow_mut().u64(..))),
+        }
+    }
+
+    fn log(&self, line: &str) -> Result<(), HostError> {
+        self.perhaps()?;
+        self.truth.log(line)
     }
 
     fn now(&self) -> Result<SystemTime, HostError> {

@@ -3,14 +3,14 @@
 mod host;
 
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
 use careplane_audit::RECORDS;
 use careplane_exchange::memory::{MemoryHost, rules};
-use careplane_exchange::{Exchange, Filter, HttpAnswer, Rules};
-use careplane_export::{ACKNOWLEDGED, Collector, Exporter, Outlet, QUEUED, REJECTED, Resource, SPILLED};
-use careplane_fuzz::filters;
+use careplane_exchange::HttpAnswer;
+use careplane_export::{ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, LOST, QUEUED, REJECTED, Resource, SPILLED};
+use careplane_fuzz::plugin;
+use careplane_pipeline::{Action, Plugin, Stream};
 use host::LyingHost;
 use proptest::prelude::*;
 
@@ -30,6 +30,7 @@ const POLICY: &str = r#"{
 #[derive(Debug, Clone)]
 enum Event {
     Request(usize),
+    Trailers(usize),
     Response(usize),
     /// An answer to what a stream waits for, or to something that it never asked.
     Answer(usize, Option<u16>, bool),
@@ -45,6 +46,7 @@ fn event() -> impl Strategy<Value = Event> {
     let status = || proptest::option::of(prop_oneof![Just(200), Just(400), Just(503), any::<u16>()]);
     prop_oneof![
         3 => (0..STREAMS).prop_map(Event::Request),
+        1 => (0..STREAMS).prop_map(Event::Trailers),
         1 => (0..STREAMS).prop_map(Event::Response),
         2 => (0..STREAMS, status(), any::<bool>()).prop_map(|(stream, status, right)| Event::Answer(stream, status, right)),
         2 => (0..STREAMS).prop_map(Event::Log),
@@ -53,12 +55,11 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// A worker: its filters, and the streams that are open. Does what `filters/plugin/src/stream.rs` does.
+/// A worker: its plugin, and the streams that are open.
 struct Worker {
-    rules: Arc<Rules>,
-    filters: [Box<dyn Filter>; 4],
-    outlet: Rc<Outlet>,
-    streams: [Option<Exchange>; STREAMS],
+    plugin: Plugin,
+    queue: Rc<ExportQueue>,
+    streams: [Option<Stream>; STREAMS],
     host: LyingHost,
 }
 
@@ -66,85 +67,75 @@ impl Worker {
     fn new(host: LyingHost) -> Self {
         let rules = rules(POLICY).unwrap();
         let export = rules.policy.export.clone().unwrap();
-        let outlet = Rc::<Outlet>::default();
-        let collector = Rc::new(Collector { export, resource: Resource::default() });
-        let filters = filters::all(Some(Exporter::new(Rc::clone(&outlet), collector)));
-        Self { rules, filters, outlet, streams: Default::default(), host }
+        let queue = Rc::<ExportQueue>::default();
+        queue.attach();
+        let target = Rc::new(ExportTarget { export, resource: Resource::default() });
+        let plugin = plugin::named("careplane", &rules, Some(Exporter::new(Rc::clone(&queue), target)));
+        Self { plugin, queue, streams: Default::default(), host }
     }
 
     fn happens(&mut self, event: &Event) {
         match event {
             Event::Request(stream) => self.request(*stream),
+            Event::Trailers(stream) => {
+                if let Some(stream) = &mut self.streams[*stream] {
+                    stream.on_request_trailers(&self.host);
+                }
+            }
             Event::Response(stream) => {
-                if let Some(exchange) = &self.streams[*stream] {
-                    self.filters.iter().for_each(|filter| filter.on_response(exchange, &self.host));
+                if let Some(stream) = &self.streams[*stream] {
+                    stream.on_response_headers(&self.host);
                 }
             }
             Event::Answer(stream, status, right) => self.answer(*stream, *status, *right),
             Event::Log(stream) => self.log(*stream),
             Event::Tick(millis) => {
                 self.host.wait(Duration::from_millis(*millis));
-                self.filters.iter().for_each(|filter| filter.on_tick(&self.host));
-                self.outlet.work(&self.host);
+                self.plugin.filters.on_tick(&self.host);
+                self.queue.tick(&self.host);
             }
             Event::Exported(call, status) => {
                 let answer = HttpAnswer { status: *status, ..HttpAnswer::default() };
-                self.outlet.answered(*call, &answer, &self.host);
+                self.queue.answered(*call, &answer, &self.host);
             }
         }
     }
 
-    fn request(&mut self, stream: usize) {
+    fn request(&mut self, number: usize) {
         // The proxy says that a stream is over before it uses its number again.
-        self.log(stream);
-        let exchange = Exchange::open(Arc::clone(&self.rules), &self.host);
-        if exchange.is_readable() {
-            for filter in &self.filters {
-                filter.on_request(&exchange, &self.host);
-                if exchange.denial().is_some() {
-                    break;
-                }
-            }
-        }
-        let identity = exchange.identity(&self.host);
-        assert!(!identity.trusted, "trusted without the name of a trusted peer");
-        assert_ne!(identity.tenant_source, Some("header"), "a header of a stranger was believed");
-        if !exchange.is_held() {
-            self.conclude(&exchange);
-        }
-        self.streams[stream] = Some(exchange);
+        self.log(number);
+        let mut stream = Stream::new(self.plugin.clone());
+        let ends = self.host.ends();
+        let passes = stream.on_request_headers(&self.host) == Action::Continue;
+        assert!(!passes || self.host.ends() == ends, "refused, and sent on");
+        self.streams[number] = Some(stream);
     }
 
-    fn conclude(&self, exchange: &Exchange) {
-        let reply = exchange.apply(&self.host);
-        assert_eq!(reply.as_ref().map(|reply| reply.status), exchange.denial().map(|denial| denial.status()));
-        assert!(exchange.is_readable() || reply.is_none(), "refused for what the proxy could not say");
-    }
-
-    fn answer(&mut self, stream: usize, status: Option<u16>, right: bool) {
-        let Some(exchange) = &self.streams[stream] else { return };
-        if !right || !exchange.is_held() {
-            return;
-        }
-        exchange.release();
+    fn answer(&mut self, number: usize, status: Option<u16>, right: bool) {
+        let Some(stream) = &mut self.streams[number] else { return };
+        let Some(call) = stream.awaited_call() else { return };
+        let (ends, resumed) = (self.host.ends(), self.host.resumed());
         let answer = HttpAnswer { status, ..HttpAnswer::default() };
-        self.filters.iter().for_each(|filter| filter.on_answer(exchange, &answer, &self.host));
+        stream.on_answer(if right { call } else { call.wrapping_add(1) }, &answer, &self.host);
+        let ended = self.host.ends() > ends;
+        let goes_on = self.host.resumed() > resumed;
+        assert!(right || !(goes_on || ended), "an answer to another call");
         let acknowledged = status.is_some_and(|status| (200..300).contains(&status));
-        assert_eq!(exchange.denial().is_none(), acknowledged, "goes on with evidence, and only with it");
-        self.conclude(exchange);
+        assert!(!goes_on || acknowledged, "went on without evidence");
+        assert!(!right || goes_on || ended, "hangs for ever");
     }
 
-    fn log(&mut self, stream: usize) {
+    fn log(&mut self, number: usize) {
         // As if another filter had answered before this one saw the request.
-        let exchange = self.streams[stream].take();
-        let exchange = exchange.unwrap_or_else(|| Exchange::open_late(Arc::clone(&self.rules), &self.host));
-        self.filters.iter().for_each(|filter| filter.on_log(&exchange, &self.host));
+        let mut stream = self.streams[number].take().unwrap_or_else(|| Stream::new(self.plugin.clone()));
+        stream.on_log(&self.host);
+        stream.on_delete(&self.host);
     }
 
     fn end(mut self) -> LyingHost {
         (0..STREAMS).for_each(|stream| self.log(stream));
-        self.filters.iter().for_each(|filter| filter.on_end(&self.host));
-        self.outlet.close(&self.host);
+        self.plugin.filters.on_end(&self.host);
+        self.queue.detach(&self.host);
         self.host
     }
 }
@@ -161,9 +152,9 @@ fn truth() -> MemoryHost {
     .with_claim("sub", b"\xff\xfe")
 }
 
-/// Every record is acknowledged, written down or rejected, once.
+/// Every record is acknowledged, in the proxy's log, rejected or lost because that log dropped it, once.
 fn assert_settled(host: &LyingHost) {
-    let settled = host.counted(ACKNOWLEDGED) + host.counted(SPILLED) + host.counted(REJECTED);
+    let settled = host.counted(ACKNOWLEDGED) + host.counted(SPILLED) + host.counted(REJECTED) + host.counted(LOST);
     assert_eq!((settled, host.gauged(QUEUED)), (host.counted(RECORDS), 0));
 }
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use careplane_exchange::memory::{Call, MemoryHost, rules};
-use careplane_exchange::{Denial, Exchange, Filter, HttpAnswer, Key, Rules};
-use careplane_export::{ACKNOWLEDGED, Collector, Exporter, Outlet, QUEUED, REJECTED, Resource, SPILLED};
+use careplane_exchange::{Denial, Filter, HttpAnswer, Incoming, Key, Rules};
+use careplane_export::{ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, QUEUED, REJECTED, Resource, SPILLED};
 use hmac::{Hmac, KeyInit, Mac};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value;
@@ -16,8 +16,8 @@ use sha2::Sha256;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use super::{finished, run};
-use crate::{Audit, Delivery, Ledger, RECORDS};
+use super::{end, finished, run};
+use crate::{Audit, Chain, Delivery, RECORDS};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const POLICY: &str = r#"{
@@ -34,36 +34,37 @@ const POLICY: &str = r#"{
 /// A filter with a way out, and what comes out of it.
 struct Setup {
     audit: Audit,
-    outlet: Rc<Outlet>,
+    queue: Rc<ExportQueue>,
     rules: Arc<Rules>,
     host: MemoryHost,
 }
 
-fn audit(rules: &Rules, outlet: &Rc<Outlet>, ledger: Rc<Ledger>) -> Audit {
+fn audit(rules: &Rules, queue: &Rc<ExportQueue>, chain: Rc<Chain>) -> Audit {
     let resource = Resource::new([("service.name", "gateway")], "careplane", "1");
-    let collector = Rc::new(Collector { export: rules.policy.export.clone().unwrap(), resource });
-    let exporter = Exporter::new(Rc::clone(outlet), collector);
-    Audit::new(ledger).delivered(Delivery::new(exporter, "gateway~1".into(), false))
+    let collector = Rc::new(ExportTarget { export: rules.policy.export.clone().unwrap(), resource });
+    let exporter = Exporter::new(Rc::clone(queue), collector);
+    Audit::new(chain).delivered(Delivery::new(exporter, "gateway~1".into(), false))
 }
 
 impl Setup {
     fn new(path: &str) -> Self {
         let rules = rules(POLICY).unwrap();
-        let outlet = Rc::new(Outlet::default());
-        let audit = audit(&rules, &outlet, Rc::default());
-        Self { audit, outlet, rules, host: finished(path, 200, "via_upstream") }
+        let queue = Rc::new(ExportQueue::default());
+        queue.attach();
+        let audit = audit(&rules, &queue, Rc::default());
+        Self { audit, queue, rules, host: finished(path, 200, "via_upstream") }
     }
 
-    fn begin(&self) -> Exchange {
-        let exchange = Exchange::open(Arc::clone(&self.rules), &self.host);
-        self.audit.on_request(&exchange, &self.host);
-        exchange
+    fn begin(&self) -> Incoming {
+        let incoming = Incoming::open(Arc::clone(&self.rules), &self.host);
+        self.audit.on_request(&incoming, &self.host);
+        incoming
     }
 
     /// The records that have been sent, retries and all, after everything that waits has gone too.
     fn sent(&self) -> Vec<Value> {
         self.host.wait(Duration::from_secs(1));
-        self.outlet.work(&self.host);
+        self.queue.tick(&self.host);
         let decode = |body: &[u8]| ExportLogsServiceRequest::decode(body).unwrap();
         let calls = self.host.calls();
         let records = calls.iter().flat_map(|call| decode(&call.body).resource_logs);
@@ -90,8 +91,8 @@ fn a_chain_says_when_it_begins_goes_on_and_ends() {
     let setup = Setup::new("/diary");
     setup.audit.on_tick(&setup.host);
     assert_eq!(setup.host.metric(RECORDS), 0, "a VM that serves nothing has no chain");
-    let exchange = setup.begin();
-    setup.audit.on_log(&exchange, &setup.host);
+    let incoming = setup.begin();
+    end(&setup.audit, &incoming, &setup.host);
     setup.audit.on_tick(&setup.host);
     for _ in 0..2 {
         // Also when nothing came between: silence is a sign.
@@ -112,19 +113,19 @@ fn a_chain_says_when_it_begins_goes_on_and_ends() {
 #[test]
 fn two_filters_on_a_chain_tell_of_it_once() {
     let setup = Setup::new("/diary");
-    let ledger = Rc::clone(&setup.audit.ledger);
+    let chain = Rc::clone(&setup.audit.chain);
     // As when the policy changes: the new filter begins before the old one ends.
-    let newer = audit(&setup.rules, &setup.outlet, ledger);
-    setup.audit.on_log(&setup.begin(), &setup.host);
+    let newer = audit(&setup.rules, &setup.queue, chain);
+    end(&setup.audit, &setup.begin(), &setup.host);
     setup.host.wait(MINUTE);
     for audit in [&setup.audit, &newer] {
         audit.on_tick(&setup.host);
     }
-    let Setup { audit: older, outlet, rules, host } = setup;
+    let Setup { audit: older, queue, rules, host } = setup;
     older.on_end(&host);
     drop(older);
     newer.on_end(&host);
-    let setup = Setup { audit: newer, outlet, rules, host };
+    let setup = Setup { audit: newer, queue, rules, host };
     assert_eq!(setup.kinds(), ["start", "request", "head", "end"]);
 }
 
@@ -132,7 +133,7 @@ fn two_filters_on_a_chain_tell_of_it_once() {
 fn a_keyed_chain_names_its_key_and_uses_it() {
     const SECRET: &[u8] = b"a key of the chain, long enough";
     let key = Key::new(SECRET).unwrap();
-    let audit = Audit::new(Rc::new(Ledger::default())).keyed(key.clone());
+    let audit = Audit::new(Rc::new(Chain::keyed(key.clone())));
     let mut record = run(&audit, &finished("/residents/1", 200, "via_upstream")).unwrap();
     assert_eq!(record["chain"]["key"], key.id());
     let hash = record.as_object_mut().unwrap().remove("hash").unwrap();
@@ -146,13 +147,13 @@ fn a_keyed_chain_names_its_key_and_uses_it() {
 #[test]
 fn a_request_waits_for_its_intent_and_goes_on() {
     let setup = Setup::new("/dose");
-    let exchange = setup.begin();
-    let intent = exchange.intent().unwrap();
-    assert!(exchange.is_held() && intent.call == 1 && intent.number == 2, "the first is the start");
-    exchange.release();
-    setup.audit.on_answer(&exchange, &status(200), &setup.host);
-    assert_eq!((exchange.denial(), setup.host.metric(ACKNOWLEDGED)), (None, 1));
-    setup.audit.on_log(&exchange, &setup.host);
+    let incoming = setup.begin();
+    let intent = incoming.intent().unwrap();
+    assert!(incoming.awaited_call().is_some() && intent.call == 1 && intent.number == 2, "the first is the start");
+    incoming.release();
+    setup.audit.on_answer(&incoming, &status(200), &setup.host);
+    assert_eq!((incoming.denial(), setup.host.metric(ACKNOWLEDGED)), (None, 1));
+    end(&setup.audit, &incoming, &setup.host);
     let sent = setup.sent();
     assert_eq!(sent[0]["kind"], "intent");
     let outcome = sent.iter().find(|record| record["kind"] == "request").unwrap();
@@ -170,11 +171,11 @@ fn without_an_acknowledged_intent_nothing_goes_upstream() {
         (partial, never, 0, 1),
     ] {
         let setup = Setup::new("/dose");
-        let exchange = setup.begin();
-        exchange.release();
-        setup.audit.on_answer(&exchange, &answer, &setup.host);
-        assert_eq!(exchange.denial(), Some(Denial::EvidenceUnavailable), "{answer:?}");
-        setup.audit.on_log(&exchange, &setup.host);
+        let incoming = setup.begin();
+        incoming.release();
+        setup.audit.on_answer(&incoming, &answer, &setup.host);
+        assert_eq!(incoming.denial(), Some(Denial::EvidenceUnavailable), "{answer:?}");
+        end(&setup.audit, &incoming, &setup.host);
         assert_eq!(setup.kinds(), kinds, "the intent is a link of the chain: it is sent again where it can be");
         assert_eq!((setup.host.metric(SPILLED), setup.host.metric(REJECTED)), (spilled, rejected), "{answer:?}");
     }
@@ -184,26 +185,26 @@ fn without_an_acknowledged_intent_nothing_goes_upstream() {
 fn a_proxy_that_cannot_send_refuses_at_once() {
     let setup = Setup::new("/dose");
     setup.host.fail(Call::HttpCall);
-    let exchange = setup.begin();
-    assert!(!exchange.is_held());
-    assert_eq!(exchange.denial(), Some(Denial::EvidenceUnavailable));
+    let incoming = setup.begin();
+    assert!(incoming.awaited_call().is_none());
+    assert_eq!(incoming.denial(), Some(Denial::EvidenceUnavailable));
     assert_eq!(setup.host.metric(QUEUED), 2, "start and intent wait for better times");
 }
 
 #[test]
 fn a_caller_who_leaves_while_waiting_leaves_the_intent() {
     let setup = Setup::new("/dose");
-    let exchange = setup.begin();
-    setup.audit.on_log(&exchange, &setup.host);
+    let incoming = setup.begin();
+    end(&setup.audit, &incoming, &setup.host);
     assert_eq!(setup.kinds(), ["intent", "start", "intent", "request"]);
     // The answer can still come; it says nothing new.
-    setup.audit.on_answer(&exchange, &status(200), &setup.host);
+    setup.audit.on_answer(&incoming, &status(200), &setup.host);
     assert_eq!(setup.host.metric(ACKNOWLEDGED), 0);
 }
 
 #[test]
 fn only_the_levels_of_the_policy_wait() {
     let setup = Setup::new("/diary");
-    let exchange = setup.begin();
-    assert!(!exchange.is_held() && setup.host.calls().is_empty());
+    let incoming = setup.begin();
+    assert!(!incoming.awaited_call().is_some() && setup.host.calls().is_empty());
 }

@@ -4,7 +4,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use std::sync::Arc;
 
 use crate::memory::{MemoryHost, rules};
-use crate::{Denial, Exchange, Identity, Rules};
+use crate::{Denial, Incoming, Identity, Rules};
 
 const TRUSTED: &str = "spiffe://cluster.local/ns/core-healthcare/sa/api-gateway";
 
@@ -32,7 +32,7 @@ fn request<'h>(path: &'h str, headers: &[(&'h str, &'h str)]) -> MemoryHost {
 }
 
 fn resolve(host: &MemoryHost) -> Identity {
-    Exchange::open(policy(), host).identity(host).clone()
+    Incoming::open(policy(), host).identity(host).clone()
 }
 
 fn tenant(identity: &Identity) -> Option<&str> {
@@ -68,7 +68,7 @@ fn a_path_confirms_a_claim_and_replaces_it_for_trusted_peers_alone() {
         "identity": {"tenant": {"sources": [{"path": "tenant"}]}},
         "contexts": [{"name": "by-path", "complianceLevel": "low", "match": [{"path": "/homes/{tenant}/{*rest}"}]}]
     }"#;
-    let identity = Exchange::open(rules(document).unwrap(), &host()).identity(&host()).clone();
+    let identity = Incoming::open(rules(document).unwrap(), &host()).identity(&host()).clone();
     assert_eq!((tenant(&identity), identity.denial), (Some("home-1"), None));
 }
 
@@ -81,7 +81,7 @@ fn the_order_of_the_sources_does_not_make_a_contradiction() {
     }"#;
     let denial = |claim: &str| {
         let host = request("/homes/home-1/x", &[]).with_claim("tenant_id", claim);
-        Exchange::open(rules(document).unwrap(), &host).identity(&host).denial
+        Incoming::open(rules(document).unwrap(), &host).identity(&host).denial
     };
     assert_eq!(denial("home-1"), None);
     assert_eq!(denial("home-2"), Some(Denial::TenantConflict));

@@ -40,6 +40,7 @@ pub(super) fn compile(
         proxy_log: sinks.proxy_log,
         write_ahead: audit.write_ahead,
         chain_key_env,
+        placement: audit.placement,
     };
     (compiled, export.map(|export| self::export(export, problems)))
 }

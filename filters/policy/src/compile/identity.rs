@@ -3,15 +3,32 @@
 use std::sync::Arc;
 
 use super::names;
-use crate::document::{self, ClaimPath, Document};
+use crate::document::{self, ClaimPath, Document, Overrides};
+use crate::folded::{self, Watched, WatchedHeaders};
 use crate::policy::{Headers, Identity, PeerPattern, Source, TrustedPeers};
 use crate::problem::Problems;
 
 const SPIFFE: &str = "spiffe://";
+/// Headers by which a caller changes the method or the URL behind the proxy: of Express, Rails, Laravel, Spring and ASP.NET; of IIS,
+/// Zend and Symfony; and what reverse proxies tell the URL with.
+const OVERRIDE_HEADERS: &[&str] = &[
+    "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-method",
+    "x-original-url",
+    "x-original-uri",
+    "x-original-path",
+    "x-rewrite-url",
+    "x-override-url",
+    "x-forwarded-method",
+    "x-forwarded-uri",
+    "x-forwarded-path",
+];
 
 #[inline(never)]
 pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity, Headers) {
-    let document::Identity { trusted_peers, tenant, user, correlation } = &document.identity;
+    let document::Identity { trusted_peers, tenant, user, correlation, overrides } = &document.identity;
     let headers = headers(&document.headers, problems);
     let tenant_sources = sources("identity.tenant.sources", &tenant.sources, problems);
     let user_sources = sources("identity.user.sources", &user.sources, problems);
@@ -37,7 +54,8 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
         .map(|(path, name)| (path, name.to_string()))
         .chain(routing.into_iter().filter_map(|(path, name)| Some((path, name?.to_ascii_lowercase()))));
     for (path, name) in all {
-        match seen.iter().find(|(_, other)| *other == name) {
+        // As applications compare names: `x_tenant_id` is `x-tenant-id` to many.
+        match seen.iter().find(|(_, other)| folded::is_same(other.as_bytes(), name.as_bytes())) {
             Some((other, _)) => {
                 problems.add(path, format!("{name:?} is {other} already: expected a header of its own"))
             }
@@ -70,7 +88,21 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
         }
     }
 
+    // The correlation id says nothing about anyone: the caller's is believed.
+    let protected = seen.iter().filter(|(path, _)| *path != "identity.correlation.header");
+    let protected = protected.map(|(_, name)| Arc::from(name.as_str()));
+    let sources = identity_headers.iter().filter(|name| !seen.iter().any(|(_, written)| **written == ***name));
+    let protected = protected.chain(sources.cloned());
+    let overrides: &[&str] = match overrides {
+        Overrides::Remove => OVERRIDE_HEADERS,
+        Overrides::Pass => &[],
+    };
     let identity = Identity {
+        watched_headers: WatchedHeaders::new(
+            protected
+                .map(|name| (name, Watched::Protected))
+                .chain(overrides.iter().map(|name| (Arc::from(*name), Watched::Override))),
+        ),
         trusted_peers: trusted(trusted_peers, problems),
         tenant_sources,
         user_sources,

@@ -1,6 +1,6 @@
 //! The words behind the enums: in the document, in headers, on tags and records.
 
-use super::{Action, Cohort, ComplianceLevel, Jurisdiction};
+use super::{Action, Cohort, ComplianceLevel, Jurisdiction, ProxyPlacement};
 
 impl ComplianceLevel {
     /// The word in the document, on tags and records.
@@ -55,6 +55,17 @@ impl Cohort {
         match self {
             Self::Canary => "canary",
             Self::Stable => "stable",
+        }
+    }
+}
+
+impl ProxyPlacement {
+    /// The word in the document and on records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Inbound => "inbound",
+            Self::Outbound => "outbound",
         }
     }
 }

@@ -74,3 +74,39 @@ fn what_normalise_makes_is_normal_but_for_text_that_was_escaped_twice() {
         assert!(is_normal(&normalise(path.as_bytes())), "{path}");
     }
 }
+
+#[test]
+fn what_an_application_may_read_otherwise_is_ambiguous() {
+    // `/m/administer` is a route; all else below `/m/` is another one.
+    let is_ambiguous = |raw: &str| {
+        let normal = normalise(raw.as_bytes());
+        let route = |path: &str| path == "/m/administer";
+        super::is_ambiguous(raw.as_bytes(), &normal, |other| route(other) == route(&normal))
+    };
+    for (raw, expected) in [
+        ("/m/administer", false),
+        ("/m/administer/", false),
+        ("/m/%61dminister", false),
+        ("/m//administer", false),
+        ("/m/17.json", false),
+        ("/m/a%20b", false),
+        ("/m/17;v=1", false),
+        ("/m/administer?x=%2F", false),
+        ("/m/administer.json", true),
+        ("/m/administer.", true),
+        ("/m/administer%20", true),
+        ("/m/administer.%20.", true),
+        ("/m/administer%09", true),
+        ("/m/administer;v=1", true),
+        ("/m/administer%3Bv=1", true),
+        ("/m%2Fadminister", true),
+        ("/m%5cx", true),
+        ("/m\\x", true),
+        ("/m/x%252Fy", true),
+        ("/m/x%2561", true),
+        ("/m/x%00", true),
+        ("/m/100%", false),
+    ] {
+        assert_eq!(is_ambiguous(raw), expected, "{raw}");
+    }
+}

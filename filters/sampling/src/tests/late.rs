@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use careplane_exchange::memory::{Call, MemoryHost, rules};
-use careplane_exchange::{Exchange, Filter, Host, Map};
-use careplane_export::{Collector, Exporter, Outlet, Resource};
+use careplane_exchange::{Ending, Filter, Host, Incoming, MapType};
+use careplane_export::{ExportQueue, ExportTarget, Exporter, Resource};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -78,19 +78,20 @@ fn spans_from(case: &Case, host: &MemoryHost) -> Vec<Span> {
         case.late
     );
     let rules = rules(&policy).unwrap();
-    let outlet = Rc::new(Outlet::default());
+    let queue = Rc::new(ExportQueue::default());
+    queue.attach();
     let resource = Resource::new([("service.name", "gateway")], "careplane", "1");
-    let collector = Rc::new(Collector { export: rules.policy.export.clone().unwrap(), resource });
-    let sampling = Sampling::new(Some(Exporter::new(Rc::clone(&outlet), collector)));
-    let exchange = Exchange::open(Arc::clone(&rules), host);
-    sampling.on_request(&exchange, host);
-    exchange.apply(host);
+    let collector = Rc::new(ExportTarget { export: rules.policy.export.clone().unwrap(), resource });
+    let sampling = Sampling::new(Some(Exporter::new(Rc::clone(&queue), collector)));
+    let incoming = Incoming::open(Arc::clone(&rules), host);
+    sampling.on_request(&incoming, host);
+    incoming.conclude(host);
     if let Some(own) = case.own {
-        host.set_header(Map::Request, "traceparent", own).unwrap();
+        host.set_header(MapType::RequestHeaders, "traceparent", own).unwrap();
     }
-    sampling.on_log(&exchange, host);
+    sampling.on_log(&Ending::read(&incoming.handled(host), host), host);
     host.wait(Duration::from_secs(1));
-    outlet.work(host);
+    queue.tick(host);
     host.calls()
         .iter()
         .inspect(|call| assert_eq!(call.path, "/v1/traces"))
@@ -220,7 +221,7 @@ fn a_hop_that_nobody_was_told_of_gets_an_identity() {
 #[test]
 fn a_collector_of_the_policy_is_needed() {
     let host = host(&Case { status: 503, ..FINE });
-    let exchange = Exchange::open(rules(r#"{"version": "careplane/v1"}"#).unwrap(), &host);
-    Sampling::default().on_log(&exchange, &host);
+    let incoming = Incoming::open(rules(r#"{"version": "careplane/v1"}"#).unwrap(), &host);
+    Sampling::default().on_log(&Ending::read(&incoming.handled(&host), &host), &host);
     assert!(host.calls().is_empty());
 }

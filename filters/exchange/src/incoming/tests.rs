@@ -2,7 +2,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::memory::{Call, MemoryHost, rules};
-use crate::{Denial, Exchange, FORCE_TRACE, TraceReason};
+use crate::{Denial, Incoming, FORCE_TRACE, TraceReason};
 
 const POLICY: &str = r#"{
     "version": "careplane/v1",
@@ -23,23 +23,23 @@ fn request(headers: &[(&str, &str)]) -> MemoryHost {
     MemoryHost::with_request(headers.to_vec())
 }
 
-fn open(host: &MemoryHost) -> Exchange {
-    Exchange::open(rules(POLICY).unwrap(), host)
+fn open(host: &MemoryHost) -> Incoming {
+    Incoming::open(rules(POLICY).unwrap(), host)
 }
 
 #[test]
 fn a_write_that_changes_nothing_is_not_made() {
     let host = request(&[(":path", "/half"), ("x-a", "1"), ("x-b", "1"), ("x-b", "2")]);
-    let exchange = open(&host);
-    exchange.set_header(&"x-a".into(), "1");
-    exchange.remove_header(&"x-absent".into());
-    assert!(exchange.apply(&host).is_none());
+    let incoming = open(&host);
+    incoming.set_header(&"x-a".into(), "1");
+    incoming.remove_header(&"x-absent".into());
+    assert!(incoming.conclude(&host).is_none());
     assert_eq!(host.writes(), 0);
 
-    exchange.set_header(&"x-a".into(), "2");
-    exchange.set_header(&"x-b".into(), "1");
-    exchange.set_header(&"x-c".into(), "3");
-    exchange.apply(&host);
+    incoming.set_header(&"x-a".into(), "2");
+    incoming.set_header(&"x-b".into(), "1");
+    incoming.set_header(&"x-c".into(), "3");
+    incoming.conclude(&host);
     assert_eq!(host.request_header("x-a"), ["2"]);
     assert_eq!(host.request_header("x-b"), ["1"]);
     assert_eq!(host.request_header("x-c"), ["3"]);
@@ -48,8 +48,8 @@ fn a_write_that_changes_nothing_is_not_made() {
 #[test]
 fn the_trace_decision_follows_tier_envoy_and_refusal() {
     let decide = |path: &str, id: &str| {
-        let exchange = open(&request(&[(":path", path), ("x-request-id", id)]));
-        let decision = exchange.trace_decision();
+        let incoming = open(&request(&[(":path", path), ("x-request-id", id)]));
+        let decision = incoming.trace_decision();
         (decision.kept, decision.reason)
     };
     assert_eq!(decide("/half", KEPT_AT_HALF), (true, TraceReason::Tier));
@@ -58,18 +58,18 @@ fn the_trace_decision_follows_tier_envoy_and_refusal() {
     assert_eq!(decide("/half", "not a uuid"), (false, TraceReason::NoRequestId));
     assert_eq!(decide("/never", "00000000-0000-4000-8000-000000000000"), (false, TraceReason::Tier));
 
-    let exchange = open(&request(&[(":path", "/never"), ("x-request-id", DROPPED_AT_HALF)]));
-    exchange.deny(Denial::TenantConflict);
-    assert_eq!(exchange.trace_decision().reason, TraceReason::Denied);
+    let incoming = open(&request(&[(":path", "/never"), ("x-request-id", DROPPED_AT_HALF)]));
+    incoming.deny(Denial::TenantConflict);
+    assert_eq!(incoming.trace_decision().reason, TraceReason::Denied);
 }
 
 #[test]
 fn only_a_trace_that_envoy_would_drop_is_forced() {
     for (id, forced) in [(KEPT_AT_HALF, 1), (DROPPED_AT_HALF, 0), (SAMPLED_BY_ENVOY, 0)] {
         let host = request(&[(":path", "/half"), ("x-request-id", id)]);
-        let exchange = open(&host);
-        exchange.keep_trace();
-        exchange.apply(&host);
+        let incoming = open(&host);
+        incoming.keep_trace();
+        incoming.conclude(&host);
         assert_eq!(host.request_header(FORCE_TRACE).len(), forced, "{id}");
     }
 }
@@ -77,9 +77,9 @@ fn only_a_trace_that_envoy_would_drop_is_forced() {
 #[test]
 fn the_rate_of_somebody_else_is_not_known() {
     let host = request(&[(":path", "/half"), ("x-request-id", SAMPLED_BY_ENVOY)]);
-    let exchange = open(&host);
-    exchange.keep_trace();
-    exchange.apply(&host);
+    let incoming = open(&host);
+    incoming.keep_trace();
+    incoming.conclude(&host);
     assert_eq!(host.property_text("wasm.careplane.sampling_reason").as_deref(), Some("inherited"));
     assert_eq!(host.property_text("wasm.careplane.sampling_rate"), None);
 }
@@ -88,9 +88,9 @@ fn the_rate_of_somebody_else_is_not_known() {
 fn span_tags_are_written_for_kept_traces_alone() {
     for (id, tag) in [(KEPT_AT_HALF, Some("x")), (DROPPED_AT_HALF, None)] {
         let host = request(&[(":path", "/half"), ("x-request-id", id)]);
-        let exchange = open(&host);
-        exchange.tag_span("a_tag", "x");
-        exchange.apply(&host);
+        let incoming = open(&host);
+        incoming.tag_span("a_tag", "x");
+        incoming.conclude(&host);
         assert_eq!(host.property_text("wasm.careplane.a_tag").as_deref(), tag);
     }
 }
@@ -98,10 +98,10 @@ fn span_tags_are_written_for_kept_traces_alone() {
 #[test]
 fn a_refusal_is_traced_and_explains_itself_whichever_filter_made_it() {
     let host = request(&[(":path", "/never"), ("x-request-id", DROPPED_AT_HALF), ("x-correlation-id", "c-1")]);
-    let exchange = open(&host);
-    exchange.deny(Denial::TenantUnknown);
-    exchange.deny(Denial::TenantConflict);
-    let reply = exchange.apply(&host).unwrap();
+    let incoming = open(&host);
+    incoming.deny(Denial::TenantUnknown);
+    incoming.deny(Denial::TenantConflict);
+    let reply = incoming.conclude(&host).unwrap();
     assert_eq!((reply.status, reply.details.as_str()), (403, "careplane{tenant-unknown}"));
     assert!(reply.headers.contains(&("x-correlation-id".into(), "c-1".into())));
     assert_eq!(host.request_header(FORCE_TRACE), ["true"]);
@@ -114,16 +114,16 @@ fn a_refusal_is_traced_and_explains_itself_whichever_filter_made_it() {
 #[test]
 fn a_correlation_id_is_kept_or_made_and_then_told_to_the_upstream() {
     let host = request(&[("x-correlation-id", "order.17_b-2")]);
-    let exchange = open(&host);
-    assert_eq!(exchange.correlation(&host).unwrap().as_str(), "order.17_b-2");
-    exchange.apply(&host);
+    let incoming = open(&host);
+    assert_eq!(incoming.correlation(&host).unwrap().as_str(), "order.17_b-2");
+    incoming.conclude(&host);
     assert_eq!(host.writes(), 0);
 
     for bad in ["", "two words", "9434765919", &"x".repeat(129)] {
         let host = request(&[("x-correlation-id", bad)]);
-        let exchange = open(&host);
-        let made = exchange.correlation(&host).unwrap().as_str().to_owned();
-        exchange.apply(&host);
+        let incoming = open(&host);
+        let made = incoming.correlation(&host).unwrap().as_str().to_owned();
+        incoming.conclude(&host);
         assert_eq!(host.request_header("x-correlation-id"), [made.as_str()]);
         // The time of the host in memory, version 7.
         assert!(made.starts_with("019b7ca9-8f2e-7"), "{made}");
@@ -133,9 +133,9 @@ fn a_correlation_id_is_kept_or_made_and_then_told_to_the_upstream() {
 #[test]
 fn two_correlation_ids_are_none() {
     let host = request(&[("x-correlation-id", "a"), ("x-correlation-id", "b")]);
-    let exchange = open(&host);
-    exchange.correlation(&host);
-    exchange.apply(&host);
+    let incoming = open(&host);
+    incoming.correlation(&host);
+    incoming.conclude(&host);
     let [made] = &host.request_header("x-correlation-id")[..] else { panic!("not one") };
     assert_eq!(made.len(), 36);
 }
@@ -144,38 +144,38 @@ fn two_correlation_ids_are_none() {
 fn without_random_numbers_there_is_no_correlation_id_and_no_failure() {
     let host = request(&[]);
     host.fail(Call::Random);
-    let exchange = open(&host);
-    assert!(exchange.correlation(&host).is_none());
-    exchange.deny(Denial::TenantMissing);
-    assert!(!exchange.apply(&host).unwrap().body.contains("correlationId"));
+    let incoming = open(&host);
+    assert!(incoming.correlation(&host).is_none());
+    incoming.deny(Denial::TenantMissing);
+    assert!(!incoming.conclude(&host).unwrap().body.contains("correlationId"));
 }
 
 #[test]
 fn a_request_that_cannot_be_read_is_about_nothing() {
     let host = request(&[(":path", "/half")]);
     host.fail(Call::HeaderMap);
-    let exchange = open(&host);
-    assert!(!exchange.is_readable());
-    assert_eq!(&*exchange.about().context.name, "general");
+    let incoming = open(&host);
+    assert!(!incoming.is_readable());
+    assert_eq!(&*incoming.about().context.name, "general");
 }
 
 #[test]
 fn writes_that_fail_do_not_stop_the_others() {
     let host = request(&[("x-a", "1")]);
     host.fail(Call::RemoveHeader);
-    let exchange = open(&host);
-    exchange.remove_header(&"x-a".into());
-    exchange.set_header(&"x-b".into(), "2");
-    exchange.apply(&host);
+    let incoming = open(&host);
+    incoming.remove_header(&"x-a".into());
+    incoming.set_header(&"x-b".into(), "2");
+    incoming.conclude(&host);
     assert_eq!(host.request_header("x-b"), ["2"]);
 }
 
 #[test]
 fn a_request_that_is_over_keeps_the_correlation_id_it_was_sent_with() {
-    let open_late = |host: &MemoryHost| {
-        let exchange = Exchange::open_late(rules(POLICY).unwrap(), host);
-        exchange.correlation(host).map(|id| id.as_str().to_owned())
+    let never_seen = |host: &MemoryHost| {
+        let handled = Incoming::never_seen(rules(POLICY).unwrap(), host);
+        handled.correlation.map(|id| id.as_str().to_owned())
     };
-    assert_eq!(open_late(&request(&[("x-correlation-id", "c-1")])).as_deref(), Some("c-1"));
-    assert_eq!(open_late(&request(&[])), None);
+    assert_eq!(never_seen(&request(&[("x-correlation-id", "c-1")])).as_deref(), Some("c-1"));
+    assert_eq!(never_seen(&request(&[])), None);
 }

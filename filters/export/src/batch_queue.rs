@@ -2,14 +2,16 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use careplane_exchange::{Host, HttpAnswer};
 
-use crate::answer::Verdict;
+use crate::answer::ExportResult;
 use crate::encode::Item;
-use crate::outbox::{Collector, Signal};
-use crate::{ACKNOWLEDGED, FAILED, QUEUED, REJECTED, RETRIED, SPANS_ACKNOWLEDGED, SPANS_DROPPED, SPILLED};
+use crate::overflow::write_to_log;
+use crate::signal::Signal;
+use crate::target::ExportTarget;
+use crate::{FAILED, RETRIED};
 
 /// Of one request: collectors refuse larger bodies, and Envoy holds one in its buffers while it is sent.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -17,16 +19,16 @@ const BATCH_BYTES: usize = 1024 * 1024;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// No pause is longer, unless the collector asks for it.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// How long a batch is tried before it goes to the proxy's log.
+/// How long a batch is tried before it overflows.
 const PATIENCE: Duration = Duration::from_secs(60);
 /// The proxy's own timeout comes first; when not even that comes, the root that called is gone.
 const OVERDUE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
-pub(crate) struct Lane {
-    collector: Rc<Collector>,
+pub(crate) struct BatchQueue {
+    target: Rc<ExportTarget>,
     signal: Signal,
-    waiting: VecDeque<(Item, SystemTime)>,
+    waiting: VecDeque<(Item, Duration)>,
     /// Bytes of what waits and of the batch.
     held: usize,
     batch: Option<Batch>,
@@ -38,51 +40,47 @@ struct Batch {
     items: Vec<Item>,
     state: State,
     attempts: u32,
-    /// When it was sent first.
-    since: SystemTime,
+    /// When it was sent first. Times are [`Host::elapsed`]: the wall clock can jump.
+    since: Duration,
 }
 
 #[derive(Debug)]
 enum State {
-    Sent { call: u32, until: SystemTime },
-    Pausing { until: SystemTime },
+    Sent { call: u32, until: Duration },
+    Pausing { until: Duration },
 }
 
-// === impl Lane ===
+// === impl BatchQueue ===
 
-impl Lane {
-    pub(crate) fn new(collector: Rc<Collector>, signal: Signal) -> Self {
-        Self { collector, signal, waiting: VecDeque::new(), held: 0, batch: None }
+impl BatchQueue {
+    pub(crate) fn new(target: Rc<ExportTarget>, signal: Signal) -> Self {
+        Self { target, signal, waiting: VecDeque::new(), held: 0, batch: None }
     }
 
-    pub(crate) fn is_for(&self, collector: &Rc<Collector>, signal: Signal) -> bool {
-        Rc::ptr_eq(&self.collector, collector) && self.signal == signal
+    pub(crate) fn is_for(&self, target: &Rc<ExportTarget>, signal: Signal) -> bool {
+        Rc::ptr_eq(&self.target, target) && self.signal == signal
     }
 
     pub(crate) fn held(&self) -> usize {
         self.held
     }
 
-    pub(crate) fn push(&mut self, item: Item, now: SystemTime, host: &dyn Host) {
+    pub(crate) fn push(&mut self, item: Item, now: Duration, host: &dyn Host) {
         self.held = self.held.saturating_add(item.size());
         self.signal.queued(1, host);
         self.waiting.push_back((item, now));
     }
 
-    pub(crate) fn is_full_and_free(&self) -> bool {
-        self.batch.is_none() && self.is_full()
-    }
-
     /// Nothing left, and no plugin that could bring more.
-    pub(crate) fn is_forgotten(&self) -> bool {
-        self.batch.is_none() && self.waiting.is_empty() && Rc::strong_count(&self.collector) == 1
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.batch.is_none() && self.waiting.is_empty() && Rc::strong_count(&self.target) == 1
     }
 
     pub(crate) fn has_sent(&self, sent: u32) -> bool {
         matches!(&self.batch, Some(Batch { state: State::Sent { call, .. }, .. }) if *call == sent)
     }
 
-    pub(crate) fn work(&mut self, now: SystemTime, host: &dyn Host) {
+    pub(crate) fn work(&mut self, now: Duration, host: &dyn Host) {
         match &self.batch {
             Some(Batch { state: State::Sent { until, .. }, .. }) if *until <= now => {
                 self.answered(&HttpAnswer::default(), now, host);
@@ -97,17 +95,19 @@ impl Lane {
         }
     }
 
-    pub(crate) fn answered(&mut self, answer: &HttpAnswer, now: SystemTime, host: &dyn Host) {
+    pub(crate) fn answered(&mut self, answer: &HttpAnswer, now: Duration, host: &dyn Host) {
         let Some(mut batch) = self.batch.take() else { return };
-        match Verdict::of(answer) {
-            Verdict::Taken { rejected } => {
+        match ExportResult::of(answer) {
+            ExportResult::Accepted { rejected } => {
                 let count = u64::try_from(batch.items.len()).unwrap_or(u64::MAX);
                 let rejected = rejected.min(count);
                 host.count(self.signal.acknowledged(), count.saturating_sub(rejected));
                 if rejected > 0 {
                     // Which ones, the collector does not say. It must not get them again, so the log gets all.
                     host.count(self.signal.rejected(), rejected);
-                    self.signal.write_down(&batch.items);
+                    for record in batch.items.iter().filter_map(Item::text) {
+                        let _ = write_to_log(record, host);
+                    }
                 }
                 self.release(&batch.items, host);
                 // What came meanwhile need not wait for the next tick.
@@ -116,13 +116,13 @@ impl Lane {
                     self.send(now, host);
                 }
             }
-            Verdict::Retry { not_before } if now < batch.since.checked_add(PATIENCE).unwrap_or(now) => {
+            ExportResult::Retryable { not_before } if now < batch.since.saturating_add(PATIENCE) => {
                 host.count(FAILED, 1);
-                let until = now.checked_add(not_before.max(pause(batch.attempts, host))).unwrap_or(now);
+                let until = now.saturating_add(not_before.max(pause(batch.attempts, host)));
                 batch.state = State::Pausing { until };
                 self.batch = Some(batch);
             }
-            Verdict::Retry { .. } | Verdict::Refused => {
+            ExportResult::Retryable { .. } | ExportResult::Rejected => {
                 host.count(FAILED, 1);
                 self.release(&batch.items, host);
                 batch.items.iter().for_each(|item| self.signal.give_up(item, host));
@@ -140,17 +140,17 @@ impl Lane {
     }
 
     fn is_full(&self) -> bool {
-        u64::try_from(self.waiting.len()).unwrap_or(u64::MAX) >= self.collector.export.batch_records
+        u64::try_from(self.waiting.len()).unwrap_or(u64::MAX) >= self.target.export.batch_records
     }
 
-    fn is_old(&self, now: SystemTime) -> bool {
-        let age = |(_, since): &(Item, SystemTime)| now.duration_since(*since).unwrap_or_default();
-        self.waiting.front().is_some_and(|oldest| age(oldest) >= self.collector.export.batch_interval)
+    fn is_old(&self, now: Duration) -> bool {
+        let age = |(_, since): &(Item, Duration)| now.saturating_sub(*since);
+        self.waiting.front().is_some_and(|oldest| age(oldest) >= self.target.export.batch_interval)
     }
 
     /// Makes a batch of the oldest items.
-    fn fill(&mut self, now: SystemTime) {
-        let most = usize::try_from(self.collector.export.batch_records).unwrap_or(usize::MAX);
+    fn fill(&mut self, now: Duration) {
+        let most = usize::try_from(self.target.export.batch_records).unwrap_or(usize::MAX);
         let mut items = Vec::new();
         let mut bytes = 0usize;
         while let Some((next, _)) = self.waiting.front() {
@@ -165,17 +165,17 @@ impl Lane {
         }
     }
 
-    fn send(&mut self, now: SystemTime, host: &dyn Host) {
+    fn send(&mut self, now: Duration, host: &dyn Host) {
         let Some(batch) = &mut self.batch else { return };
-        let body = self.collector.resource.request(&batch.items);
+        let body = self.target.resource.request(&batch.items);
         if batch.attempts > 0 {
             host.count(RETRIED, 1);
         }
         batch.attempts = batch.attempts.saturating_add(1);
-        match host.http_call(&self.collector.call(self.signal, &body)) {
+        match host.http_call(&self.target.call(self.signal, &body)) {
             Ok(call) => {
-                let patience = self.collector.export.timeout.saturating_add(OVERDUE);
-                batch.state = State::Sent { call, until: now.checked_add(patience).unwrap_or(now) };
+                let patience = self.target.export.timeout.saturating_add(OVERDUE);
+                batch.state = State::Sent { call, until: now.saturating_add(patience) };
             }
             // There is no such cluster, now; there can be one later.
             Err(_) => self.answered(&HttpAnswer::default(), now, host),
@@ -199,43 +199,4 @@ fn pause(attempts: u32, host: &dyn Host) -> Duration {
     let [random] = random;
     let half = longest.checked_div(2).unwrap_or_default();
     half.saturating_add(half.saturating_mul(random.into()).checked_div(255).unwrap_or_default())
-}
-
-// === impl Signal ===
-
-impl Signal {
-    fn acknowledged(self) -> &'static str {
-        match self {
-            Self::Logs => ACKNOWLEDGED,
-            Self::Traces => SPANS_ACKNOWLEDGED,
-        }
-    }
-
-    fn rejected(self) -> &'static str {
-        match self {
-            Self::Logs => REJECTED,
-            Self::Traces => SPANS_DROPPED,
-        }
-    }
-
-    fn queued(self, by: i64, host: &dyn Host) {
-        if self == Self::Logs {
-            host.add_to_gauge(QUEUED, by);
-        }
-    }
-
-    pub(crate) fn write_down(self, items: &[Item]) {
-        items.iter().filter_map(Item::text).for_each(crate::spill);
-    }
-
-    /// A record that cannot be delivered is written down. A span is not evidence: it is counted.
-    pub(crate) fn give_up(self, item: &Item, host: &dyn Host) {
-        match self {
-            Self::Logs => {
-                self.write_down(std::slice::from_ref(item));
-                host.count(SPILLED, 1);
-            }
-            Self::Traces => host.count(SPANS_DROPPED, 1),
-        }
-    }
 }

@@ -1,0 +1,337 @@
+//! What became of a request, as the proxy tells it when the stream is over.
+
+use std::cell::OnceCell;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use careplane_policy::id::is_uuid;
+
+use crate::answer::{Answerer, Details};
+use crate::denial::Denial;
+use crate::handled::Handled;
+use crate::headers::Grpc;
+use crate::host::{Host, MapType};
+use crate::trace::{REQUEST_ID, TRACEPARENT, TraceDecision, is_traced};
+use crate::traceparent::TraceParent;
+
+/// Envoy's response flags: the bits of the attribute `response.flags` and the words of `%RESPONSE_FLAGS%`
+/// (`StreamInfo::CoreResponseFlag`).
+const FLAGS: &[&str] = &[
+    "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC", "URX", "SI", "IH",
+    "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DO", "DR", "UDO",
+];
+/// Flags of a stream that was cut off.
+const RESETS: &[&str] = &["LR", "UR", "UC", "DC", "DPE", "UPE", "DR"];
+/// The gRPC statuses that OpenTelemetry counts as the server's errors: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,
+/// DATA_LOSS.
+const GRPC_ERRORS: &[u64] = &[2, 4, 12, 13, 14, 15];
+/// The details of a pass whose redirect Envoy follows by itself.
+const INTERNAL_REDIRECT: &str = "internal_redirect";
+/// How the content type of a response begins that the filter grpc_web has changed.
+const GRPC_WEB: &str = "application/grpc-web";
+/// The longest name of a cluster that is recorded, in bytes.
+const CLUSTER_MAX: usize = 512;
+
+/// A request whose stream is over.
+///
+/// What the answer was is read at once; the rest when it is asked for, since most of it matters to records and late spans alone.
+pub struct Ending<'e> {
+    request: &'e Handled,
+    host: &'e dyn Host,
+    details: Option<Details>,
+    upstream: OnceCell<UpstreamUse>,
+    status: OnceCell<Option<u64>>,
+    grpc_status: OnceCell<Option<u64>>,
+    flags: OnceCell<Vec<&'static str>>,
+    duration: OnceCell<Option<Duration>>,
+    time: OnceCell<SystemTime>,
+    trace: OnceCell<TraceOutcome>,
+}
+
+/// Whether a request was let through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// It passed every filter, whatever the upstream made of it.
+    Allowed,
+    /// A careplane filter refused it.
+    Denied(Denial),
+    /// Another filter of the proxy refused it: which one.
+    DeniedBy(&'static str),
+    /// The proxy or the caller ended it before all filters had decided.
+    Undecided,
+}
+
+/// What the proxy tells of the upstream of this stream.
+#[derive(Debug, Clone, Copy)]
+struct UpstreamUse {
+    forwarded: Option<bool>,
+    attempts: Option<u64>,
+}
+
+/// What became of the trace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TraceOutcome {
+    /// `x-request-id` as it is at the end, if it is a UUID: Envoy keeps in it why it traces, and spans carry it like that.
+    pub request_id: Option<String>,
+    /// The span of this hop, as the upstream was told; none when nothing went upstream, or nothing traces.
+    pub own: Option<TraceParent>,
+    /// The span of the caller.
+    pub parent: Option<TraceParent>,
+    /// Whether the trace is kept, as far as the proxy tells.
+    pub sampled: bool,
+}
+
+// === impl Ending ===
+
+impl<'e> Ending<'e> {
+    /// Asks the proxy who answered.
+    pub fn read(request: &'e Handled, host: &'e dyn Host) -> Self {
+        // Details can be there and empty: some filters answer without a word.
+        let details = host.property(&["response", "code_details"]).ok().flatten();
+        let details = details.map(|details| Details::read(&String::from_utf8_lossy(&details)));
+        Self {
+            request,
+            host,
+            details,
+            upstream: OnceCell::new(),
+            status: OnceCell::new(),
+            grpc_status: OnceCell::new(),
+            flags: OnceCell::new(),
+            duration: OnceCell::new(),
+            time: OnceCell::new(),
+            trace: OnceCell::new(),
+        }
+    }
+
+    /// The request.
+    pub fn request(&self) -> &'e Handled {
+        self.request
+    }
+
+    /// Envoy's response code details, as far as they are Envoy's own words; none when nothing was answered.
+    pub fn details(&self) -> Option<&str> {
+        self.details.as_ref().map(|details| &*details.token)
+    }
+
+    /// Who answered; none when the proxy does not tell.
+    pub fn answered_by(&self) -> Option<Answerer> {
+        match self.details.as_ref()?.answerer {
+            // Any filter can use the word, but only the router asks an upstream. What is only counted is not worth the question.
+            Answerer::Upstream if self.request.context.audited && self.upstream().attempts == Some(0) => {
+                Some(Answerer::Filter("filter"))
+            }
+            answerer => Some(answerer),
+        }
+    }
+
+    /// Whether the request was sent to an upstream, at least in part; none when the proxy does not tell.
+    pub fn forwarded(&self) -> Option<bool> {
+        self.upstream().forwarded
+    }
+
+    /// How many times it was tried to send the request; none when it was not forwarded.
+    pub fn attempts(&self) -> Option<u64> {
+        self.upstream().attempts.filter(|_| self.was_forwarded())
+    }
+
+    /// Where the request was sent; none when it was not forwarded.
+    pub fn cluster(&self) -> Option<String> {
+        // With an internal redirect, Envoy names the cluster of the pass that follows.
+        if !self.was_forwarded() || self.details() == Some(INTERNAL_REDIRECT) {
+            return None;
+        }
+        text(self.host, &["xds", "cluster_name"]).filter(|name| name.len() <= CLUSTER_MAX)
+    }
+
+    fn was_forwarded(&self) -> bool {
+        self.forwarded() == Some(true)
+    }
+
+    fn upstream(&self) -> UpstreamUse {
+        let is_via_upstream = self.details.as_ref().is_some_and(|details| details.answerer == Answerer::Upstream);
+        *self.upstream.get_or_init(|| UpstreamUse::read(is_via_upstream, self.host))
+    }
+
+    /// Whether the request was let through.
+    pub fn decision(&self) -> Decision {
+        if let Some(denial) = self.request.denial {
+            return Decision::Denied(denial);
+        }
+        let Some(details) = &self.details else { return self.unless_forwarded(Decision::Undecided) };
+        match (details.denial, self.answered_by()) {
+            (Some(denial), _) => Decision::Denied(denial),
+            (_, Some(Answerer::Filter(name))) => {
+                // A filter that answers well has not refused: a preflight, a health check. A login page is a refusal all the same.
+                let is_refusal = name == "oauth2" || self.status().is_none_or(|status| status >= 400);
+                self.unless_forwarded(if is_refusal { Decision::DeniedBy(name) } else { Decision::Undecided })
+            }
+            _ if details.passed_filters => Decision::Allowed,
+            _ => self.unless_forwarded(Decision::Undecided),
+        }
+    }
+
+    /// What was forwarded had passed every filter.
+    fn unless_forwarded(&self, decision: Decision) -> Decision {
+        if self.was_forwarded() { Decision::Allowed } else { decision }
+    }
+
+    /// The HTTP status; none when the stream ended before there was one.
+    pub fn status(&self) -> Option<u64> {
+        *self.status.get_or_init(|| number(self.host, &["response", "code"]).filter(|status| *status != 0))
+    }
+
+    /// The gRPC status, for gRPC and gRPC-Web; none when the proxy does not tell.
+    pub fn grpc_status(&self) -> Option<u64> {
+        *self.grpc_status.get_or_init(|| {
+            // The filter grpc_web moves trailers into the body. What Envoy tells then is made up from the HTTP status, unless the response
+            // had no body.
+            let header = |name| text(self.host, &["response", "headers", name]);
+            match self.request.grpc? {
+                Grpc::Native if !header("content-type").is_some_and(|it| it.starts_with(GRPC_WEB)) => {
+                    number(self.host, &["response", "grpc_status"])
+                }
+                Grpc::Native | Grpc::Web => header("grpc-status")?.parse().ok(),
+            }
+        })
+    }
+
+    /// Envoy's response flags.
+    pub fn flags(&self) -> &[&'static str] {
+        self.flags.get_or_init(|| flags(number(self.host, &["response", "flags"]).unwrap_or_default()))
+    }
+
+    /// When the request came in.
+    pub fn time(&self) -> SystemTime {
+        *self.time.get_or_init(|| {
+            nanos(self.host, &["request", "time"])
+                .and_then(|since_epoch| UNIX_EPOCH.checked_add(since_epoch))
+                .or_else(|| self.host.now().ok())
+                .unwrap_or(UNIX_EPOCH)
+        })
+    }
+
+    /// How long it took.
+    pub fn duration(&self) -> Option<Duration> {
+        *self.duration.get_or_init(|| nanos(self.host, &["request", "duration"]))
+    }
+
+    /// Whether the server failed: 5xx, or what gRPC has for it.
+    pub fn is_server_error(&self) -> bool {
+        self.status().is_some_and(|status| status >= 500)
+            || self.grpc_status().is_some_and(|status| GRPC_ERRORS.contains(&status))
+    }
+
+    /// Whether the stream was cut off, by whichever side.
+    pub fn is_reset(&self) -> bool {
+        self.status().is_none() || self.flags().iter().any(|flag| RESETS.contains(flag))
+    }
+
+    /// What became of its trace.
+    pub fn trace(&self) -> &TraceOutcome {
+        self.trace.get_or_init(|| TraceOutcome::read(self.request, self.host))
+    }
+
+    /// Whether its trace is kept, as far as filters decide that, now that it is known whether it was refused.
+    pub fn trace_decision(&self) -> TraceDecision {
+        self.request.trace_decision(matches!(self.decision(), Decision::Denied(_)))
+    }
+}
+
+// === impl UpstreamUse ===
+
+impl UpstreamUse {
+    /// The last attempt has a local address exactly when it got a connection, on which Envoy sends the headers at once. Earlier attempts
+    /// leave no trace but their number.
+    fn read(is_via_upstream: bool, host: &dyn Host) -> Self {
+        let attempts = number(host, &["upstream", "request_attempt_count"]);
+        let has_connection = || text(host, &["upstream", "local_address"]).is_some();
+        let forwarded = match attempts {
+            Some(0) => Some(false),
+            _ if is_via_upstream || has_connection() => Some(true),
+            Some(1) | None => Some(false),
+            Some(_) => None,
+        };
+        Self { forwarded, attempts }
+    }
+}
+
+// === impl TraceOutcome ===
+
+impl TraceOutcome {
+    fn read(request: &Handled, host: &dyn Host) -> Self {
+        let header = |name| host.header(MapType::RequestHeaders, name).ok().flatten();
+        let request_id = header(REQUEST_ID).filter(|id| is_uuid(id));
+        let (own, sampled) = match (header(TRACEPARENT), &request.trace.parent) {
+            // Refused before it went upstream, so there is no identity to tell; x-request-id says what Envoy decided.
+            (None, _) => (None, request_id.as_deref().is_some_and(is_traced)),
+            // Still the caller's: nothing went upstream, or Envoy's tracer gave up on what the caller sent. What a filter asks then has
+            // no effect any more; what Envoy decided at first has, if the parent was sampled.
+            (Some(now), Some(sent)) if now == *sent => {
+                (None, request.trace.traced && TraceParent::read(sent).is_some_and(|parent| parent.sampled))
+            }
+            (Some(now), _) => {
+                let own = TraceParent::read(&now);
+                let sampled = own.as_ref().is_some_and(|own| own.sampled);
+                (own, sampled)
+            }
+        };
+        let parent = request.trace.parent.as_deref().and_then(TraceParent::read);
+        Self { request_id: request_id.and_then(|id| String::from_utf8(id).ok()), own, parent, sampled }
+    }
+}
+
+// === impl Decision ===
+
+impl Decision {
+    /// Whether a filter refused it.
+    pub fn is_denied(self) -> bool {
+        matches!(self, Self::Denied(_) | Self::DeniedBy(_))
+    }
+
+    /// The word on records and in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Denied(_) | Self::DeniedBy(_) => "denied",
+            Self::Undecided => "none",
+        }
+    }
+}
+
+fn text(host: &dyn Host, path: &[&str]) -> Option<String> {
+    String::from_utf8(host.property(path).ok()??).ok().filter(|text| !text.is_empty())
+}
+
+/// Envoy hands integers over as eight bytes, little-endian.
+fn number(host: &dyn Host, path: &[&str]) -> Option<u64> {
+    let number = i64::from_le_bytes(host.property(path).ok()??.try_into().ok()?);
+    u64::try_from(number).ok()
+}
+
+fn nanos(host: &dyn Host, path: &[&str]) -> Option<Duration> {
+    number(host, path).map(Duration::from_nanos)
+}
+
+fn flags(bits: u64) -> Vec<&'static str> {
+    // Nearly always.
+    if bits == 0 {
+        return Vec::new();
+    }
+    let set = |(bit, flag): (u32, &&'static str)| (bits.checked_shr(bit)? & 1 == 1).then_some(*flag);
+    (0..).zip(FLAGS).filter_map(set).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use super::*;
+
+    #[test]
+    fn flags_have_the_words_of_the_access_log() {
+        assert_eq!(flags(0), [""; 0]);
+        assert_eq!(flags(0x20), ["UF"]);
+        assert_eq!(flags(0x8820), ["UF", "RL", "URX"]);
+        assert_eq!(flags(u64::MAX).len(), FLAGS.len());
+    }
+}

@@ -1,0 +1,59 @@
+//! The two signals of OTLP that are sent, and what is counted of each.
+
+use careplane_exchange::Host;
+
+use crate::encode::Item;
+use crate::overflow::overflow;
+use crate::{ACKNOWLEDGED, QUEUED, REJECTED, SPANS_ACKNOWLEDGED, SPANS_DROPPED};
+
+/// What is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Audit records.
+    Logs,
+    /// Late spans.
+    Traces,
+}
+
+// === impl Signal ===
+
+impl Signal {
+    /// Where OTLP/HTTP takes it.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Logs => "/v1/logs",
+            Self::Traces => "/v1/traces",
+        }
+    }
+
+    /// The counter of what a collector has taken.
+    pub(crate) fn acknowledged(self) -> &'static str {
+        match self {
+            Self::Logs => ACKNOWLEDGED,
+            Self::Traces => SPANS_ACKNOWLEDGED,
+        }
+    }
+
+    /// The counter of what a collector did not take of a batch that it took otherwise.
+    pub(crate) fn rejected(self) -> &'static str {
+        match self {
+            Self::Logs => REJECTED,
+            Self::Traces => SPANS_DROPPED,
+        }
+    }
+
+    /// Counts what waits or is on its way: `by` more, or fewer.
+    pub(crate) fn queued(self, by: i64, host: &dyn Host) {
+        if self == Self::Logs {
+            host.add_to_gauge(QUEUED, by);
+        }
+    }
+
+    /// Ends the way of an item that cannot be delivered: a record overflows to the proxy's log; a span is not evidence, and is counted.
+    pub(crate) fn give_up(self, item: &Item, host: &dyn Host) {
+        match (self, item.text()) {
+            (Self::Logs, Some(record)) => overflow(record, host),
+            _ => host.count(SPANS_DROPPED, 1),
+        }
+    }
+}

@@ -161,7 +161,10 @@ impl<'e> Ending<'e> {
             (Some(denial), _) => Decision::Denied(denial),
             (_, Some(Answerer::Filter(name))) => {
                 // A filter that answers well has not refused: a preflight, a health check. A login page is a refusal all the same.
-                let is_refusal = name == "oauth2" || self.status().is_none_or(|status| status >= 400);
+                // To a gRPC call, Envoy's own answers have status 200 and a status of gRPC.
+                let is_refusal = name == "oauth2"
+                    || self.status().is_none_or(|status| status >= 400)
+                    || self.grpc_status().is_some_and(|status| status != 0);
                 self.unless_forwarded(if is_refusal { Decision::DeniedBy(name) } else { Decision::Undecided })
             }
             _ if details.passed_filters => Decision::Allowed,

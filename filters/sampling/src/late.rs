@@ -91,11 +91,9 @@ impl SpanIdentity {
         };
         Some(match (&trace.own, &trace.parent) {
             // Envoy's tracer does not follow every parent: another trace id is the beginning of a trace.
-            (Some(own), _) => Self {
-                parent: parent_id(&own.trace_id),
-                trace_id: own.trace_id.clone(),
-                span_id: own.span_id.clone(),
-            },
+            (Some(own), _) => {
+                Self { parent: parent_id(&own.trace_id), trace_id: own.trace_id.clone(), span_id: own.span_id.clone() }
+            }
             // Nothing went upstream, so this hop is not known anywhere yet.
             (None, Some(parent)) => Self {
                 trace_id: parent.trace_id.clone(),

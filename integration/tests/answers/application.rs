@@ -42,6 +42,8 @@ pub struct Received {
     pub host: String,
     /// The path without its query.
     pub path: String,
+    /// The names of its trailers.
+    pub trailers: Vec<String>,
 }
 
 /// A running application. It ends when this is dropped.
@@ -116,12 +118,20 @@ async fn answer(log: Arc<Mutex<Vec<Received>>>, request: Request<Incoming>) -> R
     let (id, act) = (without_reason(header("x-request-id")), header(ACT).to_owned());
     let authority = request.uri().authority().map(ToString::to_string);
     let host = authority.unwrap_or_else(|| header("host").to_owned());
+    let is_call = path.starts_with("/care.v1.");
+    // The body has to come first: a caller that aborts it has made a request all the same.
+    let body = request.into_body().collect().await.ok();
+    let trailers = body
+        .as_ref()
+        .and_then(|body| body.trailers())
+        .map(|trailers| trailers.keys().map(ToString::to_string).collect());
+    let trailers = trailers.unwrap_or_default();
     let times = {
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.push(Received { id: id.clone(), host: host.clone(), path: path.clone() });
+        log.push(Received { id: id.clone(), host: host.clone(), path: path.clone(), trailers });
         log.iter().filter(|received| received.id == id).count()
     };
-    if path.starts_with("/care.v1.") {
+    if is_call {
         return Ok(call(&path));
     }
     let (word, number) = act.rsplit_once('-').unwrap_or((&act, ""));
@@ -292,7 +302,8 @@ fn process(request: Request<Incoming>) -> Response<Body> {
         let (mut bytes, mut deny_late) = (BytesMut::new(), false);
         while let Some(Ok(part)) = incoming.frame().await {
             bytes.extend_from_slice(&part.into_data().unwrap_or_default());
-            while let Some(length) = bytes.get(1..5).map(|length| length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
+            while let Some(length) =
+                bytes.get(1..5).map(|length| length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte)))
                 && bytes.len() >= 5 + length
             {
                 let message = bytes.split_to(5 + length).split_off(5);

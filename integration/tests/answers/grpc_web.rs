@@ -39,7 +39,8 @@ async fn the_status_of_a_grpc_call_is_the_applications() -> Result<()> {
         let token = token(&lab)?;
         let mut run = Run::new(&lab, &application);
         // A filter that has nothing to translate changes nothing.
-        let calls: Vec<_> = ["native", "behind", "before"].iter().flat_map(|chain| METHODS.map(|method| (chain, method))).collect();
+        let calls: Vec<_> =
+            ["native", "behind", "before"].iter().flat_map(|chain| METHODS.map(|method| (chain, method))).collect();
         for (chain, method) in &calls {
             run.send_http2(chain, call(method, "application/grpc", &token)).await?;
         }
@@ -60,7 +61,8 @@ async fn the_status_of_a_grpc_web_call_is_right_or_left_out_and_no_failure_is_ma
         let lab = lab(version, &application, &chains()).start().await?;
         let token = token(&lab)?;
         let mut run = Run::new(&lab, &application);
-        let calls: Vec<_> = ["behind", "before"].iter().flat_map(|chain| METHODS.map(|method| (chain, method))).collect();
+        let calls: Vec<_> =
+            ["behind", "before"].iter().flat_map(|chain| METHODS.map(|method| (chain, method))).collect();
         for (chain, method) in &calls {
             run.send(chain, call(method, "application/grpc-web+proto", &token)).await?;
         }

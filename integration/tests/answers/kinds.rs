@@ -53,7 +53,8 @@ async fn the_passes_of_a_redirect_that_envoy_follows_can_be_told() -> Result<()>
         let chain = Chain::new("redirects").route(following("start"));
         let lab = lab(version, &application, &[chain]).start().await?;
         let (id, plain) = (request_id(9_999), request_id(9_999));
-        let start = request(Request::get("/api/v1/financial/start")).header(ACT, "redirect").header("x-request-id", &id);
+        let start =
+            request(Request::get("/api/v1/financial/start")).header(ACT, "redirect").header("x-request-id", &id);
         let client = client(&lab, "redirects").await?;
         assert_eq!(client.send(start).await?.status, 200, "{version}");
         // A caller cannot say that its request is the second pass of another.
@@ -69,7 +70,11 @@ async fn the_passes_of_a_redirect_that_envoy_follows_can_be_told() -> Result<()>
         assert_eq!(first["outcome"]["status"], 302, "{version}: {first}");
         for pass in passes {
             assert_eq!(pass["decision"]["result"], "allowed", "{version}: {pass}");
-            assert_eq!((&pass["outcome"]["forwarded"], &pass["outcome"]["attempts"]), (&json!(true), &json!(1)), "{version}: {pass}");
+            assert_eq!(
+                (&pass["outcome"]["forwarded"], &pass["outcome"]["attempts"]),
+                (&json!(true), &json!(1)),
+                "{version}: {pass}"
+            );
         }
         // Envoy names the cluster of the pass that follows.
         assert!(first["outcome"]["cluster"].is_null(), "{version}: {first}");
@@ -98,7 +103,8 @@ async fn each_pass_of_a_redirect_is_kept_as_its_tier_says_and_exported_once() ->
         let mut ids = Vec::new();
         for _ in 0..5 {
             let id = request_id(9_999);
-            let start = request(Request::get("/api/v1/financial/start")).header(ACT, "redirect").header("x-request-id", &id);
+            let start =
+                request(Request::get("/api/v1/financial/start")).header(ACT, "redirect").header("x-request-id", &id);
             assert_eq!(client.send(start).await?.status, 200, "{version}");
             ids.push(without_reason(&id));
         }
@@ -150,15 +156,26 @@ async fn a_mirrored_copy_is_told_from_the_act_and_counts_no_attempt() -> Result<
         let mut ids = Vec::new();
         for path in ["/api/v1/financial/told", "/api/v1/financial/untold"] {
             let id = request_id(9_999);
-            assert_eq!(client.send(request(Request::get(path)).header("x-request-id", &id)).await?.status, 200, "{version}");
+            assert_eq!(
+                client.send(request(Request::get(path)).header("x-request-id", &id)).await?.status,
+                200,
+                "{version}"
+            );
             ids.push(without_reason(&id));
         }
-        careplane_integration::poll::until("the copies", SOON, async || Ok((copies.received().len() == 2).then_some(()))).await?;
+        careplane_integration::poll::until("the copies", SOON, async || {
+            Ok((copies.received().len() == 2).then_some(()))
+        })
+        .await?;
         let (acts, mirrors) = (by_request(&first).await?, by_request(&second).await?);
         for (id, told) in ids.iter().zip([true, false]) {
             let (act, copy) = (&acts[id][..], &mirrors[id][..]);
             let ([act], [copy]) = (act, copy) else { panic!("{version}: {act:?} {copy:?}") };
-            assert_eq!((&act["outcome"]["attempts"], &copy["outcome"]["attempts"]), (&json!(1), &json!(1)), "{version}");
+            assert_eq!(
+                (&act["outcome"]["attempts"], &copy["outcome"]["attempts"]),
+                (&json!(1), &json!(1)),
+                "{version}"
+            );
             assert!(act["request"]["shadow"].is_null(), "{version}: {act}");
             // Without the suffix nothing tells.
             assert_eq!(copy["request"]["shadow"], if told { json!(true) } else { Value::Null }, "{version}: {copy}");
@@ -178,7 +195,8 @@ async fn a_redirect_whose_target_cannot_be_reached_was_forwarded_in_its_first_pa
         let chain = Chain::new("redirects").route(following("start")).route(dead);
         let lab = lab(version, &application, &[chain]).start().await?;
         let id = request_id(9_999);
-        let start = request(Request::get("/api/v1/financial/start")).header(ACT, "redirect").header("x-request-id", &id);
+        let start =
+            request(Request::get("/api/v1/financial/start")).header(ACT, "redirect").header("x-request-id", &id);
         assert_eq!(client(&lab, "redirects").await?.send(start).await?.status, 503, "{version}");
         let records = by_request(&lab).await?;
         let passes = &records[&without_reason(&id)];

@@ -67,7 +67,8 @@ const CASES: &[Case] = &[
     Case {
         name: "an upgrade that is not configured",
         bytes: || {
-            b"GET /api/v1/residents HTTP/1.1\r\nhost: care\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n".to_vec()
+            b"GET /api/v1/residents HTTP/1.1\r\nhost: care\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n"
+                .to_vec()
         },
         status: 403,
         details: "upgrade_failed",

@@ -59,20 +59,36 @@ fn filters() -> Vec<Value> {
     let named = |header: &str| json!([{"header": {"name": header, "present_match": true}}]);
     vec![
         filter("lua", "Lua", &json!({"default_source_code": {"inline_string": lua}})),
-        filter("ext_authz", "ExtAuthz", &json!({
-            "transport_api_version": "V3", "allowed_headers": {"patterns": [{"exact": SERVICE}]}, "http_service": external,
-        })),
-        filter("rbac", "RBAC", &json!({"rules": {"action": "DENY", "policies": {"hours": {
-            "permissions": named("x-rbac"), "principals": [{"any": true}],
-        }}}})),
-        filter("fault", "HTTPFault", &json!({
-            "abort": {"http_status": 418, "percentage": {"numerator": 100}},
-            "headers": [{"name": "x-fault", "present_match": true}],
-        })),
-        filter("fault", "HTTPFault", &json!({
-            "delay": {"fixed_delay": "0.002s", "percentage": {"numerator": 100}},
-            "headers": [{"name": "x-slow", "present_match": true}],
-        })),
+        filter(
+            "ext_authz",
+            "ExtAuthz",
+            &json!({
+                "transport_api_version": "V3", "allowed_headers": {"patterns": [{"exact": SERVICE}]}, "http_service": external,
+            }),
+        ),
+        filter(
+            "rbac",
+            "RBAC",
+            &json!({"rules": {"action": "DENY", "policies": {"hours": {
+                "permissions": named("x-rbac"), "principals": [{"any": true}],
+            }}}}),
+        ),
+        filter(
+            "fault",
+            "HTTPFault",
+            &json!({
+                "abort": {"http_status": 418, "percentage": {"numerator": 100}},
+                "headers": [{"name": "x-fault", "present_match": true}],
+            }),
+        ),
+        filter(
+            "fault",
+            "HTTPFault",
+            &json!({
+                "delay": {"fixed_delay": "0.002s", "percentage": {"numerator": 100}},
+                "headers": [{"name": "x-slow", "present_match": true}],
+            }),
+        ),
         filter("csrf", "CsrfPolicy", &json!({"filter_enabled": all})),
         filter("buffer", "Buffer", &json!({"max_request_bytes": 100})),
         filter("cors", "Cors", &json!({})),
@@ -117,14 +133,28 @@ fn chain(dice: &mut Dice, number: usize) -> (Chain, usize) {
 
 fn request(dice: &mut Dice, token: &str) -> Request {
     const PLACES: [&str; 12] = [
-        "/api/v1/financial", "/api/v1/financial", "/api/v1/financial", "/api/v1/financial/failing", "/api/v1/financial/empty",
-        "/api/v1/financial/full", "/api/v1/financial/absent", "/api/v1/financial/direct", "/api/v1/residents",
-        "/api/v1/care-plans/Zz9canary", "/api/v1/tenants/Zz9canary/rooms", "/elsewhere/Zz9canary",
+        "/api/v1/financial",
+        "/api/v1/financial",
+        "/api/v1/financial",
+        "/api/v1/financial/failing",
+        "/api/v1/financial/empty",
+        "/api/v1/financial/full",
+        "/api/v1/financial/absent",
+        "/api/v1/financial/direct",
+        "/api/v1/residents",
+        "/api/v1/care-plans/Zz9canary",
+        "/api/v1/tenants/care-home-0001/rooms/Zz9canary",
+        "/elsewhere/Zz9canary",
     ];
     const ACTS: [&str; 8] = ["", "", "", "status-404", "status-500", "fail-1", "reset-1", "fail-9"];
     // What makes one of the filters refuse.
     const MARKS: [(&str, &str); 7] = [
-        ("x-lua", CANARY), ("x-rbac", CANARY), ("x-fault", CANARY), ("x-slow", CANARY), ("cdn-loop", "care"), (SERVICE, "deny"),
+        ("x-lua", CANARY),
+        ("x-rbac", CANARY),
+        ("x-fault", CANARY),
+        ("x-slow", CANARY),
+        ("cdn-loop", "care"),
+        (SERVICE, "deny"),
         (SERVICE, "fail"),
     ];
     let path = format!("{}?surname={CANARY}", dice.of(&PLACES));

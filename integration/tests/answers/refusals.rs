@@ -27,9 +27,9 @@ fn filters() -> Vec<(&'static str, Value, Value)> {
     let oauth = json!({"config": {
         "token_endpoint": {"cluster": APPLICATION, "uri": "http://login/token", "timeout": "1s"},
         "authorization_endpoint": "http://login/authorize",
-        "redirect_uri": "http://%REQ(:authority)%/callback",
-        "redirect_path_matcher": {"path": {"exact": "/callback"}},
-        "signout_path": {"path": {"exact": "/signout"}},
+        "redirect_uri": "http://%REQ(:authority)%/api/v1/financial/callback",
+        "redirect_path_matcher": {"path": {"exact": "/api/v1/financial/callback"}},
+        "signout_path": {"path": {"exact": "/api/v1/financial/signout"}},
         "credentials": {"client_id": "care", "token_secret": secret("oauth-token"), "hmac_secret": secret("oauth-hmac")},
         "deny_redirect_matcher": [{"name": "x-requested-with", "string_match": {"exact": "XMLHttpRequest"}}],
     }});
@@ -41,11 +41,11 @@ fn filters() -> Vec<(&'static str, Value, Value)> {
     };
     let limit = |service: &Value| {
         let service = json!({"transport_api_version": "V3", "grpc_service": service});
-        let config = json!({"domain": "care", "failure_mode_deny": true, "timeout": "5s", "rate_limit_service": service});
+        let config =
+            json!({"domain": "care", "failure_mode_deny": true, "timeout": "5s", "rate_limit_service": service});
         filter("ratelimit", "RateLimit", &config)
     };
-    let limited =
-        json!({"rate_limits": [{"actions": [{"request_headers": {"header_name": SERVICE, "descriptor_key": "service"}}]}]});
+    let limited = json!({"rate_limits": [{"actions": [{"request_headers": {"header_name": SERVICE, "descriptor_key": "service"}}]}]});
     let abort = |kind: &str, code: u16| {
         let mut abort = json!({"percentage": {"numerator": 100}});
         abort[kind] = json!(code);
@@ -78,21 +78,29 @@ fn filters() -> Vec<(&'static str, Value, Value)> {
         ("basic_auth", filter("basic_auth", "BasicAuth", &json!({"users": {"inline_string": USERS}})), none()),
         (
             "api_key_auth",
-            filter("api_key_auth", "ApiKeyAuth", &json!({
-                "credentials": [{"key": "key", "client": "care"}], "key_sources": [{"header": "x-api-key"}],
-            })),
+            filter(
+                "api_key_auth",
+                "ApiKeyAuth",
+                &json!({
+                    "credentials": [{"key": "key", "client": "care"}], "key_sources": [{"header": "x-api-key"}],
+                }),
+            ),
             none(),
         ),
         ("oauth2", filter("oauth2", "OAuth2", &oauth), none()),
         (
             "ext_authz_http",
-            filter("ext_authz", "ExtAuthz", &json!({
-                "transport_api_version": "V3", "allowed_headers": {"patterns": [{"exact": SERVICE}]},
-                "http_service": {
-                    "server_uri": {"uri": "http://authorize", "cluster": APPLICATION, "timeout": "5s"},
-                    "path_prefix": "/authorize",
-                },
-            })),
+            filter(
+                "ext_authz",
+                "ExtAuthz",
+                &json!({
+                    "transport_api_version": "V3", "allowed_headers": {"patterns": [{"exact": SERVICE}]},
+                    "http_service": {
+                        "server_uri": {"uri": "http://authorize", "cluster": APPLICATION, "timeout": "5s"},
+                        "path_prefix": "/authorize",
+                    },
+                }),
+            ),
             none(),
         ),
         ("ext_authz", external(&grpc), none()),
@@ -114,10 +122,14 @@ fn filters() -> Vec<(&'static str, Value, Value)> {
         ("admission_control", filter("admission_control", "AdmissionControl", &admission), none()),
         (
             "health_check",
-            filter("health_check", "HealthCheck", &json!({
-                "pass_through_mode": false,
-                "headers": [{"name": ":path", "string_match": {"prefix": "/api/v1/financial/health"}}],
-            })),
+            filter(
+                "health_check",
+                "HealthCheck",
+                &json!({
+                    "pass_through_mode": false,
+                    "headers": [{"name": ":path", "string_match": {"prefix": "/api/v1/financial/health"}}],
+                }),
+            ),
             none(),
         ),
         ("cdn_loop", filter("cdn_loop", "CdnLoopConfig", &json!({"cdn_id": "care"})), none()),
@@ -125,7 +137,8 @@ fn filters() -> Vec<(&'static str, Value, Value)> {
 }
 
 /// A key that signs no token.
-const JWKS: &str = r#"{"keys": [{"kty": "oct", "k": "bm8gdG9rZW4gaXMgc2lnbmVkIHdpdGggdGhpcyBrZXk", "alg": "HS256", "kid": "none"}]}"#;
+const JWKS: &str =
+    r#"{"keys": [{"kty": "oct", "k": "bm8gdG9rZW4gaXMgc2lnbmVkIHdpdGggdGhpcyBrZXk", "alg": "HS256", "kid": "none"}]}"#;
 
 /// user:password, as htpasswd writes it.
 const USERS: &str = "user:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=";
@@ -185,8 +198,23 @@ const CASES: &[Case] = &[
     refused("api_key_auth", || get().header("x-api-key", "Zz9canary"), 401, "api_key_auth", "unknown_api_key", &[]),
     refused("oauth2", get, 302, "oauth2", "oauth.missing_credentials", &[]),
     refused("oauth2", || get().header("x-requested-with", "XMLHttpRequest"), 401, "oauth2", "oauth2", &[]),
-    refused("oauth2", || request(Request::get("/callback?error=Zz9canary")), 401, "oauth2", "oauth2", &[]),
-    refused("oauth2", || request(Request::get("/callback?code=1&state=Zz9canary")), 401, "oauth2", "oauth2", &[]),
+    refused(
+        "oauth2",
+        || request(Request::get("/api/v1/financial/callback?error=Zz9canary")),
+        401,
+        "oauth2",
+        "oauth2",
+        &[],
+    ),
+    refused(
+        "oauth2",
+        || request(Request::get("/api/v1/financial/callback?code=1&state=Zz9canary")),
+        401,
+        "oauth2",
+        "oauth2",
+        &[],
+    ),
+    refused("oauth2", || request(Request::get("/api/v1/financial/signout")), 302, "oauth2", "oauth.sign_out", &[]),
     refused("ext_authz_http", || ask("deny"), 403, "ext_authz", "ext_authz_denied", &["UAEX"]),
     refused("ext_authz_http", || ask("fail"), 403, "ext_authz", "ext_authz_error", &["UAEX"]),
     refused("ext_authz", || ask("deny"), 403, "ext_authz", "ext_authz_denied", &["UAEX"]),
@@ -198,8 +226,22 @@ const CASES: &[Case] = &[
     refused("ext_proc_down", get, 500, "ext_proc", "ext_proc_error", &[]),
     refused("lua", || ask("deny"), 403, "lua", "lua_response", &[]),
     refused("fault", get, 418, "fault", "fault_filter_abort", &["FI"]),
-    refused("buffer", || request(Request::post("/api/v1/financial", "Zz9canary, and more")), 413, "buffer", "request_payload_too_large", &[]),
-    refused("csrf", || request(Request::post("/api/v1/financial", "")).header("origin", "https://Zz9canary"), 403, "csrf", "csrf_origin_mismatch", &[]),
+    refused(
+        "buffer",
+        || request(Request::post("/api/v1/financial", "Zz9canary, and more")),
+        413,
+        "buffer",
+        "request_payload_too_large",
+        &[],
+    ),
+    refused(
+        "csrf",
+        || request(Request::post("/api/v1/financial", "")).header("origin", "https://Zz9canary"),
+        403,
+        "csrf",
+        "csrf_origin_mismatch",
+        &[],
+    ),
     refused("rbac_deny", get, 403, "rbac", "rbac_access_denied_matched_policy[opening-hours]", &[]),
     refused("rbac_allow", get, 403, "rbac", "rbac_access_denied_matched_policy[none]", &[]),
     refused("jwt_authn", get, 401, "jwt_authn", "jwt_authn_access_denied{Jwt_is_missing}", &[]),
@@ -274,7 +316,8 @@ async fn a_refusal_by_another_filter_is_on_record_with_its_author_and_has_one_sp
             let mut outcomes = run.finish().await?.into_iter();
             assert_eq!(outcomes.next().map(|first| first.received), Some(1), "{version}: the bucket had one");
             for (case, seen) in CASES.iter().zip(outcomes) {
-                let what = format!("{version}: {place} careplane, {} wrote {}: {:?}", case.chain, case.details, seen.record);
+                let what =
+                    format!("{version}: {place} careplane, {} wrote {}: {:?}", case.chain, case.details, seen.record);
                 assert_eq!(seen.response.as_ref().map(|response| response.status), Some(case.status), "{what}");
                 assert_eq!(seen.received, 0, "{what}");
                 assert_eq!(seen.summary(), [case.result, case.by, case.details, "false"], "{what}");
@@ -340,7 +383,12 @@ async fn admission_control_is_named_for_what_it_turns_away() -> Result<()> {
                 assert_eq!(seen.summary(), expected, "{version}: {:?}", seen.record);
             }
             for seen in outcomes.iter().filter(|seen| seen.received > 0) {
-                assert_eq!(seen.summary(), ["allowed", "upstream", "via_upstream", "true"], "{version}: {:?}", seen.record);
+                assert_eq!(
+                    seen.summary(),
+                    ["allowed", "upstream", "via_upstream", "true"],
+                    "{version}: {:?}",
+                    seen.record
+                );
             }
         }
         finish(lab).await?;
@@ -355,7 +403,18 @@ async fn a_request_that_every_filter_lets_through_is_allowed_and_forwarded() -> 
         let application = Application::start().await?;
         let lab = lab(version, &application, &chains()).start().await?;
         let mut run = Run::new(&lab, &application);
-        let open = ["ext_authz", "ext_authz_http", "ext_proc", "lua", "buffer", "csrf", "cors", "ratelimit", "cdn_loop", "health_check"];
+        let open = [
+            "ext_authz",
+            "ext_authz_http",
+            "ext_proc",
+            "lua",
+            "buffer",
+            "csrf",
+            "cors",
+            "ratelimit",
+            "cdn_loop",
+            "health_check",
+        ];
         for (name, place) in open.iter().flat_map(|name| PLACES.map(|place| (name, place))) {
             run.send(&format!("{name}-{place}"), get()).await?;
         }

@@ -1,7 +1,11 @@
 //! Requests that careplane lets through, and what the router makes of them.
 
 use anyhow::{Context, Result};
-use careplane_integration::Request;
+use bytes::Bytes;
+use careplane_integration::{Request, poll::until};
+use http_body_util::Empty;
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
@@ -156,7 +160,10 @@ async fn attempts_count_those_that_found_no_connection_too() -> Result<()> {
         }
         let mut attempts = Vec::new();
         for seen in run.finish().await? {
-            assert_eq!((seen.received, seen.summary()), (1, ["allowed", "upstream", "via_upstream", "true"].map(str::to_owned)));
+            assert_eq!(
+                (seen.received, seen.summary()),
+                (1, ["allowed", "upstream", "via_upstream", "true"].map(str::to_owned))
+            );
             assert_eq!(seen.outcome("cluster"), HALF_DOWN, "{version}");
             attempts.push(seen.outcome("attempts").as_u64().context("attempts")?);
         }
@@ -174,10 +181,10 @@ async fn a_caller_that_leaves_after_the_application_was_asked_has_been_forwarded
         let mut run = Run::new(&lab, &application);
         let id = request_id(9_999);
         let mut stream = TcpStream::connect(client(&lab, CHAIN).await?.address()).await?;
-        let head = format!("GET /api/v1/financial/plain HTTP/1.1\r\nhost: care\r\n{ACT}: hang\r\nx-request-id: {id}\r\n\r\n");
+        let head =
+            format!("GET /api/v1/financial/plain HTTP/1.1\r\nhost: care\r\n{ACT}: hang\r\nx-request-id: {id}\r\n\r\n");
         stream.write_all(head.as_bytes()).await?;
-        careplane_integration::poll::until("the request", SOON, async || Ok((!application.received().is_empty()).then_some(())))
-            .await?;
+        until("the request", SOON, async || Ok((!application.received().is_empty()).then_some(()))).await?;
         drop(stream);
         run.note(&id);
         for seen in run.finish().await? {
@@ -186,6 +193,34 @@ async fn a_caller_that_leaves_after_the_application_was_asked_has_been_forwarded
             assert_eq!((seen.received, seen.outcome("flags")), (1, &json!(["DC"])), "{version}");
             assert!(seen.outcome("status").is_null(), "{version}: {}", seen.record);
         }
+        finish(lab).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_that_resets_its_stream_is_told_from_one_that_closes_its_connection() -> Result<()> {
+    for version in versions() {
+        let application = Application::start().await?;
+        let lab = lab(version, &application, &[routes()]).start().await?;
+        let mut run = Run::new(&lab, &application);
+        let stream = TcpStream::connect(client(&lab, CHAIN).await?.address()).await?;
+        let (mut sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        let driver = tokio::spawn(driver);
+        let id = request_id(9_999);
+        let request =
+            hyper::Request::get("http://care/api/v1/financial/plain").header(ACT, "hang").header("x-request-id", &id);
+        let asked = tokio::spawn(sender.send_request(request.body(Empty::<Bytes>::new())?));
+        until("the request", SOON, async || Ok((!application.received().is_empty()).then_some(()))).await?;
+        // Who no longer waits for an answer resets the stream.
+        asked.abort();
+        run.note(&id);
+        for seen in run.finish().await? {
+            let expected = ["allowed", "caller", "http2.remote_reset", "true"];
+            assert_eq!(seen.summary(), expected, "{version}: {}", seen.record);
+            assert_eq!((seen.received, seen.outcome("flags")), (1, &json!(["DR"])), "{version}");
+        }
+        driver.abort();
         finish(lab).await?;
     }
     Ok(())

@@ -7,6 +7,7 @@ mod chains;
 mod grpc_web;
 mod held;
 mod kinds;
+mod plugins;
 mod proxy;
 mod random;
 mod refusals;

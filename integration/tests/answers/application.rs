@@ -49,8 +49,16 @@ pub struct Received {
 /// A running application. It ends when this is dropped.
 pub struct Application {
     address: SocketAddr,
-    received: Arc<Mutex<Vec<Received>>>,
+    log: Log,
     task: AbortHandle,
+}
+
+/// What came.
+#[derive(Clone, Default)]
+struct Log {
+    received: Arc<Mutex<Vec<Received>>>,
+    /// Spans in the JSON of Zipkin's second version, as they were sent to it.
+    zipkin: Arc<Mutex<Vec<serde_json::Value>>>,
 }
 
 type Cut = Box<dyn std::error::Error + Send + Sync>;
@@ -63,20 +71,20 @@ impl Application {
     pub async fn start() -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let received = Arc::new(Mutex::new(Vec::new()));
-        let log = Arc::clone(&received);
+        let log = Log::default();
+        let shared = log.clone();
         let accept = async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let log = Arc::clone(&log);
+                let log = shared.clone();
                 tokio::spawn(async move {
                     let server = auto::Builder::new(TokioExecutor::new());
-                    let answer = service_fn(move |request| answer(Arc::clone(&log), request));
+                    let answer = service_fn(move |request| answer(log.clone(), request));
                     // A connection that is cut off on purpose is no error.
                     drop(server.serve_connection(TokioIo::new(stream), answer).await);
                 });
             }
         };
-        Ok(Self { address, received, task: tokio::spawn(accept).abort_handle() })
+        Ok(Self { address, log, task: tokio::spawn(accept).abort_handle() })
     }
 
     /// Where it listens.
@@ -86,7 +94,17 @@ impl Application {
 
     /// All that it received, in order.
     pub fn received(&self) -> Vec<Received> {
-        self.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.log.received.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The Zipkin spans of each request.
+    pub fn zipkin(&self) -> BTreeMap<String, Vec<serde_json::Value>> {
+        let mut spans: BTreeMap<String, Vec<serde_json::Value>> = BTreeMap::new();
+        for span in self.log.zipkin.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let id = without_reason(span["tags"]["guid:x-request-id"].as_str().unwrap_or_default());
+            spans.entry(id).or_default().push(span.clone());
+        }
+        spans
     }
 
     /// How often it received each request.
@@ -105,12 +123,18 @@ impl Drop for Application {
     }
 }
 
-async fn answer(log: Arc<Mutex<Vec<Received>>>, request: Request<Incoming>) -> Result<Response<Body>> {
+async fn answer(log: Log, request: Request<Incoming>) -> Result<Response<Body>> {
     let path = request.uri().path().to_owned();
     match path.as_str() {
         "/envoy.service.auth.v3.Authorization/Check" => return check(request).await,
         "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit" => return rate_limit(request).await,
         "/envoy.service.ext_proc.v3.ExternalProcessor/Process" => return Ok(process(request)),
+        "/api/v2/spans" => {
+            let spans: Vec<serde_json::Value> =
+                serde_json::from_slice(&request.into_body().collect().await?.to_bytes())?;
+            log.zipkin.lock().unwrap_or_else(PoisonError::into_inner).extend(spans);
+            return Ok(plain(202, ""));
+        }
         _ if path.starts_with("/authorize") => return Ok(authorize(request.headers())),
         _ => {}
     }
@@ -127,7 +151,7 @@ async fn answer(log: Arc<Mutex<Vec<Received>>>, request: Request<Incoming>) -> R
         .map(|trailers| trailers.keys().map(ToString::to_string).collect());
     let trailers = trailers.unwrap_or_default();
     let times = {
-        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = log.received.lock().unwrap_or_else(PoisonError::into_inner);
         log.push(Received { id: id.clone(), host: host.clone(), path: path.clone(), trailers });
         log.iter().filter(|received| received.id == id).count()
     };

@@ -28,6 +28,8 @@ pub struct Chain {
     routes: Vec<Value>,
     manager: Value,
     virtual_host: Value,
+    tracing: Value,
+    tracer: Value,
 }
 
 // === impl Chain ===
@@ -42,6 +44,8 @@ impl Chain {
             routes: Vec::new(),
             manager: json!({}),
             virtual_host: json!({}),
+            tracing: json!({}),
+            tracer: json!({}),
         }
     }
 
@@ -80,6 +84,13 @@ impl Chain {
         self
     }
 
+    /// Sets members of the connection manager's tracing, and of its tracer.
+    pub fn tracing(mut self, members: &Value, tracer: &Value) -> Self {
+        assign(&mut self.tracing, members);
+        assign(&mut self.tracer, tracer);
+        self
+    }
+
     /// The listener: `gateway` with other filters and routes.
     fn listener(&self, gateway: &Value) -> Value {
         let mut listener = gateway.clone();
@@ -87,6 +98,8 @@ impl Chain {
         let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
         manager["stat_prefix"] = json!(self.name);
         assign(manager, &self.manager);
+        assign(&mut manager["tracing"], &self.tracing);
+        assign(&mut manager["tracing"]["provider"]["typed_config"], &self.tracer);
         if let Some(filters) = manager["http_filters"].as_array_mut() {
             let router = filters.len().saturating_sub(1);
             filters.splice(router..router, self.behind.iter().cloned());

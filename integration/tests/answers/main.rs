@@ -11,6 +11,7 @@ mod plugins;
 mod proxy;
 mod random;
 mod refusals;
+mod traces;
 mod trailers;
 mod upstreams;
 

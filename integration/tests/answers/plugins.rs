@@ -95,18 +95,22 @@ async fn what_another_plugin_writes_stays_in_the_proxy_and_whether_it_refused_is
 async fn an_answer_that_a_filter_puts_in_place_of_the_applications_was_forwarded() -> Result<()> {
     for version in versions() {
         let application = Application::start().await?;
-        let custom = filter("custom_response", "CustomResponse", &json!({"custom_response_matcher": {"matcher_list": {"matchers": [{
-            "predicate": {"single_predicate": {
-                "input": {"name": "status", "typed_config": {
-                    "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput",
+        let custom = filter(
+            "custom_response",
+            "CustomResponse",
+            &json!({"custom_response_matcher": {"matcher_list": {"matchers": [{
+                "predicate": {"single_predicate": {
+                    "input": {"name": "status", "typed_config": {
+                        "@type": "type.googleapis.com/envoy.type.matcher.v3.HttpResponseStatusCodeMatchInput",
+                    }},
+                    "value_match": {"exact": "500"},
                 }},
-                "value_match": {"exact": "500"},
-            }},
-            "on_match": {"action": {"name": "replace", "typed_config": {
-                "@type": "type.googleapis.com/envoy.extensions.http.custom_response.local_response_policy.v3.LocalResponsePolicy",
-                "status_code": 499, "body": {"inline_string": "Zz9canary"},
-            }}},
-        }]}}}));
+                "on_match": {"action": {"name": "replace", "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.http.custom_response.local_response_policy.v3.LocalResponsePolicy",
+                    "status_code": 499, "body": {"inline_string": "Zz9canary"},
+                }}},
+            }]}}}),
+        );
         let chains = PLACES.map(|place| match place {
             "before" => Chain::new(place).before(custom.clone()),
             _ => Chain::new(place).behind(custom.clone()),
@@ -131,10 +135,14 @@ async fn a_refusal_without_a_word_by_a_filter_that_is_not_known_is_a_refusal() -
     for version in versions() {
         let directory = tempfile::tempdir()?;
         let application = Application::start().await?;
-        let buffer = filter("file_system_buffer", "FileSystemBufferFilterConfig", &json!({
-            "manager_config": {"thread_pool": {"thread_count": 1}}, "storage_buffer_path": directory.path(),
-            "request": {"behavior": {"fully_buffer": {}}, "memory_buffer_bytes_limit": 10, "storage_buffer_bytes_limit": 10},
-        }));
+        let buffer = filter(
+            "file_system_buffer",
+            "FileSystemBufferFilterConfig",
+            &json!({
+                "manager_config": {"thread_pool": {"thread_count": 1}}, "storage_buffer_path": directory.path(),
+                "request": {"behavior": {"fully_buffer": {}}, "memory_buffer_bytes_limit": 10, "storage_buffer_bytes_limit": 10},
+            }),
+        );
         let lab = lab(version, &application, &[Chain::new("stored").behind(buffer)]).start().await?;
         let mut run = Run::new(&lab, &application);
         run.send("stored", careplane_integration::Request::post("/api/v1/financial", "Zz9canary".repeat(100))).await?;

@@ -133,7 +133,7 @@ fn read(path: &Path, name: Option<&str>) -> anyhow::Result<Judged> {
     let pseudonyms = Pseudonyms::new(key.unwrap_or_else(|| Key::from_bytes([0; 32])));
     Ok(Judged {
         document: serde_json::from_value(json).context("the policy cannot be read")?,
-        rules: Arc::new(Rules { policy, pseudonyms }),
+        rules: Arc::new(Rules::new(policy, pseudonyms)),
         node: node.clone(),
         plugin: manifest.and_then(Manifest::plugin_name).map(Into::into),
         has_key,

@@ -176,7 +176,7 @@ fn outcome(object: &mut Object<'_>, ending: &Ending<'_>) {
     object.optional_text("details", ending.details());
     let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
     object.optional_number("durationMicros", ending.duration().map(micros));
-    object.texts("flags", ending.flags().iter().copied());
+    object.texts("flags", ending.flags().words().iter().copied());
     if let Some(forwarded) = ending.forwarded() {
         object.flag("forwarded", forwarded);
     }
@@ -223,11 +223,14 @@ fn tenant(object: &mut Object<'_>, request: &Handled) {
 
 fn trace(object: &mut Object<'_>, ending: &Ending<'_>) {
     let (tier, trace) = (&ending.request().context.tier, ending.trace());
+    let parent = ending.request().trace.parent.as_ref();
     object.optional_text("id", trace.own.as_ref().map(|own| own.trace_id.as_str()));
-    object.optional_text("parentId", trace.parent.as_ref().map(|parent| parent.span_id.as_str()));
+    object.optional_text("parentId", parent.map(|parent| parent.span_id.as_str()));
     object.unescaped("rate", tier.rate);
     object.text("reason", reason(ending));
-    object.flag("sampled", trace.sampled);
+    if let Some(sampled) = trace.sampled {
+        object.flag("sampled", sampled);
+    }
     object.optional_text("spanId", trace.own.as_ref().map(|own| own.span_id.as_str()));
     object.text("tier", &tier.name);
 }
@@ -235,13 +238,14 @@ fn trace(object: &mut Object<'_>, ending: &Ending<'_>) {
 /// Why the trace is what it is, in the end.
 fn reason(ending: &Ending<'_>) -> &'static str {
     let decision = ending.trace_decision();
+    let trace = &ending.request().trace;
     match (decision.kept, ending.trace().sampled) {
         // Envoy's tracer follows a parent, whatever a filter asks.
-        (true, false) if ending.request().trace.parent.is_some() => "parent",
-        // The request was answered before careplane could ask, or before Envoy decided again.
-        (true, false) => "unseen",
+        (true, Some(false)) if trace.parent.is_some() || trace.sent.is_some() => "parent",
+        // The request was answered before careplane could ask, or before Envoy decided again; or the tracer does not listen.
+        (true, Some(false)) => "unseen",
         // Envoy's base rate can be above the tier.
-        (false, true) => TraceReason::Inherited.as_str(),
+        (false, Some(true)) => TraceReason::Inherited.as_str(),
         _ => decision.reason.as_str(),
     }
 }

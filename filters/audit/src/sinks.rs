@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use careplane_exchange::{Host, TraceParent};
+use careplane_exchange::{Host, TraceContext};
 use careplane_export::{Exporter, Item, LOST, Signal, overflow, write_to_log};
 use careplane_policy::Audit;
 use careplane_policy::document::ProxyLog;
@@ -44,7 +44,7 @@ pub(crate) fn deliver(
 }
 
 /// The record as the collector gets it.
-pub(crate) fn item(entry: &Entry, kind: Kind, time: SystemTime, trace: Option<&TraceParent>) -> Item {
+pub(crate) fn item(entry: &Entry, kind: Kind, time: SystemTime, trace: Option<&TraceContext>) -> Item {
     let event = match kind {
         Kind::Request => "careplane.audit.request",
         Kind::Intent => "careplane.audit.intent",

@@ -60,26 +60,15 @@ impl Denial {
 
     /// The word for records, metrics and the type of the problem.
     pub fn code(self) -> &'static str {
-        match self {
-            Self::IdentityRepeated => "identity-repeated",
-            Self::PathAmbiguous => "path-ambiguous",
-            Self::TenantMalformed => "tenant-malformed",
-            Self::UserMalformed => "user-malformed",
-            Self::TenantConflict => "tenant-conflict",
-            Self::UserConflict => "user-conflict",
-            Self::TenantMissing => "tenant-missing",
-            Self::TenantUnknown => "tenant-unknown",
-            Self::EvidenceUnavailable => "evidence-unavailable",
-        }
+        let code = self.details().strip_prefix(DETAILS_PREFIX).and_then(|code| code.strip_suffix(DETAILS_SUFFIX));
+        code.unwrap_or_default()
     }
 
     /// What went wrong, for the person who reads the answer. Names no value that the caller sent.
     pub fn title(self) -> &'static str {
         match self {
             Self::IdentityRepeated => "An identity header was sent more than once",
-            Self::PathAmbiguous => {
-                "The path can be read in more than one way: send it without encoded separators, suffixes or parameters"
-            }
+            Self::PathAmbiguous => "The path can be read in more than one way: send it without encoded separators, suffixes or parameters",
             Self::TenantMalformed => "The tenant is not a valid tenant id",
             Self::UserMalformed => "The user is not a valid user id",
             Self::TenantConflict => "The request names a tenant that is not the caller's",
@@ -125,7 +114,7 @@ impl Denial {
                 503 => UNAVAILABLE,
                 _ => PERMISSION_DENIED,
             },
-            details: self.details(),
+            details: self.details().into(),
             headers,
             body: if is_grpc { self.title().into() } else { body },
         }
@@ -133,14 +122,23 @@ impl Denial {
 
     /// What Envoy is told as response code details, so that every plugin in the chain and every access log knows who refused,
     /// and why.
-    fn details(self) -> String {
-        format!("{DETAILS_PREFIX}{}{DETAILS_SUFFIX}", self.code())
+    pub(crate) fn details(self) -> &'static str {
+        match self {
+            Self::IdentityRepeated => "careplane{identity-repeated}",
+            Self::PathAmbiguous => "careplane{path-ambiguous}",
+            Self::TenantMalformed => "careplane{tenant-malformed}",
+            Self::UserMalformed => "careplane{user-malformed}",
+            Self::TenantConflict => "careplane{tenant-conflict}",
+            Self::UserConflict => "careplane{user-conflict}",
+            Self::TenantMissing => "careplane{tenant-missing}",
+            Self::TenantUnknown => "careplane{tenant-unknown}",
+            Self::EvidenceUnavailable => "careplane{evidence-unavailable}",
+        }
     }
 
     /// The denial behind response code details, if a careplane filter wrote them.
     pub fn from_details(details: &str) -> Option<Self> {
-        let code = details.strip_prefix(DETAILS_PREFIX)?.strip_suffix(DETAILS_SUFFIX)?;
-        Self::ALL.into_iter().find(|denial| denial.code() == code)
+        Self::ALL.into_iter().find(|denial| denial.details() == details)
     }
 }
 

@@ -3,24 +3,15 @@
 use std::cell::OnceCell;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use careplane_attributes::{Answerer, Details, Flags, TraceContext, is_traced};
 use careplane_policy::id::is_uuid;
 
-use crate::answer::{Answerer, Details};
 use crate::denial::Denial;
 use crate::handled::Handled;
 use crate::headers::Grpc;
 use crate::host::{Host, MapType};
-use crate::trace::{REQUEST_ID, TRACEPARENT, TraceDecision, is_traced};
-use crate::traceparent::TraceParent;
+use crate::trace::{REQUEST_ID, TRACEPARENT, TraceDecision, TraceInput};
 
-/// Envoy's response flags: the bits of the attribute `response.flags` and the words of `%RESPONSE_FLAGS%`
-/// (`StreamInfo::CoreResponseFlag`).
-const FLAGS: &[&str] = &[
-    "LH", "UH", "UT", "LR", "UR", "UF", "UC", "UO", "NR", "DI", "FI", "RL", "UAEX", "RLSE", "DC", "URX", "SI", "IH",
-    "DPE", "UMSDR", "RFCF", "NFCF", "DT", "UPE", "NC", "OM", "DF", "DO", "DR", "UDO",
-];
-/// Flags of a stream that was cut off.
-const RESETS: &[&str] = &["LR", "UR", "UC", "DC", "DPE", "UPE", "DR"];
 /// The gRPC statuses that OpenTelemetry counts as the server's errors: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,
 /// DATA_LOSS.
 const GRPC_ERRORS: &[u64] = &[2, 4, 12, 13, 14, 15];
@@ -38,10 +29,12 @@ pub struct Ending<'e> {
     request: &'e Handled,
     host: &'e dyn Host,
     details: Option<Details>,
+    /// Why careplane refused it, in another plugin of the chain if not in this one.
+    denial: Option<Denial>,
     upstream: OnceCell<UpstreamUse>,
     status: OnceCell<Option<u64>>,
     grpc_status: OnceCell<Option<u64>>,
-    flags: OnceCell<Vec<&'static str>>,
+    flags: OnceCell<Flags>,
     duration: OnceCell<Option<Duration>>,
     time: OnceCell<SystemTime>,
     trace: OnceCell<TraceOutcome>,
@@ -73,25 +66,26 @@ pub struct TraceOutcome {
     /// `x-request-id` as it is at the end, if it is a UUID: Envoy keeps in it why it traces, and spans carry it like that.
     pub request_id: Option<String>,
     /// The span of this hop, as the upstream was told; none when nothing went upstream, or nothing traces.
-    pub own: Option<TraceParent>,
-    /// The span of the caller.
-    pub parent: Option<TraceParent>,
-    /// Whether the trace is kept, as far as the proxy tells.
-    pub sampled: bool,
+    pub own: Option<TraceContext>,
+    /// Whether the span is exported; none when the proxy does not tell.
+    pub sampled: Option<bool>,
 }
 
 // === impl Ending ===
 
 impl<'e> Ending<'e> {
     /// Asks the proxy who answered.
+    #[inline(never)]
     pub fn read(request: &'e Handled, host: &'e dyn Host) -> Self {
         // Details can be there and empty: some filters answer without a word.
         let details = host.property(&["response", "code_details"]).ok().flatten();
-        let details = details.map(|details| Details::read(&String::from_utf8_lossy(&details)));
+        let details = details.map(|details| String::from_utf8_lossy(&details).into_owned());
+        let written = details.as_deref().and_then(Denial::from_details);
         Self {
             request,
             host,
-            details,
+            details: details.map(|details| Details::read(&details)),
+            denial: request.denial.or(written),
             upstream: OnceCell::new(),
             status: OnceCell::new(),
             grpc_status: OnceCell::new(),
@@ -109,16 +103,22 @@ impl<'e> Ending<'e> {
 
     /// Envoy's response code details, as far as they are Envoy's own words; none when nothing was answered.
     pub fn details(&self) -> Option<&str> {
-        self.details.as_ref().map(|details| &*details.token)
+        self.denial.map(Denial::details).or_else(|| self.details.as_ref().map(|details| &*details.token))
     }
 
     /// Who answered; none when the proxy does not tell.
+    #[inline(never)]
     pub fn answered_by(&self) -> Option<Answerer> {
+        if self.denial.is_some() {
+            return Some(Answerer::Careplane);
+        }
         match self.details.as_ref()?.answerer {
             // Any filter can use the word, but only the router asks an upstream. What is only counted is not worth the question.
             Answerer::Upstream if self.request.context.audited && self.upstream().attempts == Some(0) => {
                 Some(Answerer::Filter("filter"))
             }
+            // Since 1.37, Envoy uses the words of a reset for malformed streams that it ends itself, but not the flag.
+            Answerer::Caller if self.flags().contains(&"DPE") => Some(Answerer::Proxy),
             answerer => Some(answerer),
         }
     }
@@ -134,6 +134,7 @@ impl<'e> Ending<'e> {
     }
 
     /// Where the request was sent; none when it was not forwarded.
+    #[inline(never)]
     pub fn cluster(&self) -> Option<String> {
         // With an internal redirect, Envoy names the cluster of the pass that follows.
         if !self.was_forwarded() || self.details() == Some(INTERNAL_REDIRECT) {
@@ -146,20 +147,21 @@ impl<'e> Ending<'e> {
         self.forwarded() == Some(true)
     }
 
+    #[inline(never)]
     fn upstream(&self) -> UpstreamUse {
         let is_via_upstream = self.details.as_ref().is_some_and(|details| details.answerer == Answerer::Upstream);
         *self.upstream.get_or_init(|| UpstreamUse::read(is_via_upstream, self.host))
     }
 
     /// Whether the request was let through.
+    #[inline(never)]
     pub fn decision(&self) -> Decision {
-        if let Some(denial) = self.request.denial {
+        if let Some(denial) = self.denial {
             return Decision::Denied(denial);
         }
         let Some(details) = &self.details else { return self.unless_forwarded(Decision::Undecided) };
-        match (details.denial, self.answered_by()) {
-            (Some(denial), _) => Decision::Denied(denial),
-            (_, Some(Answerer::Filter(name))) => {
+        match self.answered_by() {
+            Some(Answerer::Filter(name)) => {
                 // A filter that answers well has not refused: a preflight, a health check. A login page is a refusal all the same.
                 // To a gRPC call, Envoy's own answers have status 200 and a status of gRPC.
                 let is_refusal = name == "oauth2"
@@ -178,11 +180,13 @@ impl<'e> Ending<'e> {
     }
 
     /// The HTTP status; none when the stream ended before there was one.
+    #[inline(never)]
     pub fn status(&self) -> Option<u64> {
         *self.status.get_or_init(|| number(self.host, &["response", "code"]).filter(|status| *status != 0))
     }
 
     /// The gRPC status, for gRPC and gRPC-Web; none when the proxy does not tell.
+    #[inline(never)]
     pub fn grpc_status(&self) -> Option<u64> {
         *self.grpc_status.get_or_init(|| {
             // The filter grpc_web moves trailers into the body. What Envoy tells then is made up from the HTTP status, unless the response
@@ -198,11 +202,13 @@ impl<'e> Ending<'e> {
     }
 
     /// Envoy's response flags.
-    pub fn flags(&self) -> &[&'static str] {
-        self.flags.get_or_init(|| flags(number(self.host, &["response", "flags"]).unwrap_or_default()))
+    #[inline(never)]
+    pub fn flags(&self) -> &Flags {
+        self.flags.get_or_init(|| Flags::read(number(self.host, &["response", "flags"]).unwrap_or_default()))
     }
 
     /// When the request came in.
+    #[inline(never)]
     pub fn time(&self) -> SystemTime {
         *self.time.get_or_init(|| {
             nanos(self.host, &["request", "time"])
@@ -213,11 +219,13 @@ impl<'e> Ending<'e> {
     }
 
     /// How long it took.
+    #[inline(never)]
     pub fn duration(&self) -> Option<Duration> {
         *self.duration.get_or_init(|| nanos(self.host, &["request", "duration"]))
     }
 
     /// Whether the server failed: 5xx, or what gRPC has for it.
+    #[inline(never)]
     pub fn is_server_error(&self) -> bool {
         self.status().is_some_and(|status| status >= 500)
             || self.grpc_status().is_some_and(|status| GRPC_ERRORS.contains(&status))
@@ -225,12 +233,13 @@ impl<'e> Ending<'e> {
 
     /// Whether the stream was cut off, by whichever side.
     pub fn is_reset(&self) -> bool {
-        self.status().is_none() || self.flags().iter().any(|flag| RESETS.contains(flag))
+        self.status().is_none() || self.flags().say_reset()
     }
 
     /// What became of its trace.
+    #[inline(never)]
     pub fn trace(&self) -> &TraceOutcome {
-        self.trace.get_or_init(|| TraceOutcome::read(self.request, self.host))
+        self.trace.get_or_init(|| TraceOutcome::read(self.request, self.was_forwarded(), self.host))
     }
 
     /// Whether its trace is kept, as far as filters decide that, now that it is known whether it was refused.
@@ -244,6 +253,7 @@ impl<'e> Ending<'e> {
 impl UpstreamUse {
     /// The last attempt has a local address exactly when it got a connection, on which Envoy sends the headers at once. Earlier attempts
     /// leave no trace but their number.
+    #[inline(never)]
     fn read(is_via_upstream: bool, host: &dyn Host) -> Self {
         let attempts = number(host, &["upstream", "request_attempt_count"]);
         let has_connection = || text(host, &["upstream", "local_address"]).is_some();
@@ -260,25 +270,37 @@ impl UpstreamUse {
 // === impl TraceOutcome ===
 
 impl TraceOutcome {
-    fn read(request: &Handled, host: &dyn Host) -> Self {
-        let header = |name| host.header(MapType::RequestHeaders, name).ok().flatten();
+    #[inline(never)]
+    fn read(request: &Handled, forwarded: bool, host: &dyn Host) -> Self {
+        let header = |name: &str| host.header(MapType::RequestHeaders, name).ok().flatten();
         let request_id = header(REQUEST_ID).filter(|id| is_uuid(id));
-        let (own, sampled) = match (header(TRACEPARENT), &request.trace.parent) {
-            // Refused before it went upstream, so there is no identity to tell; x-request-id says what Envoy decided.
-            (None, _) => (None, request_id.as_deref().is_some_and(is_traced)),
-            // Still the caller's: nothing went upstream, or Envoy's tracer gave up on what the caller sent. What a filter asks then has
-            // no effect any more; what Envoy decided at first has, if the parent was sampled.
-            (Some(now), Some(sent)) if now == *sent => {
-                (None, request.trace.traced && TraceParent::read(sent).is_some_and(|parent| parent.sampled))
+        let expected = Self::expected(&request.trace, request_id.as_deref());
+        // Envoy's own, once the request went upstream. Still the caller's: nothing went, or another kind of tracer did not look at it.
+        let own = header(TRACEPARENT).filter(|now| request.trace.sent.as_ref() != Some(now)).as_deref().and_then(TraceContext::read);
+        let own = own.or_else(|| if forwarded { TraceContext::read_b3(&header) } else { None });
+        let (tracer, has_parent) = (&request.rules.tracer, request.trace.parent.is_some());
+        let sampled = match &own {
+            Some(own) => {
+                // In a pass after an internal redirect, Envoy decides nothing anew.
+                if request.kind.redirects == 0 {
+                    tracer.observe(has_parent, expected, own.sampled);
+                }
+                Some(own.sampled)
             }
-            (Some(now), _) => {
-                let own = TraceParent::read(&now);
-                let sampled = own.as_ref().is_some_and(|own| own.sampled);
-                (own, sampled)
-            }
+            None => tracer.keeps(has_parent, expected),
         };
-        let parent = request.trace.parent.as_deref().and_then(TraceParent::read);
-        Self { request_id: request_id.and_then(|id| String::from_utf8(id).ok()), own, parent, sampled }
+        Self { request_id: request_id.and_then(|id| String::from_utf8(id).ok()), own, sampled }
+    }
+
+    /// What a tracer does that listens to `x-request-id` and follows a parent. What a filter asks has no effect on the trace of a parent;
+    /// what Envoy decided at first has, if the parent was sampled.
+    fn expected(trace: &TraceInput, request_id: Option<&[u8]>) -> bool {
+        match (&trace.parent, &trace.sent) {
+            (Some(parent), _) => trace.traced && parent.sampled,
+            // Envoy's tracer gives up on what it cannot read.
+            (None, Some(_)) => false,
+            (None, None) => request_id.is_some_and(is_traced),
+        }
     }
 }
 
@@ -300,11 +322,13 @@ impl Decision {
     }
 }
 
+#[inline(never)]
 fn text(host: &dyn Host, path: &[&str]) -> Option<String> {
     String::from_utf8(host.property(path).ok()??).ok().filter(|text| !text.is_empty())
 }
 
 /// Envoy hands integers over as eight bytes, little-endian.
+#[inline(never)]
 fn number(host: &dyn Host, path: &[&str]) -> Option<u64> {
     let number = i64::from_le_bytes(host.property(path).ok()??.try_into().ok()?);
     u64::try_from(number).ok()
@@ -312,29 +336,4 @@ fn number(host: &dyn Host, path: &[&str]) -> Option<u64> {
 
 fn nanos(host: &dyn Host, path: &[&str]) -> Option<Duration> {
     number(host, path).map(Duration::from_nanos)
-}
-
-fn flags(bits: u64) -> Vec<&'static str> {
-    // Nearly always.
-    if bits == 0 {
-        return Vec::new();
-    }
-    let set = |(bit, flag): (u32, &&'static str)| (bits.checked_shr(bit)? & 1 == 1).then_some(*flag);
-    (0..).zip(FLAGS).filter_map(set).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    #[cfg(target_arch = "wasm32")]
-    use wasm_bindgen_test::wasm_bindgen_test as test;
-
-    use super::*;
-
-    #[test]
-    fn flags_have_the_words_of_the_access_log() {
-        assert_eq!(flags(0), [""; 0]);
-        assert_eq!(flags(0x20), ["UF"]);
-        assert_eq!(flags(0x8820), ["UF", "RL", "URX"]);
-        assert_eq!(flags(u64::MAX).len(), FLAGS.len());
-    }
 }

@@ -117,7 +117,8 @@ impl Incoming {
 
     /// Who it is from.
     pub fn identity(&self, host: &dyn Host) -> &Identity {
-        self.identity.get_or_init(|| identity::resolve(&self.rules.policy, &self.headers, &self.about, self.kind, host))
+        self.identity
+            .get_or_init(|| identity::resolve(&self.rules.policy, &self.headers, &self.about, self.kind, host))
     }
 
     /// The user as tags, logs and records know them: a pseudonym, unless the policy lets them know the user (and never an NHS
@@ -145,8 +146,9 @@ impl Incoming {
 
     /// The correlation id: what the caller sent if it is valid, else a new UUIDv7; `None` when the proxy has no random numbers.
     pub fn correlation(&self, host: &dyn Host) -> Option<&CorrelationId> {
-        let found =
-            self.correlation.get_or_init(|| self.sent_correlation().or_else(|| Correlation::generate(host).ok()));
+        let found = self
+            .correlation
+            .get_or_init(|| self.sent_correlation().or_else(|| Correlation::generate(host).ok()));
         found.as_ref().map(|correlation| &correlation.id)
     }
 
@@ -243,7 +245,7 @@ impl Incoming {
 
     /// Asks Envoy to keep the trace, where it would not.
     pub(crate) fn force_trace(&self, decision: TraceDecision) {
-        if self.trace.needs_force(decision) {
+        if self.trace.needs_force(decision, &self.rules.tracer) {
             self.set_header(&FORCE_TRACE.into(), "true");
         }
     }
@@ -278,9 +280,7 @@ impl Incoming {
             }
         }
         let header = &*self.policy().identity.correlation_header;
-        self.denial
-            .get()
-            .map(|denial| denial.reply(self.correlation(host).map(|id| (header, id)), self.grpc == Some(Grpc::Native)))
+        self.denial.get().map(|denial| denial.reply(self.correlation(host).map(|id| (header, id)), self.grpc == Some(Grpc::Native)))
     }
 
     /// What is left of it without its headers.

@@ -14,7 +14,6 @@
 
 #![forbid(unsafe_code)]
 
-mod answer;
 mod correlation;
 mod denial;
 mod ending;
@@ -31,10 +30,10 @@ mod pseudonym;
 mod rules;
 mod span;
 mod trace;
-mod traceparent;
+mod tracer;
 mod writes;
 
-pub use answer::{Answerer, Details};
+pub use careplane_attributes::{Answerer, Flags, TraceContext, is_traced};
 pub use denial::{Denial, LocalReply};
 pub use ending::{Decision, Ending, TraceOutcome};
 pub use filter::Filter;
@@ -48,5 +47,5 @@ pub use kind::RequestKind;
 pub use pseudonym::{Pseudonyms, Role};
 pub use rules::Rules;
 pub use span::SPAN_TAGS;
-pub use trace::{FORCE_TRACE, REQUEST_ID, TRACEPARENT, TraceDecision, TraceInput, TraceReason, is_traced};
-pub use traceparent::TraceParent;
+pub use trace::{FORCE_TRACE, REQUEST_ID, TRACEPARENT, TraceDecision, TraceInput, TraceReason};
+pub use tracer::Tracer;

@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use careplane_policy::{Policy, Problems};
 
 use crate::denial::LocalReply;
+use crate::rules::Rules;
 use crate::headers::HeaderMap;
 use crate::host::{Host, HostError, HttpCall, MapType};
 use crate::key::Key;
 use crate::pseudonym::Pseudonyms;
-use crate::rules::Rules;
 
 /// The rules of a policy document (JSON) under a key that everybody knows: for what needs no secrets.
 ///
@@ -21,7 +21,7 @@ use crate::rules::Rules;
 pub fn rules(document: &str) -> Result<Arc<Rules>, Problems> {
     let policy = Policy::from_json(document.as_bytes())?;
     let pseudonyms = Pseudonyms::new(Key::from_bytes(*b"a key that everybody may know..."));
-    Ok(Arc::new(Rules { policy, pseudonyms }))
+    Ok(Arc::new(Rules::new(policy, pseudonyms)))
 }
 
 /// The calls of a [`Host`] that can be made to fail.

@@ -1,8 +1,10 @@
 //! Whether the trace of a request is kept, as far as it can be known before the request goes on.
 
+use careplane_attributes::{TraceContext, is_traced};
 use careplane_policy::{Policy, Random, Tier};
 
 use crate::headers::HeaderMap;
+use crate::tracer::Tracer;
 
 /// The header that makes Envoy keep a trace ("x-envoy-force-trace"), once the route is chosen again.
 pub const FORCE_TRACE: &str = "x-envoy-force-trace";
@@ -10,9 +12,6 @@ pub const FORCE_TRACE: &str = "x-envoy-force-trace";
 pub const REQUEST_ID: &str = "x-request-id";
 /// The header of W3C Trace Context.
 pub const TRACEPARENT: &str = "traceparent";
-/// Where in the UUID Envoy keeps why it traces: `4` not, `9` sampled, `a` forced, `b` asked for by the client
-/// (`UUIDRequestIDExtension`, "TRACE_BYTE_POSITION").
-const TRACE_REASON: usize = 14;
 
 /// What is known of the trace when the request comes in.
 #[derive(Debug, Clone, Default)]
@@ -22,7 +21,9 @@ pub struct TraceInput {
     /// Whether Envoy traces it already.
     pub traced: bool,
     /// `traceparent` as the caller sent it. It is Envoy's own only when it is another one in the end.
-    pub parent: Option<Vec<u8>>,
+    pub sent: Option<Vec<u8>>,
+    /// The span of the caller, by `traceparent` or B3.
+    pub parent: Option<TraceContext>,
 }
 
 /// Whether a trace is kept, and why.
@@ -47,18 +48,18 @@ pub enum TraceReason {
     NoRequestId,
 }
 
-/// Whether Envoy traces the request that has this `x-request-id`.
-pub fn is_traced(request_id: &[u8]) -> bool {
-    matches!(request_id.get(TRACE_REASON), Some(b'9' | b'a' | b'b'))
-}
-
 // === impl TraceInput ===
 
 impl TraceInput {
     pub(crate) fn read(headers: &HeaderMap) -> Self {
         let id = headers.get(REQUEST_ID).unwrap_or_default();
         let random = Random::from_request_id(id);
-        Self { traced: random.is_some() && is_traced(id), random, parent: headers.get(TRACEPARENT).map(<[u8]>::to_vec) }
+        let sent = headers.get(TRACEPARENT);
+        let parent = match sent {
+            Some(sent) => TraceContext::read(sent),
+            None => TraceContext::read_b3(&|name| headers.get(name).map(<[u8]>::to_vec)),
+        };
+        Self { traced: random.is_some() && is_traced(id), random, sent: sent.map(<[u8]>::to_vec), parent }
     }
 
     /// The decision for a request of this tier, as far as filters decide it.
@@ -73,9 +74,10 @@ impl TraceInput {
         TraceDecision { kept, reason }
     }
 
-    /// Whether Envoy has to be told so that it keeps what `decision` keeps.
-    pub(crate) fn needs_force(&self, decision: TraceDecision) -> bool {
-        decision.kept && !self.traced
+    /// Whether Envoy has to be told so that it keeps what `decision` keeps. A tracer that has shown that it does not listen is not told,
+    /// so that it stays known what it keeps.
+    pub(crate) fn needs_force(&self, decision: TraceDecision, tracer: &Tracer) -> bool {
+        decision.kept && !self.traced && (self.parent.is_some() || tracer.keeps(false, true).is_some())
     }
 }
 

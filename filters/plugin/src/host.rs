@@ -142,9 +142,7 @@ impl Host for EnvoyHost {
     }
 
     fn add_to_gauge(&self, gauge: &str, by: i64) {
-        if by != 0 {
-            let _ = with_metric(MetricKind::Gauge, gauge, |id| abi::increment_metric(id, by));
-        }
+        let _ = with_metric(MetricKind::Gauge, gauge, |id| abi::increment_metric(id, by));
     }
 
     fn http_call(&self, call: &HttpCall<'_>) -> Result<u32, HostError> {

@@ -25,10 +25,11 @@ thread_local! {
 /// # Errors
 /// When there is no key and no random number either.
 pub(crate) fn pseudonyms(name: &str, states: &mut States) -> Result<Pseudonyms, HostError> {
-    let key = match from_environment(name) {
+    let found = from_environment(name);
+    states.note(EPHEMERAL, found.is_err());
+    let key = match found {
         Ok(key) => key,
         Err(why) => {
-            states.enter(EPHEMERAL);
             log::warn!(
                 "careplane: {why}: pseudonyms are made with an ephemeral key and cannot be linked between proxies or after a restart"
             );
@@ -44,11 +45,9 @@ pub(crate) fn pseudonyms(name: &str, states: &mut States) -> Result<Pseudonyms, 
 ///
 /// Without one the chain is not keyed: records go on, and each says that its hash proves less.
 pub(crate) fn chain(name: &str, states: &mut States) -> Option<Key> {
-    let report = |why: &String| {
-        states.enter(CHAIN_KEY_MISSING);
-        log::warn!("careplane: {why}: the hashes of audit records are not keyed");
-    };
-    from_environment(name).inspect_err(report).ok()
+    let found = from_environment(name);
+    states.note(CHAIN_KEY_MISSING, found.is_err());
+    found.inspect_err(|why| log::warn!("careplane: {why}: the hashes of audit records are not keyed")).ok()
 }
 
 /// The key, or why there is none.

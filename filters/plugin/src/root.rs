@@ -102,11 +102,12 @@ fn configure(size: usize) -> Result<Configured, Vec<String>> {
         pseudonyms.key_id()
     );
     let records = Filters::includes(&name, "audit");
-    if records && policy.audit.proxy_log != ProxyLog::Off && !abi::logs_warnings() {
+    let unlogged = records && policy.audit.proxy_log != ProxyLog::Off && !abi::logs_warnings();
+    states.note(OVERFLOW_UNLOGGED, unlogged);
+    if unlogged {
         log::error!(
             "careplane: the log level of wasm drops warnings, so audit records that no sink takes are lost: set it to warning or lower"
         );
-        states.enter(OVERFLOW_UNLOGGED);
     }
     let driver = (policy.export.is_some() && Filters::export(&name)).then(ExportDriver::attach);
     let proxy = export::proxy();
@@ -119,7 +120,7 @@ fn configure(size: usize) -> Result<Configured, Vec<String>> {
             _ => None,
         }),
     };
-    let rules = Arc::new(Rules { policy, pseudonyms });
+    let rules = Arc::new(Rules::new(policy, pseudonyms));
     let filters = Filters::named(&name, &rules, parts);
     Ok(Configured { plugin: Plugin { filters, rules }, driver, _states: states })
 }

@@ -11,9 +11,12 @@ pub(crate) struct States(Vec<&'static str>);
 // === impl States ===
 
 impl States {
-    pub(crate) fn enter(&mut self, gauge: &'static str) {
-        EnvoyHost.add_to_gauge(gauge, 1);
-        self.0.push(gauge);
+    /// Notes whether the plugin is in a state. The gauge is there in either case, so that an alert can tell 0 from nothing.
+    pub(crate) fn note(&mut self, gauge: &'static str, is_so: bool) {
+        EnvoyHost.add_to_gauge(gauge, is_so.into());
+        if is_so {
+            self.0.push(gauge);
+        }
     }
 }
 

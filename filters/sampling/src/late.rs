@@ -31,7 +31,7 @@ pub(crate) fn span(ending: &Ending<'_>, host: &dyn Host) -> Option<Item> {
         Decision::Denied(denial) => Some(denial.code()),
         Decision::DeniedBy(filter) => Some(filter),
     };
-    let flags = ending.flags().join(",");
+    let flags = ending.flags().words().join(",");
     let tags: Vec<_> = request.span_tags().collect();
     let mut attributes: Vec<_> = tags.iter().map(|(name, value)| (*name, &**value)).collect();
     attributes.extend([("late_reason", reason), ("http.request.method", method)]);
@@ -71,8 +71,8 @@ fn reason(ending: &Ending<'_>) -> Option<&'static str> {
     } else {
         return None;
     };
-    // Asked last: most requests have no reason.
-    (!ending.trace().sampled).then_some(reason)
+    // Asked last: most requests have no reason. Where it is not known whether Envoy exports the span, there is no second one.
+    (ending.trace().sampled == Some(false)).then_some(reason)
 }
 
 // === impl SpanIdentity ===
@@ -81,19 +81,22 @@ impl SpanIdentity {
     /// None when a caller has decided that the tree is not kept, or without random numbers.
     fn of(ending: &Ending<'_>, host: &dyn Host) -> Option<Self> {
         let (trace, request) = (ending.trace(), ending.request());
+        let parent = request.trace.parent.as_ref();
         // After an internal redirect the parent is the pass before, which is of the same request.
         let may_be_alone = request.policy().late.unsampled_parents || request.kind.redirects > 0;
-        if trace.parent.as_ref().is_some_and(|parent| !parent.sampled && !may_be_alone) {
+        if parent.is_some_and(|parent| !parent.sampled && !may_be_alone) {
             return None;
         }
         let parent_id = |trace_id: &str| {
-            trace.parent.as_ref().filter(|parent| parent.trace_id == trace_id).map(|parent| parent.span_id.clone())
+            parent.filter(|parent| parent.trace_id == trace_id).map(|parent| parent.span_id.clone())
         };
-        Some(match (&trace.own, &trace.parent) {
+        Some(match (&trace.own, parent) {
             // Envoy's tracer does not follow every parent: another trace id is the beginning of a trace.
-            (Some(own), _) => {
-                Self { parent: parent_id(&own.trace_id), trace_id: own.trace_id.clone(), span_id: own.span_id.clone() }
-            }
+            (Some(own), _) => Self {
+                parent: parent_id(&own.trace_id),
+                trace_id: own.trace_id.clone(),
+                span_id: own.span_id.clone(),
+            },
             // Nothing went upstream, so this hop is not known anywhere yet.
             (None, Some(parent)) => Self {
                 trace_id: parent.trace_id.clone(),

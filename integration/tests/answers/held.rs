@@ -76,6 +76,41 @@ async fn a_held_request_that_ends_before_its_evidence_comes_was_not_forwarded() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_body_of_a_held_request_carries_it_nowhere_whatever_the_plugin_is_allowed() -> Result<()> {
+    for version in versions() {
+        let application = Application::start().await?;
+        let lab = lab(version, &application, &chains())
+            .policy(|policy| {
+                policy["audit"] = json!({"sinks": {"accessLog": true, "otlp": true}, "writeAhead": ["critical"]});
+                policy["export"]["timeout"] = json!("0.5s");
+            })
+            .patch(|document| {
+                for listener in document["static_resources"]["listeners"].as_array_mut().expect("listeners") {
+                    let filters = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+                    for filter in filters.as_array_mut().expect("filters") {
+                        if filter["typed_config"]["config"].get("vm_config").is_some() {
+                            filter["typed_config"]["config"]["allow_on_headers_stop_iteration"] = json!(true);
+                        }
+                    }
+                }
+            })
+            .start()
+            .await?;
+        lab.otlp().answer(Answer::Hang);
+        let mut run = Run::new(&lab, &application);
+        run.send("patient", request(Request::post(CRITICAL, "{}")).bearer(&token(&lab)?)).await?;
+        lab.otlp().answer(Answer::Accept);
+        for seen in run.finish().await? {
+            let expected = ["denied", "careplane", "evidence-unavailable", "false"];
+            assert_eq!(seen.summary(), expected, "{version}: {}", seen.record);
+            assert_eq!(seen.received, 0, "{version}: no evidence, no action");
+        }
+        finish_without_chains(lab).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_held_request_that_is_let_go_is_forwarded_once() -> Result<()> {
     for version in versions() {
         let application = Application::start().await?;

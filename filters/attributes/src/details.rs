@@ -1,11 +1,9 @@
 //! Who answered a request, from Envoy's response code details.
 //!
 //! Details are words of Envoy's own, followed by what a filter or a peer put there: paths, queries, names. Only words that are listed here go
-//! on. `docs/envoy-tells.md` has the table, and the tests in a real Envoy that hold it.
+//! on.
 
 use std::borrow::Cow;
-
-use crate::denial::Denial;
 
 /// Who answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +29,6 @@ pub struct Details {
     pub answerer: Answerer,
     /// Whether the request had passed every filter when it was written.
     pub passed_filters: bool,
-    /// Why careplane refused, if it did.
-    pub denial: Option<Denial>,
 }
 
 /// How far a request had come when the details were written.
@@ -197,21 +193,18 @@ const OTHER: &str = "other";
 
 impl Details {
     /// Reads `response.code_details`.
+    #[inline(never)]
     pub fn read(details: &str) -> Self {
-        if let Some(denial) = Denial::from_details(details) {
-            let token = denial.code().into();
-            return Self { token, answerer: Answerer::Careplane, passed_filters: false, denial: Some(denial) };
-        }
         let word = details.split(['{', '[', '(', ':', '|', ' ']).next().unwrap_or_default();
         let rest = details.get(word.len()..).unwrap_or_default();
         if let Some((token, answerer, stage)) = PROXY.iter().find(|(token, ..)| *token == word) {
             let token = with_reason(token, rest);
-            return Self { token, answerer: *answerer, passed_filters: *stage == Router, denial: None };
+            return Self { token, answerer: *answerer, passed_filters: *stage == Router };
         }
         // The codecs' own words: `http1.invalid_url`, `http2.too_many_headers`.
         let codec = ["http1.", "http2.", "http3.", "uhv."].iter().any(|prefix| word.starts_with(prefix));
         if codec {
-            return Self { token: "codec_error".into(), answerer: Proxy, passed_filters: false, denial: None };
+            return Self { token: "codec_error".into(), answerer: Proxy, passed_filters: false };
         }
         let listed = FILTERS.iter().find(|(token, _)| *token == word).copied();
         let begun = || {
@@ -223,7 +216,7 @@ impl Details {
             Some((token, name)) => (with_reason(token, rest), name),
             None => (OTHER.into(), "filter"),
         };
-        Self { token, answerer: Filter(name), passed_filters: false, denial: None }
+        Self { token, answerer: Filter(name), passed_filters: false }
     }
 }
 
@@ -271,28 +264,15 @@ mod tests {
     fn who_answered_and_in_which_words() {
         for (details, token, answerer) in [
             ("via_upstream", "via_upstream", Upstream),
-            ("careplane{tenant-conflict}", "tenant-conflict", Answerer::Careplane),
-            (
-                "rbac_access_denied_matched_policy[ns[a]-policy[b]-rule[0]]",
-                "rbac_access_denied_matched_policy[ns[a]-policy[b]-rule[0]]",
-                Filter("rbac"),
-            ),
+            ("rbac_access_denied_matched_policy[ns[a]-policy[b]-rule[0]]", "rbac_access_denied_matched_policy[ns[a]-policy[b]-rule[0]]", Filter("rbac")),
             ("rbac_access_denied_matched_policy[a b]", "rbac_access_denied_matched_policy", Filter("rbac")),
             ("jwt_authn_access_denied{Jwt_is_missing}", "jwt_authn_access_denied{Jwt_is_missing}", Filter("jwt_authn")),
             ("jwt_authn_access_denied{Smith}", "jwt_authn_access_denied", Filter("jwt_authn")),
-            (
-                "Unauthorized, and redirecting to OAuth server is not allowed: /x?surname=Smith",
-                "oauth2",
-                Filter("oauth2"),
-            ),
+            ("Unauthorized, and redirecting to OAuth server is not allowed: /x?surname=Smith", "oauth2", Filter("oauth2")),
             ("oauth.missing_credentials", "oauth.missing_credentials", Filter("oauth2")),
             ("ext_proc_error_gRPC_error_13{Smith}", "ext_proc_error", Filter("ext_proc")),
             ("unkonwn_api_key", "unknown_api_key", Filter("api_key_auth")),
-            (
-                "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_111}",
-                "upstream_reset_before_response_started{remote_connection_failure}",
-                Proxy,
-            ),
+            ("upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_111}", "upstream_reset_before_response_started{remote_connection_failure}", Proxy),
             ("upstream_reset_before_response_started{Smith}", "upstream_reset_before_response_started", Proxy),
             ("http1.codec_error", "codec_error", Proxy),
             ("http2.remote_reset", "http2.remote_reset", Caller),

@@ -118,7 +118,7 @@ impl<'e> Ending<'e> {
                 Some(Answerer::Filter("filter"))
             }
             // Since 1.37, Envoy uses the words of a reset for malformed streams that it ends itself, but not the flag.
-            Answerer::Caller if self.flags().contains(&"DPE") => Some(Answerer::Proxy),
+            Answerer::Caller if self.flags().words().contains(&"DPE") => Some(Answerer::Proxy),
             answerer => Some(answerer),
         }
     }

@@ -9,7 +9,7 @@ use crate::host::{Headers, Phase, REQUEST_HEADERS, RESPONSE_HEADERS, State, Tall
 use crate::{imports, profile};
 
 /// `WasmHeadersStatus`: the request waits.
-const PAUSE: i32 = 1;
+const PAUSE: i32 = 4;
 /// Where `jwt_authn` leaves the claims.
 const CLAIMS: &[u8] = b"metadata\0filter_metadata\0envoy.filters.http.jwt_authn\0payload\0";
 /// Where in `x-request-id` Envoy keeps why it traces.

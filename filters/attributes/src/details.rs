@@ -202,7 +202,7 @@ impl Details {
             return Self { token, answerer: *answerer, passed_filters: *stage == Router };
         }
         // The codecs' own words: `http1.invalid_url`, `http2.too_many_headers`.
-        let codec = ["http1.", "http2.", "http3."].iter().any(|prefix| word.starts_with(prefix));
+        let codec = ["http1.", "http2.", "http3.", "uhv."].iter().any(|prefix| word.starts_with(prefix));
         if codec {
             return Self { token: "codec_error".into(), answerer: Proxy, passed_filters: false };
         }

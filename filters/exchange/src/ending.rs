@@ -117,6 +117,8 @@ impl<'e> Ending<'e> {
             Answerer::Upstream if self.request.context.audited && self.upstream().attempts == Some(0) => {
                 Some(Answerer::Filter("filter"))
             }
+            // Since 1.37, Envoy uses the words of a reset for malformed streams that it ends itself, but not the flag.
+            Answerer::Caller if self.flags().words().contains(&"DPE") => Some(Answerer::Proxy),
             answerer => Some(answerer),
         }
     }
@@ -161,7 +163,10 @@ impl<'e> Ending<'e> {
         match self.answered_by() {
             Some(Answerer::Filter(name)) => {
                 // A filter that answers well has not refused: a preflight, a health check. A login page is a refusal all the same.
-                let is_refusal = name == "oauth2" || self.status().is_none_or(|status| status >= 400);
+                // To a gRPC call, Envoy's own answers have status 200 and a status of gRPC.
+                let is_refusal = name == "oauth2"
+                    || self.status().is_none_or(|status| status >= 400)
+                    || self.grpc_status().is_some_and(|status| status != 0);
                 self.unless_forwarded(if is_refusal { Decision::DeniedBy(name) } else { Decision::Undecided })
             }
             _ if details.passed_filters => Decision::Allowed,

@@ -7,13 +7,14 @@ use careplane_policy::id::CorrelationId;
 
 use crate::filters::Plugin;
 
-/// What becomes of a request after a callback: `proxy_action_t`.
+/// What becomes of a request after a callback: Envoy's `FilterHeadersStatus`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// It goes on.
     Continue = 0,
-    /// It waits, or has been answered.
-    Pause = 1,
+    /// It waits, or has been answered: `StopAllIterationAndWatermark`. The ABI's own word, 1, would hold the headers alone where the
+    /// operator sets `allow_on_headers_stop_iteration`, and the body would carry them on.
+    Pause = 4,
 }
 
 /// The stream of one request.

@@ -1,15 +1,15 @@
 //! `careplane check`: policies, the manifests that carry them, and the rest of the mesh that has to agree with them.
 
 mod finding;
-mod hosts;
 mod identity;
 mod mesh;
 mod observability;
 mod output;
 mod plugins;
-mod retries;
+mod routes;
 mod routing;
 pub mod rules;
+mod writes;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,8 +72,9 @@ fn check(input: &Input) -> (Vec<Finding>, Looked) {
         policies(&mesh, &mut findings);
         plugins::check(&mesh, &mut findings);
         identity::check(&mesh, &mut findings);
-        routing::check(&mesh, &mut findings);
-        retries::check(&mesh, &mut findings);
+        let tables = routes::tables(&mesh);
+        routing::check(&mesh, &tables, &mut findings);
+        writes::check(&mesh, &tables, &mut findings);
         observability::check(&mesh, &mut findings);
     }
     (findings.sorted(), looked)
@@ -82,14 +83,14 @@ fn check(input: &Input) -> (Vec<Finding>, Looked) {
 /// What the proxy would say to a policy.
 fn policies(mesh: &Mesh<'_>, findings: &mut Findings) {
     for policy in &mesh.policies {
-        let problems = match Policy::from_json(policy.json.to_string().as_bytes()) {
+        let problems = match &policy.compiled {
             Ok(accepted) => {
-                queue_size(&accepted, policy.node, findings);
+                queue_size(accepted, policy.node, findings);
                 continue;
             }
             Err(problems) => problems,
         };
-        for problem in problems {
+        for problem in problems.iter() {
             let found = policy.node.follow(&problem.path);
             // A field that does not exist is a fault of its name, any other of its value.
             let place = match found.key_place {

@@ -1,6 +1,6 @@
 //! Documents of a text: policies, and Kubernetes manifests that can have one inside.
 
-use crate::yaml::{Node, Place};
+use crate::yaml::{self, Node, Place};
 
 /// The `kind` of a policy that is a manifest for kustomize's sake: the document is its `spec`.
 pub const POLICY: &str = "Policy";
@@ -46,14 +46,31 @@ fn document(node: Node) -> Vec<Document> {
     if kind.ends_with("List") && node.get(&["items"]).is_some() {
         return documents(node.list(&["items"]).to_vec());
     }
+    let (version, kind) = (version.to_owned(), kind.to_owned());
+    let mut node = node;
+    if kind == "ConfigMap" {
+        read_mesh_config(&mut node);
+    }
     let manifest = Manifest {
         group: version.rsplit_once('/').map_or("", |(group, _)| group).to_owned(),
-        kind: kind.to_owned(),
+        kind,
         name: node.text(&["metadata", "name"]).unwrap_or_default().to_owned(),
         namespace: node.text(&["metadata", "namespace"]).map(Into::into),
         node,
     };
     vec![Document::Manifest(manifest)]
+}
+
+/// The ConfigMap `istio` has the meshConfig as a text in YAML: what it says takes the place of the text.
+fn read_mesh_config(node: &mut Node) {
+    let Some(text) = node.get_mut(&["data", "mesh"]) else { return };
+    let Some(written) = text.as_text().map(ToOwned::to_owned) else { return };
+    if let Ok(documents) = yaml::read(&text.place.file, &written)
+        && let Some(mut config) = documents.into_iter().next()
+    {
+        config.shift(&text.place);
+        *text = config;
+    }
 }
 
 // === impl Manifest ===

@@ -107,6 +107,43 @@ impl Node {
         }
     }
 
+    /// Places within a text that is itself a value at `from`: a block, that begins in the line below.
+    pub fn shift(&mut self, from: &Place) {
+        let shift = |place: &mut Place| place.line += from.line;
+        shift(&mut self.place);
+        match &mut self.value {
+            Value::List(elements) => elements.iter_mut().for_each(|element| element.shift(from)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    shift(&mut entry.key_place);
+                    entry.value.shift(from);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => {}
+        }
+    }
+
+    /// Every entry of every map in it, at any depth, with the map that it is in.
+    pub fn all_entries(&self) -> Vec<(&Node, &Entry)> {
+        match &self.value {
+            Value::List(elements) => elements.iter().flat_map(Node::all_entries).collect(),
+            Value::Map(entries) => {
+                let below = |entry| std::iter::once((self, entry)).chain(Entry::below(entry));
+                entries.iter().flat_map(below).collect()
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => Vec::new(),
+        }
+    }
+
+    pub fn as_bool(&self) -> Option<bool> {
+        if let Value::Bool(value) = self.value { Some(value) } else { None }
+    }
+
+    /// The truth at the end of a way.
+    pub fn bool(&self, way: &[&str]) -> Option<bool> {
+        self.get(way)?.as_bool()
+    }
+
     pub fn entries(&self) -> &[Entry] {
         if let Value::Map(entries) = &self.value { entries } else { &[] }
     }
@@ -166,6 +203,12 @@ impl Node {
         });
         let here = Found { node: self, key_place, missing: path.len() };
         in_map.chain(in_list).min_by_key(|found| found.missing).unwrap_or(here)
+    }
+}
+
+impl Entry {
+    fn below(&self) -> Vec<(&Node, &Entry)> {
+        self.value.all_entries()
     }
 }
 

@@ -158,7 +158,45 @@ fn each_disagreement_is_found_where_it_is() {
             "traffic.yaml",
             "    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
             "    - route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
-            &["gateway.yaml:30:23 careplane/pool-without-route", "gateway.yaml:34:32 careplane/pool-without-route"],
+            &["traffic.yaml:15:7 careplane/misrouted"],
+        ),
+        // The cohort comes before the pool: a route of a pool that goes first keeps its canary tenants.
+        (
+            "traffic.yaml",
+            "    - match: [{headers: {x-release-cohort: {exact: canary}}}]\n      route: [{destination: {host: medication-service, subset: canary}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]\n      route: [{destination: {host: medication-service, subset: pool-a}}]\n",
+            "    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]\n      route: [{destination: {host: medication-service, subset: pool-a}}]\n    - match: [{headers: {x-release-cohort: {exact: canary}}}]\n      route: [{destination: {host: medication-service, subset: canary}}]\n",
+            &["traffic.yaml:11:15 careplane/misrouted"],
+        ),
+        // A route for some paths can be meant to come first, and one for everything cannot, however it says so.
+        (
+            "traffic.yaml",
+            "    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            "    - match: [{uri: {prefix: /assets/}}]\n      route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            &[],
+        ),
+        (
+            "traffic.yaml",
+            "    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            "    - match: [{uri: {regex: \"/.*\"}, headers: {x-tenant-pool: {}}}]\n      route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            &[],
+        ),
+        (
+            "traffic.yaml",
+            "    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            "    - match: [{uri: {regex: \"/.*\"}}]\n      route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            &["traffic.yaml:13:15 careplane/misrouted"],
+        ),
+        (
+            "traffic.yaml",
+            "      route: [{destination: {host: medication-service, subset: pool-a}}]\n",
+            "      route: [{destination: {host: medication-service, subset: pool-a}}]\n      mirror: {host: next-release}\n",
+            &["traffic.yaml:15:15 careplane/write-mirrored"],
+        ),
+        (
+            "traffic.yaml",
+            "      route: [{destination: {host: medication-service, subset: pool-a}}]\n",
+            "      route: [{destination: {host: medication-service, subset: pool-a}}]\n      mirrors: [{destination: {host: next-release}, percentage: {value: 0}}]\n",
+            &[],
         ),
         ("traffic.yaml", "subset: pool-a", "subset: pool-z", &["traffic.yaml:14:64 careplane/subset-undefined"]),
         (
@@ -412,4 +450,91 @@ fn sarif_is_what_the_types_of_its_schema_read() {
     assert_eq!(result["relatedLocations"][0]["physicalLocation"]["artifactLocation"]["uri"], "traffic.yaml");
     let rule = &written["runs"][0]["tool"]["driver"]["rules"][result["ruleIndex"].as_u64().unwrap() as usize];
     assert_eq!(rule["id"], result["ruleId"]);
+}
+
+/// The mesh with its routes in another file.
+fn routed_by(name: &str, routes: &str) -> PathBuf {
+    let folder = changed(name, ("gateway.yaml", "", ""));
+    fs::write(folder.join("traffic.yaml"), routes).unwrap();
+    folder
+}
+
+/// Rules of an HTTPRoute for the pools of the mesh, and the canary, as Services of their own.
+fn http_route(rules: &[&str]) -> String {
+    let rules: String = rules.iter().map(|rule| format!("    - {rule}\n")).collect();
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: medication, namespace: core-healthcare}}\n\
+         spec:\n  parentRefs: [{{group: \"\", kind: Service, name: medication}}]\n  rules:\n{rules}"
+    )
+}
+
+fn pool_rule(pool: &str) -> String {
+    format!(
+        "{{matches: [{{headers: [{{name: x-tenant-pool, value: {pool}}}]}}], backendRefs: [{{name: medication-{pool}}}]}}"
+    )
+}
+
+const CANARY_RULE: &str = "{matches: [{method: GET, headers: [{name: x-release-cohort, value: canary}]}, {headers: [{name: x-release-cohort, value: canary}]}], backendRefs: [{name: medication-canary}]}";
+const REST_RULE: &str = "{backendRefs: [{name: medication-stable}]}";
+
+#[test]
+fn pools_are_looked_for_in_the_gateway_api_too() {
+    let (a, b, dedicated) = (pool_rule("pool-a"), pool_rule("pool-b"), pool_rule("dedicated-a"));
+    let check = |name, rules: &[&str]| findings(&routed_by(name, &http_route(rules)));
+    // The order of rules decides only between equals: one without a condition comes last wherever it is written.
+    assert_eq!(check("http-route", &[REST_RULE, CANARY_RULE, &a, &b, &dedicated]), [""; 0]);
+    assert_eq!(
+        check("http-route-without-pool", &[CANARY_RULE, &a, &dedicated, REST_RULE]),
+        ["gateway.yaml:30:23 careplane/pool-without-route"]
+    );
+    assert_eq!(
+        check("http-route-canary-last", &[&a, &b, &dedicated, CANARY_RULE, REST_RULE]),
+        [7, 8, 9].map(|line| format!("traffic.yaml:{line}:18 careplane/misrouted"))
+    );
+    // A longer path comes before any number of headers, and with it goes every tenant.
+    let path = "{matches: [{path: {value: /api/v1/medications}}], backendRefs: [{name: medication-stable}]}";
+    assert_eq!(
+        check("http-route-path", &[CANARY_RULE, &a, &b, &dedicated, path, REST_RULE]),
+        ["traffic.yaml:11:18 careplane/misrouted"]
+    );
+    // Paths that no context has can be meant to be for all tenants.
+    let assets = path.replace("/api/v1/medications", "/assets");
+    assert_eq!(check("http-route-assets", &[CANARY_RULE, &a, &b, &dedicated, &assets, REST_RULE]), [""; 0]);
+    let wrong = b.replace("medication-pool-b", "medication-pool-a");
+    assert_eq!(
+        check("http-route-wrong", &[CANARY_RULE, &a, &wrong, &dedicated, REST_RULE]),
+        ["traffic.yaml:9:91 careplane/misrouted"]
+    );
+    let retried = REST_RULE.replace("{backend", "{retry: {codes: [503], attempts: 2}, backend");
+    assert_eq!(
+        check("http-route-retry", &[CANARY_RULE, &a, &b, &dedicated, &retried]),
+        ["traffic.yaml:11:15 careplane/write-retried"]
+    );
+    let mirrored = REST_RULE
+        .replace("{backend", "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: next}}}], backend");
+    assert_eq!(
+        check("http-route-mirror", &[CANARY_RULE, &a, &b, &dedicated, &mirrored]),
+        ["traffic.yaml:11:75 careplane/write-mirrored"]
+    );
+}
+
+#[test]
+fn a_route_that_comes_first_is_named_with_the_one_that_comes_too_late() {
+    let folder = changed(
+        "misrouted",
+        (
+            "traffic.yaml",
+            "    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
+            "    - name: all\n      route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
+        ),
+    );
+    let expected = "\
+traffic.yaml:15:7: error: route \"all\" of VirtualService medication-service takes the requests of pool \"pool-b\", pool \"dedicated-a\" first: expected the route for them before it [careplane/misrouted]
+    traffic.yaml:17:41: the route for pool \"pool-b\" comes after it
+    gateway.yaml:30:23: from the policy
+    traffic.yaml:19:41: the route for pool \"dedicated-a\" comes after it
+    gateway.yaml:34:32: from the policy
+";
+    let output = stdout(&careplane(&folder, &["."]));
+    assert!(output.starts_with(expected), "{output}");
 }

@@ -54,15 +54,16 @@ rules! {
     TRUSTED_PEER_UNKNOWN = Warning "trusted-peer-unknown", "A SPIFFE id of no service account here: its headers are never believed, or somebody else can take the name.";
     CLAIMS_UNVERIFIED = Warning "claims-unverified", "Claims are there only where a RequestAuthentication has verified a token.";
 
-    ROUTING_HEADER_UNREAD = Warning "routing-header-unread", "No VirtualService matches the header: tenants are placed, and routed as if they were not.";
+    ROUTING_HEADER_UNREAD = Warning "routing-header-unread", "No VirtualService or HTTPRoute matches the header: tenants are placed, and routed as if they were not.";
     POOL_WITHOUT_ROUTE = Error "pool-without-route", "Requests of the pool's tenants take the default route, into another pool.";
     POOL_WITHOUT_SUBSET = Error "pool-without-subset", "There is no DestinationRule subset for the pool, so nothing can be routed to it.";
     COHORT_WITHOUT_ROUTE = Error "cohort-without-route", "Tenants of the canary cohort are served by the stable release.";
     COHORT_WITHOUT_SUBSET = Error "cohort-without-subset", "There is no DestinationRule subset for the canary cohort, so nothing can be routed to it.";
-    MISROUTED = Error "misrouted", "A route for one pool or cohort leads to the subset of another.";
+    MISROUTED = Error "misrouted", "A route for one pool or cohort leads to the subset of another, or another route takes its requests first.";
     SUBSET_UNDEFINED = Error "subset-undefined", "A route to a subset that no DestinationRule of the host defines answers 503.";
     WRITE_RETRIED = Error "write-retried", "A write is sent again although the application may have done it: a medication can be administered twice.";
-    CONTEXT_UNROUTED = Note "context-unrouted", "No VirtualService routes the paths of the context.";
+    WRITE_MIRRORED = Warning "write-mirrored", "A copy of a write goes to a second application. Where both write to one store, a medication is administered twice.";
+    CONTEXT_UNROUTED = Note "context-unrouted", "No VirtualService or HTTPRoute routes the paths of the context.";
 
     SPAN_TAG_UNREAD = Warning "span-tag-unread", "careplane writes the tag, and no Telemetry puts it on the span. A child's `customTags` replace the parent's.";
     FILTER_STATE_UNWRITTEN = Error "filter-state-unwritten", "Nothing writes the filter state that is read here, so it is always empty.";

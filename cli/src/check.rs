@@ -1,14 +1,20 @@
 //! `careplane check`: policies, the manifests that carry them, and the rest of the mesh that has to agree with them.
 
+mod envoy_filters;
 mod finding;
+mod headers;
 mod identity;
+#[cfg(test)]
+mod lab;
 mod mesh;
 mod observability;
 mod output;
+mod paths;
 mod plugins;
 mod routes;
 mod routing;
 pub mod rules;
+mod tracing;
 mod writes;
 
 use std::path::PathBuf;
@@ -75,7 +81,11 @@ fn check(input: &Input) -> (Vec<Finding>, Looked) {
         let tables = routes::tables(&mesh);
         routing::check(&mesh, &tables, &mut findings);
         writes::check(&mesh, &tables, &mut findings);
+        headers::check(&mesh, &mut findings);
+        envoy_filters::check(&mesh, &mut findings);
+        paths::check(&mesh, &mut findings);
         observability::check(&mesh, &mut findings);
+        tracing::check(&mesh, &mut findings);
     }
     (findings.sorted(), looked)
 }

@@ -271,6 +271,131 @@ fn each_disagreement_is_found_where_it_is() {
             "      version: careplane/v1\n      export: {cluster: collector, queueBytes: 65536}\n",
             &["inbound.yaml:16:48 careplane/queue-size"],
         ),
+        // Trust domains: its own, and those whose certificates it takes.
+        (
+            "observability.yaml",
+            "  meshConfig:\n",
+            "  meshConfig:\n    trustDomain: care.example\n",
+            &["gateway.yaml:18:22 careplane/trust-domain", "inbound.yaml:17:24 careplane/trust-domain"],
+        ),
+        (
+            "observability.yaml",
+            "  meshConfig:\n",
+            "  meshConfig:\n    trustDomain: care.example\n    trustDomainAliases: [cluster.local]\n",
+            &[],
+        ),
+        (
+            "observability.yaml",
+            "  meshConfig:\n",
+            "  meshConfig:\n    caCertificates: [{pem: x, trustDomains: [cluster.local]}]\n    trustDomain: care.example\n",
+            &[],
+        ),
+        // Tracers that decide by themselves.
+        (
+            "observability.yaml",
+            "randomSamplingPercentage: 0",
+            "randomSamplingPercentage: 0\n      useRequestIdForTraceSampling: false",
+            &["observability.yaml:8:37 careplane/trace-request-id"],
+        ),
+        (
+            "observability.yaml",
+            "    extensionProviders:\n",
+            "    extensionProviders:\n      - name: otel\n        opentelemetry: {service: a, port: 4317, dynatraceSampler: {tenant: t, clusterId: 1}}\n",
+            &["observability.yaml:25:67 careplane/trace-sampler"],
+        ),
+        (
+            "observability.yaml",
+            "    extensionProviders:\n",
+            "    extensionProviders:\n      - name: unused\n        opentelemetry: {service: a, port: 4317, dynatraceSampler: {tenant: t, clusterId: 1}}\n",
+            &[],
+        ),
+        (
+            "observability.yaml",
+            "    extensionProviders:\n",
+            "    extensionProviders:\n      - {name: otel, zipkin: {service: a, port: 9411}}\n",
+            &[],
+        ),
+        // Envoy filters.
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: tracer, namespace: core-healthcare}\nspec:\n  configPatches:\n    - patch:\n        value:\n          request_id_extension: {typed_config: {pack_trace_reason: false}}\n---\n",
+            &["traffic.yaml:33:68 careplane/trace-reason"],
+        ),
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: tracer, namespace: core-healthcare}\nspec:\n  configPatches:\n    - patch:\n        value:\n          \"@type\": type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig\n          sampler: {name: envoy.tracers.opentelemetry.samplers.always_on}\n---\n",
+            &["traffic.yaml:34:20 careplane/trace-sampler"],
+        ),
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: without, namespace: istio-system}\nspec:\n  configPatches:\n    - applyTo: HTTP_FILTER\n      match: {listener: {filterChain: {filter: {name: hcm, subFilter: {name: extensions.istio.io/wasmplugin/istio-system.gateway}}}}}\n      patch: {operation: REMOVE}\n---\n",
+            &["traffic.yaml:32:78 careplane/filter-disabled"],
+        ),
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: off, namespace: istio-system}\nspec:\n  configPatches:\n    - applyTo: HTTP_ROUTE\n      patch: {operation: MERGE, value: {typed_per_filter_config: {\"extensions.istio.io/trafficextension/istio-system.inbound\": {disabled: true}}}}\n---\n",
+            &["traffic.yaml:32:67 careplane/filter-disabled"],
+        ),
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: own, namespace: istio-system}\nspec:\n  configPatches:\n    - applyTo: HTTP_FILTER\n      patch:\n        operation: INSERT_FIRST\n        value: {name: careplane, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm}}\n---\n",
+            &["traffic.yaml:33:20 careplane/filter-reordered"],
+        ),
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: without, namespace: istio-system}\nspec:\n  configPatches:\n    - applyTo: HTTP_FILTER\n      match: {listener: {filterChain: {filter: {name: hcm, subFilter: {name: envoy.filters.http.jwt_authn}}}}}\n      patch: {operation: REMOVE}\n---\n",
+            &["traffic.yaml:32:78 careplane/claims-unverified"],
+        ),
+        // Headers.
+        (
+            "traffic.yaml",
+            "  http:\n",
+            "  http:\n    - {match: [{uri: {prefix: /b}}], headers: {request: {set: {X-Tenant-Pool: pool-a}}}, route: [{destination: {host: a}}]}\n",
+            &["traffic.yaml:7:64 careplane/header-overwritten"],
+        ),
+        (
+            "traffic.yaml",
+            "  http:\n",
+            "  http:\n    - {match: [{uri: {prefix: /b}}], route: [{destination: {host: a}, headers: {request: {remove: [x-other, x-tenant-id]}}}]}\n",
+            &["traffic.yaml:7:109 careplane/header-overwritten"],
+        ),
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: out, namespace: core-healthcare}\nspec:\n  hosts: [nhs.example]\n  http: [{headers: {request: {remove: [x-tenant-id]}}, route: [{destination: {host: nhs.example}}]}]\n---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: nhs, namespace: core-healthcare}\nspec: {hosts: [nhs.example], location: MESH_EXTERNAL}\n---\n",
+            &[],
+        ),
+        // Paths as an AuthorizationPolicy sees them.
+        (
+            "security.yaml",
+            "items:\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      action: DENY\n      rules: [{to: [{operation: {paths: [/api/v1/medications/administer]}}]}]\n",
+            &["observability.yaml:23:5 careplane/path-normalization", "security.yaml:9:42 careplane/path-spelling"],
+        ),
+        (
+            "security.yaml",
+            "items:\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      action: DENY\n      rules:\n        - to: [{operation: {paths: [/api/v1/medications/administer]}}]\n        - when: [{key: \"request.headers[x-healthcare-context]\", values: [medication-administration]}]\n",
+            &[],
+        ),
+        (
+            "security.yaml",
+            "items:\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      rules: [{to: [{operation: {paths: [/api/v1/medications/administer*]}}]}]\n",
+            &["security.yaml:8:42 careplane/path-suffix"],
+        ),
+        (
+            "security.yaml",
+            "items:\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      rules: [{to: [{operation: {paths: [/api/v1/medications, /api/v1/medications/*]}}]}]\n",
+            &[],
+        ),
         ("traffic.yaml", "apiVersion", "apiVersion: [", &["traffic.yaml:1:14 careplane/not-yaml"]),
     ];
     let mut wrong = String::new();
@@ -537,4 +662,72 @@ traffic.yaml:15:7: error: route \"all\" of VirtualService medication-service tak
 ";
     let output = stdout(&careplane(&folder, &["."]));
     assert!(output.starts_with(expected), "{output}");
+}
+
+/// What Zipkin's tracer and a base rate of UUIDv7s need besides: late spans, and a tier above zero.
+#[test]
+fn a_tracer_that_careplane_does_not_read_is_found_beside_late_spans() {
+    let folder = changed(
+        "zipkin",
+        (
+            "observability.yaml",
+            "    extensionProviders:\n",
+            "    extensionProviders:\n      - {name: otel, zipkin: {service: a, port: 9411}}\n",
+        ),
+    );
+    let policy = fs::read_to_string(folder.join("inbound.yaml")).unwrap();
+    let export = "version: careplane/v1\n      export: {cluster: collector}\n";
+    fs::write(folder.join("inbound.yaml"), policy.replace("version: careplane/v1\n", export)).unwrap();
+    assert_eq!(findings(&folder), ["observability.yaml:6:26 careplane/late-span-zipkin"]);
+    let text = fs::read_to_string(folder.join("observability.yaml")).unwrap();
+    let both = text.replace("port: 9411", "port: 9411, traceContextOption: USE_B3_WITH_W3C_PROPAGATION");
+    fs::write(folder.join("observability.yaml"), both).unwrap();
+    assert_eq!(findings(&folder), [""; 0]);
+}
+
+#[test]
+fn a_base_rate_below_the_lowest_tier_is_still_a_matter_of_the_clock() {
+    let folder = changed("clock", ("gateway.yaml", "tier: never", "tier: default"));
+    let text = fs::read_to_string(folder.join("observability.yaml")).unwrap();
+    let rate = text.replace("randomSamplingPercentage: 0", "randomSamplingPercentage: 5");
+    fs::write(folder.join("observability.yaml"), rate).unwrap();
+    assert_eq!(findings(&folder), ["observability.yaml:7:33 careplane/base-rate-clock"]);
+}
+
+#[test]
+fn the_mesh_config_is_found_where_istio_reads_it() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |-\n    \
+                enableTracing: true\n    trustDomain: care.example\n";
+    let folder = folder("config-map");
+    fs::copy(mesh().join("inbound.yaml"), folder.join("inbound.yaml")).unwrap();
+    fs::write(folder.join("istio.yaml"), text).unwrap();
+    let output = stdout(&careplane(&folder, &["."]));
+    assert!(output.contains("inbound.yaml:17:24: warning"), "{output}");
+    assert!(output.contains("istio.yaml:7:"), "{output}");
+    let sail = "apiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {name: default}\nspec:\n  values:\n    meshConfig: {trustDomain: care.example}\n";
+    fs::write(folder.join("istio.yaml"), sail).unwrap();
+    assert_eq!(
+        findings(&folder),
+        ["inbound.yaml:15:7 careplane/audit-unread", "inbound.yaml:17:24 careplane/trust-domain"]
+    );
+}
+
+/// Also a promise of the README: what is shipped is what one should take.
+#[test]
+fn the_shipped_manifests_have_no_findings_but_those_that_a_deployment_answers() {
+    let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
+    if !has("kubectl") && !has("kustomize") {
+        let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!ci, "neither kubectl nor kustomize is on the PATH");
+        return eprintln!("SKIPPED: neither kubectl nor kustomize is on the PATH");
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let output = careplane(&root, &["wasmplugin-manifests", "--format", "json"]);
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let rules: Vec<&str> =
+        report["findings"].as_array().unwrap().iter().map(|it| it["rule"].as_str().unwrap()).collect();
+    // `careplane image pin` puts the digest in; who is let through at a waypoint, the manifests of the mesh say.
+    let open = ["careplane/plugin-digest", "careplane/trusted-peers-waypoint"];
+    assert!(rules.iter().all(|rule| open.contains(rule)), "{rules:?}");
+    assert!(report["looked"]["plugins"].as_u64().unwrap() > 20, "{report}");
 }

@@ -201,6 +201,12 @@ fn base_rate(mesh: &Mesh<'_>, tracings: &[Tracing<'_>], findings: &mut Findings)
                 ),
                 vec![Related::new(place, format!("tier {tier:?}"))],
             );
+        } else if let Some(node) = tracing.base_rate().filter(|_| rate > 0.0) {
+            findings.add(
+                &rules::BASE_RATE_CLOCK,
+                &node.place,
+                format!("{rate} % of what callers send with a UUIDv7 is a share of the minutes: expected 0, where there are such callers"),
+            );
         }
     }
 }

@@ -22,7 +22,6 @@ pub use requests::{Request, sample_path};
 pub struct Table<'d> {
     /// The manifest that has the hosts.
     pub owner: &'d Manifest,
-    pub hosts: Vec<String>,
     pub routes: Vec<Route<'d>>,
 }
 

@@ -18,11 +18,11 @@ pub fn tables<'d>(mesh: &Mesh<'d>) -> Vec<Table<'d>> {
         }
     }
     let mut tables: Vec<Table<'d>> = Vec::new();
-    for ([_, _, host], manifests) in hosts {
+    for manifests in hosts.into_values() {
         let Some(owner) = manifests.first().copied() else { continue };
         let mut routes: Vec<Route<'d>> = manifests.into_iter().flat_map(routes).collect();
         routes.sort_by_key(|route| precedence(&route.conditions));
-        tables.push(Table { owner, hosts: vec![host], routes });
+        tables.push(Table { owner, routes });
     }
     tables
 }

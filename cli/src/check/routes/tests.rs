@@ -1,17 +1,11 @@
 //! The decisions of [`Table`], held against those of a real Envoy over random route tables.
 
-use std::fs;
-use std::path::Path;
-use std::time::Duration;
-
-use careplane_integration::envoy::{HotRestart, Launch};
-use careplane_integration::workspace::{self, envoy_binary};
-use careplane_integration::{Client, Envoy, EnvoyVersion, Plugins, Request as HttpRequest, prerequisites};
+use careplane_integration::{Client, Plugins, Request as HttpRequest, prerequisites, workspace};
 use hyper::Method;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::manifest::Document;
+use crate::check::lab;
 use crate::{manifest, yaml};
 
 /// Each is a virtual host of one Envoy.
@@ -248,7 +242,7 @@ fn http_route(random: &mut fastrand::Rng) -> Value {
 
 /// Istio's conversion: an HTTPMatchRequest each, sorted, a prefix of whole segments.
 fn envoy_routes_of_http_route(route: &Value) -> Vec<Value> {
-    let mut sorted: Vec<((usize, usize, bool, usize, usize), Value)> = Vec::new();
+    let mut sorted = Vec::new();
     for rule in route["spec"]["rules"].as_array().unwrap() {
         for one in rule["matches"].as_array().unwrap() {
             let value = one["path"]["value"].as_str().unwrap_or("/");
@@ -305,31 +299,10 @@ fn request(random: &mut fastrand::Rng, table: usize) -> Request {
     request.with("@source.labels.app", "web").with("@source.namespace", "core")
 }
 
-fn bootstrap(tables: &[Vec<Value>]) -> Value {
-    let hosts: Vec<Value> = tables
-        .iter()
-        .enumerate()
-        .map(|(index, routes)| json!({"name": format!("t{index}"), "domains": [format!("t{index}.*")], "routes": routes}))
-        .collect();
-    let manager = json!({
-        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "routes",
-        "route_config": {"name": "routes", "virtual_hosts": hosts},
-        "http_filters": [{
-            "name": "envoy.filters.http.router",
-            "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
-        }],
-    });
-    let loopback = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
-    json!({
-        "admin": {"address": loopback},
-        "static_resources": {"listeners": [{
-            "name": "routes", "address": loopback,
-            "filter_chains": [{"filters": [{
-                "name": "envoy.filters.network.http_connection_manager", "typed_config": manager,
-            }]}],
-        }]},
-    })
+/// A virtual host for each table.
+fn manager(tables: &[Vec<Value>]) -> Value {
+    let host = |(index, routes): (usize, &Vec<Value>)| json!({"name": format!("t{index}"), "domains": [format!("t{index}.*")], "routes": routes});
+    json!({"route_config": {"virtual_hosts": tables.iter().enumerate().map(host).collect::<Vec<_>>()}})
 }
 
 /// Asks a real Envoy for its decision: the name of the rule.
@@ -352,8 +325,7 @@ async fn ask(connection: &mut careplane_integration::client::Connection, request
 
 #[tokio::test]
 async fn a_route_is_decided_as_envoy_decides_it() {
-    let version = workspace::version();
-    if !prerequisites(version, Plugins::None) {
+    if !prerequisites(workspace::version(), Plugins::None) {
         return;
     }
     let mut random = fastrand::Rng::with_seed(SEED);
@@ -378,12 +350,8 @@ async fn a_route_is_decided_as_envoy_decides_it() {
         })
         .collect();
 
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/tmp/route-order");
-    fs::create_dir_all(&directory).unwrap();
-    let file = directory.join("bootstrap.json");
-    fs::write(&file, bootstrap(&routes).to_string()).unwrap();
-    let mut envoy = start(version, &file, &directory).await;
-    let client = Client::plain(envoy.admin().listener("routes").await.unwrap().unwrap());
+    let mut lab = lab::start(&[("routes", manager(&routes))]).await;
+    let client = Client::plain(lab.envoy.admin().listener("routes").await.unwrap().unwrap());
     let mut connection = client.connect().await.unwrap();
 
     let (mut taken, mut refused) = (0, 0);
@@ -402,20 +370,7 @@ async fn a_route_is_decided_as_envoy_decides_it() {
     }
     // A test that only ever saw one answer would have shown nothing.
     assert!(taken > TABLES * REQUESTS / 4 && refused > TABLES * REQUESTS / 20, "{taken} taken, {refused} refused");
-    envoy.stop().await.unwrap();
-}
-
-async fn start(version: EnvoyVersion, bootstrap: &Path, directory: &Path) -> Envoy {
-    let launch = Launch {
-        binary: &envoy_binary(version),
-        bootstrap,
-        directory,
-        concurrency: 1,
-        log_level: "warn",
-        drain: Duration::from_secs(1),
-        hot_restart: HotRestart::Off,
-    };
-    Envoy::start(launch).await.unwrap()
+    lab.envoy.stop().await.unwrap();
 }
 
 #[test]
@@ -486,7 +441,6 @@ spec:
         ("/other/Get", "", "any"),
     ];
     with_tables(text, |tables| {
-        assert_eq!(tables[0].hosts, ["records.care"]);
         for (path, cohort, expected) in table {
             let request = Request::new("POST", path).with("x-cohort", cohort);
             let decided = tables[0].decide(&request).unwrap().rule.text(&["name"]).unwrap();

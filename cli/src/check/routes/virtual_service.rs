@@ -17,14 +17,11 @@ pub fn tables<'d>(services: &[&'d Manifest]) -> Vec<Table<'d>> {
 }
 
 fn of<'d>(service: &'d Manifest, services: &[&'d Manifest]) -> Vec<Table<'d>> {
-    let hosts: Vec<String> =
-        service.spec_list(&["hosts"]).iter().filter_map(Node::as_text).map(ToOwned::to_owned).collect();
     let mut gateways: Vec<&str> = service.spec_list(&["gateways"]).iter().filter_map(Node::as_text).collect();
     if gateways.is_empty() {
         gateways.push(MESH);
     }
-    let table =
-        |gateway: &str| Table { owner: service, hosts: hosts.clone(), routes: routes(service, gateway, services) };
+    let table = |gateway: &str| Table { owner: service, routes: routes(service, gateway, services) };
     let mut tables: Vec<Table<'d>> = gateways.into_iter().map(table).collect();
     // Nearly always the same everywhere.
     let rules = |table: &Table<'_>| table.routes.iter().map(|route| route.place.clone()).collect::<Vec<_>>();

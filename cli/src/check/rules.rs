@@ -105,5 +105,9 @@ mod tests {
         let table: String = ALL.iter().map(row).collect();
         let documentation = include_str!("../../../docs/check.md");
         assert!(documentation.contains(&table), "docs/check.md should have the rows:\n{table}");
+        let examples = documentation.split_once("## Examples").unwrap().1;
+        for rule in ALL {
+            assert!(examples.contains(&format!("| `{}` |", rule.id)), "docs/check.md has no example of {}", rule.id);
+        }
     }
 }

@@ -55,7 +55,7 @@ pub struct Looked {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let input = input::read(&arguments.paths)?;
     let (findings, looked) = check(&input);
-    out::print(&arguments.format.text(&findings, looked))?;
+    out::print(&arguments.format.text(&input, &findings, looked))?;
     let worst = if arguments.strict { Level::Warning } else { Level::Error };
     let fails = findings.iter().any(|finding| finding.rule.level <= worst);
     Ok(ExitCode::from(u8::from(fails)))

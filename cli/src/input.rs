@@ -1,5 +1,7 @@
 //! What is to be read: files, folders, kustomizations, the standard input.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use crate::manifest::{self, Document, Manifest};
-use crate::yaml::{self, Node, NotYaml};
+use crate::yaml::{self, Node, NotYaml, Place};
 
 /// The name of the standard input among files.
 pub const STDIN: &str = "-";
@@ -23,6 +25,8 @@ pub struct Input {
     pub alternatives: Vec<Vec<Document>>,
     /// What is not YAML.
     pub broken: Vec<NotYaml>,
+    /// What was read, by the name that places have.
+    texts: HashMap<Arc<str>, String>,
 }
 
 /// Reads files, folders and the standard input (`-`).
@@ -65,6 +69,14 @@ fn is_kustomization(folder: &Path) -> bool {
 }
 
 impl Input {
+    /// The text that a place is in. What kustomize read by itself is read for this alone.
+    pub fn text(&self, place: &Place) -> Option<Cow<'_, str>> {
+        match self.texts.get(&place.file) {
+            Some(text) => Some(Cow::Borrowed(text)),
+            None => std::fs::read_to_string(&*place.file).ok().map(Cow::Owned),
+        }
+    }
+
     fn file(&mut self, path: &Path) -> anyhow::Result<Vec<Document>> {
         let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
         let name = path.strip_prefix(".").unwrap_or(path);
@@ -72,7 +84,9 @@ impl Input {
     }
 
     fn parse(&mut self, name: &str, text: &str) -> Vec<Document> {
-        match yaml::read(&Arc::from(name), text) {
+        let name = Arc::from(name);
+        self.texts.insert(Arc::clone(&name), text.to_owned());
+        match yaml::read(&name, text) {
             Ok(nodes) => manifest::documents(nodes),
             Err(broken) => {
                 self.broken.push(broken);

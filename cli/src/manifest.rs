@@ -63,12 +63,15 @@ fn document(node: Node) -> Vec<Document> {
 
 /// The ConfigMap `istio` has the meshConfig as a text in YAML: what it says takes the place of the text.
 fn read_mesh_config(node: &mut Node) {
+    let data = node.get(&["data"]).map(Node::entries).unwrap_or_default();
+    let Some(key) = data.iter().find(|entry| entry.key == "mesh").map(|entry| entry.key_place.clone()) else { return };
     let Some(text) = node.get_mut(&["data", "mesh"]) else { return };
-    let Some(written) = text.as_text().map(ToOwned::to_owned) else { return };
-    if let Ok(documents) = yaml::read(&text.place.file, &written)
+    let Some(written) = text.as_text() else { return };
+    if let Ok(documents) = yaml::read(&key.file, written)
         && let Some(mut config) = documents.into_iter().next()
     {
-        config.shift(&text.place);
+        // As everybody indents a block: by two.
+        config.shift(key.line, key.column + 1);
         *text = config;
     }
 }

@@ -13,6 +13,8 @@ pub struct Place {
     pub file: Arc<str>,
     pub line: u64,
     pub column: u64,
+    /// Characters of a value that is one word; 1 for a map and a list.
+    pub length: u64,
 }
 
 /// A value and where it is written: behind an alias, where its anchor is.
@@ -107,16 +109,19 @@ impl Node {
         }
     }
 
-    /// Places within a text that is itself a value at `from`: a block, that begins in the line below.
-    pub fn shift(&mut self, from: &Place) {
-        let shift = |place: &mut Place| place.line += from.line;
+    /// Places within a text that is itself a value: a block that begins below `line` and is indented by so many `columns`.
+    pub fn shift(&mut self, line: u64, columns: u64) {
+        let shift = |place: &mut Place| {
+            place.line += line;
+            place.column += columns;
+        };
         shift(&mut self.place);
         match &mut self.value {
-            Value::List(elements) => elements.iter_mut().for_each(|element| element.shift(from)),
+            Value::List(elements) => elements.iter_mut().for_each(|element| element.shift(line, columns)),
             Value::Map(entries) => {
                 for entry in entries {
                     shift(&mut entry.key_place);
-                    entry.value.shift(from);
+                    entry.value.shift(line, columns);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => {}
@@ -242,7 +247,12 @@ impl fmt::Display for Place {
 }
 
 fn place(file: &Arc<str>, location: Location) -> Place {
-    Place { file: Arc::clone(file), line: location.line().max(1), column: location.column().max(1) }
+    Place {
+        file: Arc::clone(file),
+        line: location.line().max(1),
+        column: location.column().max(1),
+        length: (location.span().len() as u64).max(1),
+    }
 }
 
 fn node(file: &Arc<str>, raw: Spanned<Raw>) -> Node {

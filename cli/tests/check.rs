@@ -474,6 +474,28 @@ traffic.yaml:24:39: error: VirtualService medication-service sends POST /api/v1/
     gateway.yaml:24:41: context medication-administration
 1 error, 0 warnings, 0 notes in 8 documents: 2 policies, 2 plugins
 ";
+    assert_eq!(stdout(&careplane(&folder, &[".", "--format", "short"])), expected);
+}
+
+#[test]
+fn people_see_the_lines_that_a_finding_is_about() {
+    let folder = changed("lines", ("traffic.yaml", "connect-failure,refused-stream", "5xx"));
+    let expected = "\
+error[careplane/write-retried]: VirtualService medication-service sends POST /api/v1/medications/administer again on 5xx, when the application may have done it already (context medication-administration and 1 more)
+  --> traffic.yaml:24:39
+   |
+24 |       retries: {attempts: 3, retryOn: \"5xx\"}
+   |                                       ^^^^^
+   |
+  ::: gateway.yaml:24:41
+   |
+24 |         match: [{methods: [POST], path: /api/v1/medications/administer}]
+   |                                         ------------------------------ context medication-administration
+   |
+   = help: expected a route of its own for writes, with `retryOn: connect-failure,refused-stream` or `attempts: 0`
+
+1 error, 0 warnings, 0 notes in 8 documents: 2 policies, 2 plugins
+";
     assert_eq!(stdout(&careplane(&folder, &["."])), expected);
 }
 
@@ -494,7 +516,7 @@ fn what_comes_through_a_pipe_is_checked() {
     let text = MESH.map(|file| fs::read_to_string(mesh().join(file)).unwrap()).join("---\n");
     let text = text.replace("subset: pool-b", "subset: pool-x");
     let mut child = Command::new(env!("CARGO_BIN_EXE_careplane"))
-        .args(["check", "-"])
+        .args(["check", "-", "--format", "short"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -526,7 +548,7 @@ fn a_policy_on_its_own_is_checked() {
     ];
     assert_eq!(findings(&folder), expected);
     // Named, it is meant to be one.
-    let named = stdout(&careplane(&folder, &["other.yaml"]));
+    let named = stdout(&careplane(&folder, &["other.yaml", "--format", "short"]));
     assert!(named.contains("other.yaml:1:1: error: a: unknown field"), "{named}");
     assert!(named.contains("other.yaml:1:1: error: version: missing: expected \"careplane/v1\""), "{named}");
 }
@@ -555,7 +577,7 @@ fn a_kustomization_is_checked_as_it_is_rendered_and_told_where_it_is_written() {
     fs::write(folder.join("kustomization.yaml"), resources).unwrap();
     assert_eq!(findings(&folder), ["policy/patch.yaml:17:15 careplane/policy"]);
     // A folder above it finds it, and does not take its files for the mesh.
-    let output = careplane(folder.parent().unwrap(), &["kustomize"]);
+    let output = careplane(folder.parent().unwrap(), &["kustomize", "--format", "short"]);
     assert!(stdout(&output).starts_with("kustomize/policy/patch.yaml:17:15: error"), "{}", stdout(&output));
 }
 
@@ -660,7 +682,7 @@ traffic.yaml:15:7: error: route \"all\" of VirtualService medication-service tak
     traffic.yaml:19:41: the route for pool \"dedicated-a\" comes after it
     gateway.yaml:34:32: from the policy
 ";
-    let output = stdout(&careplane(&folder, &["."]));
+    let output = stdout(&careplane(&folder, &[".", "--format", "short"]));
     assert!(output.starts_with(expected), "{output}");
 }
 
@@ -702,8 +724,10 @@ fn the_mesh_config_is_found_where_istio_reads_it() {
     fs::copy(mesh().join("inbound.yaml"), folder.join("inbound.yaml")).unwrap();
     fs::write(folder.join("istio.yaml"), text).unwrap();
     let output = stdout(&careplane(&folder, &["."]));
-    assert!(output.contains("inbound.yaml:17:24: warning"), "{output}");
-    assert!(output.contains("istio.yaml:7:"), "{output}");
+    assert!(
+        output.contains("7 |     trustDomain: care.example\n   |                  ------------ the trust domain"),
+        "{output}"
+    );
     let sail = "apiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {name: default}\nspec:\n  values:\n    meshConfig: {trustDomain: care.example}\n";
     fs::write(folder.join("istio.yaml"), sail).unwrap();
     assert_eq!(

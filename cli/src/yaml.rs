@@ -251,7 +251,7 @@ fn place(file: &Arc<str>, location: Location) -> Place {
         file: Arc::clone(file),
         line: location.line().max(1),
         column: location.column().max(1),
-        length: (location.span().len() as u64).max(1),
+        length: location.span().len().max(1),
     }
 }
 

@@ -43,9 +43,9 @@ pub struct Arguments {
     strict: bool,
 }
 
-/// What was looked at, for the last line.
+/// How much was checked, for the last line.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize)]
-pub struct Looked {
+pub struct Summary {
     pub documents: usize,
     pub policies: usize,
     pub plugins: usize,
@@ -62,14 +62,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Everything that is wrong, in the order of files and lines.
-fn check(input: &Input) -> (Vec<Finding>, Looked) {
+fn check(input: &Input) -> (Vec<Finding>, Summary) {
     let mut findings = Findings::default();
     for broken in &input.broken {
         findings.add(&rules::NOT_YAML, &broken.place, broken.message.clone());
     }
     let none = vec![Vec::new()];
     let alternatives = if input.alternatives.is_empty() { &none } else { &input.alternatives };
-    let mut looked = Looked { documents: input.documents.len(), ..Looked::default() };
+    let mut looked = Summary { documents: input.documents.len(), ..Summary::default() };
     for alternative in alternatives {
         let mesh = Mesh::new(input.documents.iter().chain(alternative));
         looked.documents += alternative.len();

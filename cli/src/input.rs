@@ -56,7 +56,7 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<Input> {
     Ok(input)
 }
 
-/// Somebody named the file, so that what is no manifest in it is meant to be a policy.
+/// A file that was named is meant to hold policies where it holds no manifest.
 fn named(documents: Vec<Document>) -> impl Iterator<Item = Document> {
     documents.into_iter().map(|document| match document {
         Document::Other(node) => Document::Policy(node),
@@ -188,18 +188,18 @@ impl Sources {
 }
 
 /// What a file holds, as far as it can be read: kustomize has read it already.
-fn quietly(path: &Path) -> Vec<Node> {
+fn read_lenient(path: &Path) -> Vec<Node> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let name = path.strip_prefix(".").unwrap_or(path);
     yaml::read(&name.display().to_string().into(), &text).unwrap_or_default()
 }
 
 fn kustomizations(folder: &Path) -> Vec<Node> {
-    KUSTOMIZATIONS.iter().flat_map(|name| quietly(&folder.join(name))).collect()
+    KUSTOMIZATIONS.iter().flat_map(|name| read_lenient(&folder.join(name))).collect()
 }
 
 fn manifests(path: &Path) -> impl Iterator<Item = Manifest> {
-    manifest::documents(quietly(path)).into_iter().filter_map(|document| match document {
+    manifest::documents(read_lenient(path)).into_iter().filter_map(|document| match document {
         Document::Manifest(manifest) => Some(manifest),
         Document::Policy(_) | Document::Other(_) => None,
     })

@@ -27,7 +27,7 @@ pub struct Manifest {
     pub group: String,
     pub kind: String,
     pub name: String,
-    /// None where it is left to whoever applies the manifest.
+    /// None where the command that applies the manifest chooses it.
     pub namespace: Option<String>,
     pub node: Node,
 }
@@ -70,7 +70,7 @@ fn read_mesh_config(node: &mut Node) {
     if let Ok(documents) = yaml::read(&key.file, written)
         && let Some(mut config) = documents.into_iter().next()
     {
-        // As everybody indents a block: by two.
+        // A block is usually indented by two.
         config.shift(key.line, key.column + 1);
         *text = config;
     }

@@ -56,7 +56,7 @@ pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Node>, NotYaml> {
         Err(error) => {
             let location = error.location().unwrap_or(Location::UNKNOWN);
             let message = error.without_snippet().render_with_formatter(&UserMessageFormatter);
-            // The place is told apart from the message.
+            // The place is reported apart from the message.
             let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
             Err(NotYaml { place: place(file, location), message })
         }
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_yaml_is_told_with_its_place() {
+    fn what_is_not_yaml_is_reported_with_its_place() {
         let error = read(&"x.yaml".into(), "a: 1\nb: [1\nc: 2\n").unwrap_err();
         assert_eq!(
             (error.place.to_string().as_str(), error.message.as_str()),

@@ -18,8 +18,8 @@ pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
         }
         if document.identity.trusted_peers == TrustedPeers::Any {
             let (rule, message) = if plugin.is_at_waypoints(mesh) {
-                let message = "any peer is believed at a waypoint: expected AuthorizationPolicies that let nobody through who may not \
-                               choose a tenant";
+                let message = "any peer is believed at a waypoint: expected AuthorizationPolicies that let only callers through which \
+                               may choose a tenant";
                 (&rules::TRUSTED_PEERS_WAYPOINT, message.to_owned())
             } else {
                 let message = format!(

@@ -104,7 +104,7 @@ impl<'d> Mesh<'d> {
         })
     }
 
-    /// Whether a filter runs anywhere. Without any plugin, nobody knows, so: yes.
+    /// Whether a filter runs anywhere. Without any plugin among the inputs: yes.
     pub fn runs(&self, filter: &str) -> bool {
         self.plugins.is_empty() || self.plugins.iter().any(|plugin| plugin.has(filter))
     }
@@ -205,7 +205,7 @@ impl<'d> Plugin<'d> {
         if !self.targets().is_empty() || !only_out {
             return true;
         }
-        // On the way out: of a workload, or of a gateway, where it is everybody's way in.
+        // On the way out: of a workload, or of a gateway, where it is the way in for all.
         let selector = selector(self.manifest);
         let gateway =
             |labels: &BTreeMap<&str, &str>| labels.iter().any(|(key, value)| selector.get(key) == Some(value));

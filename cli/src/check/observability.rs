@@ -68,7 +68,7 @@ impl<'d> Tracing<'d> {
 fn unread_tags(mesh: &Mesh<'_>, tracings: &[Tracing<'_>], findings: &mut Findings) {
     let headers: Vec<(&str, String)> =
         mesh.policies_for(filters::TRACING_TAGS).flat_map(|(_, document)| tag_headers(document)).collect();
-    // Nobody has a policy: then these are not the manifests of careplane.
+    // Without a policy these are not the manifests of careplane.
     if headers.is_empty() {
         return;
     }

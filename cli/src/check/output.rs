@@ -6,7 +6,7 @@ mod sarif;
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-use super::Looked;
+use super::Summary;
 use super::finding::Finding;
 use super::rules::Level;
 use crate::input::Input;
@@ -25,7 +25,7 @@ pub enum Format {
 }
 
 impl Format {
-    pub fn text(self, input: &Input, findings: &[Finding], looked: Looked) -> String {
+    pub fn text(self, input: &Input, findings: &[Finding], looked: Summary) -> String {
         match self {
             Self::Human => human::text(input, findings) + &summary(findings, looked),
             Self::Short => short(findings) + &summary(findings, looked),
@@ -61,7 +61,7 @@ fn short(findings: &[Finding]) -> String {
     text
 }
 
-fn summary(findings: &[Finding], looked: Looked) -> String {
+fn summary(findings: &[Finding], looked: Summary) -> String {
     let [errors, warnings, notes] = [Level::Error, Level::Warning, Level::Note].map(|level| count(findings, level));
     format!(
         "{}, {}, {} in {}: {}, {}\n",
@@ -74,7 +74,7 @@ fn summary(findings: &[Finding], looked: Looked) -> String {
     )
 }
 
-fn json(findings: &[Finding], looked: Looked) -> Value {
+fn json(findings: &[Finding], looked: Summary) -> Value {
     let place = |place: &Place| json!({"file": &*place.file, "line": place.line, "column": place.column});
     let findings_json: Vec<Value> = findings
         .iter()

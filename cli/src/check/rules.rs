@@ -1,4 +1,4 @@
-//! What is looked for. `docs/check.md` has the same table.
+//! The rules. `docs/check.md` has the same table.
 
 use serde::Serialize;
 
@@ -14,7 +14,7 @@ pub enum Level {
     Note,
 }
 
-/// One thing that is looked for.
+/// One rule.
 #[derive(Debug, PartialEq)]
 pub struct Rule {
     /// Never changes: configurations and suppressions name it.
@@ -47,11 +47,11 @@ rules! {
     PLUGIN_FAIL_STRATEGY = Error "plugin-fail-strategy", "Plugins of one image share a VM and its fate: after a crash, the strictest `failStrategy` answers 503 for ever.";
     PLUGIN_ENV = Warning "plugin-env", "Plugins of one image share a VM and, before Envoy 1.39, the environment of the first of them.";
     PSEUDONYM_KEY = Warning "pseudonym-key", "Without the key in `vmConfig.env`, each worker makes up its own: pseudonyms differ and cannot be traced back.";
-    PSEUDONYM_KEY_INLINE = Warning "pseudonym-key-inline", "Whoever may read the manifest can undo every pseudonym.";
+    PSEUDONYM_KEY_INLINE = Warning "pseudonym-key-inline", "Everyone who may read the manifest can undo every pseudonym.";
 
     TRUSTED_PEERS_ANY = Error "trusted-peers-any", "`trustedPeers: any` believes identity headers of everyone. That is for the way out of a workload alone.";
-    TRUSTED_PEERS_WAYPOINT = Warning "trusted-peers-waypoint", "A waypoint does not see the certificate of the peer. With `any`, whoever authorization lets through can choose a tenant.";
-    TRUSTED_PEER_UNKNOWN = Warning "trusted-peer-unknown", "A SPIFFE id of no service account here: its headers are never believed, or somebody else can take the name.";
+    TRUSTED_PEERS_WAYPOINT = Warning "trusted-peers-waypoint", "A waypoint does not see the certificate of the peer. With `any`, every caller that authorization lets through can choose a tenant.";
+    TRUSTED_PEER_UNKNOWN = Warning "trusted-peer-unknown", "A SPIFFE id of no service account here: its headers are never believed, or another workload can take the name.";
     TRUST_DOMAIN = Warning "trust-domain", "No workload of the mesh has an id of this trust domain: its identity headers are never believed.";
     CLAIMS_UNVERIFIED = Warning "claims-unverified", "Claims are there only where a RequestAuthentication has verified a token.";
 

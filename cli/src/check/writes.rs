@@ -50,7 +50,7 @@ pub fn check(mesh: &Mesh<'_>, tables: &[Table<'_>], findings: &mut Findings) {
     }
 }
 
-/// Whether writes of a policy take the route, and are told.
+/// Whether writes of a policy take the route. They are reported then.
 fn repeated(
     policy: &Policy<'_>,
     writes: &[Write],

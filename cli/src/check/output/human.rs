@@ -40,7 +40,7 @@ fn group<'i>(input: &'i Input, finding: &'i Finding) -> Group<'i> {
     }
 }
 
-/// The line of a place, or, where nobody has it any more, the place alone.
+/// The line of a place; the place alone where the text cannot be read again.
 fn lines<'i>(input: &'i Input, place: &'i Place, kind: AnnotationKind, label: Option<&'i str>) -> Element<'i> {
     let found = input.text(place).and_then(|text| Some((span(&text, place)?, text)));
     match found {

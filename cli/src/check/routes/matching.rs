@@ -93,7 +93,7 @@ impl Default for PathMatch {
 }
 
 impl PathMatch {
-    /// Whether it could take a path of a template, as far as can be told without trying all of them.
+    /// Whether it could take a path of a template, judged by the literal start of both.
     pub fn may_be_in(&self, template: &str) -> bool {
         let literal = template.split('{').next().unwrap_or_default();
         let has_parameters = literal.len() < template.len();

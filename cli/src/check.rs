@@ -11,7 +11,7 @@ mod observability;
 mod output;
 mod paths;
 mod plugins;
-mod routes;
+pub mod routes;
 mod routing;
 pub mod rules;
 mod tracing;
@@ -26,7 +26,7 @@ use crate::input::{self, Input};
 use crate::out;
 use crate::yaml::Node;
 use finding::{Finding, Findings};
-use mesh::Mesh;
+pub use mesh::Mesh;
 use output::Format;
 use rules::Level;
 

@@ -157,9 +157,9 @@ impl TextMatch {
         Self::Regex { text: text.to_owned(), compiled: compiled.ok() }
     }
 
-    /// Whether it is one value and no other.
-    pub fn is_exactly(&self, value: &str) -> bool {
-        matches!(self, Self::Exact(exact) if exact == value)
+    /// The one value that it accepts.
+    pub fn exactly(&self) -> Option<&str> {
+        if let Self::Exact(exact) = self { Some(exact) } else { None }
     }
 
     pub fn accepts(&self, value: Option<&str>) -> bool {

@@ -21,7 +21,7 @@ pub fn misrouted(policy: &Policy<'_>, written: &[Written<'_>], routes: &Routes<'
     for route in routes.tables.iter().flat_map(|table| &table.routes) {
         for one in written {
             let conditions: Vec<_> = route.conditions.reads(one.header).collect();
-            let Some(condition) = conditions.iter().find(|it| it.value.is_exactly(one.value)) else { continue };
+            let Some(condition) = conditions.iter().find(|it| it.value.exactly() == Some(one.value)) else { continue };
             // Alternatives, or a share of the traffic, can be meant.
             let alternatives = route.rule.list(&["match"]).len().max(route.rule.list(&["matches"]).len());
             let destinations = route.destinations();

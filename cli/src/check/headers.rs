@@ -23,10 +23,9 @@ struct Known {
 }
 
 pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
-    let routes = mesh.of(NETWORKING, "VirtualService").filter(|service| is_inside(mesh, service));
-    let gateway_api = ["HTTPRoute", "GRPCRoute"].into_iter().flat_map(|kind| mesh.of(GATEWAY_API, kind));
-    let filters = mesh.of(NETWORKING, "EnvoyFilter");
-    for manifest in routes.chain(gateway_api).chain(filters) {
+    let routes = ["HTTPRoute", "GRPCRoute"].into_iter().flat_map(|kind| mesh.of(GATEWAY_API, kind));
+    let routes = routes.chain(mesh.of(NETWORKING, "VirtualService")).filter(|route| is_inside(mesh, route));
+    for manifest in routes.chain(mesh.of(NETWORKING, "EnvoyFilter")) {
         for mutation in mutations(manifest) {
             // Once is enough: plugins mostly have one policy, or nearly.
             let known = mesh.policies.iter().find_map(|policy| {

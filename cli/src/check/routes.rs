@@ -58,6 +58,11 @@ pub fn tables<'d>(mesh: &Mesh<'d>) -> Vec<Table<'d>> {
 // === impl Table ===
 
 impl<'d> Table<'d> {
+    /// Whether any route asks for a path. Where none does, all paths are one.
+    pub fn has_paths(&self) -> bool {
+        self.routes.iter().any(|route| !route.conditions.path.is_any())
+    }
+
     /// The route that a request takes.
     pub fn decide(&self, request: &Request) -> Option<&Route<'d>> {
         self.routes.iter().find(|route| route.conditions.accept(request))

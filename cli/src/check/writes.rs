@@ -1,11 +1,13 @@
 //! What must not happen twice: writes that a route sends again, or sends to a second application.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use careplane_policy::document::{Action, Context, Document as PolicyDocument};
 use careplane_policy::{Method, Policy as Compiled};
 
 use super::finding::{Findings, Related};
 use super::mesh::{GATEWAY_API, Mesh, NETWORKING, Policy};
-use super::routes::{PathMatch, Request, Route, Table, sample_path};
+use super::routes::{Request, Route, Table, sample_path};
 use super::rules;
 use crate::manifest::Manifest;
 use crate::yaml::Node;
@@ -59,11 +61,17 @@ fn repeated(
     repeat: &Repeat<'_>,
     findings: &mut Findings,
 ) -> bool {
+    // Where paths do not matter, one of each method stands for all.
+    let first = |method| writes.iter().find(|write| write.method == method);
+    let writes: Vec<&Write> = match table.has_paths() {
+        true => writes.iter().collect(),
+        false => NOT_IDEMPOTENT.into_iter().filter_map(first).collect(),
+    };
     let is_reached = |write: &&Write| {
         let request = route.conditions.fit(Request::new(write.method, &sample_path(&write.path)));
         table.decide(&request).is_some_and(|taken| std::ptr::eq(taken, route))
     };
-    let mut reached: Vec<Write> = writes.iter().filter(is_reached).cloned().collect();
+    let mut reached: Vec<Write> = writes.into_iter().filter(is_reached).cloned().collect();
     if let (true, Ok(policy)) = (reached.is_empty(), &policy.compiled) {
         reached = examples(policy, route).into_iter().filter(|write| is_reached(&write)).collect();
     }
@@ -71,7 +79,7 @@ fn repeated(
     let mut names: Vec<_> = reached.iter().map(|write| write.context.as_str()).collect();
     names.dedup();
     // Without paths in the way, a host of its own says what the requests are, and not the contexts.
-    let by_path = !matches!(&route.conditions.path, PathMatch::Prefix(path) | PathMatch::Segments(path) if path == "/");
+    let by_path = !route.conditions.path.is_any();
     let what = if by_path { format!("{} {}", first.method, first.path) } else { first.method.to_owned() };
     let contexts = match names.as_slice() {
         _ if !by_path => String::new(),
@@ -195,15 +203,32 @@ fn examples(policy: &Compiled, route: &Route<'_>) -> Vec<Write> {
 }
 
 fn writes(document: &PolicyDocument) -> Vec<Write> {
+    // What a context names the method for, it takes from the contexts that have the template for all methods.
+    let matches = |context: &'_ Context| context.matches.clone().unwrap_or_default();
+    let mut named: BTreeMap<(String, String), BTreeSet<Option<String>>> = BTreeMap::new();
+    for context in &document.contexts {
+        for one in matches(context) {
+            let (Some(template), Some(methods)) = (one.path, one.methods) else { continue };
+            for method in methods {
+                named.entry((template.clone(), method)).or_default().insert(context.name.clone());
+            }
+        }
+    }
+    let is_taken = |context: &Context, template: &str, method: &str| {
+        let contexts = named.get(&(template.to_owned(), method.to_owned()));
+        contexts.is_some_and(|names| names.iter().any(|name| *name != context.name))
+    };
     let mut writes = Vec::new();
     for (index, context) in document.contexts.iter().enumerate() {
-        let matches = context.matches.iter().flatten().enumerate();
-        for (number, one) in matches {
+        // `POST …/_search` reads.
+        if context.action == Some(Action::Read) {
+            continue;
+        }
+        for (number, one) in context.matches.iter().flatten().enumerate() {
             let Some(template) = one.path.as_deref() else { continue };
             for method in NOT_IDEMPOTENT {
-                let named = one.methods.as_ref().is_none_or(|methods| methods.iter().any(|name| name == method));
-                // `POST …/_search` reads.
-                if named && !is_taken(document, context, method, template) && context.action != Some(Action::Read) {
+                let takes = one.methods.as_ref().is_none_or(|methods| methods.iter().any(|name| name == method));
+                if takes && !is_taken(context, template, method) {
                     writes.push(Write {
                         context: context.name.clone().unwrap_or_default(),
                         method,
@@ -215,14 +240,4 @@ fn writes(document: &PolicyDocument) -> Vec<Write> {
         }
     }
     writes
-}
-
-/// Whether another context names the method for the same template, and so takes it from one that is for all methods.
-fn is_taken(document: &PolicyDocument, own: &Context, method: &str, template: &str) -> bool {
-    document.contexts.iter().filter(|context| context.name != own.name).any(|context| {
-        context.matches.iter().flatten().any(|one| {
-            let names = one.methods.as_ref().is_some_and(|methods| methods.iter().any(|name| name == method));
-            names && one.path.as_deref() == Some(template)
-        })
-    })
 }

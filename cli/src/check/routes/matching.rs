@@ -93,6 +93,11 @@ impl Default for PathMatch {
 }
 
 impl PathMatch {
+    /// Whether it takes every path.
+    pub fn is_any(&self) -> bool {
+        matches!(self, Self::Prefix(path) | Self::Segments(path) if path == "/")
+    }
+
     /// Whether it could take a path of a template, judged by the literal start of both.
     pub fn may_be_in(&self, template: &str) -> bool {
         let literal = template.split('{').next().unwrap_or_default();

@@ -10,6 +10,7 @@ mod mesh;
 mod observability;
 mod output;
 mod paths;
+mod placement;
 mod plugins;
 pub mod routes;
 mod routing;
@@ -81,6 +82,7 @@ fn check(input: &Input) -> (Vec<Finding>, Summary) {
         let tables = routes::tables(&mesh);
         routing::check(&mesh, &tables, &mut findings);
         writes::check(&mesh, &tables, &mut findings);
+        placement::check(&mesh, &mut findings);
         headers::check(&mesh, &mut findings);
         envoy_filters::check(&mesh, &mut findings);
         paths::check(&mesh, &mut findings);

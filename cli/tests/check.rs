@@ -99,7 +99,7 @@ fn each_disagreement_is_found_where_it_is() {
         ),
         (
             "inbound.yaml",
-            "\n      version: careplane/v1\n      identity:\n        trustedPeers: [spiffe://cluster.local/ns/core-healthcare/sa/api-gateway]",
+            "\n      version: careplane/v1\n      identity:\n        trustedPeers: [spiffe://cluster.local/ns/core-healthcare/sa/api-gateway]\n      audit: {placement: inbound}",
             " {}",
             &["inbound.yaml:14:19 careplane/policy-missing"],
         ),
@@ -257,13 +257,13 @@ fn each_disagreement_is_found_where_it_is() {
             "observability.yaml",
             "[{name: careplane-audit}]",
             "[{name: envoy}]",
-            &["gateway.yaml:16:5 careplane/audit-unread", "inbound.yaml:15:7 careplane/audit-unread"],
+            &["gateway.yaml:35:12 careplane/audit-unread", "inbound.yaml:18:14 careplane/audit-unread"],
         ),
         (
             "observability.yaml",
             "%FILTER_STATE(wasm.careplane.audit:PLAIN)%",
             "%START_TIME%",
-            &["gateway.yaml:16:5 careplane/audit-unread"],
+            &["gateway.yaml:35:12 careplane/audit-unread"],
         ),
         (
             "inbound.yaml",
@@ -371,6 +371,15 @@ fn each_disagreement_is_found_where_it_is() {
             "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: out, namespace: core-healthcare}\nspec:\n  hosts: [nhs.example]\n  http: [{headers: {request: {remove: [x-tenant-id]}}, route: [{destination: {host: nhs.example}}]}]\n---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: nhs, namespace: core-healthcare}\nspec: {hosts: [nhs.example], location: MESH_EXTERNAL}\n---\n",
             &[],
         ),
+        // Where a plugin stands.
+        ("inbound.yaml", "placement: inbound", "placement: outbound", &["inbound.yaml:18:26 careplane/placement"]),
+        ("inbound.yaml", "      audit: {placement: inbound}\n", "", &["inbound.yaml:15:7 careplane/placement-missing"]),
+        (
+            "gateway.yaml",
+            "    identity:\n",
+            "    identity:\n      overrides: pass\n",
+            &["gateway.yaml:18:18 careplane/overrides-pass"],
+        ),
         // Paths as an AuthorizationPolicy sees them.
         (
             "security.yaml",
@@ -394,6 +403,12 @@ fn each_disagreement_is_found_where_it_is() {
             "security.yaml",
             "items:\n",
             "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      rules: [{to: [{operation: {paths: [/api/v1/medications, /api/v1/medications/*]}}]}]\n",
+            &[],
+        ),
+        (
+            "security.yaml",
+            "items:\n",
+            "items:\n  - apiVersion: v1\n    kind: ConfigMap\n    metadata: {name: istio-ca}\n    data: {mesh: \"not: [yaml\"}\n",
             &[],
         ),
         ("traffic.yaml", "apiVersion", "apiVersion: [", &["traffic.yaml:1:14 careplane/not-yaml"]),
@@ -717,6 +732,25 @@ fn a_base_rate_below_the_lowest_tier_is_still_a_matter_of_the_clock() {
 }
 
 #[test]
+fn suffixes_that_the_policy_refuses_are_no_finding() {
+    let folder = changed(
+        "suffixes",
+        (
+            "security.yaml",
+            "items:\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      rules: [{to: [{operation: {paths: [/api/v1/medications/administer*]}}]}]\n",
+        ),
+    );
+    assert_eq!(findings(&folder), ["security.yaml:8:42 careplane/path-suffix"]);
+    for file in ["gateway.yaml", "inbound.yaml"] {
+        let text = fs::read_to_string(folder.join(file)).unwrap();
+        let indent = if file == "gateway.yaml" { "    " } else { "      " };
+        fs::write(folder.join(file), format!("{text}{indent}paths: {{ambiguous: reject}}\n")).unwrap();
+    }
+    assert_eq!(findings(&folder), [""; 0]);
+}
+
+#[test]
 fn the_mesh_config_is_found_where_istio_reads_it() {
     let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |-\n    \
                 enableTracing: true\n    trustDomain: care.example\n";
@@ -732,7 +766,7 @@ fn the_mesh_config_is_found_where_istio_reads_it() {
     fs::write(folder.join("istio.yaml"), sail).unwrap();
     assert_eq!(
         findings(&folder),
-        ["inbound.yaml:15:7 careplane/audit-unread", "inbound.yaml:17:24 careplane/trust-domain"]
+        ["inbound.yaml:17:24 careplane/trust-domain", "inbound.yaml:18:14 careplane/audit-unread"]
     );
 }
 

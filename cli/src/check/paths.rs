@@ -89,6 +89,11 @@ fn samples(document: &PolicyDocument) -> impl Iterator<Item = Sample<'_>> {
     })
 }
 
+/// Whether the policy refuses a path for what an application may read it as.
+fn is_refused(compiled: &Compiled, method: Method, path: &str) -> bool {
+    compiled.classify(method, path.as_bytes()).ambiguous
+}
+
 fn context_of(compiled: &Compiled, method: Method, path: &str) -> String {
     compiled.classify(method, path.as_bytes()).context.name.to_string()
 }
@@ -120,7 +125,7 @@ fn guarded(
             spelling::all(&sample.path)
                 .into_iter()
                 .filter(|it| context_of(compiled, sample.method, &it.path) == sample.context)
-                .filter(|it| !matches(&mode.apply(&it.path)))
+                .filter(|it| !is_refused(compiled, sample.method, &it.path) && !matches(&mode.apply(&it.path)))
                 .collect()
         };
         let now = escaping(mode);
@@ -187,6 +192,7 @@ fn open_ended(policy: &Policy<'_>, authorization: &Manifest, pattern: &Node, fin
     let others: Vec<(String, String)> = SUFFIXES
         .iter()
         .map(|suffix| format!("{prefix}{suffix}"))
+        .filter(|path| !is_refused(compiled, sample.method, path))
         .map(|path| (context_of(compiled, sample.method, &path), path))
         .filter(|(context, _)| context != sample.context)
         .collect();
@@ -196,7 +202,8 @@ fn open_ended(policy: &Policy<'_>, authorization: &Manifest, pattern: &Node, fin
         &rules::PATH_SUFFIX,
         &pattern.place,
         format!(
-            "{} has {} for {prefix}*, which careplane puts into context {other}: expected {prefix} and {prefix}/*",
+            "{} has {} for {prefix}*, which careplane puts into context {other}: expected {prefix} and {prefix}/*, or a policy with \
+             `paths: {{ambiguous: reject}}`",
             authorization.title(),
             paths.join(", "),
         ),

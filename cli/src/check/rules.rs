@@ -55,6 +55,8 @@ rules! {
     TRUST_DOMAIN = Warning "trust-domain", "No workload of the mesh has an id of this trust domain: its identity headers are never believed.";
     CLAIMS_UNVERIFIED = Warning "claims-unverified", "Claims are there only where a RequestAuthentication has verified a token.";
 
+    OVERRIDES_PASS = Warning "overrides-pass", "`identity.overrides: pass` lets a caller name another method or URL than the one that careplane classified.";
+
     ROUTING_HEADER_UNREAD = Warning "routing-header-unread", "No VirtualService or HTTPRoute matches the header: tenants are placed, and routed as if they were not.";
     POOL_WITHOUT_ROUTE = Error "pool-without-route", "Requests of the pool's tenants take the default route, into another pool.";
     POOL_WITHOUT_SUBSET = Error "pool-without-subset", "There is no DestinationRule subset for the pool, so nothing can be routed to it.";
@@ -82,6 +84,8 @@ rules! {
     TRACE_SAMPLER = Error "trace-sampler", "A sampler of the tracer has the last word: what careplane keeps is not exported, and records say that it was.";
     TRACE_REASON = Error "trace-reason", "Without the reason in `x-request-id`, hops do not agree: a refusal has two spans, and records say `sampled: false` of what was exported.";
     LATE_SPAN_ZIPKIN = Warning "late-span-zipkin", "Zipkin's ids are not where careplane reads them: records have no trace id, and late spans are in traces of their own.";
+    PLACEMENT = Error "placement", "`audit.placement` is not where the plugin stands: reports count an act twice, or not at all.";
+    PLACEMENT_MISSING = Note "placement-missing", "Several plugins record one request, and this one's records do not say where it stands.";
     AUDIT_UNREAD = Error "audit-unread", "Records go into filter state, and no access log takes them from there: they are lost.";
 }
 

@@ -414,7 +414,7 @@ function Test-Policy {
         return
     }
     $rendered = Join-Path $work 'rendered.yaml'
-    $answer = Invoke-Program $careplane @('check', "$manifests/install/istio.yaml", $rendered)
+    $answer = Invoke-Program $careplane @('check', '--format', 'short', "$manifests/install/istio.yaml", $rendered)
     # Places in a file that is gone afterwards help nobody.
     $findings = @(Split-Lines ($answer.Output + $answer.Errors) | ForEach-Object { $_ -replace ('^' + [regex]::Escape($rendered) + ':[0-9:]* '), '' } | Sort-Object -Unique)
     if ($answer.Code -eq 0) {

@@ -420,7 +420,7 @@ check_policy() {
         return
     fi
     local status=0
-    "$careplane" check "$manifests/install/istio.yaml" "$work/rendered.yaml" >"$work/checked" 2>&1 || status=$?
+    "$careplane" check --format short "$manifests/install/istio.yaml" "$work/rendered.yaml" >"$work/checked" 2>&1 || status=$?
     # Places in a file that is gone afterwards help nobody.
     sed "s|^$work/rendered.yaml:[0-9:]* ||" "$work/checked" | sort -u >"$work/findings"
     if [ $status -eq 0 ]; then

@@ -44,10 +44,10 @@ pub enum EventError {
 impl Exporter {
     /// Learns whose chain it is, where the record says so. Every record first, every event after: else events depend on the order.
     pub fn learn(&mut self, record: &Record<'_>) {
-        if let Some(proxy) = &record.proxy {
+        if let Some(proxy) = record.proxy.as_ref().and_then(|proxy| proxy.id.as_deref()) {
             let known = self.proxies.entry(record.chain.id.to_string()).or_default();
-            if **known < *proxy.id {
-                *known = proxy.id.to_string();
+            if **known < *proxy {
+                *known = proxy.to_owned();
             }
         }
     }

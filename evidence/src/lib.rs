@@ -5,6 +5,7 @@
 pub mod fhir;
 mod record;
 pub mod report;
+mod sort;
 pub mod source;
 #[cfg(feature = "synthetic")]
 pub mod synthetic;

@@ -31,7 +31,7 @@ impl Aggregate {
         }
         match record.kind {
             Kind::Start | Kind::Head | Kind::End => {
-                let proxy = record.proxy.as_ref().map(|proxy| proxy.id.clone().into_owned());
+                let proxy = record.proxy.as_ref().and_then(|proxy| proxy.id.as_deref()).map(str::to_owned);
                 seen.proxy = seen.proxy.take().max(proxy);
             }
             Kind::Intent => seen.hold(record.chain.seq, Intent { time, within: standing == Standing::Within }),

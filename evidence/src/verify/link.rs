@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::keys::Keyring;
 use super::time::Time;
 use crate::record::{Chain, Proxy};
+use crate::sort::{Entry, take};
 
 /// SHA-256 or a MAC of it.
 pub(super) type Digest = [u8; 32];
@@ -48,14 +49,14 @@ pub(super) struct At {
     pub(super) record: u32,
 }
 
-/// Whether it is what was written.
+/// Whether a record is what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub enum State {
     /// It has its hash.
-    Sound,
+    Valid,
     /// It does not.
     Changed,
-    /// Its key is not here, so nobody can say.
+    /// Its key is not here, so that a change would not show.
     Unverified,
 }
 
@@ -105,7 +106,7 @@ impl<'r> Reading<'r> {
             None => State::Changed,
             Some(parts) => match keys.hash(self.chain.key.as_deref(), parts) {
                 None => State::Unverified,
-                expected if expected == hash => State::Sound,
+                expected if expected == hash => State::Valid,
                 Some(_) => State::Changed,
             },
         };
@@ -192,16 +193,16 @@ fn digest(text: &str) -> Option<Digest> {
 
 // === impl Link: as bytes ===
 
-impl Link {
-    /// Bytes of a link in a file.
-    pub(super) const SIZE: usize = 16 + 8 + (4 + 8 + 4) + 32 + 32 + 1 + 4 + 8;
+impl Entry for Link {
+    const SIZE: usize = 16 + 8 + (4 + 8 + 4) + 32 + 32 + 1 + 4 + 8;
+    /// The second part makes the order total.
+    type Order = (Uuid, u64, At);
 
-    /// What links are sorted by. The second part makes the order total.
-    pub(super) fn order(&self) -> (Uuid, u64, At) {
+    fn order(&self) -> Self::Order {
         (self.chain, self.seq, self.at)
     }
 
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut Vec<u8>) {
         let flags = self.state as u8
             | (self.role as u8) << 2
             | u8::from(self.prev.is_some()) << 4
@@ -219,9 +220,8 @@ impl Link {
         out.extend(self.time.unwrap_or_default().micros().to_le_bytes());
     }
 
-    pub(super) fn read(bytes: &[u8; Self::SIZE]) -> Self {
-        let mut rest = bytes.as_slice();
-        let flags = bytes[104];
+    fn read(mut rest: &[u8]) -> Self {
+        let flags = rest[104];
         let chain = Uuid::from_bytes(take(&mut rest));
         let seq = u64::from_le_bytes(take(&mut rest));
         let at = At {
@@ -233,17 +233,12 @@ impl Link {
         let prev = Some(take(&mut rest)).filter(|_| is(4));
         let hash = Some(take(&mut rest)).filter(|_| is(5));
         let [_] = take(&mut rest);
-        let state = [State::Sound, State::Changed, State::Unverified][usize::from(flags & 3) % 3];
+        let state = [State::Valid, State::Changed, State::Unverified][usize::from(flags & 3) % 3];
         let role = [Role::Plain, Role::Milestone, Role::End][usize::from(flags >> 2 & 3) % 3];
         let key = u32::from_le_bytes(take(&mut rest));
         let time = Some(Time::from_micros(u64::from_le_bytes(take(&mut rest)))).filter(|_| is(6));
         Self { chain, seq, at, prev, hash, state, role, key, time }
     }
-}
-
-/// The next bytes. [`Link::SIZE`] says how many there are in all.
-fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
-    bytes.split_off(..N).and_then(|taken| taken.try_into().ok()).unwrap_or([0; N])
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Sorts any number of links in bounded memory: sorted runs in a temporary file, merged at the end.
+//! Sorts any number of entries in bounded memory: sorted runs in a temporary file, merged at the end.
 
 use std::cell::RefCell;
 use std::fs::File;
@@ -7,17 +7,29 @@ use std::rc::Rc;
 
 use itertools::{Either, Itertools};
 
-use super::link::Link;
+/// What can be sorted: of one size in a file, whatever it says.
+pub(crate) trait Entry: Sized {
+    /// Bytes of an entry in a file.
+    const SIZE: usize;
+    /// What entries are sorted by.
+    type Order: Ord;
+
+    fn order(&self) -> Self::Order;
+    /// Appends [`Self::SIZE`] bytes.
+    fn write(&self, out: &mut Vec<u8>);
+    /// Reads what `write` wrote.
+    fn read(bytes: &[u8]) -> Self;
+}
 
 /// The buffers of all runs together while they are merged, in bytes.
 const MERGE_BUFFERS: u64 = 16 << 20;
 /// The smallest buffer of a run.
 const BUFFER_MIN: u64 = 4 << 10;
 
-/// Takes links in any order.
+/// Takes entries in any order.
 #[derive(Debug)]
-pub(super) struct Sorter {
-    links: Vec<Link>,
+pub(crate) struct Sorter<E> {
+    entries: Vec<E>,
     capacity: usize,
     file: Option<File>,
     /// Where the runs end in the file.
@@ -33,25 +45,25 @@ struct Run {
 
 // === impl Sorter ===
 
-impl Sorter {
-    /// A sorter that keeps `capacity` links in memory.
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { links: Vec::new(), capacity: capacity.max(1), file: None, ends: Vec::new() }
+impl<E: Entry> Sorter<E> {
+    /// A sorter that keeps `capacity` entries in memory.
+    pub(crate) fn new(capacity: usize) -> Self {
+        Self { entries: Vec::new(), capacity: capacity.max(1), file: None, ends: Vec::new() }
     }
 
-    pub(super) fn push(&mut self, link: Link) -> io::Result<()> {
-        if self.links.len() == self.capacity {
+    pub(crate) fn push(&mut self, entry: E) -> io::Result<()> {
+        if self.entries.len() == self.capacity {
             self.spill()?;
         }
-        self.links.push(link);
+        self.entries.push(entry);
         Ok(())
     }
 
-    /// All links, sorted by [`Link::order`].
-    pub(super) fn sorted(mut self) -> io::Result<impl Iterator<Item = io::Result<Link>>> {
+    /// All entries, sorted by [`Entry::order`].
+    pub(crate) fn sorted(mut self) -> io::Result<impl Iterator<Item = io::Result<E>>> {
         if self.file.is_none() {
-            self.links.sort_unstable_by_key(Link::order);
-            return Ok(Either::Left(self.links.into_iter().map(Ok)));
+            self.entries.sort_by_key(E::order);
+            return Ok(Either::Left(self.entries.into_iter().map(Ok)));
         }
         self.spill()?;
         let Self { file, ends, .. } = self;
@@ -59,9 +71,9 @@ impl Sorter {
         let buffer = (MERGE_BUFFERS / ends.len() as u64).max(BUFFER_MIN) as usize;
         let runs = [0].iter().chain(&ends).zip(&ends).map(|(position, end)| {
             let run = Run { file: Rc::clone(&file), position: *position, end: *end };
-            links(BufReader::with_capacity(buffer, run))
+            entries(BufReader::with_capacity(buffer, run))
         });
-        let comes_first = |a: &io::Result<Link>, b: &io::Result<Link>| match (a, b) {
+        let comes_first = |a: &io::Result<E>, b: &io::Result<E>| match (a, b) {
             (Ok(a), Ok(b)) => a.order() < b.order(),
             (a, _) => a.is_err(),
         };
@@ -74,32 +86,37 @@ impl Sorter {
             let folder = std::env::temp_dir();
             io::Error::new(error.kind(), format!("{}: {error} (TMPDIR names another folder)", folder.display()))
         };
-        self.links.sort_unstable_by_key(Link::order);
+        self.entries.sort_by_key(E::order);
         let mut file = match self.file.take() {
             Some(file) => file,
             None => tempfile::tempfile().map_err(full)?,
         };
         let mut bytes = Vec::with_capacity(1 << 16);
-        for links in self.links.chunks((1 << 16) / Link::SIZE) {
+        for entries in self.entries.chunks(((1 << 16) / E::SIZE).max(1)) {
             bytes.clear();
-            links.iter().for_each(|link| link.write(&mut bytes));
+            entries.iter().for_each(|entry| entry.write(&mut bytes));
             file.write_all(&bytes).map_err(full)?;
         }
         self.ends.push(file.stream_position().map_err(full)?);
         self.file = Some(file);
-        self.links.clear();
+        self.entries.clear();
         Ok(())
     }
 }
 
-/// The links in `bytes`.
-fn links(mut bytes: impl Read) -> impl Iterator<Item = io::Result<Link>> {
-    let mut link = [0; Link::SIZE];
-    std::iter::from_fn(move || match bytes.read_exact(&mut link) {
-        Ok(()) => Some(Ok(Link::read(&link))),
+/// The entries in `bytes`.
+fn entries<E: Entry>(mut bytes: impl Read) -> impl Iterator<Item = io::Result<E>> {
+    let mut entry = vec![0; E::SIZE];
+    std::iter::from_fn(move || match bytes.read_exact(&mut entry) {
+        Ok(()) => Some(Ok(E::read(&entry))),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => None,
         Err(error) => Some(Err(error)),
     })
+}
+
+/// The next bytes; zeros where there are no more, which [`Entry::SIZE`] rules out.
+pub(crate) fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
+    bytes.split_off(..N).and_then(|taken| taken.try_into().ok()).unwrap_or([0; N])
 }
 
 impl Read for Run {

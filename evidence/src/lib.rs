@@ -2,6 +2,7 @@
 //!
 //! Shares nothing with the filter that writes the records, so that a mistake of one is not repeated by the other.
 
+mod acts;
 pub mod fhir;
 mod record;
 pub mod report;

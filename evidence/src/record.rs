@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde::de::{Deserializer, IgnoredAny};
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny};
 
 /// One record, borrowed from its line of JSON. Members that are not known here are ignored: a version can gain some.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -29,8 +29,12 @@ pub use check::Found;
 pub use finding::{Finding, Follower, Place, Spot};
 pub use keys::{KEY_MIN, Key, Keyring};
 pub use link::State;
-pub use report::{ChainReport, Clock, ClockKind, Demands, Input, MergeError, Schema, Tail, Unreadable, Verdict, Verification};
+pub use report::{
+    ChainReport, Clock, ClockKind, Demands, Input, MergeError, Schema, Tail, Unreadable, Verdict, Verification,
+};
 pub use time::Time;
+
+pub(crate) use report::SILENT_AFTER;
 
 use crate::sort::Sorter;
 use crate::source::Source;
@@ -124,13 +128,7 @@ impl Verifier {
     ) -> io::Result<()> {
         let number = u32::try_from(self.sources.len()).map_err(io::Error::other)?;
         self.sources.push(source.name().to_owned());
-        let checker = Checker {
-            source,
-            number,
-            keys: &self.settings.keys,
-            shard: self.settings.shard,
-            wants,
-        };
+        let checker = Checker { source, number, keys: &self.settings.keys, shard: self.settings.shard, wants };
         let (sorter, notes, tally) = (&mut self.sorter, &mut self.notes, &mut self.tally);
         let (lines, skipped) = (&mut self.lines, &mut self.skipped);
         threads::run(checker, self.settings.threads, |checked| {
@@ -221,10 +219,14 @@ impl Notes {
 // === impl Shard ===
 
 impl Shard {
-    /// Whether the chain of this id is in it. What is no id of a chain belongs to the first.
-    #[must_use]
-    pub fn has(self, chain: &str) -> bool {
-        chain.parse().map_or(self.is_first(), |chain| self.holds(chain))
+    /// Whether the requests of this digest are counted in it.
+    pub(crate) fn holds_request(self, digest: [u8; 16]) -> bool {
+        xxh64(&digest, 0) % self.count == self.index
+    }
+
+    /// Whether the chain that the text of a record begins with is in it.
+    pub(crate) fn holds_text(self, text: &[u8]) -> bool {
+        claimed_chain(text).map_or(self.is_first(), |chain| self.holds(chain))
     }
 
     fn holds(self, chain: Uuid) -> bool {
@@ -233,7 +235,7 @@ impl Shard {
 
     /// Whether it is the one for what does not say of which chain it is.
     #[must_use]
-    pub fn is_first(self) -> bool {
+    fn is_first(self) -> bool {
         self.index == 0
     }
 }

@@ -5,9 +5,10 @@ mod tools;
 use std::fs;
 use std::sync::LazyLock;
 
-use careplane_evidence::Record;
-use careplane_evidence::report::{Aggregate, Ledger, Scope, Way, html};
+use careplane_evidence::report::{Aggregate, Door, Doors, Ledger, Making, Scope, html};
+use careplane_evidence::source::Source;
 use careplane_evidence::synthetic::Synthetic;
+use careplane_evidence::verify::Verdict;
 use serde_json::json;
 
 use tools::browser::Shown;
@@ -23,24 +24,23 @@ static MONTH: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 fn aggregate(scope: Scope) -> Aggregate {
-    let mut aggregate = Aggregate::new(scope);
-    for line in MONTH.iter() {
-        let record: Record<'_> = serde_json::from_str(line).unwrap();
-        aggregate.add(&record, Way::Collector).unwrap();
-    }
-    aggregate
+    let making = Making::new(scope, "2026-11-02T09:00:00Z".parse().unwrap());
+    making.make(&[Source::text("records", MONTH.join("\n"))]).unwrap()
 }
 
 /// With verdicts of every kind, and a ledger that does not add up.
 fn troubled() -> Aggregate {
     let mut aggregate = aggregate(Scope { regulator: Some("Care Inspectorate".into()), ..Scope::default() });
-    let verdicts = ["broken", "cut", "unverified", "open", "complete"];
-    let ids: Vec<_> = aggregate.chains.keys().cloned().collect();
-    for (id, verdict) in ids.iter().zip(verdicts) {
-        let line = json!({"id": id, "verdict": verdict, "records": 700, "missing": 3, "edited": 1, "unkeyed": 9, "tail": "unknown"});
-        aggregate.add_verdict(serde_json::from_value(line).unwrap()).unwrap();
+    let verdicts = [Verdict::Broken, Verdict::Cut, Verdict::Unverified, Verdict::Open, Verdict::Complete];
+    for (chain, verdict) in aggregate.verification.chains.iter_mut().zip(verdicts) {
+        (chain.verdict, chain.missing, chain.edited, chain.unkeyed) = (verdict, 3, 1, 9);
     }
     aggregate.ledger = Some(Ledger { records: 5000, acknowledged: 4900, lost: 7, ..Ledger::default() });
+    aggregate.expected =
+        vec!["a-proxy-with-a-name-that-is-as-long-as-names-of-pods-are-allowed-to-be-7d9f6c5b8-x2x4z".into()];
+    (aggregate.kinds.hops, aggregate.kinds.copies, aggregate.kinds.calls) = (1234, 56, 789);
+    (aggregate.kinds.passes, aggregate.kinds.preflights, aggregate.repeats) = (1, 99, 12);
+    aggregate.doors.insert(Door::Gateway, Doors { acts: 12, records: 12 });
     // Names as long as they can be.
     let long = "an-organisation-with-a-name-that-is-as-long-as-names-of-organisations-are-allowed-to-be".to_owned();
     let counts = aggregate.tenants.values().next().copied().unwrap();
@@ -52,7 +52,7 @@ fn troubled() -> Aggregate {
 fn the_page_shows_the_figures_and_asks_for_nothing() {
     let Some(browser) = tool(Tool::Chromium) else { return };
     let aggregate = aggregate(Scope::default());
-    let mut shown = Shown::new(&browser, &html(&aggregate, None, "2026-11-02T09:00:00Z".parse().unwrap()).unwrap());
+    let mut shown = Shown::new(&browser, &html(&aggregate, None).unwrap());
     let tiles =
         shown.ask("[...document.querySelectorAll('.figures b')].map(it => Number(it.innerText.replace(/,/g, '')))");
     let crossings: u64 = aggregate.attempts.values().map(|it| it.refused + it.passed).sum();
@@ -84,7 +84,7 @@ fn the_page_shows_the_figures_and_asks_for_nothing() {
 #[test]
 fn nothing_is_wider_than_the_page_on_a_telephone_or_a_screen() {
     let Some(browser) = tool(Tool::Chromium) else { return };
-    let troubled = html(&troubled(), Some("A heading"), "2026-11-02T09:00:00Z".parse().unwrap()).unwrap();
+    let troubled = html(&troubled(), Some("A heading")).unwrap();
     let mut shown = Shown::new(&browser, &troubled);
     for width in WIDTHS {
         shown.resize(width);
@@ -106,7 +106,7 @@ fn nothing_is_wider_than_the_page_on_a_telephone_or_a_screen() {
 #[test]
 fn everybody_can_read_it_by_day_and_by_night() {
     let (Some(browser), Some(axe)) = (tool(Tool::Chromium), tool(Tool::Axe)) else { return };
-    let mut shown = Shown::new(&browser, &html(&troubled(), None, "2026-11-02T09:00:00Z".parse().unwrap()).unwrap());
+    let mut shown = Shown::new(&browser, &html(&troubled(), None).unwrap());
     shown.ask(&format!("{}; 0", fs::read_to_string(axe).unwrap()));
     for scheme in ["light", "dark"] {
         shown.prefer(scheme);

@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use super::aggregate::Denial;
 use super::chains::Way;
 use super::scope::Scope;
+use crate::acts::Door;
 use crate::verify::Verdict;
 
 /// What a refusal means.
@@ -24,12 +25,18 @@ pub(super) fn denial(denial: &Denial) -> &'static str {
         ("rate_limit", _) => "Too many requests in a short time",
         ("ext_authz", _) => "The authorisation service said no",
         ("csrf", _) => "Was sent by a page of another site",
+        ("oauth2" | "basic_auth" | "api_key_auth", _) => "The caller was not signed in",
+        ("cors", _) => "Came from a page of a site that may not use the platform",
+        ("careplane", "tenant-unselected") => "Did not say for which of the caller’s organisations it was made",
         _ => "Refused by a part of the platform that this report has no words for",
     }
 }
 
-/// What Envoy's response flags mean, the first one that says something.
-pub(super) fn failure(status: Option<u16>, flags: &str) -> &'static str {
+/// What a failure means: that of Envoy's response flags, the first one that says something.
+pub(super) fn failure(status: Option<u16>, flags: &str, by: &str) -> &'static str {
+    if status.is_some_and(|status| status < 400) {
+        return "The answer was cut off on its way";
+    }
     let meaning = flags.split(',').find_map(|flag| {
         Some(match flag {
             "UF" | "UC" => "The connection to the application broke",
@@ -43,7 +50,12 @@ pub(super) fn failure(status: Option<u16>, flags: &str) -> &'static str {
             _ => return None,
         })
     });
-    meaning.unwrap_or(if status.is_some() { "The application answered with an error" } else { "There was no answer" })
+    meaning.unwrap_or(match (status, by) {
+        (_, "caller") => "The caller went away before there was an answer",
+        (Some(_), "proxy") => "The platform could not hand it to an application",
+        (Some(_), _) => "The application answered with an error",
+        (None, _) => "There was no answer",
+    })
 }
 
 /// What was done.
@@ -67,12 +79,22 @@ pub(super) fn way(way: Way) -> &'static str {
     }
 }
 
+/// Where a proxy stands.
+pub(super) fn door(door: Door) -> &'static str {
+    match door {
+        Door::Gateway => "At the edge of the platform",
+        Door::Outbound => "Where a service sends requests",
+        Door::Inbound => "In front of a service",
+        Door::Unknown => "Not said by the record",
+    }
+}
+
 /// What became of a chain.
 pub(super) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Complete => "Complete",
         Verdict::Open => "Complete so far",
-        Verdict::Cut => "End missing",
+        Verdict::Cut => "Not heard of until the end",
         Verdict::Broken => "Broken",
         Verdict::Unverified => "Not checked for changes",
     }
@@ -185,12 +207,12 @@ mod tests {
     #[test]
     fn a_period_of_whole_days_is_told_in_days() {
         let scope = |from: &str, to: &str| Scope {
-            from: Some(Scope::beginning(from).unwrap()),
-            to: Some(Scope::end(to).unwrap()),
+            from: Some(Scope::bound(from).unwrap()),
+            to: Some(Scope::bound(to).unwrap()),
             ..Scope::default()
         };
-        assert_eq!(period(&scope("2026-10-01", "2026-10-31")), "1 October 2026 to 31 October 2026");
-        assert_eq!(period(&scope("2026-10-01", "2026-10-01")), "1 October 2026");
+        assert_eq!(period(&scope("2026-10-01", "2026-11-01")), "1 October 2026 to 31 October 2026");
+        assert_eq!(period(&scope("2026-10-01", "2026-10-02")), "1 October 2026");
         let hours = scope("2026-10-01T06:00:00Z", "2026-10-01T18:00:00Z");
         assert_eq!(period(&hours), "1 Oct 2026, 06:00 to 1 Oct 2026, 18:00");
     }

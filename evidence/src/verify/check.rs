@@ -131,7 +131,14 @@ impl Checker<'_> {
             checked.texts.extend_from_slice(item.text);
             let Item { place, way, .. } = *item;
             let text = begin..checked.texts.len();
-            checked.records.push(Kept { text, line: place.line, record: place.record, way, state: link.state, in_shard });
+            checked.records.push(Kept {
+                text,
+                line: place.line,
+                record: place.record,
+                way,
+                state: link.state,
+                in_shard,
+            });
         }
     }
 }

@@ -14,7 +14,7 @@ use super::time::Time;
 /// How many faults of a chain are listed, how many records out of order, and how many unreadable records. All are counted.
 pub(super) const FINDINGS_MAX: usize = 100;
 /// A live chain says something every minute; after three it is silent.
-const SILENT_AFTER: Duration = Duration::from_secs(180);
+pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(180);
 
 /// What records prove.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -257,7 +257,7 @@ impl Verification {
                 Some(merged) => merged.absorb(report, shard)?,
             }
         }
-        let merged = merged.ok_or_else(|| MergeError("there are no reports".into()))?;
+        let merged = merged.ok_or_else(MergeError::nothing)?;
         let count = shards.first().map_or(0, |(count, _)| *count);
         if let Some(missing) = (0..count).find(|index| !shards.contains(&(count, *index))) {
             return Err(MergeError(format!("shard {missing}/{count} is missing")));
@@ -298,6 +298,13 @@ impl Verification {
         }
         self.chains.iter_mut().for_each(|chain| chain.judge(self.as_of));
         self
+    }
+
+    /// With records that could not be read although they have their hash.
+    pub(crate) fn with_unreadable(mut self, more: Vec<Unreadable>) -> Self {
+        self.unreadable_count += more.len() as u64;
+        self.unreadable.extend(more);
+        self.judged()
     }
 
     /// How many chains have this verdict.
@@ -365,6 +372,12 @@ impl ChainReport {
             Verdict::Cut | Verdict::Unverified | Verdict::Broken => false,
         };
         verdict && !(demands.ordered && self.reordered > 0) && !(demands.keyed && self.unkeyed > 0)
+    }
+}
+
+impl MergeError {
+    pub(crate) fn nothing() -> Self {
+        Self("there are no reports".into())
     }
 }
 

@@ -59,6 +59,12 @@ impl From<Time> for jiff::Timestamp {
     }
 }
 
+impl From<jiff::Timestamp> for Time {
+    fn from(time: jiff::Timestamp) -> Self {
+        Self(u64::try_from(time.as_microsecond()).unwrap_or_default())
+    }
+}
+
 impl TryFrom<String> for Time {
     type Error = String;
 

@@ -205,8 +205,9 @@ impl Act {
             kinds: Kinds::default(),
             doors: members.iter().map(|(index, _)| group[*index].door).collect(),
         };
-        let used = of(&[Lineage::Root, Lineage::Hop, Lineage::Pass, Lineage::Call]);
-        for used in used.filter(|used| used.ending != Ending::Refused && !used.is_preflight) {
+        // What was refused reached no data, whatever the proxies before it took the refusal for.
+        let reached = same().filter(|_| act.ending != Ending::Refused).chain(of(&[Lineage::Call]));
+        for used in reached.filter(|used| used.ending != Ending::Refused && !used.is_preflight) {
             act.pairs.insert((used.name(USER).or(fact.name(USER)), used.name(SUBJECT)));
         }
         for (_, lineage) in members {

@@ -1,24 +1,23 @@
-//! Where records ended up: JSON lines of Envoy's access log, OTLP JSON of a collector, the log of a proxy; plain or gzip.
+//! Where records ended up: JSON lines of Envoy's access log, OTLP JSON of a collector, the log of a proxy, what a log store exports; plain,
+//! gzip or zstd, in UTF-8 or UTF-16.
 //!
 //! What a line holds is found out line by line, so sources can be mixed, and in one file.
 
 mod blocks;
+mod json;
 mod line;
+mod open;
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 pub(crate) use blocks::{Block, Blocks};
-use flate2::read::MultiGzDecoder;
 use serde::{Deserialize, Serialize};
 
 /// The longest line, in bytes. A collector writes a batch into one line; this is far more than any batch.
 pub const LINE_MAX: usize = 64 << 20;
-/// What is read of a packed file at a time, in bytes.
-const BUFFER: usize = 256 << 10;
-
 /// A place that lines come from.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -88,7 +87,7 @@ pub struct Lines {
 // === impl Source ===
 
 impl Source {
-    /// A file; one that is named `*.gz` is taken for gzip.
+    /// A file. Its first bytes say whether it is packed, not its name.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         Self { name: path.display().to_string(), content: Content::File(path) }
@@ -188,18 +187,10 @@ impl Source {
     }
 
     fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
-        Ok(match &self.content {
+        open::text(match &self.content {
             Content::Text(text) => Box::new(text.as_slice()),
             Content::Stdin => Box::new(io::stdin()),
-            Content::File(path) => {
-                let file = File::open(path)?;
-                if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
-                    // Of several members: a rotated file can be a concatenation.
-                    Box::new(MultiGzDecoder::new(BufReader::with_capacity(BUFFER, file)))
-                } else {
-                    Box::new(file)
-                }
-            }
+            Content::File(path) => Box::new(File::open(path)?),
         })
     }
 }

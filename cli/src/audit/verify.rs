@@ -11,7 +11,7 @@ use super::output;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Access logs, collector output, proxy logs, in any order and mixed; gzip when named `*.gz`; a folder is all files below it. `-` is the standard input
+    /// Access logs, collector output, proxy logs, in any order and mixed, plain, gzip or zstd; a folder is all files below it. `-` is the standard input
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
     #[command(flatten)]

@@ -16,6 +16,6 @@ mod names;
 
 pub use fact::Door;
 pub(crate) use fact::{ACTION, CONTEXT, FLAGS, Fact, LEVEL, OTHER, POLICY, REGULATOR, TENANT, USER, request_key};
-pub use fold::Kinds;
 pub(crate) use fold::{Act, fold};
+pub use fold::{Kinds, Lineage};
 pub(crate) use names::Names;

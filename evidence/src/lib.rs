@@ -6,6 +6,7 @@ mod acts;
 pub mod fhir;
 mod record;
 pub mod report;
+pub mod search;
 mod sort;
 pub mod source;
 #[cfg(feature = "synthetic")]

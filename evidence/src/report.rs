@@ -16,12 +16,14 @@ mod page;
 mod plot;
 mod scope;
 mod sections;
-mod words;
+pub(crate) mod words;
 
-pub use crate::acts::{Door, Kinds};
+pub use crate::acts::{Door, Kinds, Lineage};
 pub use aggregate::{AddError, Aggregate, Attempt, Beyond, Crossing, Denial, Doors, Failure, Outside, Person, SCHEMA};
 pub use build::Making;
+pub(crate) use build::clock;
 pub use chains::{Intent, Seen, Way};
+pub(crate) use completeness::chain_doubts;
 pub use completeness::doubts;
 pub use counts::{Counts, Ending, Merge, Tally};
 pub use ledger::{Ledger, MetricsError};

@@ -11,6 +11,7 @@ mod check;
 mod finding;
 mod keys;
 mod link;
+mod live;
 mod report;
 mod threads;
 mod time;
@@ -29,6 +30,7 @@ pub use check::Found;
 pub use finding::{Finding, Follower, Place, Spot};
 pub use keys::{KEY_MIN, Key, Keyring};
 pub use link::State;
+pub use live::{Live, Step};
 pub use report::{
     ChainReport, Clock, ClockKind, Demands, Input, MergeError, Schema, Tail, Unreadable, Verdict, Verification,
 };

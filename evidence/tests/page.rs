@@ -6,6 +6,7 @@ use std::fs;
 use std::sync::LazyLock;
 
 use careplane_evidence::report::{Aggregate, Door, Doors, Ledger, Making, Scope, html};
+use careplane_evidence::search::{self, Person, Query};
 use careplane_evidence::source::Source;
 use careplane_evidence::synthetic::Synthetic;
 use careplane_evidence::verify::Verdict;
@@ -84,11 +85,16 @@ fn the_page_shows_the_figures_and_asks_for_nothing() {
 #[test]
 fn nothing_is_wider_than_the_page_on_a_telephone_or_a_screen() {
     let Some(browser) = tool(Tool::Chromium) else { return };
-    let troubled = html(&troubled(), Some("A heading")).unwrap();
-    let mut shown = Shown::new(&browser, &troubled);
+    for (name, page) in pages() {
+        let mut shown = Shown::new(&browser, &page);
+        fits(&mut shown, name);
+    }
+}
+
+fn fits(shown: &mut Shown, name: &str) {
     for width in WIDTHS {
         shown.resize(width);
-        shown.picture(&format!("light-{width}"));
+        shown.picture(&format!("{name}-{width}"));
         let wide = shown.ask(
             "[...document.querySelectorAll('body *')].filter(it => it.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).map(it => it.outerHTML.slice(0, 120))",
         );
@@ -106,14 +112,48 @@ fn nothing_is_wider_than_the_page_on_a_telephone_or_a_screen() {
 #[test]
 fn everybody_can_read_it_by_day_and_by_night() {
     let (Some(browser), Some(axe)) = (tool(Tool::Chromium), tool(Tool::Axe)) else { return };
-    let mut shown = Shown::new(&browser, &html(&troubled(), None).unwrap());
-    shown.ask(&format!("{}; 0", fs::read_to_string(axe).unwrap()));
-    for scheme in ["light", "dark"] {
-        shown.prefer(scheme);
-        shown.picture(scheme);
-        let violations = shown.ask(
+    for (name, page) in pages() {
+        let mut shown = Shown::new(&browser, &page);
+        shown.ask(&format!("{}; 0", fs::read_to_string(&axe).unwrap()));
+        for scheme in ["light", "dark"] {
+            shown.prefer(scheme);
+            shown.picture(&format!("{name}-{scheme}"));
+            let violations = shown.ask(
             "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}).then(it => it.violations.map(it => [it.id, it.nodes.map(it => it.html.slice(0, 200) + ' ' + it.failureSummary)]))",
         );
-        assert_eq!(violations, json!([]), "{scheme}");
+            assert_eq!(violations, json!([]), "{name}, {scheme}");
+        }
     }
+}
+
+/// A report, and answers to searches: with and without trouble, and an empty one.
+fn pages() -> Vec<(&'static str, String)> {
+    let made = "2026-11-01T00:00:00Z".parse().unwrap();
+    let bounds = ["2026-10-01", "2026-11-01"].map(|text| Some(Scope::bound(text).unwrap()));
+    let subject =
+        MONTH.iter().find_map(|line| Some(line.split_once("\"subject\":\"")?.1.split('"').next()?.to_owned())).unwrap();
+    let query = |subject: String| Query {
+        people: vec![Person::Subject(vec![subject])],
+        from: bounds[0],
+        to: bounds[1],
+        ..Query::default()
+    };
+    let answer = |query: &Query, lines: &[String]| {
+        let answer =
+            search::search(query, Default::default(), made, &[Source::text("records", lines.join("\n"))]).unwrap();
+        search::html(&answer, query, vec!["person in care p-abcdefgh-abcdefghijklmnopabcdefghijklmnop".into()], None)
+            .unwrap()
+    };
+    let (asked, nobody) = (query(subject.clone()), query("p-nobody".into()));
+    let mut damaged = MONTH.clone();
+    damaged.retain(|line| !line.contains(r#""time":"2026-10-31"#));
+    let line =
+        damaged.iter_mut().find(|line| line.contains(&subject) && line.contains("\"kind\":\"request\"")).unwrap();
+    *line = line.replacen("care-home-00", "care-home-10", 1);
+    vec![
+        ("report", html(&troubled(), Some("A heading")).unwrap()),
+        ("search", answer(&asked, &MONTH)),
+        ("search-troubled", answer(&asked, &damaged)),
+        ("search-empty", answer(&nobody, &MONTH)),
+    ]
 }

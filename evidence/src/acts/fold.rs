@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::io;
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::fact::{CONTEXT, DENIAL, Door, FAILURE, FORGED, Fact, MESSAGE, OTHER, REGULATOR, SUBJECT, TENANT, USER};
 use super::names::Name;
@@ -36,8 +37,17 @@ pub(crate) struct Act {
     pub repeats: u64,
     /// What its records are.
     pub kinds: Kinds,
-    /// The records by door.
-    pub doors: Vec<Door>,
+    /// Its records.
+    pub members: Vec<Member>,
+}
+
+/// A record of an act.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Member {
+    pub chain: Uuid,
+    pub seq: u64,
+    pub door: Door,
+    pub lineage: Lineage,
 }
 
 /// Records of requests by what they are: together, all of them.
@@ -104,12 +114,19 @@ fn acts(group: &mut Vec<Fact>, each: &mut impl FnMut(&Act)) {
 }
 
 /// What a record is to the root of its act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lineage {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Lineage {
+    /// The outermost record: the request itself.
+    #[serde(rename = "request")]
     Root,
+    /// The same request, further in.
     Hop,
+    /// The same request, after an internal redirect.
     Pass,
+    /// A call between services that it caused.
     Call,
+    /// A mirrored copy.
     Copy,
 }
 
@@ -203,7 +220,15 @@ impl Act {
             pairs: BTreeSet::new(),
             repeats: repeats(group, members, links),
             kinds: Kinds::default(),
-            doors: members.iter().map(|(index, _)| group[*index].door).collect(),
+            members: members
+                .iter()
+                .map(|(index, lineage)| Member {
+                    chain: group[*index].chain,
+                    seq: group[*index].seq,
+                    door: group[*index].door,
+                    lineage: *lineage,
+                })
+                .collect(),
         };
         // What was refused reached no data, whatever the proxies before it took the refusal for.
         let reached = same().filter(|_| act.ending != Ending::Refused).chain(of(&[Lineage::Call]));

@@ -93,7 +93,7 @@ impl Making {
 }
 
 /// A chain has to be heard of until the period is over, or until now where it is not.
-fn clock(scope: &Scope, made: Timestamp) -> Clock {
+pub(crate) fn clock(scope: &Scope, made: Timestamp) -> Clock {
     match scope.to.filter(|to| *to < made) {
         Some(to) => Clock::Given(Time::from(to)),
         None => Clock::Wall(Time::from(made)),

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::aggregate::Aggregate;
+use super::scope::Scope;
 use super::words::{as_u64, counted, moment, number};
-use crate::verify::{ChainReport, SILENT_AFTER, Tail, Time, Verdict};
+use crate::verify::{ChainReport, SILENT_AFTER, Tail, Time, Verdict, Verification};
 
 /// How many proxies a sentence names.
 const NAMED: usize = 5;
@@ -37,13 +38,24 @@ pub(super) struct Account<'a> {
 impl<'a> Account<'a> {
     /// Looks at the chains that can have records in the period: those that have, and those that never said that they ended before it.
     pub(super) fn of(aggregate: &'a Aggregate) -> Self {
-        let (from, to) = (aggregate.scope.from.map(Time::from), aggregate.scope.to.map(Time::from));
+        let mut account = Self::of_chains(&aggregate.verification, &aggregate.scope);
+        account.reasons.extend(missing(aggregate, &account.chains));
+        account.reasons.extend(input_doubts(aggregate));
+        if !account.reasons.is_empty() {
+            account.completeness = Completeness::Doubtful;
+        }
+        account
+    }
+
+    /// The same without what is known from elsewhere.
+    fn of_chains(verification: &'a Verification, scope: &Scope) -> Self {
+        let (from, to) = (scope.from.map(Time::from), scope.to.map(Time::from));
         let can_have = |chain: &&ChainReport| {
             let begins = chain.since.is_none_or(|since| to.is_none_or(|to| since < to));
             let reaches = chain.until.is_none_or(|until| from.is_none_or(|from| until >= from));
             begins && (reaches || !chain.ended)
         };
-        let mut chains: Vec<_> = aggregate.verification.chains.iter().filter(can_have).collect();
+        let mut chains: Vec<_> = verification.chains.iter().filter(can_have).collect();
         chains.sort_by_key(|chain| std::cmp::Reverse(chain.verdict));
         let mut verdicts = BTreeMap::new();
         for chain in &chains {
@@ -54,10 +66,13 @@ impl<'a> Account<'a> {
         if account.chains.is_empty() {
             account.reasons.push("No record of this period was given.".to_owned());
         }
-        account.reasons.extend(reach(aggregate));
+        account.reasons.extend(reach(verification, scope));
         account.reasons.extend(account.doubts());
-        account.reasons.extend(missing(aggregate, &account.chains));
-        account.reasons.extend(input_doubts(aggregate));
+        if verification.unreadable_count > 0 {
+            account
+                .reasons
+                .push(format!("{} could not be read.", counted(verification.unreadable_count, "damaged record")));
+        }
         if !account.reasons.is_empty() {
             account.completeness = Completeness::Doubtful;
         }
@@ -115,8 +130,7 @@ impl<'a> Account<'a> {
 }
 
 /// Whether the records as a whole reach from the beginning of the period to its end.
-fn reach(aggregate: &Aggregate) -> Vec<String> {
-    let verification = &aggregate.verification;
+fn reach(verification: &Verification, scope: &Scope) -> Vec<String> {
     let mut doubts = Vec::new();
     let newest = verification.chains.iter().filter_map(|chain| chain.until).max();
     if let Some((newest, end)) = newest.zip(verification.as_of).filter(|(newest, end)| is_apart(*newest, *end)) {
@@ -128,7 +142,7 @@ fn reach(aggregate: &Aggregate) -> Vec<String> {
         ));
     }
     let oldest = verification.chains.iter().filter_map(|chain| chain.since).min();
-    let from = aggregate.scope.from.map(Time::from);
+    let from = scope.from.map(Time::from);
     if let Some((from, oldest)) = from.zip(oldest).filter(|(from, oldest)| is_apart(*from, *oldest)) {
         doubts.push(format!(
             "The records begin at {}, {} after the period does.",
@@ -200,10 +214,6 @@ fn is_like(name: &str, pattern: &str) -> bool {
 /// What is wrong with the input itself.
 fn input_doubts(aggregate: &Aggregate) -> Vec<String> {
     let mut doubts = Vec::new();
-    let unreadable = aggregate.verification.unreadable_count;
-    if unreadable > 0 {
-        doubts.push(format!("{} could not be read.", counted(unreadable, "damaged record")));
-    }
     let held = aggregate.chains.values().flat_map(|seen| seen.held.values());
     let unanswered = as_u64(held.filter(|intent| intent.within).count());
     if unanswered > 0 {
@@ -224,6 +234,11 @@ fn input_doubts(aggregate: &Aggregate) -> Vec<String> {
 #[must_use]
 pub fn doubts(aggregate: &Aggregate) -> Vec<String> {
     Account::of(aggregate).reasons
+}
+
+/// Why the chains that a search looked over are not shown to be complete, as [`doubts`].
+pub(crate) fn chain_doubts(verification: &Verification, scope: &Scope) -> Vec<String> {
+    Account::of_chains(verification, scope).reasons
 }
 
 fn owner(chain: &ChainReport) -> &str {

@@ -34,8 +34,8 @@ impl Aggregate {
             }
         }
         self.kinds.absorb(act.kinds);
-        for door in &act.doors {
-            self.doors.entry(*door).or_default().records += 1;
+        for member in &act.members {
+            self.doors.entry(member.door).or_default().records += 1;
         }
         if is_request {
             self.doors.entry(act.fact.door).or_default().acts += 1;

@@ -151,7 +151,7 @@ fn a_page_is_complete_only_where_all_was_verified_and_reaches_to_the_end() {
     };
     let edited = tampered(&|lines| lines[request] = lines[request].replacen("care-home-00", "care-home-10", 1));
     assert_eq!(edited.total.total(), whole.total.total() - 1, "what was changed is not counted");
-    assert!(doubts(&edited)[0].starts_with("In 1 chain, records are missing or were changed: sidecar~"));
+    assert!(doubts(&edited)[0].starts_with("In 1 chain, records are missing or were changed: service-"));
     let removed = tampered(&|lines| drop(lines.remove(request)));
     assert!(doubts(&removed)[0].starts_with("In 1 chain, records are missing or were changed: "));
     let damaged = tampered(&|lines| lines[request].truncate(60));

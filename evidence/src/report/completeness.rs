@@ -241,8 +241,10 @@ pub(crate) fn chain_doubts(verification: &Verification, scope: &Scope) -> Vec<St
     Account::of_chains(verification, scope).reasons
 }
 
+/// The proxy of a chain: of Istio's node ids (`KIND~IP~POD.NAMESPACE~DOMAIN`) the part that people know.
 fn owner(chain: &ChainReport) -> &str {
-    chain.proxy.as_deref().unwrap_or(&chain.id)
+    let proxy = chain.proxy.as_deref();
+    proxy.map_or(&chain.id, |proxy| proxy.split('~').nth(2).unwrap_or(proxy))
 }
 
 /// The first of some names, and how many more there are.

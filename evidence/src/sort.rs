@@ -1,7 +1,9 @@
 //! Sorts any number of entries in bounded memory: sorted runs in a temporary file, merged at the end.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fs::File;
+use std::hash::Hash;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::rc::Rc;
 
@@ -11,8 +13,12 @@ use itertools::{Either, Itertools};
 pub(crate) trait Entry: Sized {
     /// Bytes of an entry in a file.
     const SIZE: usize;
-    /// What entries are sorted by.
+    /// What entries are sorted by first. Those of one bucket mostly come in their order, so that there is little to sort.
+    type Bucket: Ord + Hash + Copy;
+    /// What entries are sorted by, buckets included.
     type Order: Ord;
+
+    fn bucket(&self) -> Self::Bucket;
 
     fn order(&self) -> Self::Order;
     /// Appends [`Self::SIZE`] bytes.
@@ -28,8 +34,9 @@ const BUFFER_MIN: u64 = 4 << 10;
 
 /// Takes entries in any order.
 #[derive(Debug)]
-pub(crate) struct Sorter<E> {
-    entries: Vec<E>,
+pub(crate) struct Sorter<E: Entry> {
+    buckets: HashMap<E::Bucket, Vec<E>>,
+    count: usize,
     capacity: usize,
     file: Option<File>,
     /// Where the runs end in the file.
@@ -48,22 +55,22 @@ struct Run {
 impl<E: Entry> Sorter<E> {
     /// A sorter that keeps `capacity` entries in memory.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { entries: Vec::new(), capacity: capacity.max(1), file: None, ends: Vec::new() }
+        Self { buckets: HashMap::new(), count: 0, capacity: capacity.max(1), file: None, ends: Vec::new() }
     }
 
     pub(crate) fn push(&mut self, entry: E) -> io::Result<()> {
-        if self.entries.len() == self.capacity {
+        if self.count == self.capacity {
             self.spill()?;
         }
-        self.entries.push(entry);
+        self.count += 1;
+        self.buckets.entry(entry.bucket()).or_default().push(entry);
         Ok(())
     }
 
     /// All entries, sorted by [`Entry::order`].
     pub(crate) fn sorted(mut self) -> io::Result<impl Iterator<Item = io::Result<E>>> {
         if self.file.is_none() {
-            self.entries.sort_by_key(E::order);
-            return Ok(Either::Left(self.entries.into_iter().map(Ok)));
+            return Ok(Either::Left(self.drain().flatten().map(Ok)));
         }
         self.spill()?;
         let Self { file, ends, .. } = self;
@@ -80,26 +87,37 @@ impl<E: Entry> Sorter<E> {
         Ok(Either::Right(runs.collect_vec().into_iter().kmerge_by(comes_first)))
     }
 
+    /// What is in memory, sorted.
+    fn drain(&mut self) -> impl Iterator<Item = Vec<E>> + use<E> {
+        self.count = 0;
+        let mut buckets: Vec<_> = std::mem::take(&mut self.buckets).into_iter().collect();
+        buckets.sort_by_key(|(bucket, _)| *bucket);
+        buckets.into_iter().map(|(_, mut entries)| {
+            entries.sort_by_key(E::order);
+            entries
+        })
+    }
+
     /// Writes what is in memory as a run.
     fn spill(&mut self) -> io::Result<()> {
         let full = |error: io::Error| {
             let folder = std::env::temp_dir();
             io::Error::new(error.kind(), format!("{}: {error} (TMPDIR names another folder)", folder.display()))
         };
-        self.entries.sort_by_key(E::order);
         let mut file = match self.file.take() {
             Some(file) => file,
             None => tempfile::tempfile().map_err(full)?,
         };
         let mut bytes = Vec::with_capacity(1 << 16);
-        for entries in self.entries.chunks(((1 << 16) / E::SIZE).max(1)) {
-            bytes.clear();
-            entries.iter().for_each(|entry| entry.write(&mut bytes));
-            file.write_all(&bytes).map_err(full)?;
+        for bucket in self.drain() {
+            for entries in bucket.chunks(((1 << 16) / E::SIZE).max(1)) {
+                bytes.clear();
+                entries.iter().for_each(|entry| entry.write(&mut bytes));
+                file.write_all(&bytes).map_err(full)?;
+            }
         }
         self.ends.push(file.stream_position().map_err(full)?);
         self.file = Some(file);
-        self.entries.clear();
         Ok(())
     }
 }

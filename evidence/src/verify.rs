@@ -13,6 +13,7 @@ mod keys;
 mod link;
 mod live;
 mod report;
+mod scan;
 mod threads;
 mod time;
 mod walk;
@@ -44,8 +45,8 @@ use check::{Checked, Checker, Wants};
 use link::Link;
 use report::Tally;
 
-/// Links that are kept in memory before they are sorted into a file: about 40 MB.
-const LINKS_IN_MEMORY: usize = 1 << 18;
+/// Links that are kept in memory before they are sorted into a file: 20 MB, and as much again while lists grow.
+const LINKS_IN_MEMORY: usize = 1 << 17;
 /// How many keys are told apart. Proxies have a few; only made-up records have more.
 const KEYS_MAX: usize = 1 << 10;
 /// The longest name of a proxy that is kept, in bytes.

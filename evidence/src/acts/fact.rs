@@ -191,7 +191,11 @@ impl Door {
 
 impl Entry for Fact {
     const SIZE: usize = 16 + 8 + 16 + 8 + 8 + 8 + 8 + 4 + 4 + 3 + 4 * NAMES;
+    /// Requests are in no order anyway.
+    type Bucket = ();
     type Order = ([u8; 16], i64, Uuid, u64);
+
+    fn bucket(&self) {}
 
     fn order(&self) -> Self::Order {
         (self.request, self.time, self.chain, self.seq)

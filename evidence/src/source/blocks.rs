@@ -22,18 +22,22 @@ pub(crate) struct Blocks<'s> {
     /// The beginning of a line, which ends in the next block.
     rest: Vec<u8>,
     line: u64,
+    /// Blocks that are done with, whose memory is used again.
+    spare: Vec<Vec<u8>>,
 }
 
 // === impl Blocks ===
 
 impl<'s> Blocks<'s> {
     pub(super) fn new(reader: Box<dyn Read + Send + 's>) -> Self {
-        Self { reader, rest: Vec::new(), line: 1 }
+        Self { reader, rest: Vec::new(), line: 1, spare: Vec::new() }
     }
 
     /// The next block; none at the end.
     pub(crate) fn next(&mut self) -> io::Result<Option<Block>> {
-        let mut bytes = std::mem::take(&mut self.rest);
+        let mut bytes = self.spare.pop().unwrap_or_default();
+        bytes.clear();
+        bytes.append(&mut self.rest);
         loop {
             let before = bytes.len();
             let read = self.reader.by_ref().take(BLOCK as u64).read_to_end(&mut bytes)?;
@@ -41,7 +45,9 @@ impl<'s> Blocks<'s> {
                 return Ok((!bytes.is_empty()).then(|| self.block(Some(bytes))));
             }
             if let Some(end) = memchr::memrchr(b'\n', &bytes[before..]) {
-                self.rest = bytes.split_off(before + end + 1);
+                let end = before + end + 1;
+                self.rest.extend_from_slice(&bytes[end..]);
+                bytes.truncate(end);
                 return Ok(Some(self.block(Some(bytes))));
             }
             if bytes.len() > LINE_MAX {
@@ -50,6 +56,11 @@ impl<'s> Blocks<'s> {
                 return Ok(Some(self.block(None)));
             }
         }
+    }
+
+    /// Takes the memory of a block that is done with.
+    pub(crate) fn recycle(&mut self, block: Block) {
+        self.spare.extend(block.bytes);
     }
 
     fn block(&mut self, bytes: Option<Vec<u8>>) -> Block {
@@ -79,8 +90,12 @@ impl<'s> Blocks<'s> {
 impl Block {
     /// Its lines with their numbers; a line that is too long has no text.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (u64, Option<&[u8]>)> {
-        let lines = self.bytes.as_deref().map(|bytes| bytes.split_inclusive(|byte| *byte == b'\n'));
-        let texts = lines.into_iter().flatten().map(|line| Some(line).filter(|line| line.len() <= LINE_MAX));
+        let mut rest = self.bytes.as_deref().unwrap_or_default();
+        let lines = std::iter::from_fn(move || {
+            let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+            rest.split_off(..end).filter(|line| !line.is_empty())
+        });
+        let texts = lines.map(|line| Some(line).filter(|line| line.len() <= LINE_MAX));
         let too_long = self.bytes.is_none().then_some(None);
         (self.first..).zip(texts.chain(too_long))
     }

@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use super::keys::Keyring;
 use super::link::{At, Link, Reading, State};
+use super::scan::scan;
 use super::{Shard, claimed_chain};
+use crate::record::Proxy;
 use crate::source::{self, Block, Item, Source, Way};
 
 /// Whether the text of a record is to be handed out.
@@ -92,38 +94,21 @@ impl Checker<'_> {
     }
 
     fn take(&self, item: &Item<'_>, checked: &mut Checked) {
-        let claimed = claimed_chain(item.text);
         let is_wanted = (self.wants)(item.text);
-        let is_ours = |chain| self.shard.is_none_or(|shard| shard.holds(chain));
-        if !is_wanted && claimed.is_some_and(|chain| !is_ours(chain)) {
+        if !is_wanted
+            && let Some(shard) = self.shard
+            && claimed_chain(item.text).is_some_and(|chain| !shard.holds(chain))
+        {
             return;
         }
-        let read = Reading::parse(item.text).and_then(|record| Ok((record.chain()?, record)));
-        let (chain, record) = match read {
-            Ok(read) => read,
-            Err(why) if claimed.is_some_and(is_ours) => {
-                checked.unreadable.push((item.place.line, item.place.record, why));
-                return;
-            }
-            Err(why) => {
-                if claimed.is_none() {
-                    self.broken(item.place, why, checked);
-                }
-                return;
-            }
+        let (link, in_shard) = match self.quickly(item, is_wanted, checked) {
+            Some(read) => read,
+            None => match self.parse(item, is_wanted, checked) {
+                Some(read) => read,
+                None => return,
+            },
         };
-        let in_shard = is_ours(chain);
-        if !in_shard && !is_wanted {
-            return;
-        }
-        let at = At { source: self.number, line: item.place.line, record: item.place.record };
-        let key = record.chain.key.as_deref().map_or(0, |key| number(&mut checked.keys, key));
-        let link = record.link(item.text, chain, at, key, self.keys);
         if in_shard {
-            let proxy = record.proxy.as_ref().and_then(|proxy| proxy.id.as_deref());
-            if let Some(proxy) = proxy.filter(|_| link.state != State::Changed) {
-                checked.proxies.push((chain, proxy.to_owned()));
-            }
             checked.links.push(link);
         }
         if is_wanted {
@@ -131,14 +116,61 @@ impl Checker<'_> {
             checked.texts.extend_from_slice(item.text);
             let Item { place, way, .. } = *item;
             let text = begin..checked.texts.len();
-            checked.records.push(Kept {
-                text,
-                line: place.line,
-                record: place.record,
-                way,
-                state: link.state,
-                in_shard,
-            });
+            let kept = Kept { text, line: place.line, record: place.record, way, state: link.state, in_shard };
+            checked.records.push(kept);
+        }
+    }
+
+    /// The link of a record that is plainly canonical.
+    fn quickly(&self, item: &Item<'_>, is_wanted: bool, checked: &mut Checked) -> Option<(Link, bool)> {
+        let scanned = scan(item.text)?;
+        let chain = scanned.chain()?;
+        let in_shard = self.shard.is_none_or(|shard| shard.holds(chain));
+        if !in_shard && !is_wanted {
+            return None;
+        }
+        let key = scanned.key.map_or(0, |key| number(&mut checked.keys, key));
+        let link = scanned.link(item.text, chain, self.at(item), key, self.keys);
+        self.note(scanned.proxy.as_ref(), &link, in_shard, checked);
+        Some((link, in_shard))
+    }
+
+    /// The link of any record; none when it is not read, which is noted, or not wanted.
+    fn parse(&self, item: &Item<'_>, is_wanted: bool, checked: &mut Checked) -> Option<(Link, bool)> {
+        let is_ours = |chain| self.shard.is_none_or(|shard| shard.holds(chain));
+        let read = Reading::parse(item.text).and_then(|record| Ok((record.chain()?, record)));
+        let (chain, record) = match read {
+            Ok(read) => read,
+            Err(why) => {
+                match claimed_chain(item.text) {
+                    Some(chain) if is_ours(chain) => {
+                        checked.unreadable.push((item.place.line, item.place.record, why));
+                    }
+                    Some(_) => {}
+                    None => self.broken(item.place, why, checked),
+                }
+                return None;
+            }
+        };
+        let in_shard = is_ours(chain);
+        if !in_shard && !is_wanted {
+            return None;
+        }
+        let key = record.chain.key.as_deref().map_or(0, |key| number(&mut checked.keys, key));
+        let link = record.link(item.text, chain, self.at(item), key, self.keys);
+        self.note(record.proxy.as_ref(), &link, in_shard, checked);
+        Some((link, in_shard))
+    }
+
+    fn at(&self, item: &Item<'_>) -> At {
+        At { source: self.number, line: item.place.line, record: item.place.record }
+    }
+
+    /// Notes the proxy that a record names as that of its chain.
+    fn note(&self, proxy: Option<&Proxy<'_>>, link: &Link, in_shard: bool, checked: &mut Checked) {
+        let proxy = proxy.and_then(|proxy| proxy.id.as_deref());
+        if let Some(proxy) = proxy.filter(|_| in_shard && link.state != State::Changed) {
+            checked.proxies.push((link.chain, proxy.to_owned()));
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::keys::Keyring;
+use super::scan::Scanned;
 use super::time::Time;
 use crate::record::{Chain, Proxy};
 use crate::sort::{Entry, take};
@@ -19,7 +20,7 @@ pub(super) type Digest = [u8; 32];
 /// What the first record of a chain has for the hash of the one before.
 pub(super) const GENESIS: Digest = [0; 32];
 /// The schema of the records that are verified here.
-const SCHEMA: &str = "careplane.audit/v1";
+pub(super) const SCHEMA: &str = "careplane.audit/v1";
 /// What comes before the value of the member that no hash covers: itself.
 const HASH_MEMBER: &[u8] = br#","hash":"#;
 
@@ -81,6 +82,58 @@ pub(super) struct Reading<'r> {
     is_ordered: bool,
 }
 
+// === impl Role ===
+
+impl Role {
+    fn of(kind: Option<&str>) -> Self {
+        match kind {
+            Some("start" | "head") => Self::Milestone,
+            Some("end") => Self::End,
+            _ => Self::Plain,
+        }
+    }
+}
+
+// === impl Scanned ===
+
+impl Scanned<'_> {
+    /// The chain that it says it is of; none for what is no UUID in lower case.
+    pub(super) fn chain(&self) -> Option<Uuid> {
+        let text: &[u8; 36] = self.id.as_bytes().try_into().ok()?;
+        let dashes = [8, 13, 18, 23];
+        if dashes.iter().any(|at| text[*at] != b'-') {
+            return None;
+        }
+        let mut bytes = [0; 16];
+        let mut digits = text.iter().enumerate().filter(|(at, _)| !dashes.contains(at)).map(|(_, digit)| *digit);
+        for byte in &mut bytes {
+            let (high, low) = (NIBBLES[usize::from(digits.next()?)], NIBBLES[usize::from(digits.next()?)]);
+            if (high | low) & 0xf0 != 0 {
+                return None;
+            }
+            *byte = high << 4 | low;
+        }
+        Some(Uuid::from_bytes(bytes))
+    }
+
+    /// The link that it is; `text` is what it was scanned from.
+    pub(super) fn link(&self, text: &[u8], chain: Uuid, at: At, key: u32, keys: &Keyring) -> Link {
+        let hash = digest(self.hash);
+        let [before, after] = self.covered;
+        let state = match hash.and_then(|_| Some([text.get(..before)?, text.get(after..)?])) {
+            None => State::Changed,
+            Some(parts) => match keys.hash(self.key, parts) {
+                None => State::Unverified,
+                expected if expected == hash => State::Valid,
+                Some(_) => State::Changed,
+            },
+        };
+        let role = Role::of(Some(self.kind));
+        let time = Time::parse(self.time);
+        Link { chain, seq: self.seq, at, prev: digest(self.prev), hash, state, role, key, time }
+    }
+}
+
 // === impl Reading ===
 
 impl<'r> Reading<'r> {
@@ -110,18 +163,23 @@ impl<'r> Reading<'r> {
                 Some(_) => State::Changed,
             },
         };
-        let role = match self.kind.as_deref() {
-            Some("start" | "head") => Role::Milestone,
-            Some("end") => Role::End,
-            _ => Role::Plain,
-        };
+        let role = Role::of(self.kind.as_deref());
         let time = self.time.as_deref().and_then(Time::parse);
         Link { chain, seq: self.chain.seq, at, prev: digest(&self.chain.prev), hash, state, role, key, time }
     }
 
+    #[cfg(test)]
+    #[expect(clippy::type_complexity, reason = "for tests alone")]
+    pub(super) fn members(&self) -> (&str, Option<&str>, &str, u64, &str, &str, &str) {
+        let Chain { id, key, prev, seq } = &self.chain;
+        let text =
+            |text: &'_ Option<Cow<'r, str>>| text.as_deref().map(str::to_owned).unwrap_or_default().leak() as &str;
+        (id, key.as_deref(), prev, *seq, text(&self.kind), text(&self.time), self.hash.get().trim_matches('"'))
+    }
+
     /// The bytes before and behind the member `hash`: what the hash is of. As they stand, so that no other spelling of the same
     /// JSON passes for what was written.
-    fn without_hash<'t>(&self, text: &'t [u8]) -> Option<[&'t [u8]; 2]> {
+    pub(super) fn without_hash<'t>(&self, text: &'t [u8]) -> Option<[&'t [u8]; 2]> {
         // A raw value is a part of the text that it was parsed from.
         let value = (self.hash.get().as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
         let (before, after) = text.split_at_checked(value)?;
@@ -180,23 +238,39 @@ impl<'de> Visitor<'de> for Members {
 
 /// 64 lower-case hex digits. Not of upper case: there is one way to write a hash, and a changed letter is a change.
 fn digest(text: &str) -> Option<Digest> {
-    let nibble = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let bytes =
-        pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect::<Option<Vec<_>>>()?;
-    bytes.try_into().ok().filter(|_| rest.is_empty())
+    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
+    let mut digest = [0; 32];
+    let mut is_wrong = 0;
+    for (byte, [high, low]) in digest.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let (high, low) = (NIBBLES[usize::from(*high)], NIBBLES[usize::from(*low)]);
+        is_wrong |= high | low;
+        *byte = high << 4 | low & 0x0f;
+    }
+    (is_wrong & 0xf0 == 0).then_some(digest)
 }
+
+/// The value of each hex digit; more than four bits for what is none.
+const NIBBLES: [u8; 256] = {
+    let mut nibbles = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        nibbles[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    nibbles
+};
 
 // === impl Link: as bytes ===
 
 impl Entry for Link {
     const SIZE: usize = 16 + 8 + (4 + 8 + 4) + 32 + 32 + 1 + 4 + 8;
-    /// The second part makes the order total.
+    type Bucket = Uuid;
+    /// The last part makes the order total.
     type Order = (Uuid, u64, At);
+
+    fn bucket(&self) -> Uuid {
+        self.chain
+    }
 
     fn order(&self) -> Self::Order {
         (self.chain, self.seq, self.at)

@@ -5,7 +5,7 @@
 //! ```
 
 use std::io;
-use std::sync::mpsc::sync_channel;
+use std::sync::mpsc::{channel, sync_channel};
 use std::thread;
 
 use super::check::{Checked, Checker};
@@ -44,11 +44,20 @@ fn spread(
 ) -> io::Result<()> {
     thread::scope(|scope| {
         let (mut jobs, mut results) = (Vec::new(), Vec::new());
+        let (finished, spare) = channel::<Block>();
         for _ in 0..threads {
             let (job, to_do) = sync_channel::<Block>(WAITING);
             let (done, result) = sync_channel::<Checked>(WAITING);
+            let finished = finished.clone();
             // Ends when there are no more blocks, or when the collector has given up.
-            scope.spawn(move || to_do.iter().try_for_each(|block| done.send(checker.check(&block))));
+            scope.spawn(move || {
+                to_do.iter().try_for_each(|block| {
+                    let checked = checker.check(&block);
+                    // The reader may have come to the end.
+                    let _ = finished.send(block);
+                    done.send(checked)
+                })
+            });
             jobs.push(job);
             results.push(result);
         }
@@ -58,13 +67,15 @@ fn spread(
             for block in first {
                 give(block);
             }
-            while let Some(block) = blocks.next()? {
+            loop {
+                spare.try_iter().for_each(|block| blocks.recycle(block));
+                let Some(block) = blocks.next()? else { return Ok(()) };
                 if !give(block) {
-                    break;
+                    return Ok(());
                 }
             }
-            Ok(())
         });
+        drop(finished);
         // The first that has nothing more is the one whose turn it would have been.
         let collected = results.iter().cycle().map_while(|result| result.recv().ok()).try_for_each(&mut collect);
         drop(results);

@@ -87,7 +87,9 @@ impl Writer {
         }
         record["kind"] = json!(kind);
         record["schema"] = json!("careplane.audit/v1");
-        record["time"] = json!(instant(self.clock));
+        if record["time"].is_null() {
+            record["time"] = json!(instant(self.clock));
+        }
         self.clock += 1;
         let hash = hash(&record, self.key.as_ref().map(|(key, _)| key.as_slice()));
         record["hash"] = json!(hash);

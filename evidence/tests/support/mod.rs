@@ -133,8 +133,8 @@ fn key_id(key: &[u8]) -> String {
 
 /// `seconds` after 2026-01-01T00:00:00Z.
 pub fn instant(seconds: u64) -> String {
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_767_225_600 + seconds);
-    humantime::format_rfc3339_micros(time).to_string()
+    let time = jiff::Timestamp::from_second(1_767_225_600 + i64::try_from(seconds).unwrap()).unwrap();
+    format!("{time:.6}")
 }
 
 /// A small generator of numbers (xorshift64*), so that every run is the same.

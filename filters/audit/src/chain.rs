@@ -1,7 +1,7 @@
 //! The hash chain: each record carries a number and the hash of the one before, so a missing or changed one shows, and where.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 use std::time::{Duration, UNIX_EPOCH};
 
 use careplane_exchange::{Host, Key};
@@ -27,6 +27,10 @@ pub struct Chain {
     /// When the last checkpoint was recorded: [`Host::elapsed`].
     last_checkpoint: Cell<Duration>,
 }
+
+/// The chains of one VM: one for each key, and one whose hashes are not keyed.
+#[derive(Debug, Default)]
+pub struct Chains(RefCell<Vec<Weak<Chain>>>);
 
 /// How far the chain has come.
 struct Head {
@@ -54,6 +58,25 @@ pub(crate) struct Entry {
     pub(crate) number: u64,
     /// The record, hash included.
     pub(crate) text: String,
+}
+
+// === impl Chains ===
+
+impl Chains {
+    /// The chain of this key, which begins if there is none. A chain ends with the last filter that continues it.
+    pub fn of(&self, key: Option<Key>) -> Rc<Chain> {
+        let id = key.as_ref().map(Key::id);
+        let mut chains = self.0.take();
+        chains.retain(|chain| chain.strong_count() > 0);
+        let known = chains.iter().filter_map(Weak::upgrade).find(|chain| chain.key_id() == id);
+        let chain = known.unwrap_or_else(|| {
+            let chain = Rc::new(key.map_or_else(Chain::default, Chain::keyed));
+            chains.push(Rc::downgrade(&chain));
+            chain
+        });
+        self.0.replace(chains);
+        chain
+    }
 }
 
 // === impl Chain ===

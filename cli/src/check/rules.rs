@@ -83,7 +83,7 @@ rules! {
     TRACE_REQUEST_ID = Error "trace-request-id", "Envoy does not ask `x-request-id`: every request is traced, and no tier has an effect.";
     TRACE_SAMPLER = Error "trace-sampler", "A sampler of the tracer has the last word: what careplane keeps is not exported, and records say that it was.";
     TRACE_REASON = Error "trace-reason", "Without the reason in `x-request-id`, hops do not agree: a refusal has two spans, and records say `sampled: false` of what was exported.";
-    LATE_SPAN_ZIPKIN = Warning "late-span-zipkin", "Zipkin's ids are not where careplane reads them: records have no trace id, and late spans are in traces of their own.";
+    LATE_SPAN_ZIPKIN = Note "late-span-zipkin", "Late spans go to the collector of `export`, the other spans to Zipkin: a trace is whole only where both lead to one store.";
     PLACEMENT = Error "placement", "`audit.placement` is not where the plugin stands: reports count an act twice, or not at all.";
     PLACEMENT_MISSING = Note "placement-missing", "Several plugins record one request, and this one's records do not say where it stands.";
     AUDIT_UNREAD = Error "audit-unread", "Records go into filter state, and no access log takes them from there: they are lost.";

@@ -90,7 +90,8 @@ fn zipkin_found(mesh: &Mesh<'_>, user: &Node, zipkin: &Node, findings: &mut Find
     findings.add_related(
         &rules::LATE_SPAN_ZIPKIN,
         &user.place,
-        "spans go to Zipkin, late spans to the collector of `export`: expected an `opentelemetry` provider, or a collector that \
+        "spans go to Zipkin, late spans to the collector of `export`: expected an `opentelemetry` provider, or a \
+         collector that \
          sends both to one store",
         related,
     );

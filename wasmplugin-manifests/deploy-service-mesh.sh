@@ -420,7 +420,7 @@ check_policy() {
         return
     fi
     local status=0
-    "$careplane" check "$manifests/install/istio.yaml" "$work/rendered.yaml" >"$work/checked" 2>&1 || status=$?
+    "$careplane" check --format short "$manifests/install/istio.yaml" "$work/rendered.yaml" >"$work/checked" 2>&1 || status=$?
     # Places in a file that is gone afterwards help nobody.
     sed "s|^$work/rendered.yaml:[0-9:]* ||" "$work/checked" | sort -u >"$work/findings"
     if [ $status -eq 0 ]; then
@@ -762,7 +762,7 @@ verify_plugins() {
             loaded=$((loaded + $(count "$work/loaded")))
         fi
         # Elsewhere a proxy makes no records.
-        if [[ $keyed == *" $namespace "* ]] && grep -q 'pseudonym_key_ephemeral: 1' "$work/stats"; then ephemeral="$ephemeral $where"; fi
+        if [[ $keyed == *" $namespace "* ]] && grep -q 'pseudonym_key_ephemeral: [1-9]' "$work/stats"; then ephemeral="$ephemeral $where"; fi
     done <"$work/proxies"
     if [ -n "$bad" ]; then
         failed plugins "not loaded everywhere"

@@ -1,13 +1,18 @@
 //! `careplane audit`: what the audit records prove, and what they say.
 
 mod export;
+mod filter;
+mod follow;
 mod human;
 mod input;
 mod keys;
 mod merge;
 mod output;
+mod people;
+mod pseudonym;
 mod report;
 mod scope;
+mod search;
 mod verify;
 
 use std::process::ExitCode;
@@ -28,6 +33,12 @@ enum Command {
     Report(report::Arguments),
     /// Writes records in the form of another standard
     Export(export::Arguments),
+    /// Finds who did what with whose data, and says over which chains it looked
+    Search(search::Arguments),
+    /// Prints the pseudonym of a person under each key
+    Pseudonym(pseudonym::Arguments),
+    /// Shows records as they come
+    Follow(follow::Arguments),
 }
 
 /// Exit code 0 when all holds, 1 when not; 2, by the caller, when something cannot be read.
@@ -37,5 +48,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Merge(arguments) => merge::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Search(arguments) => search::run(arguments),
+        Command::Pseudonym(arguments) => pseudonym::run(arguments),
+        Command::Follow(arguments) => follow::run(arguments),
     }
 }

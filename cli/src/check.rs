@@ -1,15 +1,22 @@
 //! `careplane check`: policies, the manifests that carry them, and the rest of the mesh that has to agree with them.
 
+mod envoy_filters;
 mod finding;
-mod hosts;
+mod headers;
 mod identity;
+#[cfg(test)]
+mod lab;
 mod mesh;
 mod observability;
 mod output;
+mod paths;
+mod placement;
 mod plugins;
-mod retries;
+pub mod routes;
 mod routing;
 pub mod rules;
+mod tracing;
+mod writes;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,7 +27,7 @@ use crate::input::{self, Input};
 use crate::out;
 use crate::yaml::Node;
 use finding::{Finding, Findings};
-use mesh::Mesh;
+pub use mesh::Mesh;
 use output::Format;
 use rules::Level;
 
@@ -37,9 +44,9 @@ pub struct Arguments {
     strict: bool,
 }
 
-/// What was looked at, for the last line.
+/// How much was checked, for the last line.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize)]
-pub struct Looked {
+pub struct Summary {
     pub documents: usize,
     pub policies: usize,
     pub plugins: usize,
@@ -49,21 +56,21 @@ pub struct Looked {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let input = input::read(&arguments.paths)?;
     let (findings, looked) = check(&input);
-    out::print(&arguments.format.text(&findings, looked))?;
+    out::print(&arguments.format.text(&input, &findings, looked))?;
     let worst = if arguments.strict { Level::Warning } else { Level::Error };
     let fails = findings.iter().any(|finding| finding.rule.level <= worst);
     Ok(ExitCode::from(u8::from(fails)))
 }
 
 /// Everything that is wrong, in the order of files and lines.
-fn check(input: &Input) -> (Vec<Finding>, Looked) {
+fn check(input: &Input) -> (Vec<Finding>, Summary) {
     let mut findings = Findings::default();
     for broken in &input.broken {
         findings.add(&rules::NOT_YAML, &broken.place, broken.message.clone());
     }
     let none = vec![Vec::new()];
     let alternatives = if input.alternatives.is_empty() { &none } else { &input.alternatives };
-    let mut looked = Looked { documents: input.documents.len(), ..Looked::default() };
+    let mut looked = Summary { documents: input.documents.len(), ..Summary::default() };
     for alternative in alternatives {
         let mesh = Mesh::new(input.documents.iter().chain(alternative));
         looked.documents += alternative.len();
@@ -72,9 +79,15 @@ fn check(input: &Input) -> (Vec<Finding>, Looked) {
         policies(&mesh, &mut findings);
         plugins::check(&mesh, &mut findings);
         identity::check(&mesh, &mut findings);
-        routing::check(&mesh, &mut findings);
-        retries::check(&mesh, &mut findings);
+        let tables = routes::tables(&mesh);
+        routing::check(&mesh, &tables, &mut findings);
+        writes::check(&mesh, &tables, &mut findings);
+        placement::check(&mesh, &mut findings);
+        headers::check(&mesh, &mut findings);
+        envoy_filters::check(&mesh, &mut findings);
+        paths::check(&mesh, &mut findings);
         observability::check(&mesh, &mut findings);
+        tracing::check(&mesh, &mut findings);
     }
     (findings.sorted(), looked)
 }
@@ -82,14 +95,14 @@ fn check(input: &Input) -> (Vec<Finding>, Looked) {
 /// What the proxy would say to a policy.
 fn policies(mesh: &Mesh<'_>, findings: &mut Findings) {
     for policy in &mesh.policies {
-        let problems = match Policy::from_json(policy.json.to_string().as_bytes()) {
+        let problems = match &policy.compiled {
             Ok(accepted) => {
-                queue_size(&accepted, policy.node, findings);
+                queue_size(accepted, policy.node, findings);
                 continue;
             }
             Err(problems) => problems,
         };
-        for problem in problems {
+        for problem in problems.iter() {
             let found = policy.node.follow(&problem.path);
             // A field that does not exist is a fault of its name, any other of its value.
             let place = match found.key_place {

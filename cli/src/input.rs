@@ -1,5 +1,7 @@
 //! What is to be read: files, folders, kustomizations, the standard input.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use crate::manifest::{self, Document, Manifest};
-use crate::yaml::{self, Node, NotYaml};
+use crate::yaml::{self, Node, NotYaml, Place};
 
 /// The name of the standard input among files.
 pub const STDIN: &str = "-";
@@ -23,6 +25,8 @@ pub struct Input {
     pub alternatives: Vec<Vec<Document>>,
     /// What is not YAML.
     pub broken: Vec<NotYaml>,
+    /// What was read, by the name that places have.
+    texts: HashMap<Arc<str>, String>,
 }
 
 /// Reads files, folders and the standard input (`-`).
@@ -52,7 +56,7 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<Input> {
     Ok(input)
 }
 
-/// Somebody named the file, so that what is no manifest in it is meant to be a policy.
+/// A file that was named is meant to hold policies where it holds no manifest.
 fn named(documents: Vec<Document>) -> impl Iterator<Item = Document> {
     documents.into_iter().map(|document| match document {
         Document::Other(node) => Document::Policy(node),
@@ -65,6 +69,14 @@ fn is_kustomization(folder: &Path) -> bool {
 }
 
 impl Input {
+    /// The text that a place is in. What kustomize read by itself is read for this alone.
+    pub fn text(&self, place: &Place) -> Option<Cow<'_, str>> {
+        match self.texts.get(&place.file) {
+            Some(text) => Some(Cow::Borrowed(text)),
+            None => std::fs::read_to_string(&*place.file).ok().map(Cow::Owned),
+        }
+    }
+
     fn file(&mut self, path: &Path) -> anyhow::Result<Vec<Document>> {
         let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
         let name = path.strip_prefix(".").unwrap_or(path);
@@ -72,7 +84,9 @@ impl Input {
     }
 
     fn parse(&mut self, name: &str, text: &str) -> Vec<Document> {
-        match yaml::read(&Arc::from(name), text) {
+        let name = Arc::from(name);
+        self.texts.insert(Arc::clone(&name), text.to_owned());
+        match yaml::read(&name, text) {
             Ok(nodes) => manifest::documents(nodes),
             Err(broken) => {
                 self.broken.push(broken);
@@ -174,18 +188,18 @@ impl Sources {
 }
 
 /// What a file holds, as far as it can be read: kustomize has read it already.
-fn quietly(path: &Path) -> Vec<Node> {
+fn read_lenient(path: &Path) -> Vec<Node> {
     let text = std::fs::read_to_string(path).unwrap_or_default();
     let name = path.strip_prefix(".").unwrap_or(path);
     yaml::read(&name.display().to_string().into(), &text).unwrap_or_default()
 }
 
 fn kustomizations(folder: &Path) -> Vec<Node> {
-    KUSTOMIZATIONS.iter().flat_map(|name| quietly(&folder.join(name))).collect()
+    KUSTOMIZATIONS.iter().flat_map(|name| read_lenient(&folder.join(name))).collect()
 }
 
 fn manifests(path: &Path) -> impl Iterator<Item = Manifest> {
-    manifest::documents(quietly(path)).into_iter().filter_map(|document| match document {
+    manifest::documents(read_lenient(path)).into_iter().filter_map(|document| match document {
         Document::Manifest(manifest) => Some(manifest),
         Document::Policy(_) | Document::Other(_) => None,
     })
@@ -202,7 +216,7 @@ fn tidy(path: &Path) -> PathBuf {
     })
 }
 
-fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+pub fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     let unreadable = || format!("{} cannot be read", folder.display());
     let entries = std::fs::read_dir(folder).with_context(unreadable)?;
     let mut paths: Vec<PathBuf> =
@@ -211,7 +225,7 @@ fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-fn is_manifest(path: &Path) -> bool {
+pub fn is_manifest(path: &Path) -> bool {
     path.extension().is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
 }
 

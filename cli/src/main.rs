@@ -5,6 +5,7 @@ mod check;
 mod explain;
 mod filters;
 mod image;
+mod init;
 mod input;
 mod manifest;
 mod out;
@@ -31,6 +32,8 @@ enum Command {
     Check(check::Arguments),
     /// Tells what the filters do with one request, and by which rule
     Explain(explain::Arguments),
+    /// Writes a first policy from OpenAPI documents, routes or access logs
+    Init(init::Arguments),
     /// Builds the OCI image of a module, pushes it, and names it in the manifests
     Image(image::Arguments),
     /// Prints the JSON Schema of the policy document, or of what verify tells
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Init(arguments) => init::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Arguments::command()),

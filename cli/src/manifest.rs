@@ -1,6 +1,6 @@
 //! Documents of a text: policies, and Kubernetes manifests that can have one inside.
 
-use crate::yaml::{Node, Place};
+use crate::yaml::{self, Node, Place};
 
 /// The `kind` of a policy that is a manifest for kustomize's sake: the document is its `spec`.
 pub const POLICY: &str = "Policy";
@@ -27,7 +27,7 @@ pub struct Manifest {
     pub group: String,
     pub kind: String,
     pub name: String,
-    /// None where it is left to whoever applies the manifest.
+    /// None where the command that applies the manifest chooses it.
     pub namespace: Option<String>,
     pub node: Node,
 }
@@ -46,14 +46,34 @@ fn document(node: Node) -> Vec<Document> {
     if kind.ends_with("List") && node.get(&["items"]).is_some() {
         return documents(node.list(&["items"]).to_vec());
     }
+    let (version, kind) = (version.to_owned(), kind.to_owned());
+    let mut node = node;
+    if kind == "ConfigMap" {
+        read_mesh_config(&mut node);
+    }
     let manifest = Manifest {
         group: version.rsplit_once('/').map_or("", |(group, _)| group).to_owned(),
-        kind: kind.to_owned(),
+        kind,
         name: node.text(&["metadata", "name"]).unwrap_or_default().to_owned(),
         namespace: node.text(&["metadata", "namespace"]).map(Into::into),
         node,
     };
     vec![Document::Manifest(manifest)]
+}
+
+/// The ConfigMap `istio` has the meshConfig as a text in YAML: what it says takes the place of the text.
+fn read_mesh_config(node: &mut Node) {
+    let data = node.get(&["data"]).map(Node::entries).unwrap_or_default();
+    let Some(key) = data.iter().find(|entry| entry.key == "mesh").map(|entry| entry.key_place.clone()) else { return };
+    let Some(text) = node.get_mut(&["data", "mesh"]) else { return };
+    let Some(written) = text.as_text() else { return };
+    if let Ok(documents) = yaml::read(&key.file, written)
+        && let Some(mut config) = documents.into_iter().next()
+    {
+        // A block is usually indented by two.
+        config.shift(key.line, key.column + 1);
+        *text = config;
+    }
 }
 
 // === impl Manifest ===

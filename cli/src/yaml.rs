@@ -13,6 +13,8 @@ pub struct Place {
     pub file: Arc<str>,
     pub line: u64,
     pub column: u64,
+    /// Characters of a value that is one word; 1 for a map and a list.
+    pub length: u64,
 }
 
 /// A value and where it is written: behind an alias, where its anchor is.
@@ -54,7 +56,7 @@ pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Node>, NotYaml> {
         Err(error) => {
             let location = error.location().unwrap_or(Location::UNKNOWN);
             let message = error.without_snippet().render_with_formatter(&UserMessageFormatter);
-            // The place is told apart from the message.
+            // The place is reported apart from the message.
             let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
             Err(NotYaml { place: place(file, location), message })
         }
@@ -105,6 +107,46 @@ impl Node {
         if self.place.file == *from {
             self.place = source.place.clone();
         }
+    }
+
+    /// Places within a text that is itself a value: a block that begins below `line` and is indented by so many `columns`.
+    pub fn shift(&mut self, line: u64, columns: u64) {
+        let shift = |place: &mut Place| {
+            place.line += line;
+            place.column += columns;
+        };
+        shift(&mut self.place);
+        match &mut self.value {
+            Value::List(elements) => elements.iter_mut().for_each(|element| element.shift(line, columns)),
+            Value::Map(entries) => {
+                for entry in entries {
+                    shift(&mut entry.key_place);
+                    entry.value.shift(line, columns);
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => {}
+        }
+    }
+
+    /// Every entry of every map in it, at any depth, with the map that it is in.
+    pub fn all_entries(&self) -> Vec<(&Node, &Entry)> {
+        match &self.value {
+            Value::List(elements) => elements.iter().flat_map(Node::all_entries).collect(),
+            Value::Map(entries) => {
+                let below = |entry| std::iter::once((self, entry)).chain(Entry::below(entry));
+                entries.iter().flat_map(below).collect()
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => Vec::new(),
+        }
+    }
+
+    pub fn as_bool(&self) -> Option<bool> {
+        if let Value::Bool(value) = self.value { Some(value) } else { None }
+    }
+
+    /// The truth at the end of a way.
+    pub fn bool(&self, way: &[&str]) -> Option<bool> {
+        self.get(way)?.as_bool()
     }
 
     pub fn entries(&self) -> &[Entry] {
@@ -169,6 +211,12 @@ impl Node {
     }
 }
 
+impl Entry {
+    fn below(&self) -> Vec<(&Node, &Entry)> {
+        self.value.all_entries()
+    }
+}
+
 impl Value {
     fn to_json(&self) -> serde_json::Value {
         match self {
@@ -199,7 +247,12 @@ impl fmt::Display for Place {
 }
 
 fn place(file: &Arc<str>, location: Location) -> Place {
-    Place { file: Arc::clone(file), line: location.line().max(1), column: location.column().max(1) }
+    Place {
+        file: Arc::clone(file),
+        line: location.line().max(1),
+        column: location.column().max(1),
+        length: location.span().len().max(1),
+    }
 }
 
 fn node(file: &Arc<str>, raw: Spanned<Raw>) -> Node {
@@ -304,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_yaml_is_told_with_its_place() {
+    fn what_is_not_yaml_is_reported_with_its_place() {
         let error = read(&"x.yaml".into(), "a: 1\nb: [1\nc: 2\n").unwrap_err();
         assert_eq!(
             (error.place.to_string().as_str(), error.message.as_str()),

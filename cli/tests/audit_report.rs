@@ -10,17 +10,13 @@ use serde_json::Value;
 struct Folder(tempfile::TempDir);
 
 impl Folder {
-    /// With `records.jsonl`, and `odd.jsonl` and `even.jsonl`, which are its chains apart.
+    /// With `records.jsonl`.
     fn new() -> Self {
         let folder = Self(tempfile::tempdir().unwrap());
         let from = "2026-10-01T00:00:00Z".parse().unwrap();
         let lines: Vec<_> =
             Synthetic { seed: 3, from, days: 3, requests: 200, chains: 4 }.records().map(|line| line + "\n").collect();
-        let chain = |line: &String| serde_json::from_str::<Value>(line).unwrap()["chain"]["id"].to_string();
-        let (odd, even): (Vec<_>, Vec<_>) = lines.iter().cloned().partition(|line| chain(line).as_bytes()[1] % 2 == 1);
         folder.write("records.jsonl", &lines.concat());
-        folder.write("odd.jsonl", &odd.concat());
-        folder.write("even.jsonl", &even.concat());
         folder
     }
 
@@ -53,55 +49,63 @@ impl Folder {
     }
 }
 
+/// The days of `records.jsonl`.
+const DAYS: [&str; 4] = ["--from", "2026-10-01", "--to", "2026-10-04"];
+
+/// A report in JSON, without the time it was made at.
+fn undated(text: &str) -> Value {
+    let mut report: Value = serde_json::from_str(text).unwrap();
+    report["made"].take();
+    report
+}
+
 #[test]
-fn reports_of_parts_merge_into_that_of_the_whole() {
+fn reports_of_shards_merge_into_that_of_the_whole() {
     let folder = Folder::new();
-    let scope = ["--from", "2026-10-01", "--to", "2026-10-02", "--regulator", "CQC", "--format", "json"];
-    for name in ["records", "odd", "even"] {
-        let (records, report) = (format!("{name}.jsonl"), format!("{name}.json"));
-        folder.text(&[&["report", &records, "--output", &report], &scope[..]].concat());
-    }
+    let scope = ["--from", "2026-10-01", "--to", "2026-10-03", "--regulator", "CQC", "--format", "json"];
+    let whole = undated(&folder.text(&[&["report", "records.jsonl"], &scope[..]].concat()));
     for shard in ["0/3", "1/3", "2/3"] {
         let report = format!("{}.json", &shard[..1]);
         folder.text(&[&["report", "records.jsonl", "--shard", shard, "--output", &report], &scope[..]].concat());
     }
-    let whole = fs::read_to_string(folder.path("records.json")).unwrap();
     let merge = |parts: &[&str]| folder.text(&[&["report", "--format", "json", "--merge"], parts].concat());
-    assert_eq!(merge(&["0.json", "1.json", "2.json"]), whole);
-    let merged = merge(&["odd.json", "even.json"]);
-    assert_eq!(merged, whole);
-    assert!(serde_json::from_str::<Value>(&merged).unwrap()["total"]["answered"].as_u64().unwrap() > 100);
-    let error = folder.refusal(&["report", "--merge", "odd.json", "records.json"]);
-    assert!(
-        error.starts_with("careplane: records.json: record 1 of chain ") && error.contains("would count twice"),
-        "{error}"
-    );
+    assert_eq!(undated(&merge(&["0.json", "1.json", "2.json"])), whole);
+    assert!(whole["total"]["answered"].as_u64().unwrap() > 100);
+    let error = folder.refusal(&["report", "--merge", "0.json", "2.json"]);
+    assert_eq!(error, "careplane: shard 1/3 is missing\n");
+    // The shards of a report carry their verification, which merges alone, too.
+    let verdict = folder.run(&["merge", "0.json", "1.json", "2.json"]);
+    let verdict = String::from_utf8(verdict.stdout).unwrap();
+    assert!(verdict.starts_with("4 chains: 4 complete; "), "{verdict}");
+    let verified = folder.run(&["merge", "--format", "json", "0.json", "1.json", "2.json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&verified.stdout).unwrap(), whole["verification"]);
 }
 
 #[test]
-fn a_page_has_the_verdicts_and_the_ledger_that_it_is_given() {
+fn a_page_verifies_what_it_counts_in_one_command() {
     let folder = Folder::new();
-    folder.write("verdicts.json", &folder.text(&["verify", "records.jsonl", "--format", "json"]));
     folder.write(
         "metrics.txt",
         "careplane_audit_records{} 10\ncareplane_audit_acknowledged{} 9\ncareplane_audit_spilled{} 1\n",
     );
-    let page = folder.text(&[
-        "report",
-        "records.jsonl",
-        "--verification",
-        "verdicts.json",
-        "--metrics",
-        "metrics.txt",
-        "--title",
-        "October at <home>",
-    ]);
+    let report = |more: &[&str]| folder.text(&[&["report", "records.jsonl"], &DAYS[..], more].concat());
+    let page = report(&["--metrics", "metrics.txt", "--title", "October at <home>"]);
     assert!(page.contains("<h1>October at &#60;home&#62;</h1>"));
     assert!(page.contains("<h3>The record is complete</h3>"));
     assert!(page.contains("It adds up: 10 made = 9 taken + 1 written down + 0 refused + 0 on the way + 0 lost"));
     folder.write("more.txt", "careplane_audit_records{} 5\n");
-    let page = folder.text(&["report", "records.jsonl", "--metrics", "metrics.txt", "--metrics", "more.txt"]);
+    let page = report(&["--metrics", "metrics.txt", "--metrics", "more.txt"]);
     assert!(page.contains("Of 5 records no account is given."));
+    folder.write("proxies.txt", "# the gateways\nservice-1\nistio-ingressgateway-*\n");
+    let page = report(&["--proxies", "proxies.txt"]);
+    assert!(page.contains("Of 1 proxy that should be on record there is no chain: istio-ingressgateway-*."));
+    // Edited after whatever was said of it before: said now.
+    let records = fs::read_to_string(folder.path("records.jsonl")).unwrap();
+    folder.write("records.jsonl", &records.replacen("\"status\":200", "\"status\":201", 1));
+    assert!(report(&[]).contains("In 1 chain, records are missing or were changed"));
+    let export = folder.run(&["export", "--format", "fhir", "records.jsonl"]);
+    assert_eq!(export.status.code(), Some(1));
+    assert!(String::from_utf8(export.stderr).unwrap().contains("was changed: it does not have its hash"));
 }
 
 #[test]
@@ -109,11 +113,14 @@ fn what_cannot_be_read_is_told_with_its_place_and_counted() {
     let folder = Folder::new();
     let records = fs::read_to_string(folder.path("records.jsonl")).unwrap();
     folder.write("damaged.jsonl", &format!("{}\n{records}", &records[..50]));
-    let output = folder.run(&["report", "damaged.jsonl"]);
+    let output = folder.run(&[&["report", "damaged.jsonl"], &DAYS[..]].concat());
     assert!(output.status.success());
     let errors = String::from_utf8(output.stderr).unwrap();
-    assert!(errors.starts_with("careplane: damaged.jsonl:1: not an audit record: EOF while parsing"), "{errors}");
-    assert!(String::from_utf8(output.stdout).unwrap().contains("1 damaged line could not be read."));
+    assert!(
+        errors.starts_with("careplane: damaged.jsonl:1: not an audit record: not a readable record: EOF while parsing"),
+        "{errors}"
+    );
+    assert!(String::from_utf8(output.stdout).unwrap().contains("1 damaged record could not be read."));
 }
 
 #[test]
@@ -121,7 +128,7 @@ fn bad_input_says_what_is_wanted_instead() {
     let folder = Folder::new();
     folder.write("empty.txt", "");
     folder.write("other.txt", "up 1\n");
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["report", "missing.jsonl"], "missing.jsonl: No such file"),
         (&["report", "empty.txt"], "no audit record in empty.txt"),
         (&["report", "records.jsonl", "--from", "October"], "\"October\" is neither a date such as 2026-10-31"),
@@ -131,10 +138,6 @@ fn bad_input_says_what_is_wanted_instead() {
             "possible values: CQC, \"Care Inspectorate\", CIW, RQIA",
         ),
         (&["report", "records.jsonl", "--metrics", "other.txt"], "other.txt: no sample of careplane_audit_records"),
-        (
-            &["report", "records.jsonl", "--verification", "other.txt"],
-            "other.txt: expected what `careplane audit verify",
-        ),
         (&["export", "--format", "fhir", "-"], "- cannot be read twice"),
     ];
     for (arguments, wanted) in cases {
@@ -146,7 +149,7 @@ fn bad_input_says_what_is_wanted_instead() {
 #[test]
 fn an_export_has_the_requests_of_the_period_in_every_form() {
     let folder = Folder::new();
-    let scope = ["--from", "2026-10-02", "--to", "2026-10-02", "--tenant", "care-home-0042"];
+    let scope = ["--from", "2026-10-02", "--to", "2026-10-03", "--tenant", "care-home-0042"];
     let export =
         |more: &[&str]| folder.text(&[&["export", "--format", "fhir", "records.jsonl"], more, &scope[..]].concat());
     let lines = export(&[]);

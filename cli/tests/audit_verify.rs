@@ -82,6 +82,21 @@ fn what_is_wrong_is_told_with_its_place() {
 }
 
 #[test]
+fn an_archive_that_was_cut_at_one_instant_does_not_hold_now() {
+    // Without the ends, which only proxies' logs have.
+    let samples = Path::new(SAMPLES);
+    let verify = |more: &[&str]| {
+        told(&careplane(samples, &[&["audit", "verify", "access.jsonl", "collector.jsonl"], more].concat()))
+    };
+    let (code, text) = verify(&[]);
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("; no end, and silent since 2026-"), "{text}");
+    // What was there at the time of the newest record is what an archive of old is asked about.
+    let (_, text) = verify(&["--as-of", "newest-record"]);
+    assert!(text.contains("no end yet, last heard of 2026-"), "{text}");
+}
+
+#[test]
 fn the_standard_input_is_read() {
     let mut child =
         command(Path::new(SAMPLES), &["audit", "verify", "-", "collector.jsonl", "proxy-json.log", "proxy-istio.log"])
@@ -102,13 +117,16 @@ fn the_standard_input_is_read() {
 fn shards_merge_into_the_report_of_one_run() {
     let samples = Path::new(SAMPLES);
     let folder = tempfile::tempdir().unwrap();
-    let whole = careplane(samples, &["audit", "verify", ".", "--format", "json"]);
+    let whole = careplane(samples, &["audit", "verify", ".", "--format", "json", "--as-of", "newest-record"]);
     let mut parts = Vec::new();
     for index in 0..3 {
         let (shard, report) = (format!("{index}/3"), folder.path().join(format!("{index}.json")));
         let report = report.to_str().unwrap().to_owned();
-        let arguments =
-            ["audit", "verify", ".", "--format", "json", "--exit-zero", "--shard", &shard, "--output", &report];
+        let arguments = [
+            ["audit", "verify", ".", "--format", "json", "--as-of", "newest-record"].as_slice(),
+            &["--exit-zero", "--shard", &shard, "--output", &report],
+        ]
+        .concat();
         assert_eq!(told(&careplane(samples, &arguments)), (0, String::new()));
         parts.push(report);
     }

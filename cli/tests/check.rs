@@ -99,7 +99,7 @@ fn each_disagreement_is_found_where_it_is() {
         ),
         (
             "inbound.yaml",
-            "\n      version: careplane/v1\n      identity:\n        trustedPeers: [spiffe://cluster.local/ns/core-healthcare/sa/api-gateway]",
+            "\n      version: careplane/v1\n      identity:\n        trustedPeers: [spiffe://cluster.local/ns/core-healthcare/sa/api-gateway]\n      audit: {placement: inbound}",
             " {}",
             &["inbound.yaml:14:19 careplane/policy-missing"],
         ),
@@ -158,7 +158,45 @@ fn each_disagreement_is_found_where_it_is() {
             "traffic.yaml",
             "    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
             "    - route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
-            &["gateway.yaml:30:23 careplane/pool-without-route", "gateway.yaml:34:32 careplane/pool-without-route"],
+            &["traffic.yaml:15:7 careplane/misrouted"],
+        ),
+        // The cohort comes before the pool: a route of a pool that goes first keeps its canary tenants.
+        (
+            "traffic.yaml",
+            "    - match: [{headers: {x-release-cohort: {exact: canary}}}]\n      route: [{destination: {host: medication-service, subset: canary}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]\n      route: [{destination: {host: medication-service, subset: pool-a}}]\n",
+            "    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]\n      route: [{destination: {host: medication-service, subset: pool-a}}]\n    - match: [{headers: {x-release-cohort: {exact: canary}}}]\n      route: [{destination: {host: medication-service, subset: canary}}]\n",
+            &["traffic.yaml:11:15 careplane/misrouted"],
+        ),
+        // A route for some paths can be meant to come first, and one for everything cannot, however it says so.
+        (
+            "traffic.yaml",
+            "    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            "    - match: [{uri: {prefix: /assets/}}]\n      route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            &[],
+        ),
+        (
+            "traffic.yaml",
+            "    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            "    - match: [{uri: {regex: \"/.*\"}, headers: {x-tenant-pool: {}}}]\n      route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            &[],
+        ),
+        (
+            "traffic.yaml",
+            "    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            "    - match: [{uri: {regex: \"/.*\"}}]\n      route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            &["traffic.yaml:13:15 careplane/misrouted"],
+        ),
+        (
+            "traffic.yaml",
+            "      route: [{destination: {host: medication-service, subset: pool-a}}]\n",
+            "      route: [{destination: {host: medication-service, subset: pool-a}}]\n      mirror: {host: next-release}\n",
+            &["traffic.yaml:15:15 careplane/write-mirrored"],
+        ),
+        (
+            "traffic.yaml",
+            "      route: [{destination: {host: medication-service, subset: pool-a}}]\n",
+            "      route: [{destination: {host: medication-service, subset: pool-a}}]\n      mirrors: [{destination: {host: next-release}, percentage: {value: 0}}]\n",
+            &[],
         ),
         ("traffic.yaml", "subset: pool-a", "subset: pool-z", &["traffic.yaml:14:64 careplane/subset-undefined"]),
         (
@@ -219,19 +257,159 @@ fn each_disagreement_is_found_where_it_is() {
             "observability.yaml",
             "[{name: careplane-audit}]",
             "[{name: envoy}]",
-            &["gateway.yaml:16:5 careplane/audit-unread", "inbound.yaml:15:7 careplane/audit-unread"],
+            &["gateway.yaml:35:12 careplane/audit-unread", "inbound.yaml:18:14 careplane/audit-unread"],
         ),
         (
             "observability.yaml",
             "%FILTER_STATE(wasm.careplane.audit:PLAIN)%",
             "%START_TIME%",
-            &["gateway.yaml:16:5 careplane/audit-unread"],
+            &["gateway.yaml:35:12 careplane/audit-unread"],
         ),
         (
             "inbound.yaml",
             "      version: careplane/v1\n",
             "      version: careplane/v1\n      export: {cluster: collector, queueBytes: 65536}\n",
             &["inbound.yaml:16:48 careplane/queue-size"],
+        ),
+        // Trust domains: its own, and those whose certificates it takes.
+        (
+            "observability.yaml",
+            "  meshConfig:\n",
+            "  meshConfig:\n    trustDomain: care.example\n",
+            &["gateway.yaml:18:22 careplane/trust-domain", "inbound.yaml:17:24 careplane/trust-domain"],
+        ),
+        (
+            "observability.yaml",
+            "  meshConfig:\n",
+            "  meshConfig:\n    trustDomain: care.example\n    trustDomainAliases: [cluster.local]\n",
+            &[],
+        ),
+        (
+            "observability.yaml",
+            "  meshConfig:\n",
+            "  meshConfig:\n    caCertificates: [{pem: x, trustDomains: [cluster.local]}]\n    trustDomain: care.example\n",
+            &[],
+        ),
+        // Tracers that decide by themselves.
+        (
+            "observability.yaml",
+            "randomSamplingPercentage: 0",
+            "randomSamplingPercentage: 0\n      useRequestIdForTraceSampling: false",
+            &["observability.yaml:8:37 careplane/trace-request-id"],
+        ),
+        (
+            "observability.yaml",
+            "    extensionProviders:\n",
+            "    extensionProviders:\n      - name: otel\n        opentelemetry: {service: a, port: 4317, dynatraceSampler: {tenant: t, clusterId: 1}}\n",
+            &["observability.yaml:25:67 careplane/trace-sampler"],
+        ),
+        (
+            "observability.yaml",
+            "    extensionProviders:\n",
+            "    extensionProviders:\n      - name: unused\n        opentelemetry: {service: a, port: 4317, dynatraceSampler: {tenant: t, clusterId: 1}}\n",
+            &[],
+        ),
+        (
+            "observability.yaml",
+            "    extensionProviders:\n",
+            "    extensionProviders:\n      - {name: otel, zipkin: {service: a, port: 9411}}\n",
+            &[],
+        ),
+        // Envoy filters.
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: tracer, namespace: core-healthcare}\nspec:\n  configPatches:\n    - patch:\n        value:\n          request_id_extension: {typed_config: {pack_trace_reason: false}}\n---\n",
+            &["traffic.yaml:33:68 careplane/trace-reason"],
+        ),
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: tracer, namespace: core-healthcare}\nspec:\n  configPatches:\n    - patch:\n        value:\n          \"@type\": type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig\n          sampler: {name: envoy.tracers.opentelemetry.samplers.always_on}\n---\n",
+            &["traffic.yaml:34:20 careplane/trace-sampler"],
+        ),
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: without, namespace: istio-system}\nspec:\n  configPatches:\n    - applyTo: HTTP_FILTER\n      match: {listener: {filterChain: {filter: {name: hcm, subFilter: {name: extensions.istio.io/wasmplugin/istio-system.gateway}}}}}\n      patch: {operation: REMOVE}\n---\n",
+            &["traffic.yaml:32:78 careplane/filter-disabled"],
+        ),
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: off, namespace: istio-system}\nspec:\n  configPatches:\n    - applyTo: HTTP_ROUTE\n      patch: {operation: MERGE, value: {typed_per_filter_config: {\"extensions.istio.io/trafficextension/istio-system.inbound\": {disabled: true}}}}\n---\n",
+            &["traffic.yaml:32:67 careplane/filter-disabled"],
+        ),
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: own, namespace: istio-system}\nspec:\n  configPatches:\n    - applyTo: HTTP_FILTER\n      patch:\n        operation: INSERT_FIRST\n        value: {name: careplane, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm}}\n---\n",
+            &["traffic.yaml:33:20 careplane/filter-reordered"],
+        ),
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: without, namespace: istio-system}\nspec:\n  configPatches:\n    - applyTo: HTTP_FILTER\n      match: {listener: {filterChain: {filter: {name: hcm, subFilter: {name: envoy.filters.http.jwt_authn}}}}}\n      patch: {operation: REMOVE}\n---\n",
+            &["traffic.yaml:32:78 careplane/claims-unverified"],
+        ),
+        // Headers.
+        (
+            "traffic.yaml",
+            "  http:\n",
+            "  http:\n    - {match: [{uri: {prefix: /b}}], headers: {request: {set: {X-Tenant-Pool: pool-a}}}, route: [{destination: {host: a}}]}\n",
+            &["traffic.yaml:7:64 careplane/header-overwritten"],
+        ),
+        (
+            "traffic.yaml",
+            "  http:\n",
+            "  http:\n    - {match: [{uri: {prefix: /b}}], route: [{destination: {host: a}, headers: {request: {remove: [x-other, x-tenant-id]}}}]}\n",
+            &["traffic.yaml:7:109 careplane/header-overwritten"],
+        ),
+        (
+            "traffic.yaml",
+            "---\n",
+            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: out, namespace: core-healthcare}\nspec:\n  hosts: [nhs.example]\n  http: [{headers: {request: {remove: [x-tenant-id]}}, route: [{destination: {host: nhs.example}}]}]\n---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: nhs, namespace: core-healthcare}\nspec: {hosts: [nhs.example], location: MESH_EXTERNAL}\n---\n",
+            &[],
+        ),
+        // Where a plugin stands.
+        ("inbound.yaml", "placement: inbound", "placement: outbound", &["inbound.yaml:18:26 careplane/placement"]),
+        ("inbound.yaml", "      audit: {placement: inbound}\n", "", &["inbound.yaml:15:7 careplane/placement-missing"]),
+        (
+            "gateway.yaml",
+            "    identity:\n",
+            "    identity:\n      overrides: pass\n",
+            &["gateway.yaml:18:18 careplane/overrides-pass"],
+        ),
+        // Paths as an AuthorizationPolicy sees them.
+        (
+            "security.yaml",
+            "items:\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      action: DENY\n      rules: [{to: [{operation: {paths: [/api/v1/medications/administer]}}]}]\n",
+            &["observability.yaml:23:5 careplane/path-normalization", "security.yaml:9:42 careplane/path-spelling"],
+        ),
+        (
+            "security.yaml",
+            "items:\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      action: DENY\n      rules:\n        - to: [{operation: {paths: [/api/v1/medications/administer]}}]\n        - when: [{key: \"request.headers[x-healthcare-context]\", values: [medication-administration]}]\n",
+            &[],
+        ),
+        (
+            "security.yaml",
+            "items:\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      rules: [{to: [{operation: {paths: [/api/v1/medications/administer*]}}]}]\n",
+            &["security.yaml:8:42 careplane/path-suffix"],
+        ),
+        (
+            "security.yaml",
+            "items:\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      rules: [{to: [{operation: {paths: [/api/v1/medications, /api/v1/medications/*]}}]}]\n",
+            &[],
+        ),
+        (
+            "security.yaml",
+            "items:\n",
+            "items:\n  - apiVersion: v1\n    kind: ConfigMap\n    metadata: {name: istio-ca}\n    data: {mesh: \"not: [yaml\"}\n",
+            &[],
         ),
         ("traffic.yaml", "apiVersion", "apiVersion: [", &["traffic.yaml:1:14 careplane/not-yaml"]),
     ];
@@ -311,6 +489,28 @@ traffic.yaml:24:39: error: VirtualService medication-service sends POST /api/v1/
     gateway.yaml:24:41: context medication-administration
 1 error, 0 warnings, 0 notes in 8 documents: 2 policies, 2 plugins
 ";
+    assert_eq!(stdout(&careplane(&folder, &[".", "--format", "short"])), expected);
+}
+
+#[test]
+fn people_see_the_lines_that_a_finding_is_about() {
+    let folder = changed("lines", ("traffic.yaml", "connect-failure,refused-stream", "5xx"));
+    let expected = "\
+error[careplane/write-retried]: VirtualService medication-service sends POST /api/v1/medications/administer again on 5xx, when the application may have done it already (context medication-administration and 1 more)
+  --> traffic.yaml:24:39
+   |
+24 |       retries: {attempts: 3, retryOn: \"5xx\"}
+   |                                       ^^^^^
+   |
+  ::: gateway.yaml:24:41
+   |
+24 |         match: [{methods: [POST], path: /api/v1/medications/administer}]
+   |                                         ------------------------------ context medication-administration
+   |
+   = help: expected a route of its own for writes, with `retryOn: connect-failure,refused-stream` or `attempts: 0`
+
+1 error, 0 warnings, 0 notes in 8 documents: 2 policies, 2 plugins
+";
     assert_eq!(stdout(&careplane(&folder, &["."])), expected);
 }
 
@@ -331,7 +531,7 @@ fn what_comes_through_a_pipe_is_checked() {
     let text = MESH.map(|file| fs::read_to_string(mesh().join(file)).unwrap()).join("---\n");
     let text = text.replace("subset: pool-b", "subset: pool-x");
     let mut child = Command::new(env!("CARGO_BIN_EXE_careplane"))
-        .args(["check", "-"])
+        .args(["check", "-", "--format", "short"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -363,7 +563,7 @@ fn a_policy_on_its_own_is_checked() {
     ];
     assert_eq!(findings(&folder), expected);
     // Named, it is meant to be one.
-    let named = stdout(&careplane(&folder, &["other.yaml"]));
+    let named = stdout(&careplane(&folder, &["other.yaml", "--format", "short"]));
     assert!(named.contains("other.yaml:1:1: error: a: unknown field"), "{named}");
     assert!(named.contains("other.yaml:1:1: error: version: missing: expected \"careplane/v1\""), "{named}");
 }
@@ -392,7 +592,7 @@ fn a_kustomization_is_checked_as_it_is_rendered_and_told_where_it_is_written() {
     fs::write(folder.join("kustomization.yaml"), resources).unwrap();
     assert_eq!(findings(&folder), ["policy/patch.yaml:17:15 careplane/policy"]);
     // A folder above it finds it, and does not take its files for the mesh.
-    let output = careplane(folder.parent().unwrap(), &["kustomize"]);
+    let output = careplane(folder.parent().unwrap(), &["kustomize", "--format", "short"]);
     assert!(stdout(&output).starts_with("kustomize/policy/patch.yaml:17:15: error"), "{}", stdout(&output));
 }
 
@@ -412,4 +612,180 @@ fn sarif_is_what_the_types_of_its_schema_read() {
     assert_eq!(result["relatedLocations"][0]["physicalLocation"]["artifactLocation"]["uri"], "traffic.yaml");
     let rule = &written["runs"][0]["tool"]["driver"]["rules"][result["ruleIndex"].as_u64().unwrap() as usize];
     assert_eq!(rule["id"], result["ruleId"]);
+}
+
+/// The mesh with its routes in another file.
+fn routed_by(name: &str, routes: &str) -> PathBuf {
+    let folder = changed(name, ("gateway.yaml", "", ""));
+    fs::write(folder.join("traffic.yaml"), routes).unwrap();
+    folder
+}
+
+/// Rules of an HTTPRoute for the pools of the mesh, and the canary, as Services of their own.
+fn http_route(rules: &[&str]) -> String {
+    let rules: String = rules.iter().map(|rule| format!("    - {rule}\n")).collect();
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: medication, namespace: core-healthcare}}\n\
+         spec:\n  parentRefs: [{{group: \"\", kind: Service, name: medication}}]\n  rules:\n{rules}"
+    )
+}
+
+fn pool_rule(pool: &str) -> String {
+    format!(
+        "{{matches: [{{headers: [{{name: x-tenant-pool, value: {pool}}}]}}], backendRefs: [{{name: medication-{pool}}}]}}"
+    )
+}
+
+const CANARY_RULE: &str = "{matches: [{method: GET, headers: [{name: x-release-cohort, value: canary}]}, {headers: [{name: x-release-cohort, value: canary}]}], backendRefs: [{name: medication-canary}]}";
+const REST_RULE: &str = "{backendRefs: [{name: medication-stable}]}";
+
+#[test]
+fn pools_are_looked_for_in_the_gateway_api_too() {
+    let (a, b, dedicated) = (pool_rule("pool-a"), pool_rule("pool-b"), pool_rule("dedicated-a"));
+    let check = |name, rules: &[&str]| findings(&routed_by(name, &http_route(rules)));
+    // The order of rules decides only between equals: one without a condition comes last wherever it is written.
+    assert_eq!(check("http-route", &[REST_RULE, CANARY_RULE, &a, &b, &dedicated]), [""; 0]);
+    assert_eq!(
+        check("http-route-without-pool", &[CANARY_RULE, &a, &dedicated, REST_RULE]),
+        ["gateway.yaml:30:23 careplane/pool-without-route"]
+    );
+    assert_eq!(
+        check("http-route-canary-last", &[&a, &b, &dedicated, CANARY_RULE, REST_RULE]),
+        [7, 8, 9].map(|line| format!("traffic.yaml:{line}:18 careplane/misrouted"))
+    );
+    // A longer path comes before any number of headers, and with it goes every tenant.
+    let path = "{matches: [{path: {value: /api/v1/medications}}], backendRefs: [{name: medication-stable}]}";
+    assert_eq!(
+        check("http-route-path", &[CANARY_RULE, &a, &b, &dedicated, path, REST_RULE]),
+        ["traffic.yaml:11:18 careplane/misrouted"]
+    );
+    // Paths that no context has can be meant to be for all tenants.
+    let assets = path.replace("/api/v1/medications", "/assets");
+    assert_eq!(check("http-route-assets", &[CANARY_RULE, &a, &b, &dedicated, &assets, REST_RULE]), [""; 0]);
+    let wrong = b.replace("medication-pool-b", "medication-pool-a");
+    assert_eq!(
+        check("http-route-wrong", &[CANARY_RULE, &a, &wrong, &dedicated, REST_RULE]),
+        ["traffic.yaml:9:91 careplane/misrouted"]
+    );
+    let retried = REST_RULE.replace("{backend", "{retry: {codes: [503], attempts: 2}, backend");
+    assert_eq!(
+        check("http-route-retry", &[CANARY_RULE, &a, &b, &dedicated, &retried]),
+        ["traffic.yaml:11:15 careplane/write-retried"]
+    );
+    let mirrored = REST_RULE
+        .replace("{backend", "{filters: [{type: RequestMirror, requestMirror: {backendRef: {name: next}}}], backend");
+    assert_eq!(
+        check("http-route-mirror", &[CANARY_RULE, &a, &b, &dedicated, &mirrored]),
+        ["traffic.yaml:11:75 careplane/write-mirrored"]
+    );
+}
+
+#[test]
+fn a_route_that_comes_first_is_named_with_the_one_that_comes_too_late() {
+    let folder = changed(
+        "misrouted",
+        (
+            "traffic.yaml",
+            "    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
+            "    - name: all\n      route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
+        ),
+    );
+    let expected = "\
+traffic.yaml:15:7: error: route \"all\" of VirtualService medication-service takes the requests of pool \"pool-b\", pool \"dedicated-a\" first: expected the route for them before it [careplane/misrouted]
+    traffic.yaml:17:41: the route for pool \"pool-b\" comes after it
+    gateway.yaml:30:23: from the policy
+    traffic.yaml:19:41: the route for pool \"dedicated-a\" comes after it
+    gateway.yaml:34:32: from the policy
+";
+    let output = stdout(&careplane(&folder, &[".", "--format", "short"]));
+    assert!(output.starts_with(expected), "{output}");
+}
+
+/// What Zipkin's tracer and a base rate of UUIDv7s need besides: late spans, and a tier above zero.
+#[test]
+fn a_tracer_that_careplane_does_not_read_is_found_beside_late_spans() {
+    let folder = changed(
+        "zipkin",
+        (
+            "observability.yaml",
+            "    extensionProviders:\n",
+            "    extensionProviders:\n      - {name: otel, zipkin: {service: a, port: 9411}}\n",
+        ),
+    );
+    let policy = fs::read_to_string(folder.join("inbound.yaml")).unwrap();
+    let export = "version: careplane/v1\n      export: {cluster: collector}\n";
+    fs::write(folder.join("inbound.yaml"), policy.replace("version: careplane/v1\n", export)).unwrap();
+    assert_eq!(findings(&folder), ["observability.yaml:6:26 careplane/late-span-zipkin"]);
+    let text = fs::read_to_string(folder.join("observability.yaml")).unwrap();
+    let both = text.replace("port: 9411", "port: 9411, traceContextOption: USE_B3_WITH_W3C_PROPAGATION");
+    fs::write(folder.join("observability.yaml"), both).unwrap();
+    assert_eq!(findings(&folder), [""; 0]);
+}
+
+#[test]
+fn a_base_rate_below_the_lowest_tier_is_still_a_matter_of_the_clock() {
+    let folder = changed("clock", ("gateway.yaml", "tier: never", "tier: default"));
+    let text = fs::read_to_string(folder.join("observability.yaml")).unwrap();
+    let rate = text.replace("randomSamplingPercentage: 0", "randomSamplingPercentage: 5");
+    fs::write(folder.join("observability.yaml"), rate).unwrap();
+    assert_eq!(findings(&folder), ["observability.yaml:7:33 careplane/base-rate-clock"]);
+}
+
+#[test]
+fn suffixes_that_the_policy_refuses_are_no_finding() {
+    let folder = changed(
+        "suffixes",
+        (
+            "security.yaml",
+            "items:\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      rules: [{to: [{operation: {paths: [/api/v1/medications/administer*]}}]}]\n",
+        ),
+    );
+    assert_eq!(findings(&folder), ["security.yaml:8:42 careplane/path-suffix"]);
+    for file in ["gateway.yaml", "inbound.yaml"] {
+        let text = fs::read_to_string(folder.join(file)).unwrap();
+        let indent = if file == "gateway.yaml" { "    " } else { "      " };
+        fs::write(folder.join(file), format!("{text}{indent}paths: {{ambiguous: reject}}\n")).unwrap();
+    }
+    assert_eq!(findings(&folder), [""; 0]);
+}
+
+#[test]
+fn the_mesh_config_is_found_where_istio_reads_it() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |-\n    \
+                enableTracing: true\n    trustDomain: care.example\n";
+    let folder = folder("config-map");
+    fs::copy(mesh().join("inbound.yaml"), folder.join("inbound.yaml")).unwrap();
+    fs::write(folder.join("istio.yaml"), text).unwrap();
+    let output = stdout(&careplane(&folder, &["."]));
+    assert!(
+        output.contains("7 |     trustDomain: care.example\n   |                  ------------ the trust domain"),
+        "{output}"
+    );
+    let sail = "apiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {name: default}\nspec:\n  values:\n    meshConfig: {trustDomain: care.example}\n";
+    fs::write(folder.join("istio.yaml"), sail).unwrap();
+    assert_eq!(
+        findings(&folder),
+        ["inbound.yaml:17:24 careplane/trust-domain", "inbound.yaml:18:14 careplane/audit-unread"]
+    );
+}
+
+/// Also a promise of the README: what is shipped is what one should take.
+#[test]
+fn the_shipped_manifests_have_no_findings_but_those_that_a_deployment_answers() {
+    let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
+    if !has("kubectl") && !has("kustomize") {
+        let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!ci, "neither kubectl nor kustomize is on the PATH");
+        return eprintln!("SKIPPED: neither kubectl nor kustomize is on the PATH");
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let output = careplane(&root, &["wasmplugin-manifests", "--format", "json"]);
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let rules: Vec<&str> =
+        report["findings"].as_array().unwrap().iter().map(|it| it["rule"].as_str().unwrap()).collect();
+    // `careplane image pin` puts the digest in; who is let through at a waypoint, the manifests of the mesh say.
+    let open = ["careplane/plugin-digest", "careplane/trusted-peers-waypoint"];
+    assert!(rules.iter().all(|rule| open.contains(rule)), "{rules:?}");
+    assert!(report["looked"]["plugins"].as_u64().unwrap() > 20, "{report}");
 }

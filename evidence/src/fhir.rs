@@ -1,7 +1,7 @@
 //! Records as FHIR R4 `AuditEvent`s, in the shape of IHE's Basic Audit Log Patterns (BALP 1.1).
 //!
-//! Which member becomes which element is in `docs/audit-report.md`. Requests alone become events: intents repeat them, and the records of
-//! a chain are about no one's data. The same record is the same event, with the same id, whenever it is exported.
+//! Which member becomes which element is in `docs/audit-report.md`. Requests alone become events: intents repeat them, preflights
+//! use no data, and the records of a chain are about no one's. The same record is the same event, with the same id, whenever it is exported.
 
 mod codes;
 mod event;
@@ -44,21 +44,25 @@ pub enum EventError {
 impl Exporter {
     /// Learns whose chain it is, where the record says so. Every record first, every event after: else events depend on the order.
     pub fn learn(&mut self, record: &Record<'_>) {
-        if let Some(proxy) = &record.proxy {
+        if let Some(proxy) = record.proxy.as_ref().and_then(|proxy| proxy.id.as_deref()) {
             let known = self.proxies.entry(record.chain.id.to_string()).or_default();
-            if **known < *proxy.id {
-                *known = proxy.id.to_string();
+            if **known < *proxy {
+                *known = proxy.to_owned();
             }
         }
     }
 
-    /// The event of a record; none when it is not of a request, or was made before.
+    /// The event of a record; none when it is not of a request, is of a preflight, which uses no data, or was made before.
     ///
     /// # Errors
     /// When the record has a chain id or a time that it cannot have.
     pub fn event(&mut self, record: &Record<'_>) -> Result<Option<AuditEvent>, EventError> {
         let chain: &str = &record.chain.id;
-        if record.kind != Kind::Request || self.done.get(chain).is_some_and(|done| done.contains(&record.chain.seq)) {
+        let is_preflight = record.request.as_ref().is_some_and(|request| request.preflight);
+        if record.kind != Kind::Request
+            || is_preflight
+            || self.done.get(chain).is_some_and(|done| done.contains(&record.chain.seq))
+        {
             return Ok(None);
         }
         let event = event::of(record, self.proxies.get(chain).map(String::as_str))?;

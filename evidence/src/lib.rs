@@ -2,9 +2,12 @@
 //!
 //! Shares nothing with the filter that writes the records, so that a mistake of one is not repeated by the other.
 
+mod acts;
 pub mod fhir;
 mod record;
 pub mod report;
+pub mod search;
+mod sort;
 pub mod source;
 #[cfg(feature = "synthetic")]
 pub mod synthetic;

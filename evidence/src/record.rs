@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use serde::de::{Deserializer, IgnoredAny};
 
 /// One record, borrowed from its line of JSON. Members that are not known here are ignored: a version can gain some.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -24,7 +25,7 @@ pub struct Record<'r> {
     pub chain: Chain<'r>,
     /// The number, in the same chain, of the intent that this request was held for.
     pub intent: Option<u64>,
-    /// Of start, head and end.
+    /// The proxy that wrote it.
     #[serde(borrow)]
     pub proxy: Option<Proxy<'r>>,
     /// Of requests and intents, as all that follow.
@@ -82,15 +83,18 @@ pub struct Chain<'r> {
     pub key: Option<Cow<'r, str>>,
 }
 
-/// The proxy whose chain it is.
+/// The proxy that wrote the record.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Proxy<'r> {
-    /// Envoy's node id.
+    /// Envoy's node id; of `start`, `head` and `end`.
     #[serde(borrow)]
-    pub id: Cow<'r, str>,
-    /// The version of the module.
+    pub id: Option<Cow<'r, str>>,
+    /// The version of the module; of `start`, `head` and `end`.
     #[serde(borrow)]
-    pub module: Cow<'r, str>,
+    pub module: Option<Cow<'r, str>>,
+    /// `gateway`, `inbound` or `outbound`; of requests and intents, where the policy says it.
+    #[serde(borrow)]
+    pub placement: Option<Cow<'r, str>>,
 }
 
 /// What the policy says of the request.
@@ -126,7 +130,7 @@ pub struct Context<'r> {
 /// What was decided.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Decision<'r> {
-    /// `allowed` or `denied`.
+    /// `allowed`, `denied`, or `none`: the proxy or the caller ended the request before anything decided.
     #[serde(borrow)]
     pub result: Cow<'r, str>,
     /// Who denied.
@@ -135,6 +139,12 @@ pub struct Decision<'r> {
     /// Why, in their words.
     #[serde(borrow)]
     pub reason: Option<Cow<'r, str>>,
+    /// The grant under which the request was allowed.
+    #[serde(borrow, default, deserialize_with = "text_alone")]
+    pub grant: Option<Cow<'r, str>>,
+    /// The purpose of use: a code of HL7 v3 PurposeOfUse.
+    #[serde(borrow, default, deserialize_with = "text_alone")]
+    pub purpose: Option<Cow<'r, str>>,
 }
 
 /// What became of the request.
@@ -156,6 +166,13 @@ pub struct Outcome<'r> {
     /// Envoy's response flags.
     #[serde(borrow, default)]
     pub flags: Vec<Cow<'r, str>>,
+    /// `upstream`, `careplane`, the name of a filter, `proxy` or `caller`; older records do not say it.
+    #[serde(borrow)]
+    pub answered_by: Option<Cow<'r, str>>,
+    /// How often it was sent, from 1; only when it was.
+    pub attempts: Option<u64>,
+    /// Whether it was sent to an upstream at all; absent when the proxy does not tell.
+    pub forwarded: Option<bool>,
 }
 
 /// The message.
@@ -176,6 +193,15 @@ pub struct Request<'r> {
     pub path_template: Option<Cow<'r, str>>,
     /// Whether the proxy could hand the request over.
     pub readable: Option<bool>,
+    /// A CORS preflight: a question of a browser, and no use of data.
+    #[serde(default)]
+    pub preflight: bool,
+    /// A mirrored copy of another request.
+    #[serde(default)]
+    pub shadow: bool,
+    /// How many internal redirects of Envoy came before this pass.
+    #[serde(default)]
+    pub redirects: u64,
 }
 
 /// The tenant.
@@ -214,17 +240,20 @@ pub struct Trace<'r> {
     /// 16 hex digits.
     #[serde(borrow)]
     pub span_id: Option<Cow<'r, str>>,
-    /// Whether it is kept.
-    pub sampled: bool,
+    /// 16 hex digits: the span of the caller.
+    #[serde(borrow)]
+    pub parent_id: Option<Cow<'r, str>>,
+    /// Whether it is kept, as far as the proxy knows.
+    pub sampled: Option<bool>,
     /// The percentage of the tier.
     #[serde(borrow)]
-    pub rate: Cow<'r, str>,
+    pub rate: Option<Cow<'r, str>>,
     /// The tier.
     #[serde(borrow)]
-    pub tier: Cow<'r, str>,
+    pub tier: Option<Cow<'r, str>>,
     /// Why.
     #[serde(borrow)]
-    pub reason: Cow<'r, str>,
+    pub reason: Option<Cow<'r, str>>,
 }
 
 /// Who asked.
@@ -240,6 +269,20 @@ pub struct Who<'r> {
     /// Identity headers that were sent and not true.
     #[serde(borrow, default)]
     pub forged_headers: Vec<Cow<'r, str>>,
+}
+
+/// A text; what else a later version may put there is passed over.
+fn text_alone<'de: 'r, 'r, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'r, str>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Member<'r> {
+        Text(#[serde(borrow)] Cow<'r, str>),
+        Other(IgnoredAny),
+    }
+    Ok(match Member::deserialize(deserializer)? {
+        Member::Text(text) => Some(text),
+        Member::Other(_) => None,
+    })
 }
 
 // === impl Record ===

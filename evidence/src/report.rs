@@ -1,10 +1,12 @@
-//! Reports: what the records of a period say, for somebody who is not an engineer.
+//! Reports: what the records of a period say, for a reader who is not an engineer.
 //!
-//! An [`Aggregate`] takes records one by one, from wherever they were read, and is what [`html`] shows. Aggregates of parts that share
-//! no record [merge](Aggregate::merge) into that of the whole. Memory grows with the hours, contexts, tenants and users of the period and
-//! with the pairs of a user and a subject, not with the requests; where it could grow without end it is limited, and the report says so.
+//! A [`Making`] reads records, verifies them, and counts in the same reading those that have their hash. What it makes is an [`Aggregate`],
+//! which [`html`] shows. Aggregates of all shards of one run [merge](Aggregate::merge). Memory grows with the hours, contexts, tenants and
+//! users of the period and with the pairs of a user and a subject, not with the requests; where it could grow without end it is limited,
+//! and the report says so.
 
 mod aggregate;
+mod build;
 mod chains;
 mod completeness;
 mod count;
@@ -14,10 +16,15 @@ mod page;
 mod plot;
 mod scope;
 mod sections;
-mod words;
+pub(crate) mod words;
 
-pub use aggregate::{AddError, Aggregate, Attempt, Beyond, Crossing, Denial, Failure, Outside, Person, SCHEMA};
-pub use chains::{ChainLine, Intent, Seen, Way};
+pub use crate::acts::{Door, Kinds, Lineage};
+pub use aggregate::{AddError, Aggregate, Attempt, Beyond, Crossing, Denial, Doors, Failure, Outside, Person, SCHEMA};
+pub use build::Making;
+pub(crate) use build::clock;
+pub use chains::{Intent, Seen, Way};
+pub(crate) use completeness::chain_doubts;
+pub use completeness::doubts;
 pub use counts::{Counts, Ending, Merge, Tally};
 pub use ledger::{Ledger, MetricsError};
 pub use page::html;

@@ -1,22 +1,23 @@
-//! Where records ended up: JSON lines of Envoy's access log, OTLP JSON of a collector, the log of a proxy; plain or gzip.
+//! Where records ended up: JSON lines of Envoy's access log, OTLP JSON of a collector, the log of a proxy, what a log store exports; plain,
+//! gzip or zstd, in UTF-8 or UTF-16.
 //!
 //! What a line holds is found out line by line, so sources can be mixed, and in one file.
 
+mod blocks;
+mod json;
 mod line;
+mod open;
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use flate2::read::MultiGzDecoder;
+pub(crate) use blocks::{Block, Blocks};
 use serde::{Deserialize, Serialize};
 
 /// The longest line, in bytes. A collector writes a batch into one line; this is far more than any batch.
 pub const LINE_MAX: usize = 64 << 20;
-/// What is read of a file at a time, in bytes.
-const BUFFER: usize = 256 << 10;
-
 /// A place that lines come from.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -86,7 +87,7 @@ pub struct Lines {
 // === impl Source ===
 
 impl Source {
-    /// A file; one that is named `*.gz` is taken for gzip.
+    /// A file. Its first bytes say whether it is packed, not its name.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
         Self { name: path.display().to_string(), content: Content::File(path) }
@@ -138,25 +139,42 @@ impl Source {
     /// # Errors
     /// When it cannot be read, with its name; and the errors of `found`.
     pub fn read(&self, mut found: impl FnMut(Result<Item<'_>, Broken<'_>>) -> io::Result<()>) -> io::Result<Lines> {
-        let unreadable = |error: io::Error| within(&self.name, &error);
-        let mut reader = self.open().map_err(unreadable)?;
+        let mut blocks = self.blocks()?;
         let mut lines = Lines::default();
-        let mut buffer = Vec::new();
-        loop {
-            buffer.clear();
-            let read = reader.by_ref().take(LINE_MAX as u64 + 1).read_until(b'\n', &mut buffer).map_err(unreadable)?;
-            if read == 0 {
-                return Ok(lines);
-            }
+        while let Some(block) = blocks.next().map_err(|error| self.unreadable(&error))? {
+            let read = self.items(&block, &mut found)?;
+            lines.read += read.read;
+            lines.skipped += read.skipped;
+        }
+        Ok(lines)
+    }
+
+    /// Its lines, in blocks.
+    pub(crate) fn blocks(&self) -> io::Result<Blocks<'_>> {
+        Ok(Blocks::new(self.open().map_err(|error| self.unreadable(&error))?))
+    }
+
+    /// An error of reading it, with its name.
+    pub(crate) fn unreadable(&self, error: &io::Error) -> io::Error {
+        within(&self.name, error)
+    }
+
+    /// Hands out what is in a block of it.
+    pub(crate) fn items(
+        &self,
+        block: &Block,
+        mut found: impl FnMut(Result<Item<'_>, Broken<'_>>) -> io::Result<()>,
+    ) -> io::Result<Lines> {
+        let mut lines = Lines::default();
+        for (number, text) in block.lines() {
             lines.read += 1;
-            let place = |record| Place { source: &self.name, line: lines.read, record };
-            if buffer.len() > LINE_MAX {
-                reader.skip_until(b'\n').map_err(unreadable)?;
+            let place = |record| Place { source: &self.name, line: number, record };
+            let Some(text) = text else {
                 found(Err(Broken { place: place(0), why: format!("the line is longer than {} MiB", LINE_MAX >> 20) }))?;
                 continue;
-            }
+            };
             let mut any = false;
-            line::read(&buffer, |record, way, text| {
+            line::read(text, |record, way, text| {
                 any = true;
                 found(match text {
                     Ok(text) => Ok(Item { text, place: place(record), way }),
@@ -165,21 +183,14 @@ impl Source {
             })?;
             lines.skipped += u64::from(!any);
         }
+        Ok(lines)
     }
 
-    fn open(&self) -> io::Result<Box<dyn BufRead + '_>> {
-        Ok(match &self.content {
+    fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
+        open::text(match &self.content {
             Content::Text(text) => Box::new(text.as_slice()),
-            Content::Stdin => Box::new(BufReader::with_capacity(BUFFER, io::stdin())),
-            Content::File(path) => {
-                let file = File::open(path)?;
-                if path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz")) {
-                    // Of several members: a rotated file can be a concatenation.
-                    Box::new(BufReader::with_capacity(BUFFER, MultiGzDecoder::new(file)))
-                } else {
-                    Box::new(BufReader::with_capacity(BUFFER, file))
-                }
-            }
+            Content::Stdin => Box::new(io::stdin()),
+            Content::File(path) => Box::new(File::open(path)?),
         })
     }
 }

@@ -7,11 +7,14 @@
 //! Records can come in any order, from several sources, and more than once. Memory does not grow with their number, only with that
 //! of the chains.
 
+mod check;
 mod finding;
 mod keys;
 mod link;
+mod live;
 mod report;
-mod sort;
+mod scan;
+mod threads;
 mod time;
 mod walk;
 
@@ -24,18 +27,26 @@ use std::str::FromStr;
 use uuid::Uuid;
 use xxhash_rust::xxh64::xxh64;
 
+pub use check::Found;
 pub use finding::{Finding, Follower, Place, Spot};
 pub use keys::{KEY_MIN, Key, Keyring};
-pub use report::{ChainReport, Demands, Input, MergeError, Schema, Tail, Unreadable, Verdict, Verification};
+pub use link::State;
+pub use live::{Live, Step};
+pub use report::{
+    ChainReport, Clock, ClockKind, Demands, Input, MergeError, Schema, Tail, Unreadable, Verdict, Verification,
+};
 pub use time::Time;
 
-use crate::source::{Item, Source};
-use link::{At, Reading, State};
-use report::Tally;
-use sort::Sorter;
+pub(crate) use report::SILENT_AFTER;
 
-/// Links that are kept in memory before they are sorted into a file: about 40 MB.
-const LINKS_IN_MEMORY: usize = 1 << 18;
+use crate::sort::Sorter;
+use crate::source::Source;
+use check::{Checked, Checker, Wants};
+use link::Link;
+use report::Tally;
+
+/// Links that are kept in memory before they are sorted into a file: 20 MB, and as much again while lists grow.
+const LINKS_IN_MEMORY: usize = 1 << 17;
 /// How many keys are told apart. Proxies have a few; only made-up records have more.
 const KEYS_MAX: usize = 1 << 10;
 /// The longest name of a proxy that is kept, in bytes.
@@ -48,10 +59,12 @@ pub struct Settings {
     pub keys: Keyring,
     /// The part of the chains to verify; none for all.
     pub shard: Option<Shard>,
-    /// What is now, for chains that have no end; the newest time in the records unless given.
-    pub as_of: Option<Time>,
+    /// When chains that have no end are judged.
+    pub clock: Clock,
     /// Links to keep in memory; a default unless given.
     pub links_in_memory: Option<usize>,
+    /// How many threads check records; all that the machine has unless given.
+    pub threads: Option<usize>,
 }
 
 /// A part of the chains: those whose id hashes to `index` of `count`. Chains depend on nothing in each other.
@@ -65,7 +78,7 @@ pub struct Shard {
 #[derive(Debug)]
 pub struct Verifier {
     settings: Settings,
-    sorter: Sorter,
+    sorter: Sorter<Link>,
     sources: Vec<String>,
     lines: u64,
     skipped: u64,
@@ -102,49 +115,31 @@ impl Verifier {
     /// # Errors
     /// When it cannot be read, or the temporary file cannot be written.
     pub fn read(&mut self, source: &Source) -> io::Result<()> {
-        let number = u32::try_from(self.sources.len()).map_err(io::Error::other)?;
-        self.sources.push(source.name().to_owned());
-        let lines = source.read(|found| match found {
-            Ok(item) => self.take(number, &item),
-            Err(broken) => {
-                if self.settings.shard.is_none_or(Shard::is_first) {
-                    self.tally.unreadable(broken.place, broken.why);
-                }
-                Ok(())
-            }
-        })?;
-        self.lines += lines.read;
-        self.skipped += lines.skipped;
-        Ok(())
+        self.read_with(source, &|_| false, |_| Ok(()))
     }
 
-    fn take(&mut self, source: u32, item: &Item<'_>) -> io::Result<()> {
-        let Settings { keys, shard, .. } = &self.settings;
-        let claimed = claimed_chain(item.text);
-        if let (Some(shard), Some(chain)) = (shard, claimed)
-            && !shard.holds(chain)
-        {
-            return Ok(());
-        }
-        let read = Reading::parse(item.text).and_then(|record| Ok((record.chain()?, record)));
-        let (chain, record) = match read {
-            Ok((chain, _)) if shard.is_some_and(|shard| !shard.holds(chain)) => return Ok(()),
-            Ok(read) => read,
-            Err(why) => {
-                // What does not say of which chain it is belongs to the first shard.
-                if claimed.is_some() || shard.is_none_or(Shard::is_first) {
-                    self.tally.unreadable(item.place, why);
-                }
-                return Ok(());
-            }
-        };
-        let at = At { source, line: item.place.line, record: item.place.record };
-        let key = record.chain.key.as_deref().map_or(0, |key| self.notes.key(key));
-        let link = record.link(item.text, chain, at, key, keys);
-        if let Some(proxy) = record.proxy.filter(|_| link.state != State::Changed) {
-            self.notes.proxy(chain, &proxy.id);
-        }
-        self.sorter.push(link)
+    /// Reads a source to its end, and hands out the records of it that `wants` wants to have, in order, each with what its hash says.
+    /// `wants` sees the text of a record before anything is known of it, on several threads.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and the errors of `found`.
+    pub fn read_with(
+        &mut self,
+        source: &Source,
+        wants: Wants<'_>,
+        mut found: impl FnMut(Found<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let number = u32::try_from(self.sources.len()).map_err(io::Error::other)?;
+        self.sources.push(source.name().to_owned());
+        let checker = Checker { source, number, keys: &self.settings.keys, shard: self.settings.shard, wants };
+        let (sorter, notes, tally) = (&mut self.sorter, &mut self.notes, &mut self.tally);
+        let (lines, skipped) = (&mut self.lines, &mut self.skipped);
+        threads::run(checker, self.settings.threads, |checked| {
+            *lines += checked.lines;
+            *skipped += checked.skipped;
+            absorb(&checked, source, sorter, notes, tally)?;
+            checked.records.iter().try_for_each(|record| found(record.found(&checked.texts, source)))
+        })
     }
 
     /// What the records prove.
@@ -156,8 +151,29 @@ impl Verifier {
         let chains = walk::chains(sorter.sorted()?, &sources, &notes)?;
         let input = Input { sources, lines, skipped };
         let given = settings.keys.ids().into_iter().map(str::to_owned).collect();
-        Ok(Verification::new(input, tally, chains, given, settings.shard.map(|it| it.to_string()), settings.as_of))
+        Ok(Verification::new(input, tally, chains, given, settings.shard.map(|it| it.to_string()), settings.clock))
     }
+}
+
+/// Takes in what a block came to: the numbers of its keys become those of all.
+fn absorb(
+    checked: &Checked,
+    source: &Source,
+    sorter: &mut Sorter<Link>,
+    notes: &mut Notes,
+    tally: &mut Tally,
+) -> io::Result<()> {
+    let keys: Vec<u32> = checked.keys.iter().map(|key| notes.key(key)).collect();
+    for (chain, proxy) in &checked.proxies {
+        notes.proxy(*chain, proxy);
+    }
+    for (line, record, why) in &checked.unreadable {
+        tally.unreadable(Place::new(source.name(), *line, *record), why);
+    }
+    checked.links.iter().try_for_each(|link| {
+        let key = (link.key as usize).checked_sub(1).and_then(|index| keys.get(index)).copied().unwrap_or(0);
+        sorter.push(Link { key, ..*link })
+    })
 }
 
 /// The JSON Schema (2020-12) of [`Verification`], with a line end.
@@ -206,10 +222,14 @@ impl Notes {
 // === impl Shard ===
 
 impl Shard {
-    /// Whether the chain of this id is in it. What is no id of a chain belongs to the first.
-    #[must_use]
-    pub fn has(self, chain: &str) -> bool {
-        chain.parse().map_or(self.is_first(), |chain| self.holds(chain))
+    /// Whether the requests of this digest are counted in it.
+    pub(crate) fn holds_request(self, digest: [u8; 16]) -> bool {
+        xxh64(&digest, 0) % self.count == self.index
+    }
+
+    /// Whether the chain that the text of a record begins with is in it.
+    pub(crate) fn holds_text(self, text: &[u8]) -> bool {
+        claimed_chain(text).map_or(self.is_first(), |chain| self.holds(chain))
     }
 
     fn holds(self, chain: Uuid) -> bool {
@@ -218,7 +238,7 @@ impl Shard {
 
     /// Whether it is the one for what does not say of which chain it is.
     #[must_use]
-    pub fn is_first(self) -> bool {
+    fn is_first(self) -> bool {
         self.index == 0
     }
 }

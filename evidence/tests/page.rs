@@ -5,9 +5,11 @@ mod tools;
 use std::fs;
 use std::sync::LazyLock;
 
-use careplane_evidence::Record;
-use careplane_evidence::report::{Aggregate, Ledger, Scope, Way, html};
+use careplane_evidence::report::{Aggregate, Door, Doors, Ledger, Making, Scope, html};
+use careplane_evidence::search::{self, Person, Query};
+use careplane_evidence::source::Source;
 use careplane_evidence::synthetic::Synthetic;
+use careplane_evidence::verify::Verdict;
 use serde_json::json;
 
 use tools::browser::Shown;
@@ -23,24 +25,23 @@ static MONTH: LazyLock<Vec<String>> = LazyLock::new(|| {
 });
 
 fn aggregate(scope: Scope) -> Aggregate {
-    let mut aggregate = Aggregate::new(scope);
-    for line in MONTH.iter() {
-        let record: Record<'_> = serde_json::from_str(line).unwrap();
-        aggregate.add(&record, Way::Collector).unwrap();
-    }
-    aggregate
+    let making = Making::new(scope, "2026-11-02T09:00:00Z".parse().unwrap());
+    making.make(&[Source::text("records", MONTH.join("\n"))]).unwrap()
 }
 
 /// With verdicts of every kind, and a ledger that does not add up.
 fn troubled() -> Aggregate {
     let mut aggregate = aggregate(Scope { regulator: Some("Care Inspectorate".into()), ..Scope::default() });
-    let verdicts = ["broken", "cut", "unverified", "open", "complete"];
-    let ids: Vec<_> = aggregate.chains.keys().cloned().collect();
-    for (id, verdict) in ids.iter().zip(verdicts) {
-        let line = json!({"id": id, "verdict": verdict, "records": 700, "missing": 3, "edited": 1, "unkeyed": 9, "tail": "unknown"});
-        aggregate.add_verdict(serde_json::from_value(line).unwrap()).unwrap();
+    let verdicts = [Verdict::Broken, Verdict::Cut, Verdict::Unverified, Verdict::Open, Verdict::Complete];
+    for (chain, verdict) in aggregate.verification.chains.iter_mut().zip(verdicts) {
+        (chain.verdict, chain.missing, chain.edited, chain.unkeyed) = (verdict, 3, 1, 9);
     }
     aggregate.ledger = Some(Ledger { records: 5000, acknowledged: 4900, lost: 7, ..Ledger::default() });
+    aggregate.expected =
+        vec!["a-proxy-with-a-name-that-is-as-long-as-names-of-pods-are-allowed-to-be-7d9f6c5b8-x2x4z".into()];
+    (aggregate.kinds.hops, aggregate.kinds.copies, aggregate.kinds.calls) = (1234, 56, 789);
+    (aggregate.kinds.passes, aggregate.kinds.preflights, aggregate.repeats) = (1, 99, 12);
+    aggregate.doors.insert(Door::Gateway, Doors { acts: 12, records: 12 });
     // Names as long as they can be.
     let long = "an-organisation-with-a-name-that-is-as-long-as-names-of-organisations-are-allowed-to-be".to_owned();
     let counts = aggregate.tenants.values().next().copied().unwrap();
@@ -52,7 +53,7 @@ fn troubled() -> Aggregate {
 fn the_page_shows_the_figures_and_asks_for_nothing() {
     let Some(browser) = tool(Tool::Chromium) else { return };
     let aggregate = aggregate(Scope::default());
-    let mut shown = Shown::new(&browser, &html(&aggregate, None, "2026-11-02T09:00:00Z".parse().unwrap()).unwrap());
+    let mut shown = Shown::new(&browser, &html(&aggregate, None).unwrap());
     let tiles =
         shown.ask("[...document.querySelectorAll('.figures b')].map(it => Number(it.innerText.replace(/,/g, '')))");
     let crossings: u64 = aggregate.attempts.values().map(|it| it.refused + it.passed).sum();
@@ -84,11 +85,16 @@ fn the_page_shows_the_figures_and_asks_for_nothing() {
 #[test]
 fn nothing_is_wider_than_the_page_on_a_telephone_or_a_screen() {
     let Some(browser) = tool(Tool::Chromium) else { return };
-    let troubled = html(&troubled(), Some("A heading"), "2026-11-02T09:00:00Z".parse().unwrap()).unwrap();
-    let mut shown = Shown::new(&browser, &troubled);
+    for (name, page) in pages() {
+        let mut shown = Shown::new(&browser, &page);
+        fits(&mut shown, name);
+    }
+}
+
+fn fits(shown: &mut Shown, name: &str) {
     for width in WIDTHS {
         shown.resize(width);
-        shown.picture(&format!("light-{width}"));
+        shown.picture(&format!("{name}-{width}"));
         let wide = shown.ask(
             "[...document.querySelectorAll('body *')].filter(it => it.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).map(it => it.outerHTML.slice(0, 120))",
         );
@@ -106,14 +112,48 @@ fn nothing_is_wider_than_the_page_on_a_telephone_or_a_screen() {
 #[test]
 fn everybody_can_read_it_by_day_and_by_night() {
     let (Some(browser), Some(axe)) = (tool(Tool::Chromium), tool(Tool::Axe)) else { return };
-    let mut shown = Shown::new(&browser, &html(&troubled(), None, "2026-11-02T09:00:00Z".parse().unwrap()).unwrap());
-    shown.ask(&format!("{}; 0", fs::read_to_string(axe).unwrap()));
-    for scheme in ["light", "dark"] {
-        shown.prefer(scheme);
-        shown.picture(scheme);
-        let violations = shown.ask(
+    for (name, page) in pages() {
+        let mut shown = Shown::new(&browser, &page);
+        shown.ask(&format!("{}; 0", fs::read_to_string(&axe).unwrap()));
+        for scheme in ["light", "dark"] {
+            shown.prefer(scheme);
+            shown.picture(&format!("{name}-{scheme}"));
+            let violations = shown.ask(
             "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}).then(it => it.violations.map(it => [it.id, it.nodes.map(it => it.html.slice(0, 200) + ' ' + it.failureSummary)]))",
         );
-        assert_eq!(violations, json!([]), "{scheme}");
+            assert_eq!(violations, json!([]), "{name}, {scheme}");
+        }
     }
+}
+
+/// A report, and answers to searches: with and without trouble, and an empty one.
+fn pages() -> Vec<(&'static str, String)> {
+    let made = "2026-11-01T00:00:00Z".parse().unwrap();
+    let bounds = ["2026-10-01", "2026-11-01"].map(|text| Some(Scope::bound(text).unwrap()));
+    let subject =
+        MONTH.iter().find_map(|line| Some(line.split_once("\"subject\":\"")?.1.split('"').next()?.to_owned())).unwrap();
+    let query = |subject: String| Query {
+        people: vec![Person::Subject(vec![subject])],
+        from: bounds[0],
+        to: bounds[1],
+        ..Query::default()
+    };
+    let answer = |query: &Query, lines: &[String]| {
+        let answer =
+            search::search(query, Default::default(), made, &[Source::text("records", lines.join("\n"))]).unwrap();
+        search::html(&answer, query, vec!["person in care p-abcdefgh-abcdefghijklmnopabcdefghijklmnop".into()], None)
+            .unwrap()
+    };
+    let (asked, nobody) = (query(subject.clone()), query("p-nobody".into()));
+    let mut damaged = MONTH.clone();
+    damaged.retain(|line| !line.contains(r#""time":"2026-10-31"#));
+    let line =
+        damaged.iter_mut().find(|line| line.contains(&subject) && line.contains("\"kind\":\"request\"")).unwrap();
+    *line = line.replacen("care-home-00", "care-home-10", 1);
+    vec![
+        ("report", html(&troubled(), Some("A heading")).unwrap()),
+        ("search", answer(&asked, &MONTH)),
+        ("search-troubled", answer(&asked, &damaged)),
+        ("search-empty", answer(&nobody, &MONTH)),
+    ]
 }

@@ -4,7 +4,8 @@ mod support;
 
 use careplane_evidence::source::Source;
 use careplane_evidence::verify::{
-    ChainReport, Demands, Finding, Follower, Key, Keyring, Place, Settings, Time, Verdict, Verification, Verifier,
+    ChainReport, Clock, Demands, Finding, Follower, Key, Keyring, Place, Settings, Time, Verdict, Verification,
+    Verifier,
 };
 use support::{KEY, Random, Writer, instant};
 
@@ -197,8 +198,10 @@ fn swaps_of_any_two_show_with_both_places() {
 fn a_tail_that_is_missing_shows_when_time_has_passed() {
     let lines = Writer::new(1).complete(500);
     let cut = |as_of: u64| {
-        let mut verifier =
-            Verifier::new(Settings { as_of: Some(Time::parse(&instant(as_of)).unwrap()), ..Settings::default() });
+        let mut verifier = Verifier::new(Settings {
+            clock: Clock::Given(Time::parse(&instant(as_of)).unwrap()),
+            ..Settings::default()
+        });
         verifier.read(&Source::text("log", lines[..413].join("\n"))).unwrap();
         let verification = verifier.finish().unwrap();
         (only(&verification).verdict, only(&verification).last, verification.holds(Demands::default()))

@@ -6,8 +6,8 @@
 use std::sync::{Arc, LazyLock};
 
 use careplane_audit::FILTER_STATE;
-use careplane_exchange::memory::{MemoryHost, rules};
 use careplane_exchange::Rules;
+use careplane_exchange::memory::{MemoryHost, rules};
 use careplane_pipeline::Stream;
 use serde_json::Value;
 use sha2::{Digest, Sha256};

@@ -71,6 +71,8 @@ async fn a_request_has_a_record_whoever_refused_it_or_answered_it() -> Result<()
             assert_eq!(seen.response.status, *status, "{about}");
             let record = seen.record();
             let decision = match refused {
+                // No filter had decided yet.
+                None if *details == "upgrade_failed" => json!({"result": "none"}),
                 None => json!({"result": "allowed"}),
                 Some((by, reason)) => json!({"by": by, "reason": reason, "result": "denied"}),
             };
@@ -79,8 +81,10 @@ async fn a_request_has_a_record_whoever_refused_it_or_answered_it() -> Result<()
             assert_eq!((&outcome["status"], &outcome["flags"]), (&json!(status), flags), "{about}");
             assert!(outcome["details"].as_str().is_some_and(|text| text.starts_with(details)), "{about}: {outcome}");
             assert!(outcome["durationMicros"].is_u64(), "{about}");
-            // Where it went, if it went anywhere; nobody may read that a refused request reached a cluster.
-            assert_eq!(outcome["cluster"].is_string(), refused.is_none(), "{about}: {outcome}");
+            // What the record says is what the application saw.
+            assert_eq!(outcome["forwarded"], seen.upstream.is_some(), "{about}: {outcome}");
+            assert_eq!(outcome["cluster"].is_string(), seen.upstream.is_some(), "{about}: {outcome}");
+            assert_eq!(outcome["attempts"].is_u64(), seen.upstream.is_some(), "{about}: {outcome}");
         }
         finish(lab).await?;
     }
@@ -294,7 +298,8 @@ async fn without_a_key_pseudonyms_are_ephemeral_and_that_is_said() -> Result<()>
             let seen = observe_one(&lab, &lab.gateway(), Request::get("/elsewhere").bearer(&token(&lab)?)).await?;
             let user = seen.record()["who"]["user"].as_str().unwrap_or_default().to_owned();
             assert!(user.starts_with("p-") && !user.contains("neill"), "{version}: {user}");
-            assert_eq!(lab.envoy().stat("wasmcustom.careplane.pseudonym_key_ephemeral").await?, 1, "{version}");
+            // Each plugin, of each worker, is in that state.
+            assert!(lab.envoy().stat("wasmcustom.careplane.pseudonym_key_ephemeral").await? >= 1, "{version}");
             assert!(lab.envoy().log().warnings(0)?.contains(why), "{version}: {why}");
             finish(lab).await?;
         }
@@ -335,6 +340,7 @@ async fn what_happened_can_be_counted() -> Result<()> {
         let expected = [
             ("audit.chain_epoch", begun),
             ("audit.chains", 1),
+            ("audit.overflow_unlogged", 0),
             ("audit.records", 6),
             ("denials.identity-repeated", 1),
             ("denials.jwt_authn", 1),

@@ -6,18 +6,23 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use careplane_evidence::Record;
 use careplane_evidence::fhir::{Exporter, Form, Writer};
 use careplane_evidence::report::{Scope, Standing};
+use careplane_evidence::source::Source;
+use careplane_evidence::verify::{Clock, Demands, Keyring, Settings, State, Time, Verification, Verifier};
 
-use super::{input, scope};
+use super::{human, input, keys, scope};
 
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The records. They are read twice, so they have to be files
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
     scope: scope::ScopeArguments,
+    #[command(flatten)]
+    keys: keys::KeyArguments,
     /// The standard
     #[arg(long, value_enum)]
     format: Format,
@@ -55,8 +60,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(Bundle::Collection) => Form::Collection,
         Some(Bundle::Transaction) => Form::Transaction,
     };
+    let sources = Source::expand(&arguments.paths)?;
+    let keys = arguments.keys.read()?;
     let mut exporter = Exporter::default();
-    input::read(&arguments.paths, true, |record, _| {
+    // First, whose chains they are: the last record of a chain can say it.
+    let is_of_chain = |text: &[u8]| memchr::memmem::find(text, br#""proxy":{"id""#).is_some();
+    read(&sources, Settings { keys: keys.clone(), ..Settings::default() }, &is_of_chain, |record| {
         exporter.learn(record);
         Ok(())
     })?;
@@ -64,29 +73,74 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Some(path) => Box::new(File::create(path).with_context(|| path.display().to_string())?),
         None => Box::new(std::io::stdout().lock()),
     };
-    match write(arguments, &scope, exporter, Writer::new(BufWriter::new(out), form)) {
-        // Whoever reads has seen enough (`| head`).
-        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == ErrorKind::BrokenPipe) => {}
+    let writer = Writer::new(BufWriter::new(out), form);
+    let verification = match write(&sources, keys, &scope, exporter, writer) {
+        // The reader has seen enough (`| head`).
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == ErrorKind::BrokenPipe) => {
+            return Ok(ExitCode::SUCCESS);
+        }
         done => done?,
+    };
+    input::ensure_records(&verification, &arguments.paths)?;
+    let demands = Demands::default();
+    if verification.holds(demands) {
+        return Ok(ExitCode::SUCCESS);
     }
-    Ok(ExitCode::SUCCESS)
+    eprint!("{}", anstream::adapter::strip_str(&human::text(&verification, demands, false)));
+    eprintln!("careplane: the events are of records that have their hash; that none is missing is not shown");
+    Ok(ExitCode::FAILURE)
 }
 
+/// Verifies what it writes, in the same reading: a record that was changed, or whose key is not given, is no event.
 fn write(
-    arguments: &Arguments,
+    sources: &[Source],
+    keys: Keyring,
     scope: &Scope,
     mut exporter: Exporter,
     mut writer: Writer<impl Write>,
-) -> anyhow::Result<()> {
-    input::read(&arguments.paths, false, |record, _| {
-        let time = record.time.parse().with_context(|| format!("time {:?} is not an RFC 3339 time", record.time))?;
+) -> anyhow::Result<Verification> {
+    let now = Time::now();
+    let clock = match scope.to.map(Time::from).filter(|to| *to < now) {
+        Some(to) => Clock::Given(to),
+        None => Clock::Wall(now),
+    };
+    let verification = read(sources, Settings { keys, clock, ..Settings::default() }, &|_| true, |record| {
+        let time = record.time.parse().map_err(|_| wrong(&format!("time {:?} is not of RFC 3339", record.time)))?;
         if scope.standing(record, time) == Standing::Within
-            && let Some(event) = exporter.event(record)?
+            && let Some(event) = exporter.event(record).map_err(|error| wrong(&error))?
         {
             writer.write(&event)?;
         }
         Ok(())
     })?;
     writer.finish()?;
-    Ok(())
+    Ok(verification)
+}
+
+/// Hands out the records that have their hash, of those that `wants` wants.
+fn read(
+    sources: &[Source],
+    settings: Settings,
+    wants: &(dyn Fn(&[u8]) -> bool + Sync),
+    mut each: impl FnMut(&Record<'_>) -> io::Result<()>,
+) -> anyhow::Result<Verification> {
+    let mut verifier = Verifier::new(settings);
+    for source in sources {
+        verifier.read_with(source, wants, |found| {
+            if found.state != State::Valid {
+                return Ok(());
+            }
+            let at = |error: io::Error| match error.kind() {
+                ErrorKind::BrokenPipe => error,
+                _ => wrong(&format!("{}: {error}", found.place)),
+            };
+            let record = Record::parse(found.text).map_err(|error| at(wrong(&error)))?;
+            each(&record).map_err(at)
+        })?;
+    }
+    Ok(verifier.finish()?)
+}
+
+fn wrong(error: &dyn std::fmt::Display) -> io::Error {
+    io::Error::other(error.to_string())
 }

@@ -1,60 +1,29 @@
-//! Records, from wherever they ended up.
+//! What commands that read records say about what they read.
 
-use std::io;
 use std::path::PathBuf;
 
-use careplane_evidence::Record;
-use careplane_evidence::source::{Source, Way};
+use careplane_evidence::verify::Verification;
 
-/// The unreadable records that are told of one by one.
-const TOLD_MAX: u64 = 10;
+/// The unreadable records that are listed one by one.
+const LISTED_MAX: usize = 10;
 
-/// What was read.
-#[derive(Debug, Default)]
-pub struct Read {
-    /// Records.
-    pub records: u64,
-    /// What has the marks of a record and is none.
-    pub broken: u64,
+/// Lists what could not be read on the standard error, each with its place.
+pub fn report_unreadable(verification: &Verification) {
+    for unreadable in verification.unreadable.iter().take(LISTED_MAX) {
+        eprintln!("careplane: {}: not an audit record: {}", unreadable.place, unreadable.why);
+    }
+    let more = verification.unreadable_count.saturating_sub(LISTED_MAX as u64);
+    if more > 0 {
+        eprintln!("careplane: and {more} more that are no audit records");
+    }
 }
 
-/// Hands out the records in `paths`, in order. What cannot be read is counted, and `told` of on the standard error, with its place.
-pub fn read(
-    paths: &[PathBuf],
-    told: bool,
-    mut found: impl FnMut(&Record<'_>, Way) -> anyhow::Result<()>,
-) -> anyhow::Result<Read> {
-    let mut read = Read::default();
-    for source in Source::expand(paths)? {
-        source.read(|item| {
-            let (place, record) = match item {
-                Ok(item) => {
-                    (item.place, Record::parse(item.text).map(|record| (record, item.way)).map_err(|it| it.to_string()))
-                }
-                Err(broken) => (broken.place, Err(broken.why)),
-            };
-            match record {
-                Ok((record, way)) => {
-                    found(&record, way).map_err(|error| io::Error::other(format!("{place}: {error:#}")))?;
-                    read.records += 1;
-                }
-                Err(why) => {
-                    read.broken += 1;
-                    if told && read.broken <= TOLD_MAX {
-                        eprintln!("careplane: {place}: not an audit record: {why}");
-                    }
-                }
-            }
-            Ok(())
-        })?;
-    }
-    if told && read.broken > TOLD_MAX {
-        eprintln!("careplane: and {} more that are no audit records", read.broken - TOLD_MAX);
-    }
+/// Refuses an input in which there is nothing of a record.
+pub fn ensure_records(verification: &Verification, paths: &[PathBuf]) -> anyhow::Result<()> {
     anyhow::ensure!(
-        read.records > 0,
+        !verification.chains.is_empty() || verification.unreadable_count > 0,
         "no audit record in {}: expected lines of an access log, of a collector or of a proxy's log",
         paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     );
-    Ok(read)
+    Ok(())
 }

@@ -1,27 +1,39 @@
 //! `careplane audit merge`.
 
-use std::fs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use careplane_evidence::report::{Aggregate, SCHEMA};
 use careplane_evidence::verify::Verification;
+use serde::Deserialize;
 
-use super::output;
+use super::{output, report};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What `careplane audit verify --shard --format json` wrote: all shards of one run
+    /// What `careplane audit verify --shard --format json` wrote, or `report --shard --format json`: all shards of one run
     #[arg(required = true, value_name = "FILE")]
     reports: Vec<PathBuf>,
     #[command(flatten)]
     output: output::OutputArguments,
 }
 
+#[derive(Deserialize)]
+struct Named {
+    #[serde(default)]
+    schema: String,
+}
+
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let read = |path: &PathBuf| -> anyhow::Result<Verification> {
-        let text = fs::read(path).with_context(|| path.display().to_string())?;
-        serde_json::from_slice(&text).with_context(|| format!("{}: not a report in JSON", path.display()))
+        let text = report::text(path)?;
+        let shown = || path.display().to_string();
+        let named: Named = serde_json::from_str(&text).with_context(|| format!("{}: not a report in JSON", shown()))?;
+        if named.schema == SCHEMA {
+            return Ok(Aggregate::from_json(&text).with_context(shown)?.verification);
+        }
+        serde_json::from_str(&text).with_context(|| format!("{}: not a report in JSON", shown()))
     };
     let reports: Vec<Verification> = arguments.reports.iter().map(read).collect::<Result<_, _>>()?;
     arguments.output.tell(&Verification::merge(reports)?)

@@ -7,11 +7,11 @@ use jiff::Timestamp;
 
 #[derive(clap::Args)]
 pub struct ScopeArguments {
-    /// Requests from then on: a date, or an instant of RFC 3339
-    #[arg(long, value_name = "TIME", value_parser = Scope::beginning)]
+    /// Requests from then on: a date, from its midnight UTC, or an instant of RFC 3339
+    #[arg(long, value_name = "TIME", value_parser = Scope::bound)]
     from: Option<Timestamp>,
-    /// Requests until then: a date, with all of its day, or the first instant that no longer counts
-    #[arg(long, value_name = "TIME", value_parser = Scope::end)]
+    /// Requests before then: a date, until its midnight UTC, or an instant. October is --from 2026-10-01 --to 2026-11-01
+    #[arg(long, value_name = "TIME", value_parser = Scope::bound)]
     to: Option<Timestamp>,
     /// Tenants that this regulator inspects
     #[arg(long, value_parser = regulators())]

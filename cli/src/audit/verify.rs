@@ -4,14 +4,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use careplane_evidence::source::Source;
-use careplane_evidence::verify::{Settings, Shard, Time, Verifier};
+use careplane_evidence::verify::{Clock, Settings, Shard, Time, Verifier};
 
 use super::keys;
 use super::output;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Access logs, collector output, proxy logs, in any order and mixed; gzip when named `*.gz`; a folder is all files below it. `-` is the standard input
+    /// Access logs, collector output, proxy logs, in any order and mixed, plain, gzip or zstd; a folder is all files below it. `-` is the standard input
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -19,18 +19,26 @@ pub struct Arguments {
     /// Verify only the chains of one of COUNT parts, INDEX from 0 on: for `careplane audit merge`
     #[arg(long, value_name = "INDEX/COUNT")]
     shard: Option<Shard>,
-    /// What is now, for chains without an end: silent for three minutes means cut. The newest time in the records unless given
-    #[arg(long, value_name = "RFC3339", value_parser = |text: &str| Time::try_from(text.to_owned()))]
-    as_of: Option<Time>,
+    /// When chains without an end are judged: silent for three minutes means cut. Now unless given; `newest-record` for archives of old,
+    /// where a cut of all chains at one instant does not show
+    #[arg(long, value_name = "RFC3339|newest-record", value_parser = clock)]
+    as_of: Option<Clock>,
     #[command(flatten)]
     output: output::OutputArguments,
+}
+
+fn clock(text: &str) -> Result<Clock, String> {
+    match text {
+        "newest-record" => Ok(Clock::NewestRecord),
+        _ => Time::try_from(text.to_owned()).map(Clock::Given),
+    }
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let settings = Settings {
         keys: arguments.keys.read()?,
         shard: arguments.shard,
-        as_of: arguments.as_of,
+        clock: arguments.as_of.unwrap_or_else(|| Clock::Wall(Time::now())),
         ..Settings::default()
     };
     let sources = Source::expand(&arguments.paths)?;

@@ -7,6 +7,7 @@ use careplane_policy::document::TrustedPeers;
 use super::finding::{Findings, Related};
 use super::mesh::{Mesh, Policy, SECURITY, claims, may_meet};
 use super::rules;
+use crate::yaml::Node;
 
 pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
     for plugin in &mesh.plugins {
@@ -17,8 +18,8 @@ pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
         }
         if document.identity.trusted_peers == TrustedPeers::Any {
             let (rule, message) = if plugin.is_at_waypoints(mesh) {
-                let message = "any peer is believed at a waypoint: expected AuthorizationPolicies that let nobody through who may not \
-                               choose a tenant";
+                let message = "any peer is believed at a waypoint: expected AuthorizationPolicies that let only callers through which \
+                               may choose a tenant";
                 (&rules::TRUSTED_PEERS_WAYPOINT, message.to_owned())
             } else {
                 let message = format!(
@@ -52,6 +53,34 @@ pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
     let known = Accounts::of(mesh);
     for policy in &mesh.policies {
         trusted_peers(policy, &known, findings);
+        trust_domains(mesh, policy, findings);
+    }
+}
+
+/// The trust domain of a mesh that does not say.
+const TRUST_DOMAIN: &str = "cluster.local";
+
+fn trust_domains(mesh: &Mesh<'_>, policy: &Policy<'_>, findings: &mut Findings) {
+    let (Some(document), Some(config)) = (&policy.document, mesh.mesh_config()) else { return };
+    let TrustedPeers::Listed(patterns) = &document.identity.trusted_peers else { return };
+    let own = config.get(&["trustDomain"]);
+    let name = own.and_then(Node::as_text).unwrap_or(TRUST_DOMAIN);
+    // Names that it had before, and those of others whose certificates it takes.
+    let others = config.list(&["caCertificates"]).iter().flat_map(|authority| authority.list(&["trustDomains"]));
+    let known: Vec<&str> =
+        config.list(&["trustDomainAliases"]).iter().chain(others).filter_map(Node::as_text).collect();
+    for (index, pattern) in patterns.iter().enumerate() {
+        let Some((domain, rest)) = pattern.strip_prefix("spiffe://").and_then(|id| id.split_once('/')) else {
+            continue;
+        };
+        if domain != name && !known.contains(&domain) {
+            findings.add_related(
+                &rules::TRUST_DOMAIN,
+                policy.place(&format!("identity.trustedPeers[{index}]")),
+                format!("{pattern:?}: the trust domain of the mesh is {name:?}: expected \"spiffe://{name}/{rest}\""),
+                vec![Related::new(&own.unwrap_or(config).place, "the trust domain is here")],
+            );
+        }
     }
 }
 

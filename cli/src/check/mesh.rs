@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use careplane_policy::Problems;
 use careplane_policy::document::{ClaimPath, Document as PolicyDocument, Source};
 use serde_json::Value;
 
@@ -12,6 +13,7 @@ use crate::yaml::{Node, Place};
 pub const NETWORKING: &str = "networking.istio.io";
 pub const SECURITY: &str = "security.istio.io";
 pub const TELEMETRY: &str = "telemetry.istio.io";
+pub const GATEWAY_API: &str = "gateway.networking.k8s.io";
 
 /// Everything that belongs together.
 pub struct Mesh<'d> {
@@ -36,6 +38,8 @@ pub struct Policy<'d> {
     pub json: Value,
     /// None when its shape is wrong.
     pub document: Option<PolicyDocument>,
+    /// As a proxy would take it, or what a proxy would say to it.
+    pub compiled: Result<careplane_policy::Policy, Problems>,
 }
 
 // === impl Mesh ===
@@ -76,7 +80,8 @@ impl<'d> Mesh<'d> {
         let json = node.to_json();
         self.policies.iter().position(|known| known.json == json).unwrap_or_else(|| {
             let document = serde_json::from_value(json.clone()).ok();
-            self.policies.push(Policy { node, json, document });
+            let compiled = careplane_policy::Policy::from_json(json.to_string().as_bytes());
+            self.policies.push(Policy { node, json, document, compiled });
             self.policies.len() - 1
         })
     }
@@ -99,14 +104,19 @@ impl<'d> Mesh<'d> {
         })
     }
 
-    /// Whether a filter runs anywhere. Without any plugin, nobody knows, so: yes.
+    /// Whether a filter runs anywhere. Without any plugin among the inputs: yes.
     pub fn runs(&self, filter: &str) -> bool {
         self.plugins.is_empty() || self.plugins.iter().any(|plugin| plugin.has(filter))
     }
 
-    /// The meshConfig of an IstioOperator.
+    /// The meshConfig: of an IstioOperator, of the Istio of the Sail operator, or of the ConfigMap that istiod reads.
     pub fn mesh_config(&self) -> Option<&'d Node> {
-        self.of("install.istio.io", "IstioOperator").find_map(|operator| operator.spec(&["meshConfig"]))
+        let operators = self.of("install.istio.io", "IstioOperator").chain(self.of("sailoperator.io", "Istio"));
+        let config = |it: &'d Manifest| it.spec(&["meshConfig"]).or_else(|| it.spec(&["values", "meshConfig"]));
+        operators.filter_map(config).next().or_else(|| {
+            let mut maps = self.of("", "ConfigMap").filter(|map| map.name == "istio" || map.name.starts_with("istio-"));
+            maps.find_map(|map| map.node.get(&["data", "mesh"]).filter(|mesh| !mesh.entries().is_empty()))
+        })
     }
 }
 
@@ -172,7 +182,7 @@ impl<'d> Plugin<'d> {
     pub fn is_at_waypoints(&self, mesh: &Mesh<'_>) -> bool {
         const CLASS: &str = "istio-waypoint";
         let of_class = |name: Option<&str>| {
-            let mut gateways = mesh.of("gateway.networking.k8s.io", "Gateway");
+            let mut gateways = mesh.of(GATEWAY_API, "Gateway");
             gateways.any(|it| {
                 it.spec(&["gatewayClassName"]).and_then(Node::as_text) == Some(CLASS) && Some(it.name.as_str()) == name
             })
@@ -195,7 +205,7 @@ impl<'d> Plugin<'d> {
         if !self.targets().is_empty() || !only_out {
             return true;
         }
-        // On the way out: of a workload, or of a gateway, where it is everybody's way in.
+        // On the way out: of a workload, or of a gateway, where it is the way in for all.
         let selector = selector(self.manifest);
         let gateway =
             |labels: &BTreeMap<&str, &str>| labels.iter().any(|(key, value)| selector.get(key) == Some(value));

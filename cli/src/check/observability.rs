@@ -68,7 +68,7 @@ impl<'d> Tracing<'d> {
 fn unread_tags(mesh: &Mesh<'_>, tracings: &[Tracing<'_>], findings: &mut Findings) {
     let headers: Vec<(&str, String)> =
         mesh.policies_for(filters::TRACING_TAGS).flat_map(|(_, document)| tag_headers(document)).collect();
-    // Nobody has a policy: then these are not the manifests of careplane.
+    // Without a policy these are not the manifests of careplane.
     if headers.is_empty() {
         return;
     }
@@ -200,6 +200,12 @@ fn base_rate(mesh: &Mesh<'_>, tracings: &[Tracing<'_>], findings: &mut Findings)
                     "{why} above tier {tier:?}, which keeps {lowest} %: expected randomSamplingPercentage: {lowest}"
                 ),
                 vec![Related::new(place, format!("tier {tier:?}"))],
+            );
+        } else if let Some(node) = tracing.base_rate().filter(|_| rate > 0.0) {
+            findings.add(
+                &rules::BASE_RATE_CLOCK,
+                &node.place,
+                format!("{rate} % of what callers send with a UUIDv7 is a share of the minutes: expected 0, where there are such callers"),
             );
         }
     }

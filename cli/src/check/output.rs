@@ -1,17 +1,23 @@
 //! Findings for people, for programs, and for code scanning.
 
+mod human;
+mod sarif;
+
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-use super::Looked;
+use super::Summary;
 use super::finding::Finding;
-use super::rules::{self, Level};
+use super::rules::Level;
+use crate::input::Input;
 use crate::yaml::Place;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// One line each, for people
+    /// With the lines that each finding is about, for people
     Human,
+    /// One line each, as compilers and editors have it
+    Short,
     /// As docs/check.md describes it
     Json,
     /// SARIF 2.1.0, for code scanning
@@ -19,11 +25,12 @@ pub enum Format {
 }
 
 impl Format {
-    pub fn text(self, findings: &[Finding], looked: Looked) -> String {
+    pub fn text(self, input: &Input, findings: &[Finding], looked: Summary) -> String {
         match self {
-            Self::Human => human(findings, looked),
+            Self::Human => human::text(input, findings) + &summary(findings, looked),
+            Self::Short => short(findings) + &summary(findings, looked),
             Self::Json => format!("{:#}\n", json(findings, looked)),
-            Self::Sarif => format!("{:#}\n", sarif(findings)),
+            Self::Sarif => format!("{:#}\n", json!(sarif::log(findings))),
         }
     }
 }
@@ -36,7 +43,7 @@ fn plural(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-fn human(findings: &[Finding], looked: Looked) -> String {
+fn short(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
         let style = match finding.rule.level {
@@ -51,8 +58,12 @@ fn human(findings: &[Finding], looked: Looked) -> String {
             text += &format!("    {}: {}\n", related.place, related.message);
         }
     }
+    text
+}
+
+fn summary(findings: &[Finding], looked: Summary) -> String {
     let [errors, warnings, notes] = [Level::Error, Level::Warning, Level::Note].map(|level| count(findings, level));
-    text + &format!(
+    format!(
         "{}, {}, {} in {}: {}, {}\n",
         plural(errors, "error", "errors"),
         plural(warnings, "warning", "warnings"),
@@ -63,7 +74,7 @@ fn human(findings: &[Finding], looked: Looked) -> String {
     )
 }
 
-fn json(findings: &[Finding], looked: Looked) -> Value {
+fn json(findings: &[Finding], looked: Summary) -> Value {
     let place = |place: &Place| json!({"file": &*place.file, "line": place.line, "column": place.column});
     let findings_json: Vec<Value> = findings
         .iter()
@@ -85,59 +96,4 @@ fn json(findings: &[Finding], looked: Looked) -> Value {
         "notes": count(findings, Level::Note),
         "looked": looked,
     })
-}
-
-/// Static Analysis Results Interchange Format 2.1.0 (OASIS).
-fn sarif(findings: &[Finding]) -> Value {
-    let location = |place: &Place| {
-        json!({
-            "physicalLocation": {
-                "artifactLocation": {"uri": uri(&place.file)},
-                "region": {"startLine": place.line, "startColumn": place.column},
-            },
-        })
-    };
-    let rules: Vec<Value> = rules::ALL
-        .iter()
-        .map(|rule| {
-            json!({
-                "id": rule.id,
-                "shortDescription": {"text": rule.about},
-                "defaultConfiguration": {"level": rule.level},
-            })
-        })
-        .collect();
-    let results: Vec<Value> = findings
-        .iter()
-        .map(|finding| {
-            let related = finding.related.iter().map(|it| {
-                let mut location = location(&it.place);
-                location["message"] = json!({"text": it.message});
-                location
-            });
-            json!({
-                "ruleId": finding.rule.id,
-                "ruleIndex": rules::ALL.iter().position(|rule| rule.id == finding.rule.id),
-                "level": finding.rule.level,
-                "message": {"text": finding.message},
-                "locations": [location(&finding.place)],
-                "relatedLocations": related.collect::<Vec<_>>(),
-            })
-        })
-        .collect();
-    json!({
-        "$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",
-        "version": "2.1.0",
-        "runs": [{
-            "tool": {"driver": {"name": "careplane", "version": env!("CARGO_PKG_VERSION"), "rules": rules}},
-            "columnKind": "unicodeCodePoints",
-            "results": results,
-        }],
-    })
-}
-
-/// A path as a relative URI (RFC 3986): what has a meaning there, or none, is escaped.
-fn uri(path: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte);
-    path.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }

@@ -1,10 +1,14 @@
 //! Pools and cohorts: what `tenant-routing` writes, and whether the mesh's routes do anything with it.
 
+mod order;
+
+use std::collections::BTreeMap;
+
 use careplane_policy::document::{Cohort, Document as PolicyDocument};
 
 use super::finding::{Findings, Related};
-use super::hosts::{self, Takes};
-use super::mesh::{Mesh, NETWORKING, Policy, labels};
+use super::mesh::{GATEWAY_API, Mesh, NETWORKING, Policy, labels};
+use super::routes::{self, Destination, Request, Route, Table, sample_path};
 use super::rules::{self, Rule};
 use crate::filters;
 use crate::manifest::Manifest;
@@ -28,18 +32,20 @@ struct Written<'p> {
 }
 
 /// What routes and subsets there are.
-struct Routes<'d> {
-    services: Vec<&'d Manifest>,
+struct Routes<'t, 'd> {
+    tables: &'t [Table<'d>],
     /// Each subset with its DestinationRule.
     subsets: Vec<(&'d Manifest, &'d Node)>,
+    /// Each Service with the labels of its pods.
+    services: Vec<(&'d Manifest, BTreeMap<&'d str, &'d str>)>,
 }
 
-pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
-    let services = mesh.virtual_services();
+pub fn check(mesh: &Mesh<'_>, tables: &[Table<'_>], findings: &mut Findings) {
     let rules = mesh.of(NETWORKING, "DestinationRule");
     let subsets =
         rules.flat_map(|rule| rule.spec_list(&["subsets"]).iter().map(move |subset| (rule, subset))).collect();
-    let routes = Routes { services, subsets };
+    let services = mesh.of("", "Service").map(|service| (service, labels(service.spec(&["selector"])))).collect();
+    let routes = Routes { tables, subsets, services };
     let mut seen: Vec<&PolicyDocument> = Vec::new();
     for (policy, document) in mesh.policies_for(filters::TENANT_ROUTING) {
         // Placements differ in whom they trust, and hardly in this.
@@ -57,7 +63,13 @@ pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
         for one in &written {
             without_route(policy, one, &routes, findings);
         }
-        misrouted(policy, &written, &routes, findings);
+        order::misrouted(policy, &written, &routes, findings);
+        let samples = order::samples(document);
+        for table in tables {
+            // Where paths do not matter, what the policy knows of them does not either.
+            let samples = if table.has_paths() { samples.as_slice() } else { &[] };
+            order::shadowed(policy, &written, samples, table, &routes, findings);
+        }
         unrouted_contexts(policy, document, &routes, findings);
     }
     undefined_subsets(mesh, &routes, findings);
@@ -108,35 +120,42 @@ fn written(document: &PolicyDocument) -> Vec<Written<'_>> {
     written
 }
 
-fn unread_headers(policy: &Policy<'_>, written: &[Written<'_>], routes: &Routes<'_>, findings: &mut Findings) {
+fn unread_headers(policy: &Policy<'_>, written: &[Written<'_>], routes: &Routes<'_, '_>, findings: &mut Findings) {
     let mut headers: Vec<(&str, &str)> = written.iter().map(|one| (one.header, one.header_path)).collect();
     headers.dedup();
     for (header, path) in headers {
-        if !routes.services.is_empty() && routes.readers(header).is_empty() {
-            findings.add(
-                &rules::ROUTING_HEADER_UNREAD,
-                policy.place(path),
-                format!("no VirtualService matches {header:?}: expected routes with `match: [{{headers: {{{header}: {{exact: …}}}}}}]`"),
-            );
+        if !routes.tables.is_empty() && routes.readers(header).is_empty() {
+            let expected = if routes.tables.iter().all(|table| table.owner.group == GATEWAY_API) {
+                format!(
+                    "HTTPRoute matches {header:?}: expected rules with `matches: [{{headers: [{{name: {header}, value: …}}]}}]`"
+                )
+            } else {
+                format!(
+                    "VirtualService matches {header:?}: expected routes with `match: [{{headers: {{{header}: {{exact: …}}}}}}]`"
+                )
+            };
+            findings.add(&rules::ROUTING_HEADER_UNREAD, policy.place(path), format!("no {expected}"));
         }
     }
 }
 
-fn without_route(policy: &Policy<'_>, written: &Written<'_>, routes: &Routes<'_>, findings: &mut Findings) {
+fn without_route(policy: &Policy<'_>, written: &Written<'_>, routes: &Routes<'_, '_>, findings: &mut Findings) {
     let readers = routes.readers(written.header);
     let (with, without): (Vec<_>, Vec<_>) =
-        readers.iter().partition(|(service, _)| hosts::takes_value_of(service, written.header, written.value));
+        readers.iter().partition(|reader| has_route(reader.table, written.header, written.value));
     let place = policy.place(&written.path);
     if !without.is_empty() {
+        let match_on = if without.iter().all(|reader| reader.owner.group == GATEWAY_API) {
+            format!("{{name: {}, value: {}}}", written.header, written.value)
+        } else {
+            format!("{}: {{exact: {}}}", written.header, written.value)
+        };
         let message = format!(
-            "{} has no route in {}: expected a match on `{}: {{exact: {}}}`",
+            "{} has no route in {}: expected a match on `{match_on}`",
             written.title,
-            names(without.iter().map(|(service, _)| *service)),
-            written.header,
-            written.value
+            names(without.iter().map(|reader| reader.owner)),
         );
-        let related =
-            without.iter().map(|(_, condition)| Related::new(condition, format!("{} is matched here", written.header)));
+        let related = without.iter().map(|it| Related::new(it.place, format!("{} is matched here", written.header)));
         findings.add_related(written.without_route, place, message, related.collect());
     }
     // Where routes lead to, `undefined_subsets` tells; without any, subsets are all there is to go by.
@@ -168,63 +187,25 @@ fn without_route(policy: &Policy<'_>, written: &Written<'_>, routes: &Routes<'_>
     }
 }
 
-/// Routes that match one value and lead to the subset of another.
-fn misrouted(policy: &Policy<'_>, written: &[Written<'_>], routes: &Routes<'_>, findings: &mut Findings) {
-    for service in &routes.services {
-        for route in hosts::routes(service) {
-            for one in written {
-                let others = |name: &str| {
-                    name != one.value
-                        && (written.iter().any(|other| other.header == one.header && other.value == name)
-                            || (one.value == CANARY && name == STABLE))
-                };
-                let conditions = hosts::header_conditions(route, one.header);
-                let Some(condition) = conditions.iter().find(|condition| condition.text(&["exact"]) == Some(one.value))
-                else {
-                    continue;
-                };
-                // Alternatives, or a share of the traffic, can be meant.
-                if conditions.len() > 1 || route.list(&["match"]).len() > 1 || route.list(&["route"]).len() > 1 {
-                    continue;
-                }
-                for destination in hosts::destinations(service, route) {
-                    let Some(subset) = destination.subset.filter(|subset| subset.as_text().is_some_and(others)) else {
-                        continue;
-                    };
-                    findings.add_related(
-                        &rules::MISROUTED,
-                        &subset.place,
-                        format!(
-                            "{} leads to subset {:?} in {}: expected {:?}",
-                            one.title,
-                            subset.as_text().unwrap_or_default(),
-                            service.title(),
-                            one.value
-                        ),
-                        vec![
-                            Related::new(&condition.place, "matched here"),
-                            Related::new(policy.place(&one.path), "from the policy"),
-                        ],
-                    );
-                }
-            }
-        }
-    }
+/// Whether a table that matches a header has a route for one of its values: for reads, if any value has one, and for writes.
+fn has_route(table: &Table<'_>, header: &str, value: &str) -> bool {
+    ["GET", "POST"].into_iter().all(|method| {
+        let takes = |route: &&Route<'_>| route.conditions.method.as_ref().is_none_or(|it| it.accepts(Some(method)));
+        let mut readers =
+            table.routes.iter().filter(takes).filter(|it| it.conditions.reads(header).next().is_some()).peekable();
+        readers.peek().is_none() || readers.any(|route| route.conditions.wants(header, value))
+    })
 }
 
-fn undefined_subsets(mesh: &Mesh<'_>, routes: &Routes<'_>, findings: &mut Findings) {
+fn undefined_subsets(mesh: &Mesh<'_>, routes: &Routes<'_, '_>, findings: &mut Findings) {
     let rules: Vec<_> = mesh.of(NETWORKING, "DestinationRule").collect();
-    let host = |rule: &Manifest| {
-        let host = rule.spec(&["host"]).and_then(Node::as_text).unwrap_or_default();
-        hosts::host(host, rule.namespace.as_deref())
-    };
     if rules.is_empty() {
         return;
     }
-    for service in &routes.services {
-        for destination in hosts::routes(service).iter().flat_map(|route| hosts::destinations(service, route)) {
+    for route in routes.tables.iter().flat_map(|table| &table.routes) {
+        for destination in route.destinations() {
             let Some(subset) = destination.subset else { continue };
-            let of_host: Vec<_> = rules.iter().filter(|rule| covers(&host(rule), &destination.host)).collect();
+            let of_host: Vec<_> = rules.iter().filter(|rule| covers(&rule_host(rule), &destination.host)).collect();
             let names: Vec<&str> = of_host
                 .iter()
                 .flat_map(|rule| rule.spec_list(&["subsets"]))
@@ -242,7 +223,7 @@ fn undefined_subsets(mesh: &Mesh<'_>, routes: &Routes<'_>, findings: &mut Findin
                     &subset.place,
                     format!(
                         "{} routes to subset {:?} of {}, which is not defined: expected {known}",
-                        service.title(),
+                        route.owner.title(),
                         subset.as_text().unwrap_or_default(),
                         destination.host
                     ),
@@ -253,44 +234,86 @@ fn undefined_subsets(mesh: &Mesh<'_>, routes: &Routes<'_>, findings: &mut Findin
     }
 }
 
+fn rule_host(rule: &Manifest) -> String {
+    let host = rule.spec(&["host"]).and_then(Node::as_text).unwrap_or_default();
+    routes::host(host, rule.namespace.as_deref())
+}
+
 /// Whether the host of a DestinationRule is, or covers, that of a destination.
 fn covers(rule: &str, host: &str) -> bool {
     rule == host || rule.strip_prefix('*').is_some_and(|suffix| host.ends_with(suffix) || suffix.is_empty())
 }
 
-fn unrouted_contexts(policy: &Policy<'_>, document: &PolicyDocument, routes: &Routes<'_>, findings: &mut Findings) {
-    if routes.services.is_empty() {
+fn unrouted_contexts(policy: &Policy<'_>, document: &PolicyDocument, routes: &Routes<'_, '_>, findings: &mut Findings) {
+    if routes.tables.is_empty() {
         return;
     }
     for (index, context) in document.contexts.iter().enumerate() {
         let routed = context.matches.iter().flatten().any(|one| {
             let Some(template) = one.path.as_deref() else { return true };
             let method = one.methods.iter().flatten().next().map_or("GET", String::as_str);
-            let mut all = routes.services.iter().flat_map(|service| hosts::routes(service));
-            all.any(|route| hosts::takes(route, method, template) > Takes::No)
+            let sample = Request::new(method, &sample_path(template));
+            let mut all = routes.tables.iter().flat_map(|table| &table.routes);
+            // As the sample is, or as some path of the route is that a parameter of the template can be.
+            all.any(|route| {
+                let takes = route.conditions.accept(&route.conditions.fit(sample.clone()));
+                takes || route.conditions.path.may_be_in(template)
+            })
         });
         if !routed {
             let name = context.name.as_deref().unwrap_or_default();
             findings.add(
                 &rules::CONTEXT_UNROUTED,
                 policy.place(&format!("contexts[{index}].match")),
-                format!("no VirtualService routes the paths of context {name:?}"),
+                format!("no VirtualService or HTTPRoute routes the paths of context {name:?}"),
             );
         }
     }
 }
 
+/// A table that matches a header.
+struct Reader<'t, 'd> {
+    table: &'t Table<'d>,
+    owner: &'d Manifest,
+    /// Where it does so first.
+    place: &'t Place,
+}
+
 // === impl Routes ===
 
-impl<'d> Routes<'d> {
-    /// The VirtualServices that match a header, and where each does so first.
-    fn readers(&self, header: &str) -> Vec<(&'d Manifest, &'d Place)> {
-        let first = |service: &'d Manifest| {
-            let mut conditions =
-                hosts::routes(service).iter().flat_map(|route| hosts::header_conditions(route, header));
-            Some((service, &conditions.next()?.place))
-        };
-        self.services.iter().copied().filter_map(first).collect()
+impl<'t, 'd> Routes<'t, 'd> {
+    /// The tables that match a header, each manifest once.
+    fn readers(&self, header: &str) -> Vec<Reader<'t, 'd>> {
+        let mut readers: Vec<Reader<'t, 'd>> = Vec::new();
+        for table in self.tables {
+            let first = table.routes.iter().find_map(|route| {
+                let place = route.conditions.reads(header).next()?.place;
+                Some(Reader { table, owner: route.owner, place })
+            });
+            readers.extend(first.filter(|one| readers.iter().all(|known| !std::ptr::eq(known.owner, one.owner))));
+        }
+        readers
+    }
+
+    /// Whether a destination is for a pool or a cohort: by its name, or by the labels of its pods.
+    fn serves(&self, destination: &Destination<'_>, value: &str) -> bool {
+        let is_named = |name: &str| name.strip_suffix(value).is_some_and(|rest| rest.is_empty() || rest.ends_with('-'));
+        let has_label = |labels: &BTreeMap<&str, &str>| labels.values().any(|label| *label == value);
+        match destination.subset.and_then(Node::as_text) {
+            Some(subset) => {
+                let same = |rule: &Manifest, it: &Node| {
+                    it.text(&["name"]) == Some(subset) && covers(&rule_host(rule), &destination.host)
+                };
+                let labelled =
+                    |(rule, it): &(&Manifest, &Node)| same(rule, it) && has_label(&labels(it.get(&["labels"])));
+                is_named(subset) || self.subsets.iter().any(labelled)
+            }
+            None => {
+                let name = destination.host.split('.').next().unwrap_or_default();
+                is_named(name)
+                    || self.services.iter().any(|(service, labels)| service.name == name && has_label(labels))
+            }
+        }
     }
 }
 

@@ -189,6 +189,10 @@ fn entities(record: &Record<'_>) -> Vec<Entity> {
     entities
 }
 
+fn message_is_shadow(record: &Record<'_>) -> bool {
+    record.request.as_ref().is_some_and(|request| request.shadow)
+}
+
 fn details(record: &Record<'_>) -> Vec<Detail> {
     let context = record.context.as_ref();
     let flags = context.into_iter().flat_map(|context| &context.flags).map(|flag| ("flag", Some(&**flag)));
@@ -198,6 +202,7 @@ fn details(record: &Record<'_>) -> Vec<Detail> {
         ("correlation-id", record.request.as_ref().and_then(|request| request.correlation_id.as_deref())),
         ("trace-id", record.trace.as_ref().and_then(|trace| trace.id.as_deref())),
         ("record-hash", Some(&*record.hash)),
+        ("mirrored-copy", message_is_shadow(record).then_some("true")),
     ];
     single
         .into_iter()

@@ -6,15 +6,18 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::chains::{ChainLine, Seen};
-use super::counts::{Counts, Tally, rows};
+use super::chains::Seen;
+use super::counts::{Counts, Merge, Tally, rows};
 use super::ledger::Ledger;
 use super::scope::Scope;
+use crate::acts::{Door, Kinds};
+use crate::verify::{MergeError, Verification};
 
 /// The version of the aggregate.
-pub const SCHEMA: &str = "careplane.audit-report/v1";
+pub const SCHEMA: &str = "careplane.audit-report/v2";
 
-/// All figures of a report. Two of parts that share no record add up to that of the whole.
+/// All figures of a report, and what verification found of the records that they were counted from, in the same reading. Those of all
+/// shards of one run merge into that of the whole.
 ///
 /// It holds pseudonyms of users and subjects: it is to be kept like the records themselves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -22,10 +25,20 @@ pub const SCHEMA: &str = "careplane.audit-report/v1";
 pub struct Aggregate {
     /// [`SCHEMA`].
     pub(super) schema: String,
+    /// When it was made: what was known then.
+    pub made: Timestamp,
     /// What it is about.
     pub scope: Scope,
-    /// All requests.
+    /// What the records prove.
+    pub verification: Verification,
+    /// All requests, each once.
     pub total: Counts,
+    /// What the records of these requests are.
+    pub kinds: Kinds,
+    /// Attempts beyond the first.
+    pub repeats: u64,
+    /// The requests by the door that saw them first, and the records by the door that they are from.
+    pub doors: BTreeMap<Door, Doors>,
     /// Records that were read and are not in the figures.
     pub outside: Outside,
     /// Requests by the hour in which they came in.
@@ -59,8 +72,9 @@ pub struct Aggregate {
     pub policies: BTreeMap<String, Tally>,
     /// Where the records came from.
     pub chains: BTreeMap<String, Seen>,
-    /// What verification said.
-    pub verdicts: BTreeMap<String, ChainLine>,
+    /// The proxies that should have a chain.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub expected: Vec<String>,
     /// What the proxies counted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Ledger>,
@@ -81,8 +95,16 @@ pub struct Outside {
     pub other: u64,
     /// Requests within the period that name no regulator or tenant.
     pub unattributed: u64,
-    /// Lines that hold something like a record and cannot be read.
-    pub broken: u64,
+}
+
+/// What a kind of door saw.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Doors {
+    /// Requests that it saw first.
+    pub acts: u64,
+    /// Records that are from there.
+    pub records: u64,
 }
 
 /// What was counted in all and not in its table, because the table was full.
@@ -139,6 +161,8 @@ pub struct Failure {
     pub status: Option<u16>,
     /// Envoy's response flags, joined by commas.
     pub flags: String,
+    /// Who answered; empty where the record does not say.
+    pub by: String,
 }
 
 /// What one user did.
@@ -160,15 +184,8 @@ pub enum AddError {
     Time(String),
     /// The aggregates are about different things.
     Scope(Box<(Scope, Scope)>),
-    /// The aggregates share records, which would count twice.
-    Shared {
-        /// The chain.
-        chain: String,
-        /// One of the numbers.
-        number: u64,
-    },
-    /// Verification said two things of one chain.
-    Verdicts(String),
+    /// They are not all the shards of one run.
+    Shards(MergeError),
     /// The text is no aggregate.
     Json(String),
     /// The schema of the aggregate is another.
@@ -178,13 +195,18 @@ pub enum AddError {
 // === impl Aggregate ===
 
 impl Aggregate {
-    /// Nothing, about `scope`.
+    /// Nothing, about `scope`, with what verification found.
     #[must_use]
-    pub fn new(scope: Scope) -> Self {
+    pub fn new(scope: Scope, made: Timestamp, verification: Verification) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
+            made,
             scope,
+            verification,
             total: Counts::default(),
+            kinds: Kinds::default(),
+            repeats: 0,
+            doors: BTreeMap::new(),
             outside: Outside::default(),
             hours: BTreeMap::new(),
             contexts: BTreeMap::new(),
@@ -200,7 +222,7 @@ impl Aggregate {
             without_user: 0,
             policies: BTreeMap::new(),
             chains: BTreeMap::new(),
-            verdicts: BTreeMap::new(),
+            expected: Vec::new(),
             ledger: None,
             beyond: Beyond::default(),
             pairs: 0,
@@ -224,18 +246,50 @@ impl Aggregate {
         }
     }
 
-    /// Adds what verification found.
+    /// The figures of all shards of one run as those of one.
     ///
     /// # Errors
-    /// When something else was found of a chain before.
-    pub fn add_verdict(&mut self, line: ChainLine) -> Result<(), AddError> {
-        match self.verdicts.get(&line.id) {
-            Some(known) if *known != line => Err(AddError::Verdicts(line.id)),
-            _ => {
-                self.verdicts.insert(line.id.clone(), line);
-                Ok(())
-            }
+    /// When they are about different things, or are not all the shards of one run.
+    pub fn merge(parts: Vec<Self>) -> Result<Self, AddError> {
+        let verifications = parts.iter().map(|part| part.verification.clone());
+        let verification = Verification::merge(verifications).map_err(AddError::Shards)?;
+        let mut parts = parts.into_iter();
+        let mut merged = parts.next().ok_or_else(|| AddError::Shards(MergeError::nothing()))?;
+        for part in parts {
+            merged.absorb(part)?;
         }
+        merged.verification = verification;
+        Ok(merged)
+    }
+
+    fn absorb(&mut self, other: Self) -> Result<(), AddError> {
+        if self.scope != other.scope {
+            return Err(AddError::Scope(Box::new((self.scope.clone(), other.scope))));
+        }
+        // What was known at the last of them.
+        self.made = self.made.max(other.made);
+        self.total.absorb(other.total);
+        self.kinds.absorb(other.kinds);
+        self.repeats += other.repeats;
+        self.doors.absorb(other.doors);
+        self.outside.absorb(other.outside);
+        self.hours.absorb(other.hours);
+        self.contexts.absorb(other.contexts);
+        self.actions.absorb(other.actions);
+        self.flags.absorb(other.flags);
+        self.tenants.absorb(other.tenants);
+        self.denials.absorb(other.denials);
+        self.attempts.absorb(other.attempts);
+        self.failures.absorb(other.failures);
+        self.people.absorb(other.people);
+        self.forged.absorb(other.forged);
+        self.unreadable += other.unreadable;
+        self.without_user += other.without_user;
+        self.policies.absorb(other.policies);
+        // A chain is in one shard.
+        self.chains.extend(other.chains);
+        self.beyond.absorb(other.beyond);
+        Ok(())
     }
 }
 
@@ -251,13 +305,7 @@ impl fmt::Display for AddError {
                 "it is about {}, the ones before about {}: make all with the same --from, --to, --regulator and --tenant",
                 scopes.1, scopes.0
             ),
-            Self::Shared { chain, number } => write!(
-                f,
-                "record {number} of chain {chain} is in one before, too, and would count twice: give each chain to one part only"
-            ),
-            Self::Verdicts(chain) => {
-                write!(f, "chain {chain} has two different verdicts: give one verification, of all its records")
-            }
+            Self::Shards(error) => error.fmt(f),
             Self::Schema(schema) => write!(f, "schema {schema:?}: expected {SCHEMA:?}, as --format json writes it"),
         }
     }

@@ -1,14 +1,13 @@
-//! Adding records to the figures, and figures to figures.
+//! Adding acts to the figures, and figures to figures.
 
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::aggregate::{AddError, Aggregate, Attempt, Beyond, Crossing, Denial, Failure, Outside, Person};
-use super::chains::{Intent, Seen, Way};
+use super::aggregate::{Aggregate, Attempt, Beyond, Crossing, Denial, Doors, Failure, Outside, Person};
 use super::counts::{Counts, Ending, Merge, Tally};
 use super::scope::Standing;
-use crate::{Context, Kind, Record};
+use crate::acts::{ACTION, Act, CONTEXT, FLAGS, LEVEL, Names, OTHER, POLICY, REGULATOR, TENANT, USER};
 
 /// The rows that one table can have. A policy makes far fewer; a caller who tries one name after another could make any number.
 const ROWS_MAX: usize = 10_000;
@@ -18,184 +17,139 @@ const PAIRS_MAX: usize = 1_000_000;
 const HOUR: i64 = 3600;
 
 impl Aggregate {
-    /// Adds a record. One that was added before, by whatever way it came, changes no figure but those of the ways.
-    ///
-    /// # Errors
-    /// When its time is none.
-    pub fn add(&mut self, record: &Record<'_>, way: Way) -> Result<(), AddError> {
-        let time: Timestamp = record.time.parse().map_err(|_| AddError::Time(record.time.clone().into_owned()))?;
-        let standing = self.scope.standing(record, time);
-        let seen = self.chains.entry(record.chain.id.clone().into_owned()).or_insert_with(|| Seen::starting(time));
-        if !seen.note(record.chain.seq, time, way) {
-            return Ok(());
-        }
-        match record.kind {
-            Kind::Start | Kind::Head | Kind::End => {
-                let proxy = record.proxy.as_ref().map(|proxy| proxy.id.clone().into_owned());
-                seen.proxy = seen.proxy.take().max(proxy);
-            }
-            Kind::Intent => seen.hold(record.chain.seq, Intent { time, within: standing == Standing::Within }),
-            Kind::Request => {
-                if let Some(intent) = record.intent {
-                    seen.answer(intent);
-                }
+    /// Adds an act.
+    pub(super) fn add(&mut self, act: &Act, names: &Names) {
+        let time = Timestamp::from_microsecond(act.fact.time).unwrap_or_default();
+        let text = |which| names.text(act.fact.name(which));
+        let is_request = act.kinds.acts > 0;
+        match self.scope.standing_of(time, text(TENANT), text(REGULATOR)) {
+            Standing::Within => {}
+            standing => {
                 match standing {
-                    Standing::Within => {
-                        seen.requests += 1;
-                        self.count(record, time);
-                    }
-                    Standing::OtherTime => self.outside.other_time += 1,
-                    Standing::Other => self.outside.other += 1,
-                    Standing::Unattributed => self.outside.unattributed += 1,
+                    Standing::OtherTime => self.outside.other_time += act.kinds.acts,
+                    Standing::Other => self.outside.other += act.kinds.acts,
+                    _ => self.outside.unattributed += act.kinds.acts,
                 }
+                return;
             }
         }
-        Ok(())
-    }
-
-    /// Adds the figures of another part.
-    ///
-    /// # Errors
-    /// When it is about something else, or a record would count twice. This is then as it was.
-    pub fn merge(&mut self, other: Self) -> Result<(), AddError> {
-        if self.scope != other.scope {
-            return Err(AddError::Scope(Box::new((self.scope.clone(), other.scope))));
+        self.kinds.absorb(act.kinds);
+        for member in &act.members {
+            self.doors.entry(member.door).or_default().records += 1;
         }
-        for (id, seen) in &other.chains {
-            if let Some(number) = self.chains.get(id).and_then(|own| own.shared(seen)) {
-                return Err(AddError::Shared { chain: id.clone(), number });
-            }
+        if is_request {
+            self.doors.entry(act.fact.door).or_default().acts += 1;
+            self.repeats += act.repeats;
+            self.count(act, names, time);
         }
-        if let Some(id) =
-            other.verdicts.iter().find(|(id, line)| self.verdicts.get(*id).is_some_and(|own| own != *line))
-        {
-            return Err(AddError::Verdicts(id.0.clone()));
-        }
-        self.total.absorb(other.total);
-        self.outside.absorb(other.outside);
-        self.hours.absorb(other.hours);
-        self.contexts.absorb(other.contexts);
-        self.actions.absorb(other.actions);
-        self.flags.absorb(other.flags);
-        self.tenants.absorb(other.tenants);
-        self.denials.absorb(other.denials);
-        self.attempts.absorb(other.attempts);
-        self.failures.absorb(other.failures);
-        self.people.absorb(other.people);
-        self.forged.absorb(other.forged);
-        self.unreadable += other.unreadable;
-        self.without_user += other.without_user;
-        self.policies.absorb(other.policies);
-        self.chains.absorb(other.chains);
-        self.verdicts.extend(other.verdicts);
-        self.ledger = match (self.ledger.take(), other.ledger) {
-            (Some(mut own), Some(other)) => {
-                own.absorb(other);
-                Some(own)
-            }
-            (own, other) => own.or(other),
-        };
-        self.beyond.absorb(other.beyond);
-        Ok(())
     }
 
     /// Counts a request that the report is about.
-    fn count(&mut self, record: &Record<'_>, time: Timestamp) {
-        let ending = Ending::of(record);
+    fn count(&mut self, act: &Act, names: &Names, time: Timestamp) {
+        let ending = act.ending;
+        let owned = |which| names.text(act.fact.name(which)).map(str::to_owned);
         self.total += ending;
         *self.hours.entry(hour(time)).or_default() += ending;
-        let context = record.context.as_ref();
-        let mut fits = context.is_none_or(|context| self.count_context(context, ending, time));
-
-        let tenant = record.tenant.as_ref().and_then(|tenant| tenant.id.as_deref());
-        if let Some(tenant) = tenant {
-            fits &= change(&mut self.tenants, tenant.to_owned(), Counts::default, |counts| *counts += ending);
+        let context = owned(CONTEXT);
+        let mut fits = context.as_ref().is_none_or(|_| self.count_context(act, names, time));
+        if let Some(tenant) = owned(TENANT) {
+            fits &= change(&mut self.tenants, tenant, Counts::default, |counts| *counts += ending);
         }
-        let context = context.map(|context| &*context.name).unwrap_or_default();
+        let context = context.unwrap_or_default();
         match ending {
-            Ending::Refused => fits &= self.count_denial(record, time),
-            Ending::Failed => fits &= self.count_failure(record, context, time),
+            Ending::Refused => fits &= self.count_denial(names.text(act.denial), time),
+            Ending::Failed => fits &= self.count_failure(names.text(act.failure), &context, time),
             Ending::Answered | Ending::Declined => {}
         }
-        if let Some(other) = record.tenant.as_ref().and_then(|tenant| tenant.other.as_deref()) {
-            let user = record.who.as_ref().and_then(|who| who.user.as_deref());
-            let attempt = Attempt {
-                tenant: tenant.unwrap_or_default().to_owned(),
-                other: other.to_owned(),
-                user: user.unwrap_or_default().to_owned(),
-                context: context.to_owned(),
-            };
+        if let Some(other) = owned(OTHER) {
+            let (tenant, user) = (owned(TENANT).unwrap_or_default(), owned(USER).unwrap_or_default());
+            let attempt = Attempt { tenant, other, user, context };
             fits &= change(&mut self.attempts, attempt, || Crossing::starting(time), |it| it.add(ending, time));
         }
-        for header in record.who.iter().flat_map(|who| &who.forged_headers) {
-            fits &= change(&mut self.forged, header.to_string(), || 0, |count| *count += 1);
+        let mut headers: Vec<&str> =
+            act.forged.iter().filter_map(|name| names.text(*name)).flat_map(str::lines).collect();
+        headers.sort_unstable();
+        headers.dedup();
+        for header in headers {
+            fits &= change(&mut self.forged, header.to_owned(), || 0, |count| *count += 1);
         }
-        self.unreadable += u64::from(record.request.as_ref().is_some_and(|request| request.readable == Some(false)));
+        self.unreadable += u64::from(act.fact.is_unreadable);
         self.beyond.rows += u64::from(!fits);
-        self.count_person(record, ending);
+        self.count_people(act, names);
     }
 
-    fn count_context(&mut self, context: &Context<'_>, ending: Ending, time: Timestamp) -> bool {
-        let level = context.compliance_level.to_string();
-        let mut fits = change(&mut self.contexts, context.name.to_string(), BTreeMap::new, |levels| {
+    fn count_context(&mut self, act: &Act, names: &Names, time: Timestamp) -> bool {
+        let owned = |which| names.text(act.fact.name(which)).unwrap_or_default().to_owned();
+        let ending = act.ending;
+        let level = owned(LEVEL);
+        let mut fits = change(&mut self.contexts, owned(CONTEXT), BTreeMap::new, |levels| {
             *levels.entry(level).or_default() += ending;
         });
-        fits &= change(&mut self.actions, context.action.to_string(), Counts::default, |counts| *counts += ending);
-        let digest = context.policy.to_string();
-        fits &= change(&mut self.policies, digest, || Tally::starting(time), |tally| tally.add(time));
-        for flag in &context.flags {
-            fits &= change(&mut self.flags, flag.to_string(), Counts::default, |counts| *counts += ending);
+        fits &= change(&mut self.actions, owned(ACTION), Counts::default, |counts| *counts += ending);
+        fits &= change(&mut self.policies, owned(POLICY), || Tally::starting(time), |tally| tally.add(time));
+        for flag in names.text(act.fact.name(FLAGS)).iter().flat_map(|flags| flags.lines()) {
+            fits &= change(&mut self.flags, flag.to_owned(), Counts::default, |counts| *counts += ending);
         }
         fits
     }
 
-    fn count_denial(&mut self, record: &Record<'_>, time: Timestamp) -> bool {
-        let decision = record.decision.as_ref();
-        let by = decision.and_then(|decision| decision.by.as_deref()).unwrap_or_default().to_owned();
-        let reason = decision.and_then(|decision| decision.reason.as_deref()).unwrap_or_default().to_owned();
-        change(&mut self.denials, Denial { by, reason }, || Tally::starting(time), |tally| tally.add(time))
+    fn count_denial(&mut self, denial: Option<&str>, time: Timestamp) -> bool {
+        let (by, reason) = denial.unwrap_or_default().split_once('\n').unwrap_or_default();
+        let denial = Denial { by: by.to_owned(), reason: reason.to_owned() };
+        change(&mut self.denials, denial, || Tally::starting(time), |tally| tally.add(time))
     }
 
-    fn count_failure(&mut self, record: &Record<'_>, context: &str, time: Timestamp) -> bool {
-        let outcome = record.outcome.as_ref();
+    fn count_failure(&mut self, failure: Option<&str>, context: &str, time: Timestamp) -> bool {
+        let mut parts = failure.unwrap_or_default().split('\n');
+        let mut next = || parts.next().unwrap_or_default();
         let failure = Failure {
+            status: next().parse().ok(),
+            flags: next().to_owned(),
+            by: next().to_owned(),
             context: context.to_owned(),
-            status: outcome.and_then(|outcome| outcome.status),
-            flags: outcome.map(|outcome| outcome.flags.join(",")).unwrap_or_default(),
         };
         change(&mut self.failures, failure, || Tally::starting(time), |tally| tally.add(time))
     }
 
-    fn count_person(&mut self, record: &Record<'_>, ending: Ending) {
-        let Some(user) = record.who.as_ref().and_then(|who| who.user.as_deref()) else {
-            self.without_user += 1;
-            return;
-        };
-        let subject = record.context.as_ref().and_then(|context| context.subject.as_deref());
-        let subject = subject.filter(|_| ending != Ending::Refused);
-        let known = self.people.get(user);
-        let is_new = known.is_none()
-            || subject.is_some_and(|subject| known.is_some_and(|person| !person.subjects.contains(subject)));
-        if is_new && self.pairs >= PAIRS_MAX {
-            self.beyond.pairs += 1;
-            if let Some(person) = self.people.get_mut(user) {
-                person.counts += ending;
+    fn count_people(&mut self, act: &Act, names: &Names) {
+        let ending = act.ending;
+        match names.text(act.fact.name(USER)) {
+            None => self.without_user += 1,
+            Some(user) => {
+                if let Some(person) = self.person(user) {
+                    person.counts += ending;
+                    if let Some(tenant) = names.text(act.fact.name(TENANT))
+                        && !person.tenants.contains(tenant)
+                    {
+                        person.tenants.insert(tenant.to_owned());
+                    }
+                }
             }
-            return;
         }
-        self.pairs += usize::from(is_new);
-        let person = self.people.entry(user.to_owned()).or_default();
-        person.counts += ending;
-        if let Some(tenant) = record.tenant.as_ref().and_then(|tenant| tenant.id.as_deref())
-            && !person.tenants.contains(tenant)
-        {
-            person.tenants.insert(tenant.to_owned());
+        for (user, subject) in &act.pairs {
+            let (Some(user), Some(subject)) = (names.text(*user), names.text(*subject)) else { continue };
+            if self.people.get(user).is_some_and(|person| person.subjects.contains(subject)) {
+                continue;
+            }
+            if self.pairs >= PAIRS_MAX {
+                self.beyond.pairs += 1;
+            } else if let Some(person) = self.person(user) {
+                person.subjects.insert(subject.to_owned());
+                self.pairs += 1;
+            }
         }
-        if let Some(subject) = subject
-            && !person.subjects.contains(subject)
-        {
-            person.subjects.insert(subject.to_owned());
+    }
+
+    /// The row of a user; none when there is no room for another one.
+    fn person(&mut self, user: &str) -> Option<&mut Person> {
+        if !self.people.contains_key(user) {
+            if self.people.len() >= PAIRS_MAX {
+                self.beyond.pairs += 1;
+                return None;
+            }
+            self.people.insert(user.to_owned(), Person::default());
         }
+        self.people.get_mut(user)
     }
 }
 
@@ -244,7 +198,13 @@ impl Merge for Outside {
         self.other_time += other.other_time;
         self.other += other.other;
         self.unattributed += other.unattributed;
-        self.broken += other.broken;
+    }
+}
+
+impl Merge for Doors {
+    fn absorb(&mut self, other: Self) {
+        self.acts += other.acts;
+        self.records += other.records;
     }
 }
 

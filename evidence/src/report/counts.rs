@@ -17,7 +17,7 @@ pub trait Merge {
 /// How a request ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// The application did what was asked: a status below 400.
+    /// The application did what was asked: a status below 400, and the answer came to its end.
     Answered,
     /// The application would not: a status from 400 to 499.
     Declined,
@@ -55,6 +55,10 @@ pub struct Tally {
 
 // === impl Ending ===
 
+/// Envoy's response flags that say that a stream was cut off, also behind a status that said all is well: resets by either side, and
+/// time that ran out.
+const CUT: [&str; 11] = ["LR", "UR", "UC", "DC", "DR", "DPE", "UPE", "UT", "SI", "DT", "UMSDR"];
+
 impl Ending {
     /// How the request of `record` ended.
     #[must_use]
@@ -62,11 +66,15 @@ impl Ending {
         if record.decision.as_ref().is_some_and(|decision| decision.result == "denied") {
             return Self::Refused;
         }
-        let status = record.outcome.as_ref().and_then(|outcome| outcome.status);
-        let grpc = record.outcome.as_ref().and_then(|outcome| outcome.grpc_status).unwrap_or(0);
-        match (status, grpc) {
+        let Some(outcome) = &record.outcome else { return Self::Failed };
+        let was_cut = outcome.flags.iter().any(|flag| CUT.contains(&&**flag));
+        // No application said no: there was no way to one, or the caller left.
+        let never_came = matches!(outcome.answered_by.as_deref(), Some("proxy" | "caller"));
+        match (outcome.status, outcome.grpc_status.unwrap_or(0)) {
             (None | Some(500..), _) => Self::Failed,
+            (Some(400..500), _) if never_came => Self::Failed,
             (Some(400..500), _) => Self::Declined,
+            (Some(_), _) if was_cut => Self::Failed,
             (Some(_), 0) => Self::Answered,
             // The codes that semantic conventions for gRPC servers call an error: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
             // INTERNAL, UNAVAILABLE, DATA_LOSS.
@@ -209,5 +217,10 @@ mod tests {
         assert_eq!(ending("allowed", r#"{"status":200,"grpcStatus":5}"#), Ending::Declined);
         assert_eq!(ending("allowed", r#"{"status":200,"grpcStatus":0}"#), Ending::Answered);
         assert_eq!(ending("denied", r#"{"status":503}"#), Ending::Refused);
+        for flag in ["DR", "DC", "UC", "UR", "LR", "SI", "DT"] {
+            assert_eq!(ending("allowed", &format!(r#"{{"status":200,"flags":["{flag}"]}}"#)), Ending::Failed, "{flag}");
+        }
+        assert_eq!(ending("none", r#"{"status":404,"answeredBy":"proxy","flags":["NR"]}"#), Ending::Failed);
+        assert_eq!(ending("allowed", r#"{"status":404,"answeredBy":"upstream"}"#), Ending::Declined);
     }
 }

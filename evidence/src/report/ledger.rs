@@ -1,13 +1,14 @@
 //! The delivery ledger: what the proxies counted of their own records, from their metrics.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use super::counts::Merge;
 
-/// Records as the proxies counted them since they started, added up.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Records and chains as the proxies counted them since they started, added up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Ledger {
     /// Made.
@@ -22,6 +23,10 @@ pub struct Ledger {
     pub queued: u64,
     /// Taken by nothing.
     pub lost: u64,
+    /// Chains that were begun.
+    pub chains: u64,
+    /// Of these, those of samples with a label `pod`, by that.
+    pub pods: BTreeMap<String, u64>,
 }
 
 /// Why metrics cannot be read.
@@ -63,12 +68,17 @@ impl Ledger {
                 "rejected" => &mut ledger.rejected,
                 "queued" => &mut ledger.queued,
                 "lost" => &mut ledger.lost,
+                "chains" => &mut ledger.chains,
                 _ => continue,
             };
             found |= word == "records";
             // After the labels: the value, and perhaps a time. A label can hold a brace, but no value can.
             let value = rest.rsplit('}').next().unwrap_or_default().split_whitespace().next().unwrap_or_default();
-            *counter += whole(value).ok_or_else(|| MetricsError::Value { line: index + 1, value: value.to_owned() })?;
+            let count = whole(value).ok_or_else(|| MetricsError::Value { line: index + 1, value: value.to_owned() })?;
+            *counter += count;
+            if let Some(pod) = label(rest, "pod").filter(|_| word == "chains") {
+                *ledger.pods.entry(pod.to_owned()).or_default() += count;
+            }
         }
         if found { Ok(ledger) } else { Err(MetricsError::None) }
     }
@@ -80,6 +90,14 @@ impl Ledger {
         let accounted = [self.acknowledged, self.spilled, self.rejected, self.queued, self.lost];
         i128::from(self.records) - accounted.into_iter().map(i128::from).sum::<i128>()
     }
+}
+
+/// The value of a label, as it stands.
+fn label<'t>(labels: &'t str, name: &str) -> Option<&'t str> {
+    let wanted = format!("{name}=\"");
+    let begin =
+        labels.match_indices(&wanted).find(|(at, _)| labels[..*at].ends_with(['{', ',', ' ']))?.0 + wanted.len();
+    labels[begin..].split('"').next()
 }
 
 /// A count; Prometheus has all values as floats.
@@ -100,6 +118,8 @@ impl Merge for Ledger {
         self.rejected += other.rejected;
         self.queued += other.queued;
         self.lost += other.lost;
+        self.chains += other.chains;
+        self.pods.absorb(other.pods);
     }
 }
 
@@ -130,9 +150,12 @@ mod tests {
             careplane_audit_records{pod=\"b\"} 5\n\
             careplane_audit_spilled 7\n\
             careplane_audit_chain_epoch{} 1700000000\n\
+            careplane_audit_chains{namespace=\"core\",pod=\"b\"} 2\n\
+            careplane_audit_chains{other_pod=\"c\"} 1\n\
             other_total 9\n";
         let ledger = Ledger::read(text).unwrap();
-        assert_eq!(ledger, Ledger { records: 45, acknowledged: 38, spilled: 7, ..Ledger::default() });
+        let pods = BTreeMap::from([("b".to_owned(), 2)]);
+        assert_eq!(ledger, Ledger { records: 45, acknowledged: 38, spilled: 7, chains: 3, pods, ..Ledger::default() });
         assert_eq!(ledger.unaccounted(), 0);
     }
 

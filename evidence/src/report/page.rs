@@ -2,17 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use askama::Template;
-use jiff::Timestamp;
-
 use super::aggregate::Aggregate;
 use super::completeness::{Account, Completeness};
 use super::counts::{Counts, Tally};
 use super::plot::{Columns, Series, Timeline};
 use super::sections::{
-    Attempts, Chains, CountRow, Delivery, Level, People, TallyRow, actions, by_name, denials, failures, levels,
+    Attempts, Chains, CountRow, Delivery, Hops, Level, People, TallyRow, actions, by_name, denials, failures, levels,
 };
 use super::words::{self, counted, number};
+use askama::Template;
 
 /// What a report is called when nobody says.
 const TITLE: &str = "Who used the records of people in care";
@@ -26,6 +24,7 @@ struct Page<'a> {
     tenant: Option<&'a str>,
     period: String,
     made: String,
+    judged: String,
     version: &'static str,
     completeness: Completeness,
     reasons: &'a [String],
@@ -39,6 +38,7 @@ struct Page<'a> {
     denials: Vec<TallyRow>,
     attempts: Attempts<'a>,
     people: People<'a>,
+    hops: Hops,
     failures: Vec<TallyRow>,
     delivery: Delivery,
     chains: Chains<'a>,
@@ -48,11 +48,11 @@ struct Page<'a> {
     commands: String,
 }
 
-/// Writes the report of `aggregate` as one HTML file. `title` is its heading, `made` the time that it says it was made at.
+/// Writes the report of `aggregate` as one HTML file. `title` is its heading.
 ///
 /// # Errors
 /// When it cannot be written: memory alone.
-pub fn html(aggregate: &Aggregate, title: Option<&str>, made: Timestamp) -> Result<String, askama::Error> {
+pub fn html(aggregate: &Aggregate, title: Option<&str>) -> Result<String, askama::Error> {
     let account = Account::of(aggregate);
     let scope = &aggregate.scope;
     let attempts = Attempts::of(aggregate);
@@ -62,7 +62,8 @@ pub fn html(aggregate: &Aggregate, title: Option<&str>, made: Timestamp) -> Resu
         regulator: scope.regulator.as_deref().map(words::regulator),
         tenant: scope.tenant.as_deref(),
         period: words::period(scope),
-        made: words::moment(made),
+        made: words::moment(aggregate.made),
+        judged: judged(aggregate),
         version: env!("CARGO_PKG_VERSION"),
         completeness: account.completeness,
         reasons: &account.reasons,
@@ -76,6 +77,7 @@ pub fn html(aggregate: &Aggregate, title: Option<&str>, made: Timestamp) -> Resu
         denials: denials(aggregate),
         attempts,
         people,
+        hops: Hops::of(aggregate),
         failures: failures(aggregate),
         delivery: Delivery::of(aggregate),
         chains: Chains::of(&account),
@@ -87,11 +89,21 @@ pub fn html(aggregate: &Aggregate, title: Option<&str>, made: Timestamp) -> Resu
     page.render()
 }
 
+/// How long chains were followed.
+fn judged(aggregate: &Aggregate) -> String {
+    match (aggregate.scope.to, aggregate.verification.as_of) {
+        (Some(to), _) if to <= aggregate.made => "the end of the period".to_owned(),
+        (Some(_), Some(as_of)) => format!("{}, for the period is not over", words::moment(as_of.into())),
+        (_, Some(as_of)) => format!("{}, when the report was made", words::moment(as_of.into())),
+        (_, None) => "the last record".to_owned(),
+    }
+}
+
 /// The report in sentences.
 fn summary(aggregate: &Aggregate, attempts: &Attempts<'_>, people: &People<'_>) -> Vec<String> {
     let total = aggregate.total;
     let mut sentences = vec![format!(
-        "In this period the platform recorded {}. {} the application answered, {} it turned down, {} failed, and {} were refused before they reached it.",
+        "In this period the platform recorded {}, each counted once. {} the application answered, {} it turned down, {} failed, and {} were refused.",
         counted(total.total(), "request"),
         number(total.answered),
         number(total.declined),
@@ -177,9 +189,7 @@ fn commands(aggregate: &Aggregate) -> String {
     ];
     let options: String =
         options.into_iter().filter_map(|(name, value)| Some(format!(" {name} {}", quoted(&value?)))).collect();
-    format!(
-        "careplane audit verify --format json records… > verdicts.json\ncareplane audit report{options} --verification verdicts.json records… > report.html"
-    )
+    format!("careplane audit verify records…\ncareplane audit report{options} records… > report.html")
 }
 
 /// A word for a POSIX shell.

@@ -56,13 +56,18 @@ impl Scope {
     /// Where a record of `time` stands.
     #[must_use]
     pub fn standing(&self, record: &Record<'_>, time: Timestamp) -> Standing {
+        let tenant = record.tenant.as_ref();
+        let id = tenant.and_then(|tenant| tenant.id.as_deref());
+        self.standing_of(time, id, tenant.and_then(|tenant| tenant.regulator.as_deref()))
+    }
+
+    /// Where what happened at `time`, for `tenant`, stands.
+    #[must_use]
+    pub fn standing_of(&self, time: Timestamp, tenant: Option<&str>, regulator: Option<&str>) -> Standing {
         if !self.contains(time) {
             return Standing::OtherTime;
         }
-        let tenant = record.tenant.as_ref();
-        let id = tenant.and_then(|tenant| tenant.id.as_deref());
-        let regulator = tenant.and_then(|tenant| tenant.regulator.as_deref());
-        for (wanted, named) in [(self.tenant.as_deref(), id), (self.regulator.as_deref(), regulator)] {
+        for (wanted, named) in [(self.tenant.as_deref(), tenant), (self.regulator.as_deref(), regulator)] {
             match (wanted, named) {
                 (Some(_), None) => return Standing::Unattributed,
                 (Some(wanted), Some(named)) if wanted != named => return Standing::Other,
@@ -72,32 +77,20 @@ impl Scope {
         Standing::Within
     }
 
-    /// Reads a beginning: a date, of which the day begins at midnight UTC, or an instant.
+    /// Reads a bound of the period: a date, which is its midnight UTC, or an instant. The period is half-open: `from` is in it, `to` is not,
+    /// so that October is from 2026-10-01 to 2026-11-01.
     ///
     /// # Errors
     /// When it is neither.
-    pub fn beginning(text: &str) -> Result<Timestamp, NotATime> {
-        instant(text, Ok)
+    pub fn bound(text: &str) -> Result<Timestamp, NotATime> {
+        let wrong = || NotATime(text.to_owned());
+        if let Ok(instant) = text.parse() {
+            return Ok(instant);
+        }
+        // `Date` would take the date of a time of day without an offset, and drop the time.
+        let date: Date = text.parse().ok().filter(|_| text.len() == "2026-10-31".len()).ok_or_else(wrong)?;
+        Ok(date.to_zoned(TimeZone::UTC).map_err(|_| wrong())?.timestamp())
     }
-
-    /// Reads an end: a date, the whole of which is in the period, or the first instant that is not.
-    ///
-    /// # Errors
-    /// When it is neither.
-    pub fn end(text: &str) -> Result<Timestamp, NotATime> {
-        instant(text, Date::tomorrow)
-    }
-}
-
-fn instant(text: &str, day: impl Fn(Date) -> Result<Date, jiff::Error>) -> Result<Timestamp, NotATime> {
-    let wrong = || NotATime(text.to_owned());
-    if let Ok(instant) = text.parse() {
-        return Ok(instant);
-    }
-    // `Date` would take the date of a time of day without an offset, and drop the time.
-    let date: Date = text.parse().ok().filter(|_| text.len() == "2026-10-31".len()).ok_or_else(wrong)?;
-    let midnight = day(date).and_then(|date| date.to_zoned(TimeZone::UTC)).map_err(|_| wrong())?;
-    Ok(midnight.timestamp())
 }
 
 impl fmt::Display for Scope {
@@ -128,14 +121,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_date_at_the_end_is_meant_whole_and_an_instant_is_not() {
-        let shown = |time: Result<Timestamp, NotATime>| time.unwrap().to_string();
-        assert_eq!(shown(Scope::beginning("2026-10-01")), "2026-10-01T00:00:00Z");
-        assert_eq!(shown(Scope::end("2026-10-31")), "2026-11-01T00:00:00Z");
-        assert_eq!(shown(Scope::end("2026-10-31T06:00:00+01:00")), "2026-10-31T05:00:00Z");
-        for wrong in ["", "October", "2026-02-30", "2026-10-31T06:00:00", "9999-12-31"] {
-            let error = Scope::end(wrong).unwrap_err().to_string();
+    fn a_date_is_its_midnight_and_an_instant_is_itself() {
+        let shown = |text| Scope::bound(text).unwrap().to_string();
+        assert_eq!(shown("2026-10-01"), "2026-10-01T00:00:00Z");
+        assert_eq!(shown("2026-11-01"), "2026-11-01T00:00:00Z");
+        assert_eq!(shown("2026-10-31T06:00:00+01:00"), "2026-10-31T05:00:00Z");
+        for wrong in ["", "October", "2026-02-30", "2026-10-31T06:00:00"] {
+            let error = Scope::bound(wrong).unwrap_err().to_string();
             assert!(error.starts_with(&format!("{wrong:?} is neither a date")), "{error}");
         }
+    }
+
+    #[test]
+    fn the_first_instant_of_november_is_not_in_october() {
+        let october = Scope {
+            from: Some(Scope::bound("2026-10-01").unwrap()),
+            to: Some(Scope::bound("2026-11-01").unwrap()),
+            ..Scope::default()
+        };
+        let contains = |time: &str| october.contains(time.parse().unwrap());
+        assert!(contains("2026-10-01T00:00:00Z") && contains("2026-10-31T23:59:59.999999Z"));
+        assert!(!contains("2026-09-30T23:59:59.999999Z") && !contains("2026-11-01T00:00:00Z"));
     }
 }

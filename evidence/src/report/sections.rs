@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::aggregate::{Aggregate, Attempt, Crossing, Person};
-use super::chains::{self, ChainLine, Seen, Way};
+use super::chains::{self, Way};
 use super::completeness::Account;
 use super::counts::{Counts, Merge, Tally};
 use super::words::{self, as_u64, counted, number, percent, ratio, span};
-use crate::verify::Verdict;
+use crate::acts::Door;
+use crate::verify::{ChainReport, Verdict};
 
 /// The rows that a table shows.
 const ROWS: usize = 15;
@@ -187,18 +188,18 @@ pub(super) fn failures(aggregate: &Aggregate) -> Vec<TallyRow> {
     let mut kinds: BTreeMap<_, (Tally, BTreeMap<&str, u64>)> = BTreeMap::new();
     for (failure, tally) in &aggregate.failures {
         let (all, contexts) = kinds
-            .entry((failure.status, failure.flags.as_str()))
+            .entry((failure.status, failure.flags.as_str(), failure.by.as_str()))
             .or_insert((Tally::starting(tally.first), BTreeMap::new()));
         all.absorb(*tally);
         *contexts.entry(&failure.context).or_default() += tally.count;
     }
-    let tallies = kinds.into_iter().map(|((status, flags), (tally, contexts))| {
+    let tallies = kinds.into_iter().map(|((status, flags, by), (tally, contexts))| {
         let mut contexts: Vec<_> = contexts.into_iter().collect();
         contexts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         let contexts: Vec<_> = contexts.into_iter().map(|(name, count)| format!("{name} {}", number(count))).collect();
         let shown = status.map_or_else(|| "no status".to_owned(), |status| format!("status {status}"));
         let word = [shown.as_str(), flags].into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ");
-        (words::failure(status, flags).to_owned(), format!("{word} · {}", contexts.join(", ")), tally)
+        (words::failure(status, flags, by).to_owned(), format!("{word} · {}", contexts.join(", ")), tally)
     });
     tally_rows(tallies.collect(), aggregate.total.failed)
 }
@@ -291,13 +292,13 @@ impl Delivery {
             records,
             repeated,
             ways: Way::ALL.iter().filter_map(row).collect(),
-            ledger: aggregate.ledger.map(Ledger::of),
+            ledger: aggregate.ledger.as_ref().map(Ledger::of),
         }
     }
 }
 
 impl Ledger {
-    fn of(ledger: super::Ledger) -> Self {
+    fn of(ledger: &super::Ledger) -> Self {
         let missing = ledger.unaccounted();
         Self {
             rows: vec![
@@ -331,42 +332,79 @@ impl Ledger {
 impl<'a> Chains<'a> {
     pub(super) fn of(account: &Account<'a>) -> Self {
         let summary = account.verdicts.iter().map(|(verdict, count)| {
-            let verdict = verdict.map_or("not checked", words::verdict).to_lowercase();
-            format!("{}: {verdict}", counted(*count, "chain"))
+            format!("{}: {}", counted(*count, "chain"), words::verdict(*verdict).to_lowercase())
         });
         Self {
             summary: summary.collect(),
             unkeyed: account.unkeyed,
             more: account.chains.len().saturating_sub(ROWS),
-            rows: account.chains.iter().take(ROWS).map(|(id, seen, line)| ChainRow::of(id, seen, *line)).collect(),
+            rows: account.chains.iter().take(ROWS).map(|chain| ChainRow::of(chain)).collect(),
         }
     }
 }
 
 impl<'a> ChainRow<'a> {
-    fn of(id: &'a str, seen: &'a Seen, line: Option<&'a ChainLine>) -> Self {
-        let proxy = line.and_then(|line| line.proxy.as_deref()).or(seen.proxy.as_deref());
+    fn of(chain: &'a ChainReport) -> Self {
+        let when = chain.since.zip(chain.until).map(|(since, until)| span(since.into(), until.into()));
         Self {
-            id,
-            proxy: proxy.unwrap_or("not named"),
-            class: match line.map(|line| line.verdict) {
-                Some(Verdict::Complete | Verdict::Open) => "good",
-                Some(Verdict::Broken) => "bad",
-                Some(Verdict::Cut | Verdict::Unverified) | None => "doubtful",
+            id: &chain.id,
+            proxy: chain.proxy.as_deref().unwrap_or("not named"),
+            class: match chain.verdict {
+                Verdict::Complete | Verdict::Open => "good",
+                Verdict::Broken => "bad",
+                Verdict::Cut | Verdict::Unverified => "doubtful",
             },
-            verdict: line.map_or("Not checked", |line| words::verdict(line.verdict)),
-            records: number(line.map_or_else(|| chains::count(&seen.all()), |line| line.records)),
-            when: span(
-                line.and_then(|line| line.from).unwrap_or(seen.first),
-                line.and_then(|line| line.to).unwrap_or(seen.last),
-            ),
-            note: line.map(note).unwrap_or_default(),
+            verdict: words::verdict(chain.verdict),
+            records: number(chain.records),
+            when: when.unwrap_or_default(),
+            note: note(chain),
         }
     }
 }
 
-fn note(line: &ChainLine) -> String {
-    let found = [(line.missing, "missing"), (line.edited, "changed")];
+fn note(chain: &ChainReport) -> String {
+    let found = [(chain.missing, "missing"), (chain.edited, "changed"), (chain.unverified, "not checked")];
     let found = found.into_iter().filter(|(count, _)| *count > 0);
     found.map(|(count, what)| format!("{} {what}", counted(count, "record"))).collect::<Vec<_>>().join(", ")
+}
+
+// === impl Hops ===
+
+/// What the records of requests are, and where they are from.
+pub(super) struct Hops {
+    /// What, and how many; those that there are.
+    pub kinds: Vec<(&'static str, String)>,
+    /// Attempts beyond the first.
+    pub repeats: u64,
+    /// The door, the requests that it saw first, and its records.
+    pub doors: Vec<(&'static str, String, String)>,
+    /// Records that do not say at which door they were made.
+    pub unplaced: u64,
+    pub total: u64,
+}
+
+impl Hops {
+    pub(super) fn of(aggregate: &Aggregate) -> Self {
+        let kinds = aggregate.kinds;
+        let rows = [
+            ("Requests: what people and programs asked for", kinds.acts),
+            ("The same requests, seen again further in", kinds.hops),
+            ("The same requests, sent on after a redirect inside the platform", kinds.passes),
+            ("Calls between services that these requests caused", kinds.calls),
+            ("Mirrored copies, whose answers no caller gets", kinds.copies),
+            ("Preflights: a browser’s question before a request; no use of data", kinds.preflights),
+        ];
+        let doors = aggregate.doors.iter();
+        Self {
+            kinds: rows
+                .into_iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(kind, count)| (kind, number(count)))
+                .collect(),
+            repeats: aggregate.repeats,
+            unplaced: aggregate.doors.get(&Door::Unknown).map_or(0, |door| door.records),
+            doors: doors.map(|(door, it)| (words::door(*door), number(it.acts), number(it.records))).collect(),
+            total: kinds.total(),
+        }
+    }
 }

@@ -6,10 +6,11 @@ use jiff::tz::TimeZone;
 use super::aggregate::Denial;
 use super::chains::Way;
 use super::scope::Scope;
+use crate::acts::Door;
 use crate::verify::Verdict;
 
 /// What a refusal means.
-pub(super) fn denial(denial: &Denial) -> &'static str {
+pub(crate) fn denial(denial: &Denial) -> &'static str {
     match (denial.by.as_str(), denial.reason.as_str()) {
         ("careplane", "tenant-conflict") => "Asked for another organisation’s data than the caller’s own",
         ("careplane", "tenant-missing") => "Did not show for which organisation it was made",
@@ -24,12 +25,18 @@ pub(super) fn denial(denial: &Denial) -> &'static str {
         ("rate_limit", _) => "Too many requests in a short time",
         ("ext_authz", _) => "The authorisation service said no",
         ("csrf", _) => "Was sent by a page of another site",
+        ("oauth2" | "basic_auth" | "api_key_auth", _) => "The caller was not signed in",
+        ("cors", _) => "Came from a page of a site that may not use the platform",
+        ("careplane", "tenant-unselected") => "Did not say for which of the caller’s organisations it was made",
         _ => "Refused by a part of the platform that this report has no words for",
     }
 }
 
-/// What Envoy's response flags mean, the first one that says something.
-pub(super) fn failure(status: Option<u16>, flags: &str) -> &'static str {
+/// What a failure means: that of Envoy's response flags, the first one that says something.
+pub(crate) fn failure(status: Option<u16>, flags: &str, by: &str) -> &'static str {
+    if status.is_some_and(|status| status < 400) {
+        return "The answer was cut off on its way";
+    }
     let meaning = flags.split(',').find_map(|flag| {
         Some(match flag {
             "UF" | "UC" => "The connection to the application broke",
@@ -43,11 +50,16 @@ pub(super) fn failure(status: Option<u16>, flags: &str) -> &'static str {
             _ => return None,
         })
     });
-    meaning.unwrap_or(if status.is_some() { "The application answered with an error" } else { "There was no answer" })
+    meaning.unwrap_or(match (status, by) {
+        (_, "caller") => "The caller went away before there was an answer",
+        (Some(_), "proxy") => "The platform could not hand it to an application",
+        (Some(_), _) => "The application answered with an error",
+        (None, _) => "There was no answer",
+    })
 }
 
 /// What was done.
-pub(super) fn action(action: &str) -> &str {
+pub(crate) fn action(action: &str) -> &str {
     match action {
         "create" => "Added something",
         "read" => "Looked something up",
@@ -59,7 +71,7 @@ pub(super) fn action(action: &str) -> &str {
 }
 
 /// The way of a record.
-pub(super) fn way(way: Way) -> &'static str {
+pub(crate) fn way(way: Way) -> &'static str {
     match way {
         Way::Collector => "Sent to the collector",
         Way::AccessLog => "Written to an access log",
@@ -67,19 +79,29 @@ pub(super) fn way(way: Way) -> &'static str {
     }
 }
 
+/// Where a proxy stands.
+pub(crate) fn door(door: Door) -> &'static str {
+    match door {
+        Door::Gateway => "At the edge of the platform",
+        Door::Outbound => "Where a service sends requests",
+        Door::Inbound => "In front of a service",
+        Door::Unknown => "Not said by the record",
+    }
+}
+
 /// What became of a chain.
-pub(super) fn verdict(verdict: Verdict) -> &'static str {
+pub(crate) fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Complete => "Complete",
         Verdict::Open => "Complete so far",
-        Verdict::Cut => "End missing",
+        Verdict::Cut => "Not heard of until the end",
         Verdict::Broken => "Broken",
         Verdict::Unverified => "Not checked for changes",
     }
 }
 
 /// Who inspects, in full.
-pub(super) fn regulator(regulator: &str) -> &str {
+pub(crate) fn regulator(regulator: &str) -> &str {
     match regulator {
         "CQC" => "Care Quality Commission (CQC), England",
         "Care Inspectorate" => "Care Inspectorate, Scotland",
@@ -90,12 +112,12 @@ pub(super) fn regulator(regulator: &str) -> &str {
 }
 
 /// A count of things in memory.
-pub(super) fn as_u64(count: usize) -> u64 {
+pub(crate) fn as_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
 /// A count with its thousands apart.
-pub(super) fn number(count: u64) -> String {
+pub(crate) fn number(count: u64) -> String {
     let digits = count.to_string();
     let mut written = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
@@ -108,12 +130,12 @@ pub(super) fn number(count: u64) -> String {
 }
 
 /// A count and its noun: `noun` for one, with an `s` for any other number.
-pub(super) fn counted(count: u64, noun: &str) -> String {
+pub(crate) fn counted(count: u64, noun: &str) -> String {
     format!("{} {noun}{}", number(count), if count == 1 { "" } else { "s" })
 }
 
 /// `part` of `whole`, in percent with one decimal; what is there never reads as nothing.
-pub(super) fn percent(part: u64, whole: u64) -> String {
+pub(crate) fn percent(part: u64, whole: u64) -> String {
     let share = ratio(part, whole) * 100.0;
     match share {
         _ if part == 0 => "0 %".to_owned(),
@@ -125,28 +147,28 @@ pub(super) fn percent(part: u64, whole: u64) -> String {
 
 /// `part` of `whole`, from 0 to 1.
 #[expect(clippy::cast_precision_loss, reason = "for a picture or one decimal")]
-pub(super) fn ratio(part: u64, whole: u64) -> f64 {
+pub(crate) fn ratio(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
 /// A day: `1 October 2026`.
-pub(super) fn day(time: Timestamp) -> String {
+pub(crate) fn day(time: Timestamp) -> String {
     time.to_zoned(TimeZone::UTC).strftime("%-d %B %Y").to_string()
 }
 
 /// A moment, to the minute: `1 Oct 2026, 06:00`.
-pub(super) fn moment(time: Timestamp) -> String {
+pub(crate) fn moment(time: Timestamp) -> String {
     time.to_zoned(TimeZone::UTC).strftime("%-d %b %Y, %H:%M").to_string()
 }
 
 /// From one moment to another; one alone when they read the same.
-pub(super) fn span(first: Timestamp, last: Timestamp) -> String {
+pub(crate) fn span(first: Timestamp, last: Timestamp) -> String {
     let (first, last) = (moment(first), moment(last));
     if first == last { first } else { format!("{first} to {last}") }
 }
 
 /// The period of a scope, in days where it is made of whole ones.
-pub(super) fn period(scope: &Scope) -> String {
+pub(crate) fn period(scope: &Scope) -> String {
     const DAY: i64 = 86_400;
     let whole_days = [scope.from, scope.to]
         .into_iter()
@@ -185,12 +207,12 @@ mod tests {
     #[test]
     fn a_period_of_whole_days_is_told_in_days() {
         let scope = |from: &str, to: &str| Scope {
-            from: Some(Scope::beginning(from).unwrap()),
-            to: Some(Scope::end(to).unwrap()),
+            from: Some(Scope::bound(from).unwrap()),
+            to: Some(Scope::bound(to).unwrap()),
             ..Scope::default()
         };
-        assert_eq!(period(&scope("2026-10-01", "2026-10-31")), "1 October 2026 to 31 October 2026");
-        assert_eq!(period(&scope("2026-10-01", "2026-10-01")), "1 October 2026");
+        assert_eq!(period(&scope("2026-10-01", "2026-11-01")), "1 October 2026 to 31 October 2026");
+        assert_eq!(period(&scope("2026-10-01", "2026-10-02")), "1 October 2026");
         let hours = scope("2026-10-01T06:00:00Z", "2026-10-01T18:00:00Z");
         assert_eq!(period(&hours), "1 Oct 2026, 06:00 to 1 Oct 2026, 18:00");
     }

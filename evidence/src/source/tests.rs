@@ -38,6 +38,40 @@ fn a_record_is_found_wherever_a_line_has_it() {
         (format!("[pod/gateway-0/istio-proxy] {RECORD}"), "s:1"),
         (format!(r#"{{"log":{newline},"stream":"stdout"}}"#), "s:1 (record 1 of the line)"),
         (format!(r#"{{"a":[{{"body":{{"stringValue":{escaped}}}}}]}}"#), "s:1 (record 1 of the line)"),
+        // A list of JSON on one line.
+        (format!(r#"[{{"message":{escaped}}}]"#), "s:1"),
+        // What Loki answers: over HTTP, and `logcli --output jsonl`, `raw` and `default`.
+        (
+            format!(r#"{{"data":{{"result":[{{"stream":{{}},"values":[["1790812800000000000",{escaped}]]}}]}}}}"#),
+            "s:1 (record 1 of the line)",
+        ),
+        (format!(r#"{{"labels":{{}},"line":{escaped},"timestamp":"t"}}"#), "s:1 (record 1 of the line)"),
+        (format!(r#"2026-10-01T00:00:00Z {{app="careplane"}} {RECORD}"#), "s:1"),
+        // What Elasticsearch answers, in one line and spread over several.
+        (format!(r#"{{"hits":{{"hits":[{{"_source":{{"message":{escaped}}}}}]}}}}"#), "s:1 (record 1 of the line)"),
+        (format!(r#"          "message" : {escaped},"#), "s:1"),
+        (format!(r#"          {escaped}"#), "s:1"),
+        // CloudWatch: `filter-log-events`, and CSV of Logs Insights; a log line of a proxy in CSV.
+        (format!(r#"            "message": {escaped}"#), "s:1"),
+        (format!("2026-10-01 00:00:00.000,\"{}\"", RECORD.replace('"', "\"\"")), "s:1"),
+        (format!("1,\"[warning] careplane-audit-record {} thread=7\",x", RECORD.replace('"', "\"\"")), "s:1"),
+        // logfmt.
+        (format!("level=warn msg={escaped} thread=7"), "s:1"),
+        // JSON in JSON: a container's log of a proxy that logs in JSON.
+        (
+            format!(r#"{{"log":{}}}"#, serde_json::to_string(&format!(r#"{{"msg":{escaped}}}"#)).unwrap()),
+            "s:1 (record 1 of the line)",
+        ),
+        // journald: as a text, as bytes, and in its export format.
+        (format!(r#"{{"_PID":"7","MESSAGE":{escaped}}}"#), "s:1 (record 1 of the line)"),
+        (format!(r#"{{"MESSAGE":{:?},"_PID":"7"}}"#, RECORD.as_bytes()), "s:1 (record 1 of the line)"),
+        (
+            format!(r#"{{"MESSAGE":{}}}"#, serde_json::to_string(RECORD.as_bytes()).unwrap()),
+            "s:1 (record 1 of the line)",
+        ),
+        (format!("MESSAGE={RECORD}"), "s:1"),
+        // A store that keeps the record as an object, byte for byte.
+        (format!(r#"{{"_source":{RECORD}}}"#), "s:1 (record 1 of the line)"),
     ] {
         assert_eq!(text(&line), [(place.to_owned(), Ok(RECORD.to_owned()))], "{line}");
     }
@@ -69,7 +103,25 @@ fn what_is_left_of_a_record_is_not_passed_over() {
         let found = text(&line);
         assert!(found.last().is_some_and(|(_, found)| found.is_err()), "{line}: {found:?}");
     }
-    // Read, so that whoever parses it says what is wrong.
+    let taken_apart = r#"{"body":{"chain":{"seq":1,"id":"x"},"schema":"careplane.audit/v1"}}"#;
+    let escaped = serde_json::to_string(RECORD).unwrap();
+    for line in [
+        // Parsed by a store, and written again: alone, beside one that was not, and spread over lines.
+        taken_apart.to_owned(),
+        format!(r#"{{"a":{escaped},"b":{taken_apart}}}"#),
+        r#"    "schema" : "careplane.audit/v1","#.to_owned(),
+        r#"    "schema": "careplane.audit\/v1","#.to_owned(),
+        // Escaped in ways that nothing here knows.
+        format!("<msg>{}</msg>", RECORD.replace('"', "&quot;")),
+        format!("a;'{}'", RECORD.replace('"', "\\\"")),
+        "careplane.audit/v1".to_owned(),
+        // UTF-16 behind lines that are not: what `>>` of PowerShell appends.
+        "a line in UTF-8\n".chars().chain(RECORD.chars().flat_map(|char| [char, '\0'])).collect(),
+    ] {
+        let found = text(&line);
+        assert!(found.last().is_some_and(|(_, found)| found.is_err()), "{line}: {found:?}");
+    }
+    // Read, so that parsing it says what is wrong.
     let damaged = RECORD.replacen("chain", "chaim", 1);
     assert_eq!(text(&damaged), [("s:1".to_owned(), Ok(damaged.clone()))]);
 }
@@ -96,6 +148,9 @@ fn folders_gzip_and_what_cannot_be_read() {
     // Two members, as when rotated files are put together.
     std::fs::write(at("a.gz"), [gzip.as_slice(), &gzip].concat()).unwrap();
     std::fs::write(at("cut.gz"), &gzip[..gzip.len() - 9]).unwrap();
+    // The name says nothing.
+    std::fs::write(at("packed.jsonl"), &gzip).unwrap();
+    std::fs::write(at("plain.gz"), RECORD).unwrap();
 
     let sources = Source::expand(&[at("b"), at("a.gz")]).unwrap();
     let names: Vec<&str> = sources.iter().map(|source| source.name().rsplit('/').next().unwrap()).collect();
@@ -104,6 +159,10 @@ fn folders_gzip_and_what_cannot_be_read() {
     let twice = &read(&sources[2]).0[0].1;
     assert_eq!(twice.as_deref(), Ok([RECORD, RECORD].concat().as_str()));
 
+    for name in ["packed.jsonl", "plain.gz"] {
+        assert_eq!(read(&Source::file(at(name))).0[0].1.as_deref(), Ok(RECORD), "{name}");
+    }
+
     let cut = Source::file(at("cut.gz")).read(|_| Ok(())).unwrap_err().to_string();
     assert!(cut.contains("cut.gz: "), "{cut}");
     let missing = Source::expand(&[at("missing")]).unwrap_err().to_string();
@@ -111,4 +170,36 @@ fn folders_gzip_and_what_cannot_be_read() {
     std::fs::create_dir(at("empty")).unwrap();
     let empty = Source::expand(&[at("empty")]).unwrap_err().to_string();
     assert!(empty.ends_with("empty: there is no file in this folder"), "{empty}");
+}
+
+#[test]
+fn packings_and_encodings_are_known_by_their_bytes() {
+    use ruzstd::encoding::{CompressionLevel, compress_to_vec};
+    let lines = format!("{RECORD}\n").repeat(1000) + &RECORD.replace("a \\\"b", "é \\\"b");
+    let utf16 = |to: fn(u16) -> [u8; 2]| lines.encode_utf16().flat_map(to).collect::<Vec<u8>>();
+    let zstd = compress_to_vec(lines.as_bytes(), CompressionLevel::Fastest);
+    let skipped = [b"\x50\x2a\x4d\x18\x03\0\0\0abc".as_slice(), &zstd].concat();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&zstd).unwrap();
+    for (what, bytes) in [
+        ("UTF-8 with a mark", [b"\xef\xbb\xbf".as_slice(), lines.as_bytes()].concat()),
+        ("UTF-16LE with a mark", [b"\xff\xfe".to_vec(), utf16(u16::to_le_bytes)].concat()),
+        ("UTF-16BE with a mark", [b"\xfe\xff".to_vec(), utf16(u16::to_be_bytes)].concat()),
+        ("UTF-16LE", utf16(u16::to_le_bytes)),
+        ("UTF-16BE", utf16(u16::to_be_bytes)),
+        ("zstd", zstd.clone()),
+        ("zstd behind a frame to skip", skipped),
+        ("zstd in gzip", gzip.finish().unwrap()),
+    ] {
+        let (found, _) = read(&Source::text("s", bytes));
+        let texts: Vec<&str> = found.iter().map(|(_, text)| text.as_deref().unwrap()).collect();
+        assert_eq!(texts, lines.lines().collect::<Vec<_>>(), "{what}");
+    }
+    let twice = read(&Source::text("s", [zstd.as_slice(), b"", &zstd].concat()));
+    assert_eq!(twice.0.len(), 2001, "the last line of the first frame and the first of the second are one");
+    let refused = |bytes: &[u8]| Source::text("s", bytes).read(|_| Ok(())).unwrap_err().to_string();
+    assert_eq!(refused(b"\xfd7zXZ\0..."), "s: this is xz, which is not read: unpack it first (xz -dc)");
+    assert!(refused(b"PK\x03\x04").contains("zip"));
+    assert!(refused(&zstd[..zstd.len() - 5]).starts_with("s: "));
+    assert!(refused(&[zstd.as_slice(), b"more"].concat()).contains("something else behind the last frame"));
 }

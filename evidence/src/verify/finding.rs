@@ -225,7 +225,7 @@ impl fmt::Display for Finding {
 // === impl Place ===
 
 impl Place {
-    pub(super) fn new(source: &str, line: u64, record: u32) -> Self {
+    pub(crate) fn new(source: &str, line: u64, record: u32) -> Self {
         Self { source: source.to_owned(), line, record: Some(record).filter(|record| *record > 0) }
     }
 

@@ -9,8 +9,10 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::keys::Keyring;
+use super::scan::Scanned;
 use super::time::Time;
 use crate::record::{Chain, Proxy};
+use crate::sort::{Entry, take};
 
 /// SHA-256 or a MAC of it.
 pub(super) type Digest = [u8; 32];
@@ -18,7 +20,7 @@ pub(super) type Digest = [u8; 32];
 /// What the first record of a chain has for the hash of the one before.
 pub(super) const GENESIS: Digest = [0; 32];
 /// The schema of the records that are verified here.
-const SCHEMA: &str = "careplane.audit/v1";
+pub(super) const SCHEMA: &str = "careplane.audit/v1";
 /// What comes before the value of the member that no hash covers: itself.
 const HASH_MEMBER: &[u8] = br#","hash":"#;
 
@@ -48,14 +50,14 @@ pub(super) struct At {
     pub(super) record: u32,
 }
 
-/// Whether it is what was written.
+/// Whether a record is what was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum State {
+pub enum State {
     /// It has its hash.
-    Sound,
+    Valid,
     /// It does not.
     Changed,
-    /// Its key is not here, so nobody can say.
+    /// Its key is not here, so that a change would not show.
     Unverified,
 }
 
@@ -78,6 +80,58 @@ pub(super) struct Reading<'r> {
     hash: &'r RawValue,
     /// Whether the members are in the order of their names, and none is there twice.
     is_ordered: bool,
+}
+
+// === impl Role ===
+
+impl Role {
+    fn of(kind: Option<&str>) -> Self {
+        match kind {
+            Some("start" | "head") => Self::Milestone,
+            Some("end") => Self::End,
+            _ => Self::Plain,
+        }
+    }
+}
+
+// === impl Scanned ===
+
+impl Scanned<'_> {
+    /// The chain that it says it is of; none for what is no UUID in lower case.
+    pub(super) fn chain(&self) -> Option<Uuid> {
+        let text: &[u8; 36] = self.id.as_bytes().try_into().ok()?;
+        let dashes = [8, 13, 18, 23];
+        if dashes.iter().any(|at| text[*at] != b'-') {
+            return None;
+        }
+        let mut bytes = [0; 16];
+        let mut digits = text.iter().enumerate().filter(|(at, _)| !dashes.contains(at)).map(|(_, digit)| *digit);
+        for byte in &mut bytes {
+            let (high, low) = (NIBBLES[usize::from(digits.next()?)], NIBBLES[usize::from(digits.next()?)]);
+            if (high | low) & 0xf0 != 0 {
+                return None;
+            }
+            *byte = high << 4 | low;
+        }
+        Some(Uuid::from_bytes(bytes))
+    }
+
+    /// The link that it is; `text` is what it was scanned from.
+    pub(super) fn link(&self, text: &[u8], chain: Uuid, at: At, key: u32, keys: &Keyring) -> Link {
+        let hash = digest(self.hash);
+        let [before, after] = self.covered;
+        let state = match hash.and_then(|_| Some([text.get(..before)?, text.get(after..)?])) {
+            None => State::Changed,
+            Some(parts) => match keys.hash(self.key, parts) {
+                None => State::Unverified,
+                expected if expected == hash => State::Valid,
+                Some(_) => State::Changed,
+            },
+        };
+        let role = Role::of(Some(self.kind));
+        let time = Time::parse(self.time);
+        Link { chain, seq: self.seq, at, prev: digest(self.prev), hash, state, role, key, time }
+    }
 }
 
 // === impl Reading ===
@@ -105,22 +159,27 @@ impl<'r> Reading<'r> {
             None => State::Changed,
             Some(parts) => match keys.hash(self.chain.key.as_deref(), parts) {
                 None => State::Unverified,
-                expected if expected == hash => State::Sound,
+                expected if expected == hash => State::Valid,
                 Some(_) => State::Changed,
             },
         };
-        let role = match self.kind.as_deref() {
-            Some("start" | "head") => Role::Milestone,
-            Some("end") => Role::End,
-            _ => Role::Plain,
-        };
+        let role = Role::of(self.kind.as_deref());
         let time = self.time.as_deref().and_then(Time::parse);
         Link { chain, seq: self.chain.seq, at, prev: digest(&self.chain.prev), hash, state, role, key, time }
     }
 
+    #[cfg(test)]
+    #[expect(clippy::type_complexity, reason = "for tests alone")]
+    pub(super) fn members(&self) -> (&str, Option<&str>, &str, u64, &str, &str, &str) {
+        let Chain { id, key, prev, seq } = &self.chain;
+        let text =
+            |text: &'_ Option<Cow<'r, str>>| text.as_deref().map(str::to_owned).unwrap_or_default().leak() as &str;
+        (id, key.as_deref(), prev, *seq, text(&self.kind), text(&self.time), self.hash.get().trim_matches('"'))
+    }
+
     /// The bytes before and behind the member `hash`: what the hash is of. As they stand, so that no other spelling of the same
     /// JSON passes for what was written.
-    fn without_hash<'t>(&self, text: &'t [u8]) -> Option<[&'t [u8]; 2]> {
+    pub(super) fn without_hash<'t>(&self, text: &'t [u8]) -> Option<[&'t [u8]; 2]> {
         // A raw value is a part of the text that it was parsed from.
         let value = (self.hash.get().as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
         let (before, after) = text.split_at_checked(value)?;
@@ -179,29 +238,45 @@ impl<'de> Visitor<'de> for Members {
 
 /// 64 lower-case hex digits. Not of upper case: there is one way to write a hash, and a changed letter is a change.
 fn digest(text: &str) -> Option<Digest> {
-    let nibble = |digit: u8| match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    };
-    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
-    let bytes =
-        pairs.iter().map(|[high, low]| Some(nibble(*high)? << 4 | nibble(*low)?)).collect::<Option<Vec<_>>>()?;
-    bytes.try_into().ok().filter(|_| rest.is_empty())
+    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
+    let mut digest = [0; 32];
+    let mut is_wrong = 0;
+    for (byte, [high, low]) in digest.iter_mut().zip(digits.as_chunks::<2>().0) {
+        let (high, low) = (NIBBLES[usize::from(*high)], NIBBLES[usize::from(*low)]);
+        is_wrong |= high | low;
+        *byte = high << 4 | low & 0x0f;
+    }
+    (is_wrong & 0xf0 == 0).then_some(digest)
 }
+
+/// The value of each hex digit; more than four bits for what is none.
+const NIBBLES: [u8; 256] = {
+    let mut nibbles = [0xff; 256];
+    let mut value = 0;
+    while value < 16 {
+        nibbles[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
+    }
+    nibbles
+};
 
 // === impl Link: as bytes ===
 
-impl Link {
-    /// Bytes of a link in a file.
-    pub(super) const SIZE: usize = 16 + 8 + (4 + 8 + 4) + 32 + 32 + 1 + 4 + 8;
+impl Entry for Link {
+    const SIZE: usize = 16 + 8 + (4 + 8 + 4) + 32 + 32 + 1 + 4 + 8;
+    type Bucket = Uuid;
+    /// The last part makes the order total.
+    type Order = (Uuid, u64, At);
 
-    /// What links are sorted by. The second part makes the order total.
-    pub(super) fn order(&self) -> (Uuid, u64, At) {
+    fn bucket(&self) -> Uuid {
+        self.chain
+    }
+
+    fn order(&self) -> Self::Order {
         (self.chain, self.seq, self.at)
     }
 
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
+    fn write(&self, out: &mut Vec<u8>) {
         let flags = self.state as u8
             | (self.role as u8) << 2
             | u8::from(self.prev.is_some()) << 4
@@ -219,9 +294,8 @@ impl Link {
         out.extend(self.time.unwrap_or_default().micros().to_le_bytes());
     }
 
-    pub(super) fn read(bytes: &[u8; Self::SIZE]) -> Self {
-        let mut rest = bytes.as_slice();
-        let flags = bytes[104];
+    fn read(mut rest: &[u8]) -> Self {
+        let flags = rest[104];
         let chain = Uuid::from_bytes(take(&mut rest));
         let seq = u64::from_le_bytes(take(&mut rest));
         let at = At {
@@ -233,17 +307,12 @@ impl Link {
         let prev = Some(take(&mut rest)).filter(|_| is(4));
         let hash = Some(take(&mut rest)).filter(|_| is(5));
         let [_] = take(&mut rest);
-        let state = [State::Sound, State::Changed, State::Unverified][usize::from(flags & 3) % 3];
+        let state = [State::Valid, State::Changed, State::Unverified][usize::from(flags & 3) % 3];
         let role = [Role::Plain, Role::Milestone, Role::End][usize::from(flags >> 2 & 3) % 3];
         let key = u32::from_le_bytes(take(&mut rest));
         let time = Some(Time::from_micros(u64::from_le_bytes(take(&mut rest)))).filter(|_| is(6));
         Self { chain, seq, at, prev, hash, state, role, key, time }
     }
-}
-
-/// The next bytes. [`Link::SIZE`] says how many there are in all.
-fn take<const N: usize>(bytes: &mut &[u8]) -> [u8; N] {
-    bytes.split_off(..N).and_then(|taken| taken.try_into().ok()).unwrap_or([0; N])
 }
 
 #[cfg(test)]

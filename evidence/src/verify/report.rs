@@ -10,12 +10,11 @@ use serde::{Deserialize, Serialize};
 use super::Shard;
 use super::finding::{Finding, Place};
 use super::time::Time;
-use crate::source;
 
 /// How many faults of a chain are listed, how many records out of order, and how many unreadable records. All are counted.
 pub(super) const FINDINGS_MAX: usize = 100;
 /// A live chain says something every minute; after three it is silent.
-const SILENT_AFTER: Duration = Duration::from_secs(180);
+pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(180);
 
 /// What records prove.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -26,11 +25,11 @@ pub struct Verification {
     /// The part of the chains that this is about, as `0/4`; none for all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shard: Option<String>,
-    /// The time at which chains without an end are judged: given, or the newest in any record.
+    /// The time at which chains without an end are judged; none when no record has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub as_of: Option<Time>,
-    /// Whether it was given.
-    pub as_of_given: bool,
+    /// Where that time is from.
+    pub clock: ClockKind,
     /// The ids of the keys that were given.
     pub keys: Vec<String>,
     /// What was read.
@@ -49,6 +48,30 @@ pub enum Schema {
     /// The one there is.
     #[serde(rename = "careplane.verification/v1")]
     V1,
+}
+
+/// When chains that have no end are judged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// At the newest time in any record: for archives of old. An archive that was cut at one instant does not show.
+    #[default]
+    NewestRecord,
+    /// At the time of the machine that verifies.
+    Wall(Time),
+    /// At a time that was given.
+    Given(Time),
+}
+
+/// Where the time of a [`Verification`] is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ClockKind {
+    /// The newest record.
+    NewestRecord,
+    /// The machine that verified.
+    Wall,
+    /// It was given.
+    Given,
 }
 
 /// What was read.
@@ -144,7 +167,7 @@ pub enum Verdict {
 pub enum Tail {
     /// It ended in good order.
     Ended,
-    /// It was heard of in the last three minutes.
+    /// It was heard of in the three minutes before the time at which it is judged.
     Live,
     /// It was not.
     Silent,
@@ -177,10 +200,10 @@ pub(super) struct Tally {
 // === impl Tally ===
 
 impl Tally {
-    pub(super) fn unreadable(&mut self, place: source::Place<'_>, why: String) {
+    pub(super) fn unreadable(&mut self, place: Place, why: &str) {
         self.count += 1;
         if self.first.len() < FINDINGS_MAX {
-            self.first.push(Unreadable { place: Place::new(place.source, place.line, place.record), why });
+            self.first.push(Unreadable { place, why: why.to_owned() });
         }
     }
 }
@@ -194,13 +217,18 @@ impl Verification {
         chains: Vec<ChainReport>,
         keys: Vec<String>,
         shard: Option<String>,
-        as_of: Option<Time>,
+        clock: Clock,
     ) -> Self {
+        let (as_of, clock) = match clock {
+            Clock::NewestRecord => (None, ClockKind::NewestRecord),
+            Clock::Wall(time) => (Some(time), ClockKind::Wall),
+            Clock::Given(time) => (Some(time), ClockKind::Given),
+        };
         Self {
             schema: Schema::V1,
             shard,
             as_of,
-            as_of_given: as_of.is_some(),
+            clock,
             keys,
             input,
             unreadable_count: tally.count,
@@ -229,7 +257,7 @@ impl Verification {
                 Some(merged) => merged.absorb(report, shard)?,
             }
         }
-        let merged = merged.ok_or_else(|| MergeError("there are no reports".into()))?;
+        let merged = merged.ok_or_else(MergeError::nothing)?;
         let count = shards.first().map_or(0, |(count, _)| *count);
         if let Some(missing) = (0..count).find(|index| !shards.contains(&(count, *index))) {
             return Err(MergeError(format!("shard {missing}/{count} is missing")));
@@ -248,7 +276,7 @@ impl Verification {
         if self.keys != other.keys {
             return differ("was given other keys");
         }
-        if self.as_of_given != other.as_of_given || self.as_of_given && self.as_of != other.as_of {
+        if self.clock != other.clock || self.clock == ClockKind::Given && self.as_of != other.as_of {
             return differ("was given another time");
         }
         self.as_of = self.as_of.max(other.as_of);
@@ -265,11 +293,18 @@ impl Verification {
         self.unreadable.sort_by_key(|it| (sources.get(it.place.source.as_str()), it.place.line, it.place.record));
         self.unreadable.truncate(FINDINGS_MAX);
         self.chains.sort_by(|a, b| a.id.cmp(&b.id));
-        if !self.as_of_given {
+        if self.clock == ClockKind::NewestRecord {
             self.as_of = self.chains.iter().filter_map(|chain| chain.until).chain(self.as_of).max();
         }
         self.chains.iter_mut().for_each(|chain| chain.judge(self.as_of));
         self
+    }
+
+    /// With records that could not be read although they have their hash.
+    pub(crate) fn with_unreadable(mut self, more: Vec<Unreadable>) -> Self {
+        self.unreadable_count += more.len() as u64;
+        self.unreadable.extend(more);
+        self.judged()
     }
 
     /// How many chains have this verdict.
@@ -337,6 +372,12 @@ impl ChainReport {
             Verdict::Cut | Verdict::Unverified | Verdict::Broken => false,
         };
         verdict && !(demands.ordered && self.reordered > 0) && !(demands.keyed && self.unkeyed > 0)
+    }
+}
+
+impl MergeError {
+    pub(crate) fn nothing() -> Self {
+        Self("there are no reports".into())
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 use std::io;
 
+use smallvec::SmallVec;
+
 use super::Notes;
 use super::finding::{Finding, Follower, Place, Spot};
 use super::link::{At, Digest, GENESIS, Link, Role, State};
@@ -35,14 +37,14 @@ struct Group {
     /// The first that was read.
     first: Link,
     /// The different ones that have their hash, or of which nobody can say.
-    sound: Vec<Link>,
+    sound: SmallVec<[Link; 1]>,
     /// The ones that do not.
     changed: Vec<Link>,
     /// Of those, how many there are beyond what is kept.
     more_changed: u64,
     duplicates: u64,
     /// Where its first copy is in each source.
-    places: Vec<At>,
+    places: SmallVec<[At; 2]>,
 }
 
 /// A chain as far as it has been gone through. Groups are judged with the next one in view.
@@ -66,11 +68,11 @@ impl Group {
     fn new(link: Link) -> Self {
         let mut group = Self {
             first: link,
-            sound: Vec::new(),
+            sound: SmallVec::new(),
             changed: Vec::new(),
             more_changed: 0,
             duplicates: 0,
-            places: Vec::new(),
+            places: SmallVec::new(),
         };
         group.add(link);
         group

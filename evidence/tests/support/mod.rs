@@ -87,7 +87,9 @@ impl Writer {
         }
         record["kind"] = json!(kind);
         record["schema"] = json!("careplane.audit/v1");
-        record["time"] = json!(instant(self.clock));
+        if record["time"].is_null() {
+            record["time"] = json!(instant(self.clock));
+        }
         self.clock += 1;
         let hash = hash(&record, self.key.as_ref().map(|(key, _)| key.as_slice()));
         record["hash"] = json!(hash);
@@ -131,8 +133,8 @@ fn key_id(key: &[u8]) -> String {
 
 /// `seconds` after 2026-01-01T00:00:00Z.
 pub fn instant(seconds: u64) -> String {
-    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_767_225_600 + seconds);
-    humantime::format_rfc3339_micros(time).to_string()
+    let time = jiff::Timestamp::from_second(1_767_225_600 + i64::try_from(seconds).unwrap()).unwrap();
+    format!("{time:.6}")
 }
 
 /// A small generator of numbers (xorshift64*), so that every run is the same.

@@ -271,15 +271,27 @@ mod tests {
     fn who_answered_and_in_which_words() {
         for (details, token, answerer) in [
             ("via_upstream", "via_upstream", Upstream),
-            ("rbac_access_denied_matched_policy[ns[a]-policy[b]-rule[0]]", "rbac_access_denied_matched_policy[ns[a]-policy[b]-rule[0]]", Filter("rbac")),
+            (
+                "rbac_access_denied_matched_policy[ns[a]-policy[b]-rule[0]]",
+                "rbac_access_denied_matched_policy[ns[a]-policy[b]-rule[0]]",
+                Filter("rbac"),
+            ),
             ("rbac_access_denied_matched_policy[a b]", "rbac_access_denied_matched_policy", Filter("rbac")),
             ("jwt_authn_access_denied{Jwt_is_missing}", "jwt_authn_access_denied{Jwt_is_missing}", Filter("jwt_authn")),
             ("jwt_authn_access_denied{Smith}", "jwt_authn_access_denied", Filter("jwt_authn")),
-            ("Unauthorized, and redirecting to OAuth server is not allowed: /x?surname=Smith", "oauth2", Filter("oauth2")),
+            (
+                "Unauthorized, and redirecting to OAuth server is not allowed: /x?surname=Smith",
+                "oauth2",
+                Filter("oauth2"),
+            ),
             ("oauth.missing_credentials", "oauth.missing_credentials", Filter("oauth2")),
             ("ext_proc_error_gRPC_error_13{Smith}", "ext_proc_error", Filter("ext_proc")),
             ("unkonwn_api_key", "unknown_api_key", Filter("api_key_auth")),
-            ("upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_111}", "upstream_reset_before_response_started{remote_connection_failure}", Proxy),
+            (
+                "upstream_reset_before_response_started{remote_connection_failure|delayed_connect_error:_111}",
+                "upstream_reset_before_response_started{remote_connection_failure}",
+                Proxy,
+            ),
             ("upstream_reset_before_response_started{Smith}", "upstream_reset_before_response_started", Proxy),
             ("http1.codec_error", "codec_error", Proxy),
             ("http2.remote_reset", "http2.remote_reset", Caller),

@@ -164,8 +164,7 @@ impl Filter for Audit {
     }
 
     fn on_tick(&self, host: &dyn Host) {
-        let is_due =
-            |now: Duration| now.saturating_sub(self.chain.last_checkpoint()) >= CHECKPOINT_INTERVAL;
+        let is_due = |now: Duration| now.saturating_sub(self.chain.last_checkpoint()) >= CHECKPOINT_INTERVAL;
         if self.chain.length() > 0 && host.elapsed().is_ok_and(is_due) {
             self.checkpoint(Kind::Head, host);
         }

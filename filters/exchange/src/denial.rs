@@ -68,7 +68,9 @@ impl Denial {
     pub fn title(self) -> &'static str {
         match self {
             Self::IdentityRepeated => "An identity header was sent more than once",
-            Self::PathAmbiguous => "The path can be read in more than one way: send it without encoded separators, suffixes or parameters",
+            Self::PathAmbiguous => {
+                "The path can be read in more than one way: send it without encoded separators, suffixes or parameters"
+            }
             Self::TenantMalformed => "The tenant is not a valid tenant id",
             Self::UserMalformed => "The user is not a valid user id",
             Self::TenantConflict => "The request names a tenant that is not the caller's",

@@ -296,7 +296,10 @@ impl TraceOutcome {
         let request_id = header(REQUEST_ID).filter(|id| is_uuid(id));
         let expected = Self::expected(&request.trace, request_id.as_deref());
         // Envoy's own, once the request went upstream. Still the caller's: nothing went, or another kind of tracer did not look at it.
-        let own = header(TRACEPARENT).filter(|now| request.trace.sent.as_ref() != Some(now)).as_deref().and_then(TraceContext::read);
+        let own = header(TRACEPARENT)
+            .filter(|now| request.trace.sent.as_ref() != Some(now))
+            .as_deref()
+            .and_then(TraceContext::read);
         let own = own.or_else(|| if forwarded { TraceContext::read_b3(&header) } else { None });
         let (tracer, has_parent) = (&request.rules.tracer, request.trace.parent.is_some());
         let sampled = match &own {

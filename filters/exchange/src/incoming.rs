@@ -117,8 +117,7 @@ impl Incoming {
 
     /// Who it is from.
     pub fn identity(&self, host: &dyn Host) -> &Identity {
-        self.identity
-            .get_or_init(|| identity::resolve(&self.rules.policy, &self.headers, &self.about, self.kind, host))
+        self.identity.get_or_init(|| identity::resolve(&self.rules.policy, &self.headers, &self.about, self.kind, host))
     }
 
     /// The user as tags, logs and records know them: a pseudonym, unless the policy lets them know the user (and never an NHS
@@ -146,9 +145,8 @@ impl Incoming {
 
     /// The correlation id: what the caller sent if it is valid, else a new UUIDv7; `None` when the proxy has no random numbers.
     pub fn correlation(&self, host: &dyn Host) -> Option<&CorrelationId> {
-        let found = self
-            .correlation
-            .get_or_init(|| self.sent_correlation().or_else(|| Correlation::generate(host).ok()));
+        let found =
+            self.correlation.get_or_init(|| self.sent_correlation().or_else(|| Correlation::generate(host).ok()));
         found.as_ref().map(|correlation| &correlation.id)
     }
 
@@ -280,7 +278,9 @@ impl Incoming {
             }
         }
         let header = &*self.policy().identity.correlation_header;
-        self.denial.get().map(|denial| denial.reply(self.correlation(host).map(|id| (header, id)), self.grpc == Some(Grpc::Native)))
+        self.denial
+            .get()
+            .map(|denial| denial.reply(self.correlation(host).map(|id| (header, id)), self.grpc == Some(Grpc::Native)))
     }
 
     /// What is left of it without its headers.

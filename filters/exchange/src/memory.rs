@@ -8,11 +8,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use careplane_policy::{Policy, Problems};
 
 use crate::denial::LocalReply;
-use crate::rules::Rules;
 use crate::headers::HeaderMap;
 use crate::host::{Host, HostError, HttpCall, MapType};
 use crate::key::Key;
 use crate::pseudonym::Pseudonyms;
+use crate::rules::Rules;
 
 /// The rules of a policy document (JSON) under a key that everybody knows: for what needs no secrets.
 ///

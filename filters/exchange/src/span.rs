@@ -9,8 +9,8 @@ use careplane_policy::id::{CorrelationId, TenantId};
 use careplane_policy::{Context, Rate, Template};
 
 use crate::handled::Handled;
-use crate::incoming::Incoming;
 use crate::host::Host;
+use crate::incoming::Incoming;
 use crate::trace::TraceReason;
 
 /// Everything that a span can carry of careplane: filter state `wasm.careplane.<tag>`.
@@ -46,7 +46,6 @@ impl Incoming {
             self.tag_span(name, value);
         }
     }
-
 
     /// Sees to it that a trace which is to be kept is kept, and says on the span by which tier, at which rate and why.
     pub fn keep_trace(&self) {

@@ -9,7 +9,7 @@ use careplane_policy::Export;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::{ACKNOWLEDGED, ExportTarget, Item, ExportQueue, QUEUED, REJECTED, RETRIED, Resource, SPILLED, Signal};
+use crate::{ACKNOWLEDGED, ExportQueue, ExportTarget, Item, QUEUED, REJECTED, RETRIED, Resource, SPILLED, Signal};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 

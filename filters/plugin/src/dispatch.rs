@@ -17,7 +17,6 @@ use crate::host::EnvoyHost;
 use crate::log;
 use crate::root::Root;
 
-
 /// Contexts in the order of the proxy's numbers for them, which only ever rise: a new one is the last, and there are few enough to close
 /// ranks when one goes. Shared, so that none is looked up while another is at work.
 struct Contexts<C>(Cell<Vec<(u32, Rc<RefCell<C>>)>>);

@@ -40,11 +40,8 @@ impl ExportDriver {
     pub(crate) fn exporter(&self, policy: &Policy, proxy: &str) -> Option<Exporter> {
         let export = policy.export.clone()?;
         let service = text(&["xds", "node", "cluster"]).unwrap_or_else(|| "careplane".into());
-        let attributes = [
-            ("service.name", &*service),
-            ("service.instance.id", proxy),
-            ("careplane.policy.digest", &*policy.digest),
-        ];
+        let attributes =
+            [("service.name", &*service), ("service.instance.id", proxy), ("careplane.policy.digest", &*policy.digest)];
         let resource = Resource::new(attributes, "careplane", env!("CARGO_PKG_VERSION"));
         Some(Exporter::new(Rc::clone(&self.queue), Rc::new(ExportTarget { export, resource })))
     }

@@ -79,7 +79,11 @@ mod tests {
             (long.as_str().into(), Watched::Override),
         ]);
         for sent in ["x-tenant-id", "x_tenant_id", "X-Tenant_ID", "x.tenant.id", "x-tenant~id"] {
-            assert_eq!(names.find(sent.as_bytes()).map(|(name, watched)| (&**name, watched)), Some(("x-tenant-id", Watched::Protected)), "{sent}");
+            assert_eq!(
+                names.find(sent.as_bytes()).map(|(name, watched)| (&**name, watched)),
+                Some(("x-tenant-id", Watched::Protected)),
+                "{sent}"
+            );
         }
         for sent in ["x-tenant", "x-tenant-idx", "x-tenantid", "xxtenantxid", "", "x-tenant-1d"] {
             assert_eq!(names.find(sent.as_bytes()), None, "{sent}");

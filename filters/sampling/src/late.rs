@@ -87,16 +87,13 @@ impl SpanIdentity {
         if parent.is_some_and(|parent| !parent.sampled && !may_be_alone) {
             return None;
         }
-        let parent_id = |trace_id: &str| {
-            parent.filter(|parent| parent.trace_id == trace_id).map(|parent| parent.span_id.clone())
-        };
+        let parent_id =
+            |trace_id: &str| parent.filter(|parent| parent.trace_id == trace_id).map(|parent| parent.span_id.clone());
         Some(match (&trace.own, parent) {
             // Envoy's tracer does not follow every parent: another trace id is the beginning of a trace.
-            (Some(own), _) => Self {
-                parent: parent_id(&own.trace_id),
-                trace_id: own.trace_id.clone(),
-                span_id: own.span_id.clone(),
-            },
+            (Some(own), _) => {
+                Self { parent: parent_id(&own.trace_id), trace_id: own.trace_id.clone(), span_id: own.span_id.clone() }
+            }
             // Nothing went upstream, so this hop is not known anywhere yet.
             (None, Some(parent)) => Self {
                 trace_id: parent.trace_id.clone(),

@@ -6,7 +6,7 @@ mod late;
 use std::sync::Arc;
 
 use careplane_exchange::memory::{MemoryHost, rules};
-use careplane_exchange::{Incoming, FORCE_TRACE, Filter, Rules};
+use careplane_exchange::{FORCE_TRACE, Filter, Incoming, Rules};
 
 use super::Sampling;
 

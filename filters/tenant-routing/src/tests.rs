@@ -2,7 +2,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use careplane_exchange::memory::{MemoryHost, rules};
-use careplane_exchange::{Incoming, Filter, LocalReply};
+use careplane_exchange::{Filter, Incoming, LocalReply};
 
 use super::TenantRouting;
 

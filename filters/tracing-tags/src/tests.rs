@@ -4,7 +4,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use std::sync::Arc;
 
 use careplane_exchange::memory::{Call, MemoryHost, rules};
-use careplane_exchange::{Incoming, Filter, LocalReply};
+use careplane_exchange::{Filter, Incoming, LocalReply};
 
 use super::{FORGED, TracingTags};
 

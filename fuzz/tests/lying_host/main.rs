@@ -6,8 +6,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use careplane_audit::RECORDS;
-use careplane_exchange::memory::{MemoryHost, rules};
 use careplane_exchange::HttpAnswer;
+use careplane_exchange::memory::{MemoryHost, rules};
 use careplane_export::{ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, LOST, QUEUED, REJECTED, Resource, SPILLED};
 use careplane_fuzz::plugin;
 use careplane_pipeline::{Action, Plugin, Stream};

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
+use data_encoding::HEXLOWER;
 use opentelemetry_proto::tonic::{
     collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
     common::v1::{AnyValue, KeyValue, any_value::Value as Any},
@@ -69,9 +70,9 @@ pub(super) fn spans(request: ExportTraceServiceRequest) -> Vec<Span> {
         let resource = resource(group.resource);
         for span in group.scope_spans.into_iter().flat_map(|scope| scope.spans) {
             flat.push(Span {
-                trace_id: hex(&span.trace_id),
-                span_id: hex(&span.span_id),
-                parent_span_id: hex(&span.parent_span_id),
+                trace_id: HEXLOWER.encode(&span.trace_id),
+                span_id: HEXLOWER.encode(&span.span_id),
+                parent_span_id: HEXLOWER.encode(&span.parent_span_id),
                 name: span.name,
                 kind: span.kind,
                 start: span.start_time_unix_nano,
@@ -119,8 +120,8 @@ pub(super) fn logs(request: ExportLogsServiceRequest) -> Vec<LogRecord> {
                 severity: record.severity_number,
                 severity_text: record.severity_text,
                 body: record.body.map(text).unwrap_or_default(),
-                trace_id: hex(&record.trace_id),
-                span_id: hex(&record.span_id),
+                trace_id: HEXLOWER.encode(&record.trace_id),
+                span_id: HEXLOWER.encode(&record.span_id),
                 event_name: record.event_name,
                 attributes: attributes(record.attributes),
                 resource: resource.clone(),
@@ -161,8 +162,4 @@ fn json_value(value: Option<Any>) -> Value {
         #[allow(unreachable_patterns, reason = "the variant exists only in newer OTLP")]
         Some(_) => Value::Null,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -18,7 +18,7 @@ fn a_link_is_the_same_when_it_comes_back_from_a_file() {
     let link = link(RECORD).unwrap();
     assert_eq!(
         (link.role, link.state, link.time),
-        (Role::End, State::Sound, Some(Time::from_micros(1_767_225_600_000_001)))
+        (Role::End, State::Valid, Some(Time::from_micros(1_767_225_600_000_001)))
     );
     for link in [
         link,
@@ -27,7 +27,7 @@ fn a_link_is_the_same_when_it_comes_back_from_a_file() {
     ] {
         let mut bytes = Vec::new();
         link.write(&mut bytes);
-        assert_eq!(Link::read(&bytes.try_into().unwrap()), link);
+        assert_eq!(Link::read(&bytes), link);
     }
 }
 
@@ -36,7 +36,7 @@ fn a_hash_in_another_place_or_spelling_is_a_change() {
     let record = RECORD;
     let (before, rest) = record.split_once(r#","hash":"#).unwrap();
     let (hash, after) = rest.split_at(66);
-    assert_eq!(link(record).unwrap().state, State::Sound);
+    assert_eq!(link(record).unwrap().state, State::Valid);
     for changed in [
         format!(r#"{before}{}"hash":{hash}}}"#, after.replace('}', ",")),
         format!(r#"{before},"hash": {hash}{after}"#),

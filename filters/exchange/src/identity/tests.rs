@@ -4,7 +4,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use std::sync::Arc;
 
 use crate::memory::{MemoryHost, rules};
-use crate::{Denial, Incoming, Identity, Rules};
+use crate::{Denial, Identity, Incoming, Rules};
 
 const TRUSTED: &str = "spiffe://cluster.local/ns/core-healthcare/sa/api-gateway";
 

@@ -2,7 +2,7 @@
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use crate::memory::{Call, MemoryHost, rules};
-use crate::{Denial, Incoming, FORCE_TRACE, TraceReason};
+use crate::{Denial, FORCE_TRACE, Incoming, TraceReason};
 
 const POLICY: &str = r#"{
     "version": "careplane/v1",

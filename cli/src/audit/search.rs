@@ -1,0 +1,82 @@
+//! `careplane audit search`.
+
+mod form;
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use careplane_evidence::search::{Standing, html, search_with};
+use careplane_evidence::source::Source;
+use jiff::Timestamp;
+
+pub use form::line;
+
+use super::{filter, input, keys};
+use crate::out;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The records, as `careplane audit verify` reads them
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    filter: filter::FilterArguments,
+    #[command(flatten)]
+    keys: keys::KeyArguments,
+    /// How the answer is written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// List every record: also of the other proxies that a request passed, and of mirrored copies. Always so with json and csv
+    #[arg(long)]
+    hops: bool,
+    /// The heading of the page
+    #[arg(long)]
+    title: Option<String>,
+    /// Where it is written; the standard output unless given
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    /// Lines for people
+    Table,
+    /// A JSON object in each line; the last one says over which chains the search looked
+    Json,
+    /// Comma-separated values, with a heading
+    Csv,
+    /// A page for the person who asks who used their data
+    Html,
+}
+
+/// Exit code 0 when all chains are whole, 1 when not.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let reads_stdin = arguments.paths.iter().any(|path| path.as_os_str() == "-");
+    anyhow::ensure!(
+        !(reads_stdin && arguments.filter.people.take_stdin()),
+        "the person and the records both want the standard input: give the records as files"
+    );
+    let (query, asked) = arguments.filter.query()?;
+    let sources = Source::expand(&arguments.paths)?;
+    let answer = search_with(&query, arguments.keys.read()?, Timestamp::now(), &sources, |_| {})?;
+    input::report_unreadable(&answer.verification);
+    input::ensure_records(&answer.verification, &arguments.paths)?;
+    let written = match arguments.format {
+        Format::Table => form::table(&answer, arguments.hops),
+        Format::Json => form::json(&answer)?,
+        Format::Csv => form::csv(&answer)?,
+        Format::Html => html(&answer, &query, asked, arguments.title.as_deref())?,
+    };
+    match &arguments.output {
+        Some(path) => {
+            let written = anstream::adapter::strip_str(&written).to_string();
+            fs::write(path, written).with_context(|| path.display().to_string())?;
+        }
+        None => out::print(&written)?,
+    }
+    eprint!("{}", form::statement(&answer));
+    let is_whole = answer.doubts.is_empty() && answer.hits.iter().all(|hit| hit.state == Standing::Valid);
+    Ok(ExitCode::from(u8::from(!is_whole)))
+}

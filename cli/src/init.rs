@@ -1,0 +1,152 @@
+//! `careplane init`: a first policy from what a team already has. Everything in it that is a judgement is marked as a proposal.
+
+mod access_log;
+mod contexts;
+mod endpoint;
+mod manifests;
+mod openapi;
+mod proposal;
+mod write;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail, ensure};
+use careplane_policy::Policy;
+
+use crate::manifest::Document;
+use crate::{input, manifest, out, yaml};
+use endpoint::Endpoint;
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// OpenAPI documents (3.x, Swagger 2.0), VirtualServices, HTTPRoutes, GRPCRoutes; YAML, JSON, folders of them. `-` is the
+    /// standard input
+    #[arg(value_name = "FILE|DIR", required_unless_present = "access_log")]
+    paths: Vec<PathBuf>,
+    /// Access logs: a line for each request, in JSON or with `"GET /path HTTP/1.1"` in it. Paths are folded to templates
+    #[arg(long, value_name = "FILE")]
+    access_log: Vec<PathBuf>,
+    /// Writes the policy there, which must not exist yet, instead of printing it
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// What was found in the inputs.
+#[derive(Debug, Default)]
+pub struct Found {
+    pub endpoints: Vec<Endpoint>,
+    /// The names of what was read.
+    pub sources: BTreeSet<String>,
+    /// Headers and words that say who is calling, as comments of the policy have them.
+    pub callers: BTreeSet<String>,
+    /// Parameters of paths that could name a tenant.
+    pub tenants: BTreeSet<String>,
+    /// The pools that routes match on.
+    pub pools: BTreeSet<String>,
+    pub has_canary: bool,
+    /// What could not be used, and why.
+    pub left_out: BTreeSet<String>,
+}
+
+/// Exit code 0; 2, by the caller, when an input cannot be read or says nothing of requests.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let mut found = Found::default();
+    for path in &arguments.paths {
+        read(path, &mut found)?;
+    }
+    for path in &arguments.access_log {
+        let text = read_file(path)?;
+        access_log::read(&path.display().to_string(), &text, &mut found);
+    }
+    ensure!(
+        !found.endpoints.is_empty(),
+        "there is no request in the inputs: expected OpenAPI documents with `paths`, VirtualServices or HTTPRoutes with paths, or \
+         access logs"
+    );
+    let mut unique: Vec<Endpoint> = Vec::new();
+    for endpoint in std::mem::take(&mut found.endpoints) {
+        if !unique.contains(&endpoint) {
+            unique.push(endpoint);
+        }
+    }
+    found.endpoints = unique;
+    let (text, contexts) = policy(&found)?;
+    match &arguments.output {
+        Some(path) => {
+            let file = std::fs::File::create_new(path);
+            let mut file = file.with_context(|| format!("{} cannot be written: it must not exist", path.display()))?;
+            std::io::Write::write_all(&mut file, text.as_bytes())?;
+        }
+        None => out::print(&text)?,
+    }
+    eprintln!(
+        "careplane: {contexts} contexts for {} operations. Every compliance level is a proposal: a person has to decide it.",
+        found.endpoints.len()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The policy as text, and how many contexts it has.
+fn policy(found: &Found) -> anyhow::Result<(String, usize)> {
+    let mut contexts = contexts::of(&found.endpoints);
+    let mut left_out = found.left_out.clone();
+    // What two documents say of one path can be at odds: a route that the policy could not tell from another one is left out.
+    loop {
+        let text = write::text(found, &contexts, &left_out);
+        let nodes =
+            yaml::read(&"policy.yaml".into(), &text).map_err(|error| anyhow::anyhow!("{}: {text}", error.message))?;
+        let json = nodes.first().map(yaml::Node::to_json).unwrap_or_default();
+        let Err(problems) = Policy::from_json(json.to_string().as_bytes()) else { return Ok((text, contexts.len())) };
+        let mut removed = false;
+        // From the end, so that the places before stay what they are.
+        for problem in problems.iter().collect::<Vec<_>>().into_iter().rev() {
+            removed |= contexts::leave_out(&mut contexts, &problem.path, &problem.message, &mut left_out);
+        }
+        if !removed {
+            bail!(
+                "no policy could be made of this: {}",
+                problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            );
+        }
+    }
+}
+
+fn read(path: &Path, found: &mut Found) -> anyhow::Result<()> {
+    if path.is_dir() {
+        for path in input::entries(path)? {
+            if path.is_dir() || input::is_manifest(&path) {
+                read(&path, found)?;
+            }
+        }
+        return Ok(());
+    }
+    let (name, text) = if path.as_os_str() == input::STDIN {
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut std::io::stdin(), &mut text).context("the standard input cannot be read")?;
+        ("stdin".to_owned(), text)
+    } else {
+        (path.display().to_string(), read_file(path)?)
+    };
+    // JSON by its own parser: documents of some megabytes are usual.
+    if let Ok(value) = serde_json::from_str::<serde_json::Value>(&text)
+        && openapi::is_one(&value)
+    {
+        openapi::read(&name, &value, found);
+        return Ok(());
+    }
+    let nodes = yaml::read(&name.as_str().into(), &text)
+        .map_err(|error| anyhow::anyhow!("{}: not YAML: {}", error.place, error.message))?;
+    let (documents, rest): (Vec<_>, Vec<_>) = nodes.into_iter().partition(|node| openapi::is_one(&node.to_json()));
+    for document in documents {
+        openapi::read(&name, &document.to_json(), found);
+    }
+    let documents: Vec<Document> = manifest::documents(rest);
+    manifests::read(&name, &documents, found);
+    Ok(())
+}
+
+fn read_file(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
+}

@@ -1,0 +1,293 @@
+//! `careplane audit search`, `pseudonym` and `follow`, as an investigator runs them.
+
+#[path = "../../evidence/tests/support/mod.rs"]
+mod support;
+
+use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+use support::Writer;
+
+const NUMBER: &str = "943 476 5919";
+const KEY: (&str, &str) = ("CAREPLANE_PSEUDONYM_KEY", "a key of pseudonyms that is long enough");
+const OLD_KEY: (&str, &str) = ("OLD_KEY", "the key of pseudonyms of the year before");
+
+fn command(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_careplane"));
+    command.arg("audit").args(arguments).current_dir(folder).envs([KEY, OLD_KEY]);
+    command
+}
+
+fn run(folder: &Path, arguments: &[&str], stdin: &str) -> (i32, String, String) {
+    let mut command = command(folder, arguments);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // It may not want to read it.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+fn pseudonym(arguments: &[&str], stdin: &str) -> String {
+    let (code, out, errors) = run(Path::new("."), &[&["pseudonym"], arguments].concat(), stdin);
+    assert_eq!(code, 0, "{errors}");
+    out.trim().to_owned()
+}
+
+/// What a proxy at `door` records of a request.
+fn request(id: &str, user: &str, subject: &str, door: &str, status: u16) -> Value {
+    let decision = match status {
+        403 => json!({"result": "denied", "by": "careplane", "reason": "tenant-conflict"}),
+        _ => json!({"result": "allowed"}),
+    };
+    json!({
+        "context": {"action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86d081884c7d65", "resource": "Patient", "subject": subject},
+        "decision": decision,
+        "outcome": {"status": status, "durationMicros": if door == "gateway" { 900_000 } else { 100_000 }},
+        "proxy": {"placement": door},
+        "request": {"id": id, "method": "GET", "pathTemplate": "/api/v1/residents/{id}"},
+        "tenant": {"id": "care-home-0042"},
+        "trace": {"id": "0af7651916cd43dd8448eb211c80319c"},
+        "who": {"user": user, "peer": "=spiffe://cluster.local/ns/core/sa/gateway"}
+    })
+}
+
+/// A nurse reads a resident's data through gateway and sidecar, tries again elsewhere, and does something else; under a key before, too.
+fn archive() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let subject = pseudonym(&["--subject", "-"], NUMBER);
+    let nurse = pseudonym(&["--user", "nurse-7"], "");
+    let before = pseudonym(&["--user", "nurse-7", "--pseudonym-key-env", "OLD_KEY"], "");
+    let mut gateway = Writer::new(1);
+    let gateway = [
+        gateway.milestone("start"),
+        gateway.append("request", request("r-1", &nurse, &subject, "gateway", 200)),
+        gateway.append("request", request("r-2", "p-other", &subject, "gateway", 403)),
+        gateway.append("request", request("r-3", &nurse, "p-somebody-else", "gateway", 200)),
+        gateway.append("request", request("r-4", &before, "p-somebody-else", "gateway", 200)),
+        gateway.milestone("end"),
+    ];
+    let mut sidecar = Writer::new(2);
+    let start = sidecar.milestone("start");
+    let sidecar =
+        [start, sidecar.append("request", request("r-1", &nurse, &subject, "inbound", 200)), sidecar.milestone("end")];
+    fs::write(folder.path().join("gateway.jsonl"), gateway.join("\n")).unwrap();
+    fs::write(folder.path().join("sidecar.jsonl"), sidecar.join("\n")).unwrap();
+    folder
+}
+
+/// The period of the archive, which ended in good order.
+const PERIOD: [&str; 5] = ["--from", "2026-01-01", "--to", "2026-01-01T00:00:06Z", "."];
+
+fn search(folder: &Path, arguments: &[&str], stdin: &str) -> (i32, String, String) {
+    run(folder, &[&["search"], arguments, &PERIOD].concat(), stdin)
+}
+
+fn objects(text: &str) -> Vec<Value> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn who_saw_this_persons_record() {
+    let folder = archive();
+    let (code, table, said) = search(folder.path(), &["--subject", "-"], &format!("{NUMBER}\n"));
+    assert_eq!(
+        (code, said.as_str()),
+        (0, "careplane: 3 records found in 2 chains, all of them whole until 2026-01-01T00:00:06.000000Z\n")
+    );
+    let lines: Vec<&str> = table.lines().collect();
+    assert!(lines[0].starts_with("2026-01-01T00:00:01Z  answered 200  read resident  by p-"), "{table}");
+    assert!(
+        lines[2].contains("refused  403  read resident") && lines[2].contains("refused by careplane: tenant-conflict"),
+        "{table}"
+    );
+    assert_eq!(lines[4], "and 1 further records of these requests (--hops lists them)");
+    assert!(!table.contains("943"), "{table}");
+
+    let (_, text, _) = search(folder.path(), &["--subject", "-", "--format", "json"], NUMBER);
+    let [first, hop, refused, searched] = &objects(&text)[..] else { panic!("{text}") };
+    assert_eq!(
+        (&first["part"], &hop["part"], &refused["outcome"]),
+        (&json!("request"), &json!("hop"), &json!("refused"))
+    );
+    assert_eq!(
+        (&first["place"], &first["state"], &first["chainVerdict"]),
+        (&json!("./gateway.jsonl:2"), &json!("valid"), &json!("complete"))
+    );
+    assert_eq!(searched["searched"]["whole"], true);
+    assert_eq!((&searched["searched"]["chains"], &searched["searched"]["complete"]), (&json!(2), &json!(2)));
+}
+
+#[test]
+fn each_question_has_its_answer() {
+    let folder = archive();
+    let subject = pseudonym(&["--subject", "-"], NUMBER);
+    let found = |arguments: &[&str]| -> Vec<String> {
+        let (_, text, errors) = search(folder.path(), &[arguments, &["--format", "json"]].concat(), "");
+        let mut objects = objects(&text);
+        assert!(objects.pop().unwrap()["searched"].is_object(), "{errors}");
+        objects
+            .into_iter()
+            .map(|it| format!("{} {}", it["requestId"].as_str().unwrap(), it["door"].as_str().unwrap()))
+            .collect()
+    };
+    let all = ["r-1 gateway", "r-1 inbound", "r-2 gateway", "r-3 gateway", "r-4 gateway"];
+    for (arguments, wanted) in [
+        (&[][..], &all[..]),
+        (&["--user", "nurse-7"], &["r-1 gateway", "r-1 inbound", "r-3 gateway"]),
+        // Under both keys that there have been.
+        (
+            &["--user", "nurse-7", "--pseudonym-key-env", "OLD_KEY", "--pseudonym-key-env", "CAREPLANE_PSEUDONYM_KEY"],
+            &["r-1 gateway", "r-1 inbound", "r-3 gateway", "r-4 gateway"],
+        ),
+        (&["--pseudonym", &subject], &all[..3]),
+        (&["--denied"], &["r-2 gateway"]),
+        (&["--tenant", "care-home-0042", "--context", "resident", "--action", "read"], &all),
+        (&["--tenant", "care-home-0001"], &[]),
+        (&["--context", "medication"], &[]),
+        (&["--action", "delete"], &[]),
+        (&["--grant", "emergency"], &[]),
+        (&["--request-id", "r-3"], &["r-3 gateway"]),
+        (
+            &["--trace", "0af7651916cd43dd8448eb211c80319c", "--user", "nurse-7"],
+            &["r-1 gateway", "r-1 inbound", "r-3 gateway"],
+        ),
+    ] {
+        let mut found = found(arguments);
+        found.sort();
+        assert_eq!(found, wanted, "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_answer_says_what_it_cannot_know() {
+    let folder = archive();
+    let gateway = folder.path().join("gateway.jsonl");
+    let text = fs::read_to_string(&gateway).unwrap();
+    let mut lines: Vec<&str> = text.lines().collect();
+    let changed = lines[1].replacen("care-home-0042", "care-home-0001", 1);
+    lines[1] = &changed;
+    lines.remove(3);
+    fs::write(&gateway, lines.join("\n")).unwrap();
+    let (code, table, said) = search(folder.path(), &["--subject", "-"], NUMBER);
+    assert_eq!(code, 1);
+    assert!(table.contains("CHANGED: not what was written"), "{table}");
+    assert!(said.contains("these are not shown to be whole, so there can be more:\ncareplane: In 1 chain, records are missing or were changed"), "{said}");
+    let (_, text, _) = search(folder.path(), &["--subject", "-", "--format", "json"], NUMBER);
+    let objects = objects(&text);
+    assert_eq!((&objects[0]["state"], &objects[0]["part"]), (&json!("changed"), &Value::Null));
+    assert_eq!(objects.last().unwrap()["searched"]["whole"], false);
+    let (_, page, _) = search(folder.path(), &["--subject", "-", "--format", "html"], NUMBER);
+    assert!(
+        page.contains("The record that was searched is not shown to be complete")
+            && page.contains("what it says is not to be believed"),
+        "{page}"
+    );
+}
+
+#[test]
+fn a_page_and_a_spreadsheet_hold_no_number_and_no_formula() {
+    let folder = archive();
+    let (_, page, _) =
+        search(folder.path(), &["--subject", "-", "--format", "html", "--title", "A request of <1 March>"], NUMBER);
+    assert!(
+        page.contains("<h1>A request of &#60;1 March&#62;</h1>")
+            && page.contains("<h3>The record that was searched is complete</h3>")
+    );
+    assert!(page.contains("1 further record of the same requests") && page.contains("Refused by the platform"));
+    assert!(!page.contains("943") && !page.contains("<script"), "{page}");
+    let (_, text, _) = search(folder.path(), &["--subject", "-", "--format", "csv"], NUMBER);
+    let mut reader = csv::Reader::from_reader(text.as_bytes());
+    let head = reader.headers().unwrap().clone();
+    let rows: Vec<csv::StringRecord> = reader.records().map(Result::unwrap).collect();
+    let column = |name: &str| head.iter().position(|it| it == name).unwrap();
+    assert_eq!((rows.len(), &rows[0][column("outcome")], &rows[1][column("part")]), (3, "answered", "hop"));
+    assert_eq!(&rows[0][column("peer")], "'=spiffe://cluster.local/ns/core/sa/gateway");
+}
+
+#[test]
+fn a_number_never_comes_from_the_command_line() {
+    let folder = archive();
+    for number in [NUMBER, "9434765919", "nhs:943-476-5919"] {
+        let (code, _, error) = search(folder.path(), &["--subject", number], "");
+        assert_eq!(code, 2);
+        assert!(
+            error.contains("--subject: an NHS number on the command line stays in the history of the shell"),
+            "{error}"
+        );
+        assert!(!error.contains("5919"), "{error}");
+    }
+    let refused = |arguments: &[&str]| {
+        let (code, _, error) = run(folder.path(), arguments, "");
+        assert_eq!(code, 2, "{error}");
+        error
+    };
+    assert!(refused(&["search", "--subject", "-", "-"]).contains("both want the standard input"));
+    assert!(refused(&["search", "--subject", "-", "--user", "-", "."]).contains("both want the standard input"));
+    assert!(refused(&["search", "--subject", "-", "."]).contains("--subject: there is no id on the standard input"));
+    assert!(refused(&["pseudonym"]).contains("whose pseudonym? --subject or --user"));
+    assert!(
+        refused(&["pseudonym", "--user", "a", "--pseudonym-key-env", "NO_KEY"])
+            .contains("NO_KEY is not in the environment")
+    );
+    let without = command(folder.path(), &["pseudonym", "--user", "a"]).env_remove(KEY.0).output().unwrap();
+    assert!(String::from_utf8(without.stderr).unwrap().contains("without the key nobody has a pseudonym"));
+}
+
+#[test]
+fn a_pseudonym_is_that_of_the_proxies() {
+    let key = careplane_exchange::Key::new(KEY.1.as_bytes()).unwrap();
+    let proxies = careplane_exchange::Pseudonyms::new(key);
+    assert_eq!(pseudonym(&["--user", "nurse-7"], ""), proxies.of(careplane_exchange::Role::User, "nurse-7"));
+    assert_eq!(pseudonym(&["--subject", "-"], "9434765919"), proxies.of(careplane_exchange::Role::Subject, NUMBER));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    fs::write(&file, OLD_KEY.1).unwrap();
+    let both = pseudonym(
+        &["--user", "nurse-7", "--pseudonym-key-file", file.to_str().unwrap(), "--pseudonym-key-env", KEY.0],
+        "",
+    );
+    assert_eq!(both.lines().count(), 2);
+}
+
+#[test]
+fn records_are_shown_as_they_come_and_trouble_with_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let mut writer = Writer::new(1);
+    let start = writer.milestone("start");
+    fs::write(&file, format!("{start}\n")).unwrap();
+    let mut child = command(folder.path(), &["follow", "--from-start", "--denied", "audit.jsonl"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut shown = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(shown.next().unwrap().contains("begins, proxy sidecar~10.0.0.1~"));
+    let append = |lines: &[&str]| {
+        let mut out = OpenOptions::new().append(true).open(&file).unwrap();
+        lines.iter().for_each(|line| out.write_all(line.as_bytes()).unwrap());
+    };
+    let answered = writer.append("request", request("r-1", "p-u", "p-s", "gateway", 200));
+    let refused = writer.append("request", request("r-2", "p-u", "p-s", "gateway", 403));
+    // In two parts, and with a copy.
+    append(&[&answered, "\n", &refused[..40]]);
+    append(&[&refused[40..], "\n", &refused, "\n"]);
+    assert!(shown.next().unwrap().contains("refused  403  read resident"));
+    assert!(shown.next().unwrap().contains("audit.jsonl:3"));
+    // Rotated; one record is missing, and one was changed.
+    let _ = writer.request();
+    let after = writer.append("request", request("r-3", "p-u", "p-s", "gateway", 403));
+    let changed = writer.append("request", request("r-4", "p-u", "p-s", "gateway", 403)).replace("r-4", "r-5");
+    fs::rename(&file, folder.path().join("audit.jsonl.1")).unwrap();
+    fs::write(&file, format!("{after}\n{changed}\n")).unwrap();
+    let mut until = |wanted: &str| shown.find(|line| line.contains(wanted)).unwrap();
+    assert!(until("trouble").contains("nothing between record 3 and record 5 yet"));
+    assert!(until("trouble").contains("record 6 of chain"));
+    assert!(until("CHANGED").contains("refused"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let (code, once, _) = run(folder.path(), &["follow", "--once", "-"], &format!("{start}\n{answered}\n"));
+    assert_eq!((code, once.lines().count()), (0, 3), "{once}");
+}

@@ -1,0 +1,125 @@
+//! Who did what with whose data, and when: the question that an audit begins with.
+//!
+//! A search reads records, verifies their chains in the same reading, and keeps what its [`Query`] asks for. Its [`Answer`] says over which
+//! chains it looked, and whether they are whole.
+
+mod hit;
+mod page;
+mod query;
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::Record;
+use crate::acts::{Fact, Lineage, Names, fold};
+use crate::report::{chain_doubts, clock};
+use crate::sort::Sorter;
+use crate::source::Source;
+use crate::verify::{Found, Keyring, Settings, State, Verification, Verifier};
+
+pub use hit::{Hit, Standing};
+pub use page::html;
+pub use query::{Person, Query};
+
+/// What a search came to.
+#[derive(Debug)]
+pub struct Answer {
+    /// When it was made.
+    pub made: Timestamp,
+    /// The records, by time.
+    pub hits: Vec<Hit>,
+    /// The chains that it looked over.
+    pub verification: Verification,
+    /// Why these are not shown to be complete, a sentence each; nothing when they are.
+    pub doubts: Vec<String>,
+}
+
+/// The records while they are gathered.
+#[derive(Default)]
+struct Gathering {
+    hits: Vec<Hit>,
+    facts: Vec<Fact>,
+    names: Names,
+    /// Copies of one record, by whatever ways they came.
+    seen: HashSet<(Uuid, u64, String)>,
+}
+
+/// Searches `sources`.
+///
+/// # Errors
+/// When a source cannot be read, or the temporary file cannot be written.
+pub fn search(query: &Query, keys: Keyring, made: Timestamp, sources: &[Source]) -> io::Result<Answer> {
+    search_with(query, keys, made, sources, |_| {})
+}
+
+/// As [`search`]; `reading` is told of each source before it is read.
+///
+/// # Errors
+/// As [`search`].
+pub fn search_with(
+    query: &Query,
+    keys: Keyring,
+    made: Timestamp,
+    sources: &[Source],
+    mut reading: impl FnMut(&Source),
+) -> io::Result<Answer> {
+    let scope = query.scope();
+    let mut verifier = Verifier::new(Settings { keys, clock: clock(&scope, made), ..Settings::default() });
+    let mut gathering = Gathering::default();
+    let wants = |text: &[u8]| query.may_match(text);
+    for source in sources {
+        reading(source);
+        verifier.read_with(source, &wants, |found| {
+            gathering.take(query, &found);
+            Ok(())
+        })?;
+    }
+    let verification = verifier.finish()?;
+    let doubts = chain_doubts(&verification, &scope);
+    Ok(Answer { made, hits: gathering.hits(&verification)?, verification, doubts })
+}
+
+// === impl Gathering ===
+
+impl Gathering {
+    fn take(&mut self, query: &Query, found: &Found<'_>) {
+        // What cannot be read is among the unreadable records, or has no hash.
+        let Ok(record) = Record::parse(found.text) else { return };
+        let (Ok(time), Ok(chain)) = (record.time.parse::<Timestamp>(), Uuid::try_parse(&record.chain.id)) else {
+            return;
+        };
+        if !query.matches(&record, time) || !self.seen.insert((chain, record.chain.seq, record.hash.to_string())) {
+            return;
+        }
+        if found.state == State::Valid {
+            self.facts.push(Fact::of(found.text, &record, chain, time, &mut self.names));
+        }
+        self.hits.push(Hit::of(&record, time, found));
+    }
+
+    /// The hits by time, each with what it is to its request, and what its chain is.
+    fn hits(self, verification: &Verification) -> io::Result<Vec<Hit>> {
+        let Self { mut hits, facts, .. } = self;
+        let mut sorter = Sorter::new(facts.len().max(1));
+        facts.into_iter().try_for_each(|fact| sorter.push(fact))?;
+        let mut lineages: HashMap<(String, u64), Lineage> = HashMap::new();
+        fold(sorter.sorted()?, |act| {
+            for member in &act.members {
+                lineages.insert((member.chain.to_string(), member.seq), member.lineage);
+            }
+        })?;
+        let chains: HashMap<&str, _> = verification.chains.iter().map(|chain| (chain.id.as_str(), chain)).collect();
+        for hit in &mut hits {
+            hit.part = lineages.get(&(hit.chain.clone(), hit.seq)).copied().filter(|_| hit.state == Standing::Valid);
+            if let Some(chain) = chains.get(hit.chain.as_str()) {
+                hit.chain_verdict = Some(chain.verdict);
+                hit.proxy = chain.proxy.clone();
+            }
+        }
+        hits.sort_by(|one, other| (one.time, &one.chain, one.seq).cmp(&(other.time, &other.chain, other.seq)));
+        Ok(hits)
+    }
+}

@@ -1,0 +1,199 @@
+//! What one thread does: finds the records of a block of lines, and holds each against its hash.
+
+use std::ops::Range;
+
+use uuid::Uuid;
+
+use super::keys::Keyring;
+use super::link::{At, Link, Reading, State};
+use super::scan::scan;
+use super::{Shard, claimed_chain};
+use crate::record::Proxy;
+use crate::source::{self, Block, Item, Source, Way};
+
+/// Whether the text of a record is to be handed out.
+pub(super) type Wants<'w> = &'w (dyn Fn(&[u8]) -> bool + Sync);
+
+/// A record, and what its hash says of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Found<'f> {
+    /// Its exact bytes.
+    pub text: &'f [u8],
+    /// Where it was read.
+    pub place: source::Place<'f>,
+    /// By which way it came.
+    pub way: Way,
+    /// Whether it is what was written.
+    pub state: State,
+    /// Whether its chain is among those that are verified: false for some in a shard alone.
+    pub in_shard: bool,
+}
+
+/// What a thread needs to check a block.
+#[derive(Clone, Copy)]
+pub(super) struct Checker<'c> {
+    pub(super) source: &'c Source,
+    pub(super) number: u32,
+    pub(super) keys: &'c Keyring,
+    pub(super) shard: Option<Shard>,
+    pub(super) wants: Wants<'c>,
+}
+
+/// What a block came to.
+#[derive(Debug, Default)]
+pub(super) struct Checked {
+    pub(super) lines: u64,
+    pub(super) skipped: u64,
+    /// Their keys are numbers of `keys`, from 1.
+    pub(super) links: Vec<Link>,
+    pub(super) keys: Vec<String>,
+    /// The proxies that chains name.
+    pub(super) proxies: Vec<(Uuid, String)>,
+    /// Line, record of the line, and why.
+    pub(super) unreadable: Vec<(u64, u32, String)>,
+    pub(super) records: Vec<Kept>,
+    /// The texts of `records`.
+    pub(super) texts: Vec<u8>,
+}
+
+/// A record that is to be handed out.
+#[derive(Debug)]
+pub(super) struct Kept {
+    text: Range<usize>,
+    line: u64,
+    record: u32,
+    way: Way,
+    state: State,
+    in_shard: bool,
+}
+
+// === impl Checker ===
+
+impl Checker<'_> {
+    /// Checks the records of a block.
+    pub(super) fn check(&self, block: &Block) -> Checked {
+        let mut checked = Checked::default();
+        let read = self.source.items(block, |found| {
+            match found {
+                Ok(item) => self.take(&item, &mut checked),
+                Err(broken) => self.broken(broken.place, broken.why, &mut checked),
+            }
+            Ok(())
+        });
+        // Nothing above is an error.
+        let read = read.unwrap_or_default();
+        (checked.lines, checked.skipped) = (read.read, read.skipped);
+        checked
+    }
+
+    /// What does not say of which chain it is belongs to the first shard.
+    fn broken(&self, place: source::Place<'_>, why: String, checked: &mut Checked) {
+        if self.shard.is_none_or(Shard::is_first) {
+            checked.unreadable.push((place.line, place.record, why));
+        }
+    }
+
+    fn take(&self, item: &Item<'_>, checked: &mut Checked) {
+        let is_wanted = (self.wants)(item.text);
+        if !is_wanted
+            && let Some(shard) = self.shard
+            && claimed_chain(item.text).is_some_and(|chain| !shard.holds(chain))
+        {
+            return;
+        }
+        let (link, in_shard) = match self.quickly(item, is_wanted, checked) {
+            Some(read) => read,
+            None => match self.parse(item, is_wanted, checked) {
+                Some(read) => read,
+                None => return,
+            },
+        };
+        if in_shard {
+            checked.links.push(link);
+        }
+        if is_wanted {
+            let begin = checked.texts.len();
+            checked.texts.extend_from_slice(item.text);
+            let Item { place, way, .. } = *item;
+            let text = begin..checked.texts.len();
+            let kept = Kept { text, line: place.line, record: place.record, way, state: link.state, in_shard };
+            checked.records.push(kept);
+        }
+    }
+
+    /// The link of a record that is plainly canonical.
+    fn quickly(&self, item: &Item<'_>, is_wanted: bool, checked: &mut Checked) -> Option<(Link, bool)> {
+        let scanned = scan(item.text)?;
+        let chain = scanned.chain()?;
+        let in_shard = self.shard.is_none_or(|shard| shard.holds(chain));
+        if !in_shard && !is_wanted {
+            return None;
+        }
+        let key = scanned.key.map_or(0, |key| number(&mut checked.keys, key));
+        let link = scanned.link(item.text, chain, self.at(item), key, self.keys);
+        self.note(scanned.proxy.as_ref(), &link, in_shard, checked);
+        Some((link, in_shard))
+    }
+
+    /// The link of any record; none when it is not read, which is noted, or not wanted.
+    fn parse(&self, item: &Item<'_>, is_wanted: bool, checked: &mut Checked) -> Option<(Link, bool)> {
+        let is_ours = |chain| self.shard.is_none_or(|shard| shard.holds(chain));
+        let read = Reading::parse(item.text).and_then(|record| Ok((record.chain()?, record)));
+        let (chain, record) = match read {
+            Ok(read) => read,
+            Err(why) => {
+                match claimed_chain(item.text) {
+                    Some(chain) if is_ours(chain) => {
+                        checked.unreadable.push((item.place.line, item.place.record, why));
+                    }
+                    Some(_) => {}
+                    None => self.broken(item.place, why, checked),
+                }
+                return None;
+            }
+        };
+        let in_shard = is_ours(chain);
+        if !in_shard && !is_wanted {
+            return None;
+        }
+        let key = record.chain.key.as_deref().map_or(0, |key| number(&mut checked.keys, key));
+        let link = record.link(item.text, chain, self.at(item), key, self.keys);
+        self.note(record.proxy.as_ref(), &link, in_shard, checked);
+        Some((link, in_shard))
+    }
+
+    fn at(&self, item: &Item<'_>) -> At {
+        At { source: self.number, line: item.place.line, record: item.place.record }
+    }
+
+    /// Notes the proxy that a record names as that of its chain.
+    fn note(&self, proxy: Option<&Proxy<'_>>, link: &Link, in_shard: bool, checked: &mut Checked) {
+        let proxy = proxy.and_then(|proxy| proxy.id.as_deref());
+        if let Some(proxy) = proxy.filter(|_| in_shard && link.state != State::Changed) {
+            checked.proxies.push((link.chain, proxy.to_owned()));
+        }
+    }
+}
+
+/// The number of `key` in `keys`, from 1.
+fn number(keys: &mut Vec<String>, key: &str) -> u32 {
+    let index = keys.iter().position(|known| known == key).unwrap_or_else(|| {
+        keys.push(key.to_owned());
+        keys.len() - 1
+    });
+    u32::try_from(index + 1).unwrap_or(u32::MAX)
+}
+
+// === impl Kept ===
+
+impl Kept {
+    pub(super) fn found<'f>(&self, texts: &'f [u8], source: &'f Source) -> Found<'f> {
+        Found {
+            text: &texts[self.text.clone()],
+            place: source::Place { source: source.name(), line: self.line, record: self.record },
+            way: self.way,
+            state: self.state,
+            in_shard: self.in_shard,
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Chains while they are written: each record against its hash and the record before it, as they come.
+
+use std::collections::HashMap;
+
+use uuid::Uuid;
+
+use super::keys::Keyring;
+use super::link::{At, Digest, Reading, State};
+
+/// Chains as far as they have been followed. What began before is taken as it is; what is written later than it happened shows as a gap.
+#[derive(Debug)]
+pub struct Live {
+    keys: Keyring,
+    heads: HashMap<Uuid, (u64, Option<Digest>)>,
+}
+
+/// What a record is in its chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// Its chain.
+    pub chain: Uuid,
+    /// Its number.
+    pub seq: u64,
+    /// Whether it is what was written.
+    pub state: State,
+    /// Whether it, or a later one, came before: a copy.
+    pub is_repeated: bool,
+    /// What is wrong.
+    pub trouble: Vec<String>,
+}
+
+impl Live {
+    /// Nothing yet, with the keys of keyed chains.
+    #[must_use]
+    pub fn new(keys: Keyring) -> Self {
+        Self { keys, heads: HashMap::new() }
+    }
+
+    /// Takes the next record.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn take(&mut self, text: &[u8]) -> Result<Step, String> {
+        let reading = Reading::parse(text)?;
+        let chain = reading.chain()?;
+        let link = reading.link(text, chain, At { source: 0, line: 0, record: 0 }, 0, &self.keys);
+        let mut step = Step { chain, seq: link.seq, state: link.state, is_repeated: false, trouble: Vec::new() };
+        if link.state == State::Changed {
+            step.trouble.push(format!("record {} of chain {chain} was changed: it does not have its hash", link.seq));
+            return Ok(step);
+        }
+        match self.heads.get(&chain) {
+            Some((last, _)) if link.seq <= *last => {
+                step.is_repeated = true;
+                return Ok(step);
+            }
+            Some((last, _)) if last + 1 < link.seq => {
+                step.trouble.push(format!("chain {chain}: nothing between record {last} and record {} yet", link.seq));
+            }
+            Some((_, hash)) if *hash != link.prev => {
+                step.trouble.push(format!("record {} of chain {chain} does not follow the one before it", link.seq));
+            }
+            _ => {}
+        }
+        self.heads.insert(chain, (link.seq, link.hash));
+        Ok(step)
+    }
+}

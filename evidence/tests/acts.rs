@@ -1,0 +1,118 @@
+//! One act, once: every figure of a report equals what a simulated platform knows to be true.
+
+mod simulation;
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use careplane_evidence::report::{Aggregate, Counts, Making, Scope, doubts, html};
+use careplane_evidence::source::Source;
+use simulation::{Endings, Platform, Truth, instant};
+
+fn report(seed: u64, is_older: bool) -> (Aggregate, Truth) {
+    let (lines, truth, end) = Platform::new(seed, is_older).live(400);
+    let scope = Scope {
+        from: Some("2026-10-01T00:00:00Z".parse().unwrap()),
+        to: Some(instant(end).parse().unwrap()),
+        ..Scope::default()
+    };
+    let making = Making::new(scope, "2026-11-01T00:00:00Z".parse().unwrap());
+    (making.make(&[Source::text("records", lines.join("\n"))]).unwrap(), truth)
+}
+
+fn endings(counts: Counts) -> Endings {
+    [counts.answered, counts.declined, counts.failed, counts.refused]
+}
+
+fn table<K: ToString>(counts: &BTreeMap<K, Counts>) -> BTreeMap<String, Endings> {
+    counts.iter().map(|(key, counts)| (key.to_string(), endings(*counts))).collect()
+}
+
+/// Every figure of the aggregate, from which the page takes all of its own.
+fn compare(aggregate: &Aggregate, truth: &Truth) {
+    assert_eq!(doubts(aggregate), Vec::<String>::new());
+    assert_eq!(endings(aggregate.total), truth.total);
+    assert_eq!(table(&aggregate.hours), truth.hours);
+    let contexts = aggregate.contexts.iter().map(|(context, levels)| (context.clone(), endings(levels["high"])));
+    assert_eq!(contexts.collect::<BTreeMap<_, _>>(), truth.contexts);
+    assert_eq!(table(&aggregate.actions), truth.actions);
+    assert_eq!(table(&aggregate.tenants), truth.tenants);
+    let denials = aggregate.denials.iter().map(|(it, tally)| ((it.by.clone(), it.reason.clone()), tally.count));
+    assert_eq!(denials.collect::<BTreeMap<_, _>>(), truth.denials);
+    let failures =
+        aggregate.failures.iter().map(|(it, tally)| ((it.context.clone(), it.status, it.flags.clone()), tally.count));
+    assert_eq!(failures.collect::<BTreeMap<_, _>>(), truth.failures);
+    let crossings = aggregate.attempts.iter().map(|(it, crossing)| {
+        assert_eq!(crossing.passed, 0);
+        ((it.tenant.clone(), it.other.clone()), crossing.refused)
+    });
+    assert_eq!(crossings.collect::<BTreeMap<_, _>>(), truth.crossings);
+    let people = || aggregate.people.iter();
+    let requests: BTreeMap<String, u64> = people().map(|(user, it)| (user.clone(), it.counts.total())).collect();
+    assert_eq!(requests, truth.requests_of);
+    let subjects: BTreeMap<String, BTreeSet<String>> = people()
+        .filter(|(_, person)| !person.subjects.is_empty())
+        .map(|(user, person)| (user.clone(), person.subjects.clone()))
+        .collect();
+    assert_eq!(subjects, truth.subjects_of);
+    assert_eq!(aggregate.forged, truth.forged);
+    assert_eq!((aggregate.without_user, aggregate.unreadable), (truth.without_user, 0));
+    let kinds = aggregate.kinds;
+    assert_eq!([kinds.acts, kinds.hops, kinds.passes, kinds.copies, kinds.calls, kinds.preflights], truth.kinds);
+    assert_eq!(aggregate.repeats, truth.repeats);
+    let doors: BTreeMap<String, [u64; 2]> = aggregate
+        .doors
+        .iter()
+        .map(|(door, it)| (serde_json::to_value(door).unwrap().as_str().unwrap().to_owned(), [it.acts, it.records]))
+        .collect();
+    assert_eq!(doors, truth.doors.iter().map(|(door, counts)| ((*door).to_owned(), *counts)).collect());
+    assert_eq!(aggregate.policies.values().map(|tally| tally.count).sum::<u64>(), truth.total.iter().sum::<u64>());
+}
+
+#[test]
+fn every_figure_is_what_was_done() {
+    for seed in 1..=20 {
+        let (aggregate, truth) = report(seed, false);
+        compare(&aggregate, &truth);
+        assert!(truth.kinds.iter().all(|count| *count > 0) && truth.repeats > 0, "{truth:?}");
+    }
+}
+
+#[test]
+fn older_records_are_counted_by_what_they_have() {
+    for seed in 1..=20 {
+        let (aggregate, truth) = report(seed, true);
+        compare(&aggregate, &truth);
+        let records: u64 = truth.kinds.iter().sum();
+        let page = html(&aggregate, None).unwrap();
+        assert!(page.contains(&format!("{records} records do not say where the proxy stands")), "{records}");
+    }
+}
+
+#[test]
+fn the_page_shows_the_truth() {
+    let (aggregate, truth) = report(3, false);
+    let page = html(&aggregate, None).unwrap();
+    let total: u64 = truth.total.iter().sum();
+    let [answered, declined, failed, refused] = truth.total;
+    assert!(page.contains(&format!(
+        "recorded {total} requests, each counted once. {answered} the application answered, {declined} it turned down, {failed} failed, and {refused} were refused."
+    )));
+    for (what, count) in [
+        ("Requests: what people and programs asked for", truth.kinds[0]),
+        ("The same requests, seen again further in", truth.kinds[1]),
+        ("The same requests, sent on after a redirect inside the platform", truth.kinds[2]),
+        ("Mirrored copies, whose answers no caller gets", truth.kinds[3]),
+        ("Calls between services that these requests caused", truth.kinds[4]),
+        ("Preflights: a browser’s question before a request; no use of data", truth.kinds[5]),
+    ] {
+        let row = format!("<tr><th scope=\"row\">{what}</th><td class=\"n\">{count}</td></tr>");
+        assert!(page.contains(&row), "{row}");
+    }
+    for (door, words) in [("gateway", "At the edge of the platform"), ("inbound", "In front of a service")] {
+        let [acts, records] = truth.doors[door];
+        let row = format!("{words}</th><td class=\"n\">{acts}</td><td class=\"n\">{records}</td>");
+        assert!(page.contains(&row), "{row}");
+    }
+    assert!(page.contains("The answer was cut off on its way"));
+}

@@ -64,6 +64,13 @@ const PROXY: &[(&str, Answerer, Stage)] = &[
     ("websocket_handshake_unsuccessful", Proxy, Router),
     ("internal_redirect", Proxy, Router),
     ("early_connect_data", Proxy, Router),
+    // Filters that cache. They stand where the application would, and use the router of their own.
+    ("cache.insert_via_upstream", Upstream, Router),
+    ("cache.response_from_cache_filter", Filter("cache"), Router),
+    ("cache.aborted_lookup", Filter("cache"), Router),
+    ("cache.aborted_headers", Filter("cache"), Router),
+    ("cache.aborted_body", Filter("cache"), Router),
+    ("cache.aborted_trailers", Filter("cache"), Router),
     // The connection manager.
     ("stream_idle_timeout", Proxy, Filters),
     ("max_duration_timeout", Proxy, Filters),

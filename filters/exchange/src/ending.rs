@@ -19,6 +19,10 @@ const GRPC_ERRORS: &[u64] = &[2, 4, 12, 13, 14, 15];
 const INTERNAL_REDIRECT: &str = "internal_redirect";
 /// How the content type of a response begins that the filter grpc_web has changed.
 const GRPC_WEB: &str = "application/grpc-web";
+/// The filters that answer with what they have kept: `envoy.filters.http.cache` and `cache_v2`.
+const CACHE: &str = "cache";
+/// How long an upstream took, as routers tell it.
+const UPSTREAM_TIME: &str = "x-envoy-upstream-service-time";
 /// The longest name of a cluster that is recorded, in bytes.
 const CLUSTER_MAX: usize = 512;
 
@@ -113,8 +117,8 @@ impl<'e> Ending<'e> {
             return Some(Answerer::Careplane);
         }
         match self.details.as_ref()?.answerer {
-            // Any filter can use the word, but only the router asks an upstream. What is only counted is not worth the question.
-            Answerer::Upstream if self.request.context.audited && self.upstream().attempts == Some(0) => {
+            // Any filter can use the word. What is only counted is not worth the question.
+            Answerer::Upstream if self.request.context.audited && !self.was_forwarded() => {
                 Some(Answerer::Filter("filter"))
             }
             // Since 1.37, Envoy uses the words of a reset for malformed streams that it ends itself, but not the flag.
@@ -136,8 +140,8 @@ impl<'e> Ending<'e> {
     /// Where the request was sent; none when it was not forwarded.
     #[inline(never)]
     pub fn cluster(&self) -> Option<String> {
-        // With an internal redirect, Envoy names the cluster of the pass that follows.
-        if !self.was_forwarded() || self.details() == Some(INTERNAL_REDIRECT) {
+        // With an internal redirect, Envoy names the cluster of the pass that follows. What a filter sends may go elsewhere.
+        if self.attempts().is_none() || self.details() == Some(INTERNAL_REDIRECT) {
             return None;
         }
         text(self.host, &["xds", "cluster_name"]).filter(|name| name.len() <= CLUSTER_MAX)
@@ -149,8 +153,7 @@ impl<'e> Ending<'e> {
 
     #[inline(never)]
     fn upstream(&self) -> UpstreamUse {
-        let is_via_upstream = self.details.as_ref().is_some_and(|details| details.answerer == Answerer::Upstream);
-        *self.upstream.get_or_init(|| UpstreamUse::read(is_via_upstream, self.host))
+        *self.upstream.get_or_init(|| UpstreamUse::read(self.details.as_ref(), self.host))
     }
 
     /// Whether the request was let through.
@@ -161,6 +164,8 @@ impl<'e> Ending<'e> {
         }
         let Some(details) = &self.details else { return self.unless_forwarded(Decision::Undecided) };
         match self.answered_by() {
+            // It answers for the application, to what has passed the filters before it.
+            Some(Answerer::Filter(CACHE)) => Decision::Allowed,
             Some(Answerer::Filter(name)) => {
                 // A filter that answers well has not refused: a preflight, a health check. A login page is a refusal all the same.
                 // To a gRPC call, Envoy's own answers have status 200 and a status of gRPC.
@@ -254,16 +259,31 @@ impl UpstreamUse {
     /// The last attempt has a local address exactly when it got a connection, on which Envoy sends the headers at once. Earlier attempts
     /// leave no trace but their number.
     #[inline(never)]
-    fn read(is_via_upstream: bool, host: &dyn Host) -> Self {
+    fn read(details: Option<&Details>, host: &dyn Host) -> Self {
+        let is_via_upstream = details.is_some_and(|details| details.answerer == Answerer::Upstream);
         let attempts = number(host, &["upstream", "request_attempt_count"]);
         let has_connection = || text(host, &["upstream", "local_address"]).is_some();
         let forwarded = match attempts {
-            Some(0) => Some(false),
+            Some(0) => Self::without_router(details, host),
             _ if is_via_upstream || has_connection() => Some(true),
             Some(1) | None => Some(false),
             Some(_) => None,
         };
-        Self { forwarded, attempts }
+        // What a filter sends by itself is not counted.
+        Self { forwarded, attempts: attempts.filter(|attempts| *attempts > 0) }
+    }
+
+    /// Whether a request was sent although the router of this stream sent nothing: filters that cache have a router of their own.
+    fn without_router(details: Option<&Details>, host: &dyn Host) -> Option<bool> {
+        let details = details?;
+        match (&*details.token, details.answerer) {
+            // A router adds the header to what an upstream answers. Any filter can use the word.
+            ("via_upstream", _) => text(host, &["response", "headers", UPSTREAM_TIME]).map(|_| true),
+            ("cache.insert_via_upstream", _) => Some(true),
+            // What was kept may have been validated first.
+            (_, Answerer::Filter(CACHE)) => None,
+            _ => Some(false),
+        }
     }
 }
 

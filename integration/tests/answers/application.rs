@@ -177,6 +177,11 @@ async fn answer(log: Log, request: Request<Incoming>) -> Result<Response<Body>> 
             let location = format!("http://{host}/api/v1/financial/landed");
             return Ok(Response::builder().status(302).header("location", location).body(empty())?);
         }
+        "cacheable" => {
+            let mut response = plain(200, "ok");
+            response.headers_mut().insert("cache-control", HeaderValue::from_static("public, max-age=60"));
+            return Ok(response);
+        }
         _ => {}
     }
     Ok(plain(200, "ok"))

@@ -3,6 +3,7 @@
 //! `docs/envoy-tells.md` names the test behind each line of its table.
 
 mod application;
+mod caches;
 mod chains;
 mod grpc_web;
 mod held;

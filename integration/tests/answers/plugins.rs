@@ -50,7 +50,7 @@ fn plugin(name: &str, file: &str) -> Value {
 const PLUGINS: [(&str, &str, &str, [&str; 4]); 5] = [
     ("free", "request", "Zz9canary was refused", ["denied", "filter", "other", "false"]),
     ("silent", "request", "", ["denied", "filter", "other", "false"]),
-    ("pretender", "request", "via_upstream", ["denied", "filter", "via_upstream", "false"]),
+    ("pretender", "request", "via_upstream", ["denied", "filter", "via_upstream", "null"]),
     ("late", "response", "Zz9canary was refused", ["allowed", "filter", "other", "true"]),
     ("late-silent", "response", "", ["allowed", "filter", "other", "true"]),
 ];

@@ -222,7 +222,7 @@ async fn whatever_the_chain_a_record_says_forwarded_exactly_when_the_application
             assert_eq!(outcome["attempts"], if acts > 0 { json!(acts) } else { Value::Null }, "{what}");
             assert_eq!(outcome["cluster"], if acts > 0 { json!(APPLICATION) } else { Value::Null }, "{what}");
             assert_eq!(mirrored, if acts > 0 { *copies } else { 0 }, "{what}");
-            assert_eq!(acts > 0 && *result != "allowed", false, "{what}");
+            assert!(acts == 0 || *result == "allowed", "{what}");
             assert_eq!(outcome["status"], json!(status), "{what}");
             assert_eq!(result == "denied", !record["decision"]["by"].is_null(), "{what}");
             let by = outcome["answeredBy"].as_str().unwrap_or_default();

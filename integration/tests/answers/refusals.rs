@@ -329,6 +329,15 @@ async fn a_refusal_by_another_filter_is_on_record_with_its_author_and_has_one_sp
                 let denied = case.result == "denied";
                 assert_eq!(seen.record["decision"]["by"], if denied { json!(case.by) } else { Value::Null }, "{what}");
                 assert_eq!(seen.spans.len(), usize::from(denied), "{what}: {:?}", seen.spans);
+                for span in &seen.spans {
+                    let tags = ["late_reason", "denial_reason", "http.response.status_code"]
+                        .map(|tag| span.attributes[tag].clone());
+                    assert_eq!(
+                        tags,
+                        ["denied".to_owned(), case.by.to_owned(), case.status.to_string()],
+                        "{what}: {span:?}"
+                    );
+                }
             }
         }
         let mut authors: Vec<_> = CASES.iter().filter(|case| case.result == "denied").map(|case| case.by).collect();

@@ -26,12 +26,9 @@ pub(crate) struct Object<'o> {
 
 impl Object<'_> {
     fn name(&mut self, name: &str) {
-        if !self.empty {
-            self.out.push(',');
-        }
+        self.out.push_str(if self.empty { "\"" } else { ",\"" });
         self.empty = false;
         // Names are ours: nothing in them needs an escape.
-        self.out.push('"');
         self.out.push_str(name);
         self.out.push_str("\":");
     }

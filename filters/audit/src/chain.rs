@@ -165,9 +165,9 @@ fn hash(key: Option<&Key>, canonical: &str) -> String {
         None => Sha256::new().chain_update(LEAF).chain_update(canonical).finalize().into(),
     };
     let digit = |nibble: u8| nibble.wrapping_add(if nibble < 10 { b'0' } else { b'a'.wrapping_sub(10) });
-    let mut hex = [0; GENESIS.len()];
+    let mut hex = vec![0; GENESIS.len()];
     for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(digest) {
         *pair = [digit(byte >> 4), digit(byte & 0x0f)];
     }
-    String::from_utf8_lossy(&hex).into_owned()
+    String::from_utf8(hex).unwrap_or_default()
 }

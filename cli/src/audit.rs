@@ -9,6 +9,8 @@ mod keys;
 mod merge;
 mod output;
 mod people;
+mod progress;
+mod proxies;
 mod pseudonym;
 mod report;
 mod scope;

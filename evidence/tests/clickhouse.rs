@@ -21,9 +21,18 @@ fn at(lines: &[String], random: &mut Random) -> usize {
 
 const CHANGES: [Change; 11] = [
     |_, _| {},
-    |lines, random| drop(lines.remove(at(lines, random))),
-    |lines, random| lines.swap(at(lines, random), 0),
-    |lines, random| lines.push(lines[at(lines, random)].clone()),
+    |lines, random| {
+        let index = at(lines, random);
+        lines.remove(index);
+    },
+    |lines, random| {
+        let index = at(lines, random);
+        lines.swap(index, 0);
+    },
+    |lines, random| {
+        let index = at(lines, random);
+        lines.push(lines[index].clone());
+    },
     |lines, random| {
         let index = at(lines, random);
         lines[index] = lines[index].replacen("\"time\":\"2026", "\"time\":\"2025", 1);
@@ -49,7 +58,10 @@ const CHANGES: [Change; 11] = [
         record["hash"] = hash(&record, None).into();
         lines.push(serde_jcs::to_string(&record).unwrap());
     },
-    |lines, random| lines.truncate(at(lines, random)),
+    |lines, random| {
+        let index = at(lines, random);
+        lines.truncate(index);
+    },
     // Beyond the end, and a key that is dropped.
     |lines, _| {
         let mut writer = Writer::new(70);

@@ -1,5 +1,5 @@
 -- The verdict on each chain, as `careplane audit verify` has it. {as_of:DateTime64(6, 'UTC')} is the time at which chains without an end are
--- judged: now, or the newest time in the table for archives of old. What has the schema and is no record is counted by unreadable.sql.
+-- judged: now, or the newest time in the table for archives of old. Keyed chains are `unverified` here: the key stays with `verify`.
 WITH
     records AS
     (

@@ -54,7 +54,8 @@ fn request(id: &str, user: &str, subject: &str, door: &str, status: u16) -> Valu
     })
 }
 
-/// A nurse reads a resident's data through gateway and sidecar, tries again elsewhere, and does something else; under a key before, too.
+/// A nurse reads a resident's data through gateway and sidecar, tries again elsewhere, and does something else; under
+/// a key before, too.
 fn archive() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let subject = pseudonym(&["--subject", "-"], NUMBER);

@@ -1,4 +1,5 @@
-//! How fast records verify, and in how much memory: several chains interleaved, in the order of writing and in no order at all.
+//! How fast records verify, and in how much memory: several chains interleaved, in the order of writing and in no
+//! order at all.
 //!
 //! `cargo bench -p careplane-evidence`; other numbers of records than 100,000 and 1,000,000: `… -- 5000000`
 

@@ -1,4 +1,5 @@
--- Audit records in ClickHouse: one row for each copy that arrived, with the text as the proxy wrote it. The hash is of that text, so nothing here
+-- Audit records in ClickHouse: one row for each copy that arrived, with the text as the proxy wrote it. The hash is of
+-- that text, so nothing here
 -- parses and writes it again. Fill it from files, or from what the Collector's exporter writes:
 --   INSERT INTO careplane_audit (record) SELECT Body FROM otel_logs WHERE startsWith(Body, '{"chain":{"id":"')
 CREATE TABLE careplane_audit
@@ -12,8 +13,10 @@ CREATE TABLE careplane_audit
     kind LowCardinality(String) MATERIALIZED JSONExtractString(record, 'kind'),
     proxy String MATERIALIZED JSONExtractString(record, 'proxy', 'id'),
     time DateTime64(6, 'UTC') MATERIALIZED parseDateTime64BestEffortOrZero(JSONExtractString(record, 'time'), 6, 'UTC'),
-    -- The hash that the text should carry: of it without its own member, behind a zero. Of keyed chains the key is not here.
-    expected String MATERIALIZED lower(hex(SHA256(concat('\0', replaceOne(record, concat(',"hash":"', hash, '"'), '')))))
+    -- The hash that the text should carry: of it without its own member, behind a zero. Of keyed chains the key is not
+    -- here.
+    expected String MATERIALIZED
+        lower(hex(SHA256(concat('\0', replaceOne(record, concat(',"hash":"', hash, '"'), '')))))
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(time)

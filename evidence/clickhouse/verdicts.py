@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Prints the verdicts that ClickHouse has on the chains in each of some files of records, a JSON object a file: by chDB, without a server."""
+"""Prints the verdicts that ClickHouse has on the chains in each of some files of records, a JSON object a file.
+
+By chDB, without a server.
+"""
 
 import json
 import pathlib
@@ -16,7 +19,8 @@ def main():
     for path in sys.argv[1:]:
         clickhouse = session.Session()
         clickhouse.query(schema)
-        clickhouse.query(f"INSERT INTO careplane_audit (record) SELECT line FROM file('{path}', LineAsString, 'line String') WHERE line != ''")
+        lines = f"SELECT line FROM file('{path}', LineAsString, 'line String') WHERE line != ''"
+        clickhouse.query(f"INSERT INTO careplane_audit (record) {lines}")
         newest = clickhouse.query(NEWEST, "TabSeparated").bytes().decode().strip()
         query = verify.replace("{as_of:DateTime64(6, 'UTC')}", f"toDateTime64('{newest}', 6, 'UTC')")
         answer = clickhouse.query(query, "JSONEachRow").bytes().decode()

@@ -1,9 +1,17 @@
--- The verdict on each chain, as `careplane audit verify` has it. {as_of:DateTime64(6, 'UTC')} is the time at which chains without an end are
--- judged: now, or the newest time in the table for archives of old. Keyed chains are `unverified` here: the key stays with `verify`.
+-- The verdict on each chain, as `careplane audit verify` has it. {as_of:DateTime64(6, 'UTC')} is the time at which
+-- chains without an end are
+-- judged: now, or the newest time in the table for archives of old. Keyed chains are `unverified` here: the key stays
+-- with `verify`.
 WITH
     records AS
     (
-        SELECT chain, seq, prev, hash, key, kind, proxy, time, multiIf(match(hash, '^[0-9a-f]{64}$') = 0, 'changed', key != '', 'unverified', hash = expected, 'valid', 'changed') AS state
+        SELECT
+            chain, seq, prev, hash, key, kind, time,
+            multiIf(
+                match(hash, '^[0-9a-f]{64}$') = 0, 'changed',
+                key != '', 'unverified',
+                hash = expected, 'valid',
+                'changed') AS state
         FROM careplane_audit
         WHERE seq > 0 AND chain != toUUID('00000000-0000-0000-0000-000000000000')
     ),
@@ -29,7 +37,7 @@ WITH
         SELECT
             *,
             lagInFrame(seq, 1, 0) OVER w AS seq_before,
-            lagInFrame(hashes, 1, ['0000000000000000000000000000000000000000000000000000000000000000']) OVER w AS hashes_before,
+            lagInFrame(hashes, 1, [repeat('0', 64)]) OVER w AS hashes_before,
             lagInFrame(key, 1, '') OVER w AS key_before,
             lagInFrame(is_end, 1, 0) OVER w AS end_before
         FROM numbers
@@ -42,7 +50,9 @@ WITH
             max(seq) AS last,
             sum(edited) AS edits,
             sum(seq - seq_before - 1) AS missing,
-            countIf(seq = seq_before + 1 AND notEmpty(hashes) AND notEmpty(hashes_before) AND NOT hasAny(prevs, hashes_before)) AS breaks,
+            countIf(
+                seq = seq_before + 1 AND notEmpty(hashes) AND notEmpty(hashes_before)
+                AND NOT hasAny(prevs, hashes_before)) AS breaks,
             countIf(length(hashes) > 1) AS conflicts,
             countIf(end_before = 1) AS after_end,
             countIf(key_before != '' AND notEmpty(hashes) AND key != key_before) AS key_changes,

@@ -1,7 +1,9 @@
 //! Records as FHIR R4 `AuditEvent`s, in the shape of IHE's Basic Audit Log Patterns (BALP 1.1).
 //!
-//! Which member becomes which element is in `docs/audit-report.md`. Requests alone become events: intents repeat them, preflights
-//! use no data, and the records of a chain are about no one's. The same record is the same event, with the same id, whenever it is exported.
+//! Which member becomes which element is in `docs/audit-report.md`. Requests alone become events: intents repeat them,
+//! preflights
+//! use no data, and the records of a chain are about no one's. The same record is the same event, with the same id,
+//! whenever it is exported.
 
 mod codes;
 mod event;
@@ -18,7 +20,8 @@ pub use write::{Form, Writer};
 
 use crate::{Kind, Record};
 
-/// What `identifier.system` begins with for names that careplane gives: `user`, `subject`, `tenant`, `proxy`, and the URI of a policy.
+/// What `identifier.system` begins with for names that careplane gives: `user`, `subject`, `tenant`, `proxy`, and the
+/// URI of a policy.
 pub const SYSTEM: &str = "urn:careplane:";
 
 /// Makes events of records, each once.
@@ -42,7 +45,8 @@ pub enum EventError {
 // === impl Exporter ===
 
 impl Exporter {
-    /// Learns whose chain it is, where the record says so. Every record first, every event after: else events depend on the order.
+    /// Learns whose chain it is, where the record says so. Every record first, every event after: else events depend
+    /// on the order.
     pub fn learn(&mut self, record: &Record<'_>) {
         if let Some(proxy) = record.proxy.as_ref().and_then(|proxy| proxy.id.as_deref()) {
             let known = self.proxies.entry(record.chain.id.to_string()).or_default();
@@ -52,7 +56,8 @@ impl Exporter {
         }
     }
 
-    /// The event of a record; none when it is not of a request, is of a preflight, which uses no data, or was made before.
+    /// The event of a record; none when it is not of a request, is of a preflight, which uses no data, or was made
+    /// before.
     ///
     /// # Errors
     /// When the record has a chain id or a time that it cannot have.

@@ -1,8 +1,11 @@
 //! Reports: what the records of a period say, for a reader who is not an engineer.
 //!
-//! A [`Making`] reads records, verifies them, and counts in the same reading those that have their hash. What it makes is an [`Aggregate`],
-//! which [`html`] shows. Aggregates of all shards of one run [merge](Aggregate::merge). Memory grows with the hours, contexts, tenants and
-//! users of the period and with the pairs of a user and a subject, not with the requests; where it could grow without end it is limited,
+//! A [`Making`] reads records, verifies them, and counts in the same reading those that have their hash. What it makes
+//! is an [`Aggregate`],
+//! which [`html`] shows. Aggregates of all shards of one run [merge](Aggregate::merge). Memory grows with the hours,
+//! contexts, tenants and
+//! users of the period and with the pairs of a user and a subject, not with the requests; where it could grow without
+//! end it is limited,
 //! and the report says so.
 
 mod aggregate;

@@ -1,6 +1,7 @@
 //! Who did what with whose data, and when: the question that an audit begins with.
 //!
-//! A search reads records, verifies their chains in the same reading, and keeps what its [`Query`] asks for. Its [`Answer`] says over which
+//! A search reads records, verifies their chains in the same reading, and keeps what its [`Query`] asks for. Its
+//! [`Answer`] says over which
 //! chains it looked, and whether they are whole.
 
 mod hit;

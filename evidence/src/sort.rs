@@ -13,7 +13,8 @@ use itertools::{Either, Itertools};
 pub(crate) trait Entry: Sized {
     /// Bytes of an entry in a file.
     const SIZE: usize;
-    /// What entries are sorted by first. Those of one bucket mostly come in their order, so that there is little to sort.
+    /// What entries are sorted by first. Those of one bucket mostly come in their order, so that there is little to
+    /// sort.
     type Bucket: Ord + Hash + Copy;
     /// What entries are sorted by, buckets included.
     type Order: Ord;

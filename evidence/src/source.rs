@@ -1,4 +1,5 @@
-//! Where records ended up: JSON lines of Envoy's access log, OTLP JSON of a collector, the log of a proxy, what a log store exports; plain,
+//! Where records ended up: JSON lines of Envoy's access log, OTLP JSON of a collector, the log of a proxy, what a log
+//! store exports; plain,
 //! gzip or zstd, in UTF-8 or UTF-16.
 //!
 //! What a line holds is found out line by line, so sources can be mixed, and in one file.
@@ -111,7 +112,8 @@ impl Source {
         Self { part: name.clone(), name, content: Content::Text(text.into()), counter: None }
     }
 
-    /// The sources that `paths` name: files, `-`, and folders with everything below them, in the order of names. Hidden files and
+    /// The sources that `paths` name: files, `-`, and folders with everything below them, in the order of names.
+    /// Hidden files and
     /// the `lost+found` of a volume are left out.
     ///
     /// # Errors
@@ -147,7 +149,8 @@ impl Source {
         Some(first.as_os_str().to_string_lossy().into_owned())
     }
 
-    /// What tells in which part of a partitioned archive it is: the folder right below the one that was given, which is that of its proxy; else
+    /// What tells in which part of a partitioned archive it is: the folder right below the one that was given, which
+    /// is that of its proxy; else
     /// its own name.
     #[must_use]
     pub fn part(&self) -> &str {

@@ -1,10 +1,12 @@
 //! Whether chains of records are whole and unchanged.
 //!
 //! ```text
-//! line ─▶ record ─▶ Link (number, hash, is it its own?) ─▶ sorted on disk by chain and number ─▶ walked once ─▶ Verification
+//! line ─▶ record ─▶ Link (number, hash, is it its own?) ─▶ sorted on disk by chain and number ─▶ walked once ─▶
+//! Verification
 //! ```
 //!
-//! Records can come in any order, from several sources, and more than once. Memory does not grow with their number, only with that
+//! Records can come in any order, from several sources, and more than once. Memory does not grow with their number,
+//! only with that
 //! of the chains.
 
 mod check;
@@ -120,7 +122,8 @@ impl Verifier {
         self.read_with(source, &|_| false, |_| Ok(()))
     }
 
-    /// Reads a source to its end, and hands out the records of it that `wants` wants to have, in order, each with what its hash says.
+    /// Reads a source to its end, and hands out the records of it that `wants` wants to have, in order, each with what
+    /// its hash says.
     /// `wants` sees the text of a record before anything is known of it, on several threads.
     ///
     /// # Errors
@@ -190,7 +193,8 @@ pub fn json_schema() -> serde_json::Result<String> {
     Ok(serde_json::to_string_pretty(&schemars::schema_for!(Verification))? + "\n")
 }
 
-/// The chain that a record begins with, without reading the rest of it: cheap, so that a shard has little to do with the others'.
+/// The chain that a record begins with, without reading the rest of it: cheap, so that a shard has little to do with
+/// the others'.
 fn claimed_chain(text: &[u8]) -> Option<Uuid> {
     let id = text.strip_prefix(br#"{"chain":{"id":""#)?.get(..uuid::fmt::Hyphenated::LENGTH)?;
     Uuid::try_parse_ascii(id).ok()

@@ -1,4 +1,5 @@
-//! The page of a report in a real browser: what it shows, how wide it is, what it asks for, and whether everybody can read it.
+//! The page of a report in a real browser: what it shows, how wide it is, what it asks for, and whether everybody can
+//! read it.
 
 mod tools;
 

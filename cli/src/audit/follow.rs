@@ -69,7 +69,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// What there is to say of a record: what is wrong with its place in its chain, and itself, when it is asked for and was not shown.
+/// What there is to say of a record: what is wrong with its place in its chain, and itself, when it is asked for and
+/// was not shown.
 fn tell(live: &mut Live, item: &Item<'_>, number: u64, query: &Query) -> String {
     let place = Place { line: number, ..item.place };
     let step = match live.take(item.text) {

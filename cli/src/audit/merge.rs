@@ -12,7 +12,8 @@ use super::{output, report};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// What `careplane audit verify --shard --format json` wrote, or `report --shard --format json`: all shards of one run
+    /// What `careplane audit verify --shard --format json` wrote, or `report --shard --format json`: all shards of one
+    /// run
     #[arg(required = true, value_name = "FILE")]
     reports: Vec<PathBuf>,
     #[command(flatten)]

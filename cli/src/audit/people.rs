@@ -16,7 +16,8 @@ const STDIN: &str = "-";
 
 #[derive(clap::Args)]
 pub struct PeopleArguments {
-    /// Whose data: an NHS number or another id, as the application knows it. `-` reads it from the standard input, as numbers have to be
+    /// Whose data: an NHS number or another id, as the application knows it. `-` reads it from the standard input, as
+    /// numbers have to be
     #[arg(long, value_name = "ID|-")]
     subject: Option<String>,
     /// Who acted: the id of a user, as the application knows it. `-` reads it from the standard input
@@ -28,7 +29,8 @@ pub struct PeopleArguments {
 
 #[derive(clap::Args)]
 pub struct PseudonymKeys {
-    /// An environment variable with a key of pseudonyms, as the proxies have it; again for each key there has been. CAREPLANE_PSEUDONYM_KEY
+    /// An environment variable with a key of pseudonyms, as the proxies have it; again for each key there has been.
+    /// CAREPLANE_PSEUDONYM_KEY
     /// unless a key is given
     #[arg(long, value_name = "NAME")]
     pseudonym_key_env: Vec<String>,
@@ -81,7 +83,8 @@ fn argument(option: &str, id: &str) -> anyhow::Result<String> {
     let holds_number = nhs::find(id.as_bytes()).is_some() || nhs::find_escaped(id.as_bytes()).is_some();
     if holds_number {
         bail!(
-            "{option}: an NHS number on the command line stays in the history of the shell, and shows in the list of processes: give `{option} -`, and the number on the standard input"
+            "{option}: an NHS number on the command line stays in the history of the shell, and shows in the list of \
+             processes: give `{option} -`, and the number on the standard input"
         );
     }
     ensure!(!id.is_empty(), "{option}: the id is empty");

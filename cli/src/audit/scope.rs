@@ -10,7 +10,8 @@ pub struct ScopeArguments {
     /// Requests from then on: a date, from its midnight UTC, or an instant of RFC 3339
     #[arg(long, value_name = "TIME", value_parser = Scope::bound)]
     from: Option<Timestamp>,
-    /// Requests before then: a date, until its midnight UTC, or an instant. October is --from 2026-10-01 --to 2026-11-01
+    /// Requests before then: a date, until its midnight UTC, or an instant. October is --from 2026-10-01 --to
+    /// 2026-11-01
     #[arg(long, value_name = "TIME", value_parser = Scope::bound)]
     to: Option<Timestamp>,
     /// Tenants that this regulator inspects

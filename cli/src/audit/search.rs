@@ -31,7 +31,8 @@ pub struct Arguments {
     /// How the answer is written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
-    /// List every record: also of the other proxies that a request passed, and of mirrored copies. Always so with json and csv
+    /// List every record: also of the other proxies that a request passed, and of mirrored copies. Always so with json
+    /// and csv
     #[arg(long)]
     hops: bool,
     /// The heading of the page

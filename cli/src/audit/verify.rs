@@ -11,7 +11,8 @@ use super::{keys, output, progress, proxies};
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Access logs, collector output, proxy logs, in any order and mixed, plain, gzip or zstd; a folder is all files below it. `-` is the standard input
+    /// Access logs, collector output, proxy logs, in any order and mixed, plain, gzip or zstd; a folder is all files
+    /// below it. `-` is the standard input
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
     #[command(flatten)]
@@ -19,10 +20,12 @@ pub struct Arguments {
     /// Verify only the chains of one of COUNT parts, INDEX from 0 on: for `careplane audit merge`
     #[arg(long, value_name = "INDEX/COUNT")]
     shard: Option<Shard>,
-    /// The archive has a folder for each proxy, right below the one that is given: a shard reads the folders of its part alone
+    /// The archive has a folder for each proxy, right below the one that is given: a shard reads the folders of its
+    /// part alone
     #[arg(long, requires = "shard")]
     partitioned: bool,
-    /// When chains without an end are judged: silent for three minutes means cut. Now unless given; `newest-record` for archives of old,
+    /// When chains without an end are judged: silent for three minutes means cut. Now unless given; `newest-record`
+    /// for archives of old,
     /// where a cut of all chains at one instant does not show
     #[arg(long, value_name = "RFC3339|newest-record", value_parser = clock)]
     as_of: Option<Clock>,

@@ -72,7 +72,8 @@ pub(crate) const FORGED: usize = 12;
 /// Method and template.
 pub(crate) const MESSAGE: usize = 13;
 
-/// The id of the request in the text of a record, as it stands there. What is no canonical record may have one and none is found.
+/// The id of the request in the text of a record, as it stands there. What is no canonical record may have one and
+/// none is found.
 fn request_id(text: &[u8]) -> Option<&[u8]> {
     let begin = memmem::find(text, br#""request":{"#)?;
     let request = &text[begin..];

@@ -10,7 +10,8 @@ use super::fact::{CONTEXT, DENIAL, Door, FAILURE, FORGED, Fact, MESSAGE, OTHER, 
 use super::names::Name;
 use crate::report::{Ending, Merge};
 
-/// Records of one request id that are looked at together. Only a caller that gives one id to everything makes more; the rest is then
+/// Records of one request id that are looked at together. Only a caller that gives one id to everything makes more;
+/// the rest is then
 /// looked at apart, so that hops can be taken for acts, and no act for a hop.
 const GROUP_MAX: usize = 10_000;
 /// How far clocks of two machines may be apart, in microseconds.

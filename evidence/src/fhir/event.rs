@@ -47,7 +47,8 @@ pub(super) fn of(record: &Record<'_>, proxy: Option<&str>) -> Result<AuditEvent,
     })
 }
 
-/// Whether the event has what a BALP profile asks for beyond what every event has: the patient, the resource type, and of client and
+/// Whether the event has what a BALP profile asks for beyond what every event has: the patient, the resource type, and
+/// of client and
 /// server who they are and where.
 fn has_all_of_balp(record: &Record<'_>, agents: &[Agent]) -> bool {
     let context = record.context.as_ref();
@@ -62,8 +63,10 @@ fn id(record: &Record<'_>) -> Result<String, EventError> {
     if is_id { Ok(id) } else { Err(EventError::Id(id)) }
 }
 
-/// The code system draws the line where HTTP does: minor is what a status of 400 says, serious what 500 says. So a refusal is minor, for
-/// everything worked as it should, unless there was no way to record it first. Major is a system that is gone, which would write nothing.
+/// The code system draws the line where HTTP does: minor is what a status of 400 says, serious what 500 says. So a
+/// refusal is minor, for
+/// everything worked as it should, unless there was no way to record it first. Major is a system that is gone, which
+/// would write nothing.
 fn outcome(record: &Record<'_>) -> &'static str {
     let status = record.outcome.as_ref().and_then(|outcome| outcome.status);
     match Ending::of(record) {
@@ -126,7 +129,8 @@ fn agents(record: &Record<'_>, interaction: Interaction, proxy: Option<&str>) ->
     agents
 }
 
-/// Where a cluster is, as Istio names it: `outbound|PORT|SUBSET|HOST`, and `inbound|PORT||` for what is beside the proxy, whose own
+/// Where a cluster is, as Istio names it: `outbound|PORT|SUBSET|HOST`, and `inbound|PORT||` for what is beside the
+/// proxy, whose own
 /// address is in its node id, `KIND~IP~POD~DOMAIN`.
 fn address(cluster: &str, proxy: Option<&str>) -> Option<Network> {
     let mut parts = cluster.split('|');

@@ -16,7 +16,8 @@ use crate::verify::{MergeError, Verification};
 /// The version of the aggregate.
 pub const SCHEMA: &str = "careplane.audit-report/v2";
 
-/// All figures of a report, and what verification found of the records that they were counted from, in the same reading. Those of all
+/// All figures of a report, and what verification found of the records that they were counted from, in the same
+/// reading. Those of all
 /// shards of one run merge into that of the whole.
 ///
 /// It holds pseudonyms of users and subjects: it is to be kept like the records themselves.

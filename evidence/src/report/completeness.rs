@@ -1,4 +1,5 @@
-//! Whether the record is complete: what verification found, in the same reading, of the chains that the figures are from.
+//! Whether the record is complete: what verification found, in the same reading, of the chains that the figures are
+//! from.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,7 +37,8 @@ pub(super) struct Account<'a> {
 // === impl Account ===
 
 impl<'a> Account<'a> {
-    /// Looks at the chains that can have records in the period: those that have, and those that never said that they ended before it.
+    /// Looks at the chains that can have records in the period: those that have, and those that never said that they
+    /// ended before it.
     pub(super) fn of(aggregate: &'a Aggregate) -> Self {
         let mut account = Self::of_chains(&aggregate.verification, &aggregate.scope);
         account.reasons.extend(missing(aggregate, &account.chains));
@@ -101,7 +103,8 @@ impl<'a> Account<'a> {
                 None => owner(chain).to_owned(),
             };
             doubts.push(format!(
-                "{} without an end, and not heard of until the end of the time that this report is about; what came after can be missing: {}.",
+                "{} without an end, and not heard of until the end of the time that this report is about; \
+                 what came after can be missing: {}.",
                 was(as_u64(silent.len()), "chain"),
                 named(silent.iter().map(heard))
             ));
@@ -121,7 +124,8 @@ impl<'a> Account<'a> {
         let keyless: Vec<_> = self.chains.iter().filter(|chain| chain.unkeyed > 0).collect();
         if !keyless.is_empty() && self.chains.iter().any(|chain| !chain.keys.is_empty()) {
             doubts.push(format!(
-                "{} without a key, though others have one; its records can be those of another platform, or made up: {}.",
+                "{} without a key, though others have one; \
+                 its records can be those of another platform, or made up: {}.",
                 was(as_u64(keyless.len()), "chain"),
                 named(keyless.iter().map(|chain| owner(chain).to_owned()))
             ));
@@ -165,7 +169,8 @@ fn is_apart(one: Time, later: Time) -> bool {
     later.since(one) > SILENT_AFTER
 }
 
-/// Says which of the proxies that should be on record have no chain there; nothing when all have. `expected` are node ids, `POD.NAMESPACE` or
+/// Says which of the proxies that should be on record have no chain there; nothing when all have. `expected` are node
+/// ids, `POD.NAMESPACE` or
 /// `POD`, `*` for any text.
 pub fn absent<'c>(chains: impl IntoIterator<Item = &'c ChainReport>, expected: &[String]) -> Option<String> {
     let proxies: Vec<&str> = chains.into_iter().filter_map(|chain| chain.proxy.as_deref()).collect();
@@ -204,7 +209,8 @@ fn missing(aggregate: &Aggregate, chains: &[&ChainReport]) -> Vec<String> {
     doubts
 }
 
-/// Whether a proxy is the one that is meant: by its node id, or by the part of it that names the pod (`POD.NAMESPACE`, or `POD`). `*` stands
+/// Whether a proxy is the one that is meant: by its node id, or by the part of it that names the pod (`POD.NAMESPACE`,
+/// or `POD`). `*` stands
 /// for any text.
 fn is_of(proxy: &str, wanted: &str) -> bool {
     let pod = proxy.split('~').nth(2).unwrap_or(proxy);

@@ -9,7 +9,8 @@ use super::counts::{Counts, Ending, Merge, Tally};
 use super::scope::Standing;
 use crate::acts::{ACTION, Act, CONTEXT, FLAGS, LEVEL, Names, OTHER, POLICY, REGULATOR, TENANT, USER};
 
-/// The rows that one table can have. A policy makes far fewer; a caller who tries one name after another could make any number.
+/// The rows that one table can have. A policy makes far fewer; a caller who tries one name after another could make
+/// any number.
 const ROWS_MAX: usize = 10_000;
 /// The pairs of a user and a subject that are told apart.
 const PAIRS_MAX: usize = 1_000_000;

@@ -55,7 +55,8 @@ pub struct Tally {
 
 // === impl Ending ===
 
-/// Envoy's response flags that say that a stream was cut off, also behind a status that said all is well: resets by either side, and
+/// Envoy's response flags that say that a stream was cut off, also behind a status that said all is well: resets by
+/// either side, and
 /// time that ran out.
 const CUT: [&str; 11] = ["LR", "UR", "UC", "DC", "DR", "DPE", "UPE", "UT", "SI", "DT", "UMSDR"];
 
@@ -76,7 +77,8 @@ impl Ending {
             (Some(400..500), _) => Self::Declined,
             (Some(_), _) if was_cut => Self::Failed,
             (Some(_), 0) => Self::Answered,
-            // The codes that semantic conventions for gRPC servers call an error: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
+            // The codes that semantic conventions for gRPC servers call an error: UNKNOWN, DEADLINE_EXCEEDED,
+            // UNIMPLEMENTED,
             // INTERNAL, UNAVAILABLE, DATA_LOSS.
             (Some(_), 2 | 4 | 12..=15) => Self::Failed,
             (Some(_), _) => Self::Declined,

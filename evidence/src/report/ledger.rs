@@ -46,7 +46,8 @@ pub enum MetricsError {
 // === impl Ledger ===
 
 impl Ledger {
-    /// Adds up the counters `careplane_audit_*` in the text exposition format of Prometheus, as Envoy's `/stats/prometheus`
+    /// Adds up the counters `careplane_audit_*` in the text exposition format of Prometheus, as Envoy's
+    /// `/stats/prometheus`
     /// gives it, of one proxy or of many.
     ///
     /// # Errors
@@ -83,7 +84,8 @@ impl Ledger {
         if found { Ok(ledger) } else { Err(MetricsError::None) }
     }
 
-    /// Records of which no account is given: made, and neither delivered, written down, refused, waiting nor counted as lost. Below
+    /// Records of which no account is given: made, and neither delivered, written down, refused, waiting nor counted
+    /// as lost. Below
     /// zero when more is accounted for than was made.
     #[must_use]
     pub fn unaccounted(&self) -> i128 {

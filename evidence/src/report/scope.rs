@@ -77,7 +77,8 @@ impl Scope {
         Standing::Within
     }
 
-    /// Reads a bound of the period: a date, which is its midnight UTC, or an instant. The period is half-open: `from` is in it, `to` is not,
+    /// Reads a bound of the period: a date, which is its midnight UTC, or an instant. The period is half-open: `from`
+    /// is in it, `to` is not,
     /// so that October is from 2026-10-01 to 2026-11-01.
     ///
     /// # Errors

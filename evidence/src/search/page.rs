@@ -1,4 +1,5 @@
-//! An answer as a page, for a person who asks who used their data: one file of HTML that asks for nothing else and runs nothing.
+//! An answer as a page, for a person who asks who used their data: one file of HTML that asks for nothing else and
+//! runs nothing.
 
 use askama::Template;
 
@@ -38,7 +39,8 @@ struct Row<'a> {
     remark: String,
 }
 
-/// Writes an answer as one HTML file. `asked` says in words what was asked for; it must not hold what a reader may not see.
+/// Writes an answer as one HTML file. `asked` says in words what was asked for; it must not hold what a reader may not
+/// see.
 ///
 /// # Errors
 /// When it cannot be written: memory alone.

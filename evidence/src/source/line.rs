@@ -1,4 +1,5 @@
-//! What a line holds: a record; JSON or CSV with records as texts in it; or a log line that a record follows. Read where it is certain,
+//! What a line holds: a record; JSON or CSV with records as texts in it; or a log line that a record follows. Read
+//! where it is certain,
 //! and else an error: what has the marks of a record is never taken for something else.
 
 use std::io;
@@ -16,7 +17,8 @@ const ESCAPED: &[u8] = br#"{\"chain\":{\"id\":\""#;
 const DOUBLED: &[u8] = br#"{""chain"":{""id"":"""#;
 /// The schema, which every record has once, as it is in any of these.
 const SCHEMA: &[u8] = b"careplane.audit/v";
-/// What is in a record, or before one, and in hardly anything else, in each of the ways in which it can be written. More than one, so that
+/// What is in a record, or before one, and in hardly anything else, in each of the ways in which it can be written.
+/// More than one, so that
 /// a damaged byte cannot hide that there was a record.
 static MARKS: LazyLock<Vec<Finder<'static>>> = LazyLock::new(|| {
     let marks: [&[u8]; 7] = [
@@ -41,7 +43,8 @@ const UTF16_WITHIN: &str =
 /// Where the records of a line go to: the way, and the text or what is wrong.
 type Found<'f> = &'f mut dyn FnMut(Way, Result<&[u8], String>) -> io::Result<()>;
 
-/// Hands out the records of `line`: their number in it (0 where a number says nothing) and their text, or what is wrong.
+/// Hands out the records of `line`: their number in it (0 where a number says nothing) and their text, or what is
+/// wrong.
 pub(super) fn read(
     line: &[u8],
     mut found: impl FnMut(u32, Way, Result<&[u8], String>) -> io::Result<()>,
@@ -149,7 +152,8 @@ fn read_csv(line: &[u8], found: Found<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// The records in quoted texts of a line: of JSON that is spread over lines, as command lines of clouds print it, and of logfmt.
+/// The records in quoted texts of a line: of JSON that is spread over lines, as command lines of clouds print it, and
+/// of logfmt.
 fn quoted(line: &[u8], found: Found<'_>) -> io::Result<()> {
     let mut rest = line;
     while let Some(begin) = memmem::find(rest, ESCAPED) {

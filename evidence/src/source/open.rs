@@ -1,4 +1,5 @@
-//! What a source is written in, told by its first bytes and not by its name: text in UTF-8 or UTF-16, plain, gzip or zstd.
+//! What a source is written in, told by its first bytes and not by its name: text in UTF-8 or UTF-16, plain, gzip or
+//! zstd.
 
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 

@@ -176,7 +176,8 @@ impl<'r> Reading<'r> {
         (id, key.as_deref(), prev, *seq, text(&self.kind), text(&self.time), self.hash.get().trim_matches('"'))
     }
 
-    /// The bytes before and behind the member `hash`: what the hash is of. As they stand, so that no other spelling of the same
+    /// The bytes before and behind the member `hash`: what the hash is of. As they stand, so that no other spelling of
+    /// the same
     /// JSON passes for what was written.
     pub(super) fn without_hash<'t>(&self, text: &'t [u8]) -> Option<[&'t [u8]; 2]> {
         // A raw value is a part of the text that it was parsed from.

@@ -7,7 +7,8 @@ use uuid::Uuid;
 use super::keys::Keyring;
 use super::link::{At, Digest, Reading, State};
 
-/// Chains as far as they have been followed. What began before is taken as it is; what is written later than it happened shows as a gap.
+/// Chains as far as they have been followed. What began before is taken as it is; what is written later than it
+/// happened shows as a gap.
 #[derive(Debug)]
 pub struct Live {
     keys: Keyring,

@@ -11,7 +11,8 @@ use super::Shard;
 use super::finding::{Finding, Place};
 use super::time::Time;
 
-/// How many faults of a chain are listed, how many records out of order, and how many unreadable records. All are counted.
+/// How many faults of a chain are listed, how many records out of order, and how many unreadable records. All are
+/// counted.
 pub(super) const FINDINGS_MAX: usize = 100;
 /// A live chain says something every minute; after three it is silent.
 pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(180);
@@ -244,7 +245,8 @@ impl Verification {
     /// The reports of all shards as one: what one run over all chains would have said.
     ///
     /// # Errors
-    /// When they are not all the shards of one run: of other input, other keys, another time, or one is missing or there twice.
+    /// When they are not all the shards of one run: of other input, other keys, another time, or one is missing or
+    /// there twice.
     pub fn merge(reports: impl IntoIterator<Item = Self>) -> Result<Self, MergeError> {
         let mut shards = BTreeSet::new();
         let mut merged: Option<Self> = None;

@@ -1,6 +1,7 @@
 //! The quick way through a record in canonical form: one pass over its bytes, nothing kept, nothing allocated.
 //!
-//! It takes only what is JSON in the canonical form that proxies write: no white space, whole numbers, members of the record in the order of
+//! It takes only what is JSON in the canonical form that proxies write: no white space, whole numbers, members of the
+//! record in the order of
 //! their names. Whatever else there is, it leaves to the parser, which says what it is.
 
 use crate::record::Proxy;
@@ -163,7 +164,8 @@ fn escape(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-/// The high bit of each byte that is a quote, a backslash or a control character. Behind the first one, bits can be wrong.
+/// The high bit of each byte that is a quote, a backslash or a control character. Behind the first one, bits can be
+/// wrong.
 fn special(chunk: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);

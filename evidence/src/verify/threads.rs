@@ -14,7 +14,8 @@ use crate::source::{Block, Blocks};
 /// How many blocks wait for a thread, and how many results for the collector: memory is bounded.
 const WAITING: usize = 2;
 
-/// Checks the source of `checker` on `threads` threads, or as many as the machine runs at once, and hands out each result in order.
+/// Checks the source of `checker` on `threads` threads, or as many as the machine runs at once, and hands out each
+/// result in order.
 pub(super) fn run(
     checker: Checker<'_>,
     threads: Option<usize>,

@@ -20,7 +20,8 @@ impl Time {
         Self::parse_plain(text).or_else(|| Self::parse_any(text))
     }
 
-    /// As records have it, `2026-01-31T23:59:59.123456Z`: quickly. Leaves the ends of months, and seconds beyond 59, to those who know calendars.
+    /// As records have it, `2026-01-31T23:59:59.123456Z`: quickly. Leaves the ends of months, and seconds beyond 59,
+    /// to those who know calendars.
     fn parse_plain(text: &str) -> Option<Self> {
         let text: &[u8; 27] = text.as_bytes().try_into().ok()?;
         let is_plain = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':'), (19, b'.'), (26, b'Z')]

@@ -237,7 +237,8 @@ impl<'w> Walk<'w> {
         self.report.milestones |= group.sound.iter().any(|link| link.role != Role::Plain);
     }
 
-    /// A chain that was keyed stays so: else whoever cannot make its hashes would only have to leave the key out. Another key is as
+    /// A chain that was keyed stays so: else whoever cannot make its hashes would only have to leave the key out.
+    /// Another key is as
     /// good where both are here, for then both records have their hashes.
     fn key(&mut self, group: &Group) {
         let Some(link) = group.sound.first() else { return };

@@ -14,11 +14,12 @@ SIZE_LIMIT := 450000
 PURE := policy exchange export $(FILTERS)
 # The runner has to be of the version of the library.
 WASM_BINDGEN = $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
-RUNNER = $(CURDIR)/.tools/wasm-bindgen-$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner
+# Without $(CURDIR), here and below: its name may have spaces in it.
+RUNNER = .tools/wasm-bindgen-$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner
 # The grammar of PowerShell, for machines without it.
 TREE_SITTER := 0.26.1
 TREE_SITTER_POWERSHELL := 0.26.4
-GRAMMAR := $(CURDIR)/.tools/tree-sitter-powershell-$(TREE_SITTER_POWERSHELL)
+GRAMMAR := .tools/tree-sitter-powershell-$(TREE_SITTER_POWERSHELL)
 LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
 
 # One selection for all that is tested natively: cargo decides on features by the packages that are selected, and with others it would
@@ -54,15 +55,16 @@ toolchain:
 	@integration/prerequisites.sh
 
 # The paths of whoever builds it are in no module: the same sources, the same bytes, whoever builds them.
-REMAP = --remap-path-prefix=$(CURDIR)=careplane --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo
+# As a list, not as RUSTFLAGS, which end at each space. $(1): further flags
+wasm_flags = --config "target.$(WASM).rustflags = ['--remap-path-prefix=$(CURDIR)=careplane', '--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo'$(1)]"
 
 # V8 has SIMD, and SHA-256 is a fifth faster with it.
-SIMD = -C target-feature=+simd128
+SIMD = , '-C', 'target-feature=+simd128'
 
 # $(1): name of the module; $(2): features
 define module
 echo "building dist/$(1).wasm" && \
-CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(REMAP) $(SIMD)" cargo build --quiet --locked --release --target $(WASM) -p careplane-plugin $(2) && \
+cargo build --quiet --locked --release --target $(WASM) $(call wasm_flags,$(SIMD)) -p careplane-plugin $(2) && \
 cp target/$(WASM)/release/careplane.wasm dist/$(1).wasm
 endef
 
@@ -114,13 +116,14 @@ unit: toolchain ## Unit tests, natively
 # The tests' OTLP decoder brings a random number generator that it never calls: here it has no source, and must say so to compile.
 unit-wasm: toolchain ## The unit tests of the pure crates as WebAssembly, in Node
 	@echo "== unit tests in WebAssembly"
-	@if command -v node >/dev/null; then \
+	@if node=$$(integration/install-node.sh); then \
 		$(MAKE) --no-print-directory $(RUNNER) && \
+		PATH="$$node:$$PATH" \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(RUNNER) \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS='--cfg getrandom_backend="unsupported"' \
 			cargo test --locked --lib --target wasm32-unknown-unknown $(PURE:%=-p careplane-%); \
 	elif [ "$$CI" = true ]; then \
-		echo "careplane: node is missing: the unit tests in WebAssembly need Node.js" >&2; exit 1; \
+		echo "careplane: the unit tests in WebAssembly need Node.js" >&2; exit 1; \
 	else \
 		echo "SKIPPED: unit tests in WebAssembly, because there is no Node.js"; \
 	fi
@@ -140,8 +143,8 @@ accept-cost: build ## Writes that table: benches/cost/table.json and benches/cos
 
 # The same code as dist/careplane.wasm, linked with the names of its functions.
 profile: toolchain ## Where the instructions go: make profile SCENARIO=read
-	@CARGO_PROFILE_RELEASE_STRIP=debuginfo CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(REMAP) $(SIMD)" \
-		cargo build --quiet --locked --release --target $(WASM) --target-dir target/named -p careplane-plugin
+	@CARGO_PROFILE_RELEASE_STRIP=debuginfo \
+		cargo build --quiet --locked --release --target $(WASM) $(call wasm_flags,$(SIMD)) --target-dir target/named -p careplane-plugin
 	@cargo run --quiet --locked -p careplane-cost -- --module target/named/$(WASM)/release/careplane.wasm profile $(or $(SCENARIO),read)
 
 hostile: build ## The module in a proxy that lies, the filters on a host that lies, and the inputs that broke something once
@@ -198,7 +201,7 @@ test-mesh: build ## The manifests on Istio's own control plane, without containe
 	else \
 		$(MAKE) --no-print-directory mesh-programs && \
 		$(MAKE) --no-print-directory $(GRAMMAR) && \
-		integration/mesh/deploy/test.sh && PYTHONPATH=$(GRAMMAR) integration/mesh/deploy/powershell.py && \
+		integration/mesh/deploy/test.sh && PYTHONPATH="$$PWD/$(GRAMMAR)" integration/mesh/deploy/powershell.py && \
 		integration/mesh/rules/check.py && \
 		cargo build $(NATIVE) --bin careplane --test mesh && \
 		cargo test $(NATIVE) --test mesh; \
@@ -221,7 +224,7 @@ bench: bench-load bench-breakdown bench-scale ## What it costs, measured here, i
 
 bench-load: build envoy-newest ## careplane in a real Envoy beside Lua, ext_proc and others
 	@mkdir -p target/bench
-	@CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(REMAP)" cargo build --quiet --locked --release --target $(WASM) -p careplane-plugin --features sdk
+	@cargo build --quiet --locked --release --target $(WASM) $(call wasm_flags,) -p careplane-plugin --features sdk
 	@cp target/$(WASM)/release/careplane.wasm target/bench/vanilla.wasm
 	@cargo build --quiet --locked --profile measure -p careplane-ext-proc -p careplane-load
 	@target/measure/careplane-load compare $(if $(filter full,$(BENCH)),--full)

@@ -29,7 +29,7 @@ NATIVE = --quiet --locked --workspace --exclude careplane-plugin --all-features
 tests = $(patsubst %,--test %,$(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)) $(basename $(wildcard $(1)/tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files test test-mesh format lint supply-chain reproduce unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-micro bench-results clean
+.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files test test-mesh format lint supply-chain reproduce fresh tools unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-micro bench-results clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -171,6 +171,18 @@ supply-chain: toolchain ## Licences, sources and known vulnerabilities of what i
 reproduce: toolchain ## Builds the module twice from nothing: the same bytes?
 	@echo "== reproduce"
 	@supply-chain/reproduce.sh
+
+fresh: toolchain ## `make demo`, and all that `make test` installs, in a minimal Debian that has only what README names (root)
+	@echo "== fresh"
+	@integration/fresh.sh || { [ $$? = 3 ] && [ "$$CI" != true ]; }
+
+# The smallest test of each: a browser that is there and does not start is none.
+tools: toolchain ## Installs all that `make test` needs, and uses each of it once
+	@for version in $(ENVOYS); do "$$(integration/install-envoy.sh $$version)" --version || exit 1; done
+	@evidence/test-tools.sh
+	@cargo test --quiet --locked -p careplane-evidence --test page --test fhir
+	@$(MAKE) --no-print-directory supply-chain
+	@$(MAKE) --no-print-directory unit-wasm PURE=policy
 
 # Most tests run in each Envoy; these two take the first that they are given.
 integration: build envoy-newest telemetry-programs ## The filters in real Envoys: the newest and the oldest, or ENVOYS='1.38.2 1.37.0'

@@ -29,7 +29,7 @@ NATIVE = --quiet --locked --workspace --exclude careplane-plugin --all-features
 tests = $(patsubst %,--test %,$(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)) $(basename $(wildcard $(1)/tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files test test-mesh format lint supply-chain reproduce fresh tools unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-micro bench-results clean
+.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files compose compose-down test-compose test test-mesh format lint supply-chain reproduce fresh tools unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-micro bench-results clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,8 +46,37 @@ mesh: build mesh-programs ## The whole mesh, left running, with a shell in it (L
 	@cargo build --quiet --locked -p careplane-cli
 	@cargo run --quiet --locked -p careplane-mesh --bin careplane-mesh
 
-compose-files: build ## Keys, tokens and certificates for integration/docker-compose.yaml, into .run/compose
-	@$(LAB) compose-files
+# Static, for the containers of a Docker on this machine; Rust brings all that linking it takes.
+APPLICATION = $(subst arm64,aarch64,$(shell uname -m))-unknown-linux-musl
+MOUNTED = .run/compose
+COMPOSE = CAREPLANE_MOUNTED="$(CURDIR)/$(MOUNTED)" CAREPLANE_USER="$$(id -u):$$(id -g)" docker compose --file integration/docker-compose.yaml
+
+compose-files: build ## What integration/docker-compose.yaml mounts, into .run/compose
+	@echo "building the lab and the application"
+	@rustup target list --installed | grep -qx $(APPLICATION) || rustup target add $(APPLICATION)
+	@cargo build --quiet --locked --release --target $(APPLICATION) --config 'target.$(APPLICATION).linker = "rust-lld"' -p careplane-application
+	@$(LAB) compose-files --to $(MOUNTED)
+	@mkdir -p $(MOUNTED)/wasm $(MOUNTED)/application
+	@chmod 0755 $(MOUNTED)/wasm $(MOUNTED)/application
+	@install -m 0644 dist/careplane.wasm $(MOUNTED)/wasm/
+	@install -m 0755 target/$(APPLICATION)/release/careplane-application $(MOUNTED)/application/
+
+# Keys are new each time, and Envoy reads them when it starts.
+SERVICES =
+compose: compose-files ## Envoy, an application with a page, and telemetry, in Docker
+	@docker compose version >/dev/null || { echo "careplane: this needs Docker with Compose v2" >&2; exit 1; }
+	@$(COMPOSE) up --detach --wait --force-recreate --remove-orphans $(SERVICES)
+	@sed -n '/^# http/,/^# Everything/{/^# Everything/!s/^# \{0,1\}//p;}' integration/docker-compose.yaml | sed 's#[.]run/compose#$(MOUNTED)#g'
+
+compose-down: ## Stops that; the records stay in .run/compose/log
+	@$(COMPOSE) down --volumes --remove-orphans
+
+test-compose: build envoy-newest ## That, looked at in a Docker engine of its own (root, docker.io, Go)
+	@echo "== compose"
+	@if command -v go >/dev/null || [ "$$CI" = true ]; then integration/mesh/build.sh collector jaeger compose; fi
+	@evidence/test-tools.sh
+	@cargo build --quiet --locked -p careplane-cli
+	@integration/compose/test.sh || { [ $$? = 3 ] && [ "$$CI" != true ]; }
 
 test: format lint supply-chain unit unit-wasm cost hostile integration ## Everything that has to hold
 

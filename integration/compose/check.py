@@ -145,6 +145,24 @@ class Page:
         self.process.wait()
 
 
+def dashboards():
+    """Runs the query of each panel of the dashboards. Returns how many there are, and which panels show nothing."""
+    count, empty = 0, []
+    for path in sorted((ROOT / MOUNTED / "grafana/dashboards").glob("*.json")):
+        panels = json.loads(path.read_text())["panels"]
+        for panel in [*panels, *(inner for panel in panels for inner in panel.get("panels", []))]:
+            for target in panel.get("targets", []):
+                # As Grafana fills them in.
+                expression = target["expr"]
+                for variable, value in {"$__rate_interval": "1m", "$__range": "5m", "$app": ".*"}.items():
+                    expression = expression.replace(variable, value)
+                answer = get(f"http://localhost:9090/api/v1/query?{urllib.parse.urlencode({'query': expression})}")
+                count += 1
+                if not answer["data"]["result"]:
+                    empty.append(f"{path.stem}: {panel['title']}")
+    return count, empty
+
+
 def click_through(pictures):
     """Sends the whole day by the page's button. Returns how many requests of it have a record."""
     page = Page("http://localhost:10000/")
@@ -226,6 +244,9 @@ def main():
     print(f"metrics: Prometheus counts {until('metric', metric)} requests")
     rules = get("http://localhost:9090/api/v1/rules")["data"]["groups"]
     assert rules and all(rule["health"] != "err" for group in rules for rule in group["rules"]), rules
+
+    count, empty = dashboards()
+    print(f"dashboards: {count} queries, each runs; nothing to show for: {'; '.join(dict.fromkeys(empty)) or '-'}")
 
     until("delivered record", lambda: len(records("delivered/audit.jsonl")) >= expected)
     compose("restart", "envoy")

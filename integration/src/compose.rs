@@ -189,7 +189,8 @@ fn monitoring(directory: &Path) -> Result<()> {
         .replace("writecarenotes-jaeger-query.tracing.svc.cluster.local", "jaeger");
     put(directory, "grafana/provisioning/datasources/datasources.yaml", &sources)?;
     put(directory, "grafana/provisioning/dashboards/dashboards.yaml", &read("monitoring/grafana/dashboards.yaml")?)?;
-    for dashboard in ["audit.json", "careplane.json", "mesh.json"] {
+    // mesh.json shows what Istio's telemetry counts, and there is no Istio.
+    for dashboard in ["audit.json", "careplane.json"] {
         put(directory, &format!("grafana/dashboards/{dashboard}"), &read(&format!("monitoring/grafana/{dashboard}"))?)?;
     }
     Ok(())

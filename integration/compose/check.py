@@ -242,10 +242,15 @@ def main():
         return float(result[0]["value"][1]) >= expected and result[0]["value"][1]
 
     print(f"metrics: Prometheus counts {until('metric', metric)} requests")
+    rate = urllib.parse.urlencode({"query": "sum(rate(careplane_denials_total[1m])) > 0"})
     rules = get("http://localhost:9090/api/v1/rules")["data"]["groups"]
     assert rules and all(rule["health"] != "err" for group in rules for rule in group["rules"]), rules
 
+    # A rate wants a counter that Prometheus has seen before it grew.
+    expected += click_through(None)
+    until("rate", lambda: get(f"http://localhost:9090/api/v1/query?{rate}")["data"]["result"])
     count, empty = dashboards()
+    assert "careplane: Requests by context" not in empty and "careplane: Denials by reason" not in empty, empty
     print(f"dashboards: {count} queries, each runs; nothing to show for: {'; '.join(dict.fromkeys(empty)) or '-'}")
 
     until("delivered record", lambda: len(records("delivered/audit.jsonl")) >= expected)

@@ -171,13 +171,15 @@ fn monitoring(directory: &Path) -> Result<()> {
 
     let mut prometheus: Value = serde_saphyr::from_str(&read("monitoring/prometheus/prometheus.yaml")?)?;
     let jobs = prometheus["scrape_configs"].as_array_mut().context("Prometheus scrapes nothing")?;
-    jobs.retain(|job| job["job_name"] == "proxies");
-    let job = jobs.first_mut().and_then(Value::as_object_mut).context("Prometheus does not scrape proxies")?;
-    for discovery in ["kubernetes_sd_configs", "relabel_configs"] {
-        job.remove(discovery);
+    jobs.retain(|job| job["job_name"] == "proxies" || job["job_name"] == "tracing");
+    for job in jobs.iter_mut().filter_map(Value::as_object_mut) {
+        for discovery in ["kubernetes_sd_configs", "relabel_configs"] {
+            job.remove(discovery);
+        }
+        let (app, port) = if job["job_name"] == "proxies" { ("envoy", 9901) } else { ("otel-collector", 8888) };
+        let labels = json!({"namespace": "compose", "pod": app, "app": app});
+        job.insert("static_configs".to_owned(), json!([{"targets": [format!("{app}:{port}")], "labels": labels}]));
     }
-    let labels = json!({"namespace": "compose", "pod": "envoy", "app": "envoy"});
-    job.insert("static_configs".to_owned(), json!([{"targets": ["envoy:9901"], "labels": labels}]));
     prometheus["global"]["scrape_interval"] = json!("5s");
     put(directory, "prometheus.yaml", &prometheus.to_string())?;
     for rules in ["careplane.yaml", "mesh.yaml", "slo.yaml"] {

@@ -9,6 +9,8 @@ mod keys;
 mod merge;
 mod output;
 mod people;
+mod progress;
+mod proxies;
 mod pseudonym;
 mod report;
 mod scope;
@@ -20,7 +22,7 @@ use std::process::ExitCode;
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    command: Box<Command>,
 }
 
 #[derive(clap::Subcommand)]
@@ -43,7 +45,7 @@ enum Command {
 
 /// Exit code 0 when all holds, 1 when not; 2, by the caller, when something cannot be read.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    match &arguments.command {
+    match &*arguments.command {
         Command::Verify(arguments) => verify::run(arguments),
         Command::Merge(arguments) => merge::run(arguments),
         Command::Report(arguments) => report::run(arguments),

@@ -33,7 +33,8 @@ use rules::Level;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Policies (YAML or JSON), manifests, folders of them; a kustomization is rendered first. `-` is the standard input
+    /// Policies (YAML or JSON), manifests, folders of them; a kustomization is rendered first. `-` is the standard
+    /// input
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
     /// How the findings are printed

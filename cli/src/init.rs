@@ -1,4 +1,5 @@
-//! `careplane init`: a first policy from what a team already has. Everything in it that is a judgement is marked as a proposal.
+//! `careplane init`: a first policy from what a team already has. Everything in it that is a judgement is marked as a
+//! proposal.
 
 mod access_log;
 mod contexts;
@@ -21,11 +22,13 @@ use endpoint::Endpoint;
 
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// OpenAPI documents (3.x, Swagger 2.0), VirtualServices, HTTPRoutes, GRPCRoutes; YAML, JSON, folders of them. `-` is the
+    /// OpenAPI documents (3.x, Swagger 2.0), VirtualServices, HTTPRoutes, GRPCRoutes; YAML, JSON, folders of them. `-`
+    /// is the
     /// standard input
     #[arg(value_name = "FILE|DIR", required_unless_present = "access_log")]
     paths: Vec<PathBuf>,
-    /// Access logs: a line for each request, in JSON or with `"GET /path HTTP/1.1"` in it. Paths are folded to templates
+    /// Access logs: a line for each request, in JSON or with `"GET /path HTTP/1.1"` in it. Paths are folded to
+    /// templates
     #[arg(long, value_name = "FILE")]
     access_log: Vec<PathBuf>,
     /// Writes the policy there, which must not exist yet, instead of printing it
@@ -62,7 +65,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     ensure!(
         !found.endpoints.is_empty(),
-        "there is no request in the inputs: expected OpenAPI documents with `paths`, VirtualServices or HTTPRoutes with paths, or \
+        "there is no request in the inputs: expected OpenAPI documents with `paths`, VirtualServices or HTTPRoutes \
+         with paths, or \
          access logs"
     );
     let mut unique: Vec<Endpoint> = Vec::new();
@@ -82,7 +86,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         None => out::print(&text)?,
     }
     eprintln!(
-        "careplane: {contexts} contexts for {} operations. Every compliance level is a proposal: a person has to decide it.",
+        "careplane: {contexts} contexts for {} operations. Every compliance level is a proposal: a person has to \
+         decide it.",
         found.endpoints.len()
     );
     Ok(ExitCode::SUCCESS)
@@ -92,7 +97,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 fn policy(found: &Found) -> anyhow::Result<(String, usize)> {
     let mut contexts = contexts::of(&found.endpoints);
     let mut left_out = found.left_out.clone();
-    // What two documents say of one path can be at odds: a route that the policy could not tell from another one is left out.
+    // What two documents say of one path can be at odds: a route that the policy could not tell from another one is
+    // left out.
     loop {
         let text = write::text(found, &contexts, &left_out);
         let nodes =

@@ -161,7 +161,8 @@ impl Sources {
         }
     }
 
-    /// Gives the values of a rendered manifest the places that they were written at, where that can be known: in the resource of
+    /// Gives the values of a rendered manifest the places that they were written at, where that can be known: in the
+    /// resource of
     /// the same name, else in a patch for its kind, else where a replacement may have come from, which says the same.
     fn relocate(&self, rendered: &mut Manifest) {
         let from = Arc::clone(&rendered.node.place.file);
@@ -251,7 +252,8 @@ fn kustomize(folder: &Path) -> anyhow::Result<String> {
         }
     }
     bail!(
-        "{folder} has a kustomization, and neither kubectl nor kustomize is on the PATH: install one of them, or pipe what it \
+        "{folder} has a kustomization, and neither kubectl nor kustomize is on the PATH: install one of them, or \
+         pipe what it \
          renders: kubectl kustomize {folder} | careplane check -",
         folder = folder.display()
     )

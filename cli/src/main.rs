@@ -25,6 +25,7 @@ struct Arguments {
 }
 
 #[derive(Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "there is one of it, once")]
 enum Command {
     /// Verifies audit records, reports on them, exports them
     Audit(audit::Arguments),

@@ -109,7 +109,8 @@ impl Node {
         }
     }
 
-    /// Places within a text that is itself a value: a block that begins below `line` and is indented by so many `columns`.
+    /// Places within a text that is itself a value: a block that begins below `line` and is indented by so many
+    /// `columns`.
     pub fn shift(&mut self, line: u64, columns: u64) {
         let shift = |place: &mut Place| {
             place.line += line;
@@ -189,7 +190,8 @@ impl Node {
         self.value.to_json()
     }
 
-    /// What a path as problems of a policy have it (`contexts[3].match[0].path`) leads to, as far as it leads. Keys can hold dots,
+    /// What a path as problems of a policy have it (`contexts[3].match[0].path`) leads to, as far as it leads. Keys
+    /// can hold dots,
     /// so every key that the path could begin with is tried.
     pub fn follow(&self, path: &str) -> Found<'_> {
         self.walk(None, path)

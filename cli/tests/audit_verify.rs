@@ -145,6 +145,45 @@ fn shards_merge_into_the_report_of_one_run() {
 }
 
 #[test]
+fn a_shard_of_a_partitioned_archive_reads_its_files_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = fs::read_to_string(Path::new(SAMPLES).join("access.jsonl")).unwrap();
+    for (number, chain) in ["01a207ab-7d75", "01a207ab-8f56", "01a207ab-a1eb"].into_iter().enumerate() {
+        let lines: String = text.lines().filter(|line| line.contains(chain)).map(|line| format!("{line}\n")).collect();
+        let proxy = folder.path().join(format!("archive/proxy-{number}"));
+        fs::create_dir_all(&proxy).unwrap();
+        fs::write(proxy.join("2026-10.jsonl"), lines).unwrap();
+    }
+    let run = |more: &[&str]| {
+        let common = ["audit", "verify", "--format", "json", "--as-of", "newest-record", "--exit-zero", "archive"];
+        serde_json::from_slice::<Value>(&careplane(folder.path(), &[&common, more].concat()).stdout).unwrap()
+    };
+    let whole = run(&[]);
+    let mut lines = 0;
+    for shard in ["0/3", "1/3", "2/3"] {
+        let part = run(&["--partitioned", "--shard", shard]);
+        assert_eq!(part["input"]["sources"], whole["input"]["sources"]);
+        lines += part["input"]["lines"].as_u64().unwrap();
+        fs::write(folder.path().join(format!("{}.json", &shard[..1])), part.to_string()).unwrap();
+    }
+    // Each line was read once.
+    assert_eq!(lines, whole["input"]["lines"].as_u64().unwrap());
+    let merged = careplane(folder.path(), &["audit", "merge", "--format", "json", "0.json", "1.json", "2.json"]);
+    assert_eq!(serde_json::from_slice::<Value>(&merged.stdout).unwrap(), whole);
+    // A chain in the files of two proxies: that archive is not partitioned.
+    fs::copy(folder.path().join("archive/proxy-0/2026-10.jsonl"), folder.path().join("archive/proxy-2/copy.jsonl"))
+        .unwrap();
+    fs::copy(folder.path().join("archive/proxy-0/2026-10.jsonl"), folder.path().join("archive/proxy-1/copy.jsonl"))
+        .unwrap();
+    for shard in ["0/3", "1/3", "2/3"] {
+        let part = run(&["--partitioned", "--shard", shard]);
+        fs::write(folder.path().join(format!("{}.json", &shard[..1])), part.to_string()).unwrap();
+    }
+    let (code, text) = told(&careplane(folder.path(), &["audit", "merge", "0.json", "1.json", "2.json"]));
+    assert!(code == 2 && text.contains("is in two parts: the archive is not partitioned by proxy"), "{code} {text}");
+}
+
+#[test]
 fn what_cannot_be_done_is_exit_code_2_and_says_why() {
     for (arguments, why) in [
         (&["verify", "no-such-file"][..], "careplane: no-such-file: No such file or directory"),

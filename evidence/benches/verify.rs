@@ -47,6 +47,21 @@ fn main() {
                 records as f64 / seconds,
                 megabytes / seconds
             );
+            beside(&file, seconds);
+        }
+    }
+}
+
+/// What other programs take to read the same file once.
+fn beside(file: &std::path::Path, seconds: f64) {
+    for (program, arguments) in [("sha256sum", &[][..]), ("jq", &["-c", "."])] {
+        let began = Instant::now();
+        match Command::new(program).args(arguments).arg(file).stdout(std::process::Stdio::null()).status() {
+            Ok(status) if status.success() => {
+                let took = began.elapsed().as_secs_f64();
+                println!("{:>19} {program:>9}: {took:.2} s, {:.1} times as long", "", took / seconds);
+            }
+            _ => println!("{:>19} SKIPPED: {program} is not installed", ""),
         }
     }
 }

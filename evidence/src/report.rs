@@ -24,7 +24,7 @@ pub use build::Making;
 pub(crate) use build::clock;
 pub use chains::{Intent, Seen, Way};
 pub(crate) use completeness::chain_doubts;
-pub use completeness::doubts;
+pub use completeness::{absent, doubts};
 pub use counts::{Counts, Ending, Merge, Tally};
 pub use ledger::{Ledger, MetricsError};
 pub use page::html;

@@ -12,6 +12,8 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use blocks::{Block, Blocks};
 use serde::{Deserialize, Serialize};
@@ -23,6 +25,10 @@ pub const LINE_MAX: usize = 64 << 20;
 pub struct Source {
     name: String,
     content: Content,
+    /// What tells in which part of a partitioned archive it is.
+    part: String,
+    /// Counts the bytes that are read of it.
+    counter: Option<Arc<AtomicU64>>,
 }
 
 #[derive(Debug, Clone)]
@@ -90,17 +96,19 @@ impl Source {
     /// A file. Its first bytes say whether it is packed, not its name.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         let path = path.into();
-        Self { name: path.display().to_string(), content: Content::File(path) }
+        let part = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Self { name: path.display().to_string(), content: Content::File(path), part, counter: None }
     }
 
     /// The standard input, `-`.
     pub fn stdin() -> Self {
-        Self { name: "-".into(), content: Content::Stdin }
+        Self { name: "-".into(), content: Content::Stdin, part: "-".into(), counter: None }
     }
 
     /// Lines in memory.
     pub fn text(name: impl Into<String>, text: impl Into<Vec<u8>>) -> Self {
-        Self { name: name.into(), content: Content::Text(text.into()) }
+        let name = name.into();
+        Self { part: name.clone(), name, content: Content::Text(text.into()), counter: None }
     }
 
     /// The sources that `paths` name: files, `-`, and folders with everything below them, in the order of names. Hidden files and
@@ -122,11 +130,43 @@ impl Source {
             }
             let before = sources.len();
             below(path, &mut sources)?;
+            for source in sources.iter_mut().skip(before) {
+                source.part = source.folder_below(path).unwrap_or_else(|| source.part.clone());
+            }
             if sources.len() == before {
                 return Err(io::Error::other(format!("{}: there is no file in this folder", path.display())));
             }
         }
         Ok(sources)
+    }
+
+    /// The folder that it is in, of those right below `folder`.
+    fn folder_below(&self, folder: &Path) -> Option<String> {
+        let Content::File(path) = &self.content else { return None };
+        let first = path.strip_prefix(folder).ok()?.components().next()?;
+        Some(first.as_os_str().to_string_lossy().into_owned())
+    }
+
+    /// What tells in which part of a partitioned archive it is: the folder right below the one that was given, which is that of its proxy; else
+    /// its own name.
+    #[must_use]
+    pub fn part(&self) -> &str {
+        &self.part
+    }
+
+    /// Counts the bytes that are read of it, packed as they are, in `counter`.
+    pub fn count_bytes(&mut self, counter: &Arc<AtomicU64>) {
+        self.counter = Some(Arc::clone(counter));
+    }
+
+    /// How many bytes there are to read; none when that is not known.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        match &self.content {
+            Content::File(path) => fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len()),
+            Content::Text(text) => Some(text.len() as u64),
+            Content::Stdin => None,
+        }
     }
 
     /// As it was given.
@@ -187,11 +227,29 @@ impl Source {
     }
 
     fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
-        open::text(match &self.content {
+        let reader: Box<dyn Read + Send> = match &self.content {
             Content::Text(text) => Box::new(text.as_slice()),
             Content::Stdin => Box::new(io::stdin()),
             Content::File(path) => Box::new(File::open(path)?),
+        };
+        open::text(match &self.counter {
+            Some(counter) => Box::new(Counted { reader, counter }),
+            None => reader,
         })
+    }
+}
+
+/// Counts what is read.
+struct Counted<'s> {
+    reader: Box<dyn Read + Send + 's>,
+    counter: &'s AtomicU64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.reader.read(buffer)?;
+        self.counter.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
     }
 }
 

@@ -59,6 +59,8 @@ pub struct Settings {
     pub keys: Keyring,
     /// The part of the chains to verify; none for all.
     pub shard: Option<Shard>,
+    /// The part of an archive that is partitioned by proxy: its files alone are read. None for all.
+    pub part: Option<Shard>,
     /// When chains that have no end are judged.
     pub clock: Clock,
     /// Links to keep in memory; a default unless given.
@@ -131,6 +133,9 @@ impl Verifier {
     ) -> io::Result<()> {
         let number = u32::try_from(self.sources.len()).map_err(io::Error::other)?;
         self.sources.push(source.name().to_owned());
+        if self.settings.part.is_some_and(|part| !part.holds_part(source.part())) {
+            return Ok(());
+        }
         let checker = Checker { source, number, keys: &self.settings.keys, shard: self.settings.shard, wants };
         let (sorter, notes, tally) = (&mut self.sorter, &mut self.notes, &mut self.tally);
         let (lines, skipped) = (&mut self.lines, &mut self.skipped);
@@ -149,9 +154,10 @@ impl Verifier {
     pub fn finish(self) -> io::Result<Verification> {
         let Self { settings, sorter, sources, lines, skipped, tally, notes } = self;
         let chains = walk::chains(sorter.sorted()?, &sources, &notes)?;
-        let input = Input { sources, lines, skipped };
+        let input = Input { sources, lines, skipped, partitioned: settings.part.is_some() };
+        let shard = settings.part.or(settings.shard);
         let given = settings.keys.ids().into_iter().map(str::to_owned).collect();
-        Ok(Verification::new(input, tally, chains, given, settings.shard.map(|it| it.to_string()), settings.clock))
+        Ok(Verification::new(input, tally, chains, given, shard.map(|it| it.to_string()), settings.clock))
     }
 }
 
@@ -222,6 +228,10 @@ impl Notes {
 // === impl Shard ===
 
 impl Shard {
+    fn holds_part(self, part: &str) -> bool {
+        xxh64(part.as_bytes(), 0) % self.count == self.index
+    }
+
     /// Whether the requests of this digest are counted in it.
     pub(crate) fn holds_request(self, digest: [u8; 16]) -> bool {
         xxh64(&digest, 0) % self.count == self.index

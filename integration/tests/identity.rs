@@ -90,6 +90,81 @@ async fn identity_headers_of_callers_who_are_not_trusted_are_removed_and_the_rem
     Ok(())
 }
 
+/// Other spellings of careplane's headers: applications behind CGI, WSGI and PHP take them for these.
+const SPELLINGS: [&str; 5] = ["x_tenant_id", "X_Tenant_Id", "x.tenant.id", "x-tenant_id", "x~tenant~id"];
+
+#[tokio::test]
+async fn no_spelling_of_an_identity_header_arrives_whoever_sends_it() -> Result<()> {
+    for version in versions() {
+        let lab = Lab::builder().version(version).start().await?;
+        let token = token(&lab)?;
+        let (outside, trusted) = (lab.gateway(), lab.sidecar(TRUSTED)?);
+        let mut probes = Vec::new();
+        for spelling in SPELLINGS {
+            let forge = |request: Request| request.header(spelling, "care-home-0042").header("x_user_id", "manager-1");
+            // With a token of one's own, without any where none is needed, and from a peer whose headers are believed.
+            probes.push((outside.clone(), forge(Request::get("/elsewhere").bearer(&token))));
+            probes.push((outside.clone(), forge(Request::get("/health"))));
+            probes.push((trusted.clone(), forge(Request::get("/elsewhere").header("x-tenant-id", TENANT))));
+        }
+        let requests: Vec<String> = probes.iter().map(|(_, request)| format!("{request:?}")).collect();
+        for (request, seen) in requests.iter().zip(observe(&lab, probes).await?) {
+            let about = format!("{version}: {request}");
+            assert_eq!(seen.response.status, 200, "{about}");
+            let upstream = seen.upstream.as_ref().expect("it went upstream");
+            let folded = |name: &str| name.to_ascii_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+            let taken: Vec<_> = upstream
+                .headers
+                .iter()
+                .filter(|(name, _)| ["x-tenant-id", "x-user-id"].contains(&&*folded(name)))
+                .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value).into_owned()))
+                .collect();
+            assert!(taken.iter().all(|(_, value)| value == TENANT || value == USER), "{about}: {taken:?}");
+            if let Some(record) = &seen.record {
+                assert_eq!(record["who"]["forgedHeaders"], json!(["x-tenant-id", "x-user-id"]), "{about}");
+            }
+        }
+        assert_eq!(lab.envoy().stat("wasmcustom.careplane.identity_headers_removed").await?, 30, "{version}");
+        finish(lab).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_outsider_overrides_the_method_or_the_url() -> Result<()> {
+    const OVERRIDES: [&str; 5] =
+        ["X-HTTP-Method-Override", "x-method-override", "x_http_method_override", "x-original-url", "X-Rewrite-URL"];
+    for version in versions() {
+        for (pass, expected) in [(false, 0), (true, OVERRIDES.len())] {
+            let lab = Lab::builder()
+                .version(version)
+                .policy(move |policy| {
+                    if pass {
+                        policy["identity"]["overrides"] = "pass".into();
+                    }
+                })
+                .start()
+                .await?;
+            let token = token(&lab)?;
+            let request = |request: Request| {
+                OVERRIDES.iter().fold(request, |request, name| request.header(*name, "/admin"))
+            };
+            let outside = request(Request::get("/api/v1/medications/administer").bearer(&token));
+            let peer = request(Request::get("/elsewhere").header("x-tenant-id", TENANT));
+            let seen = observe(&lab, [(lab.gateway(), outside), (lab.sidecar(TRUSTED)?, peer)]).await?;
+            let arrived =
+                |at: usize| OVERRIDES.iter().map(|name| seen[at].forwarded(&name.to_ascii_lowercase()).len()).sum::<usize>();
+            assert_eq!((arrived(0), arrived(1)), (expected, OVERRIDES.len()), "{version}, pass {pass}");
+            let removed = &seen[0].record()["who"]["overrideHeaders"];
+            let names = json!(["x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url"]);
+            assert_eq!(removed, if pass { &Value::Null } else { &names }, "{version}, pass {pass}");
+            assert_eq!(seen[1].record()["who"].get("overrideHeaders"), None, "{version}, pass {pass}");
+            finish(lab).await?;
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn callers_who_say_of_themselves_what_is_so_forge_nothing() -> Result<()> {
     for version in versions() {

@@ -73,14 +73,16 @@ fn each_placement_says_what_istio_would_otherwise_decide_in_silence() {
 }
 
 #[test]
-fn each_policy_is_good_and_they_differ_in_whom_they_believe_alone() {
+fn each_policy_is_good_and_they_differ_in_whom_they_believe_and_where_they_stand_alone() {
     for placement in PLACEMENTS {
         compiled(placement);
         let own = &careplane(placement)["spec"]["pluginConfig"];
         let mut expected =
             json!({"version": "careplane/v1", "identity": {"trustedPeers": own["identity"]["trustedPeers"]}});
-        if placement.starts_with("outbound/") {
-            expected["identity"]["tenant"] = json!({"required": false});
+        match placement {
+            "bundle/gateway.yaml" => expected["audit"] = json!({"placement": "gateway"}),
+            "bundle/inbound.yaml" => expected["audit"] = json!({"placement": "inbound"}),
+            _ => expected["identity"]["tenant"] = json!({"required": false}),
         }
         assert_eq!(own, &expected, "{placement}");
     }
@@ -93,6 +95,8 @@ fn the_policy_of_the_sidecars_is_the_one_that_is_demonstrated() {
     // Where there is no mesh there is no collector of its name.
     deployed.as_object_mut().unwrap().remove("export").unwrap();
     deployed["audit"]["sinks"].as_object_mut().unwrap().remove("otlp").unwrap();
+    // The demonstration is gateway and sidecar in one.
+    deployed["audit"].as_object_mut().unwrap().remove("placement").unwrap();
     assert_eq!(deployed, Template::load().unwrap().policy().unwrap());
 }
 

@@ -112,3 +112,46 @@ async fn every_spelling_of_a_path_is_in_its_context_without_help_from_envoy() ->
     }
     Ok(())
 }
+
+#[tokio::test]
+async fn a_path_that_an_application_may_read_as_another_one_is_refused_where_the_policy_says_so() -> Result<()> {
+    for version in versions() {
+        let lab = Lab::builder()
+            .version(version)
+            .policy(|policy| policy["paths"] = serde_json::json!({"ambiguous": "reject"}))
+            .patch(|document| {
+                for listener in document["static_resources"]["listeners"].as_array_mut().expect("listeners") {
+                    listener["filter_chains"][0]["filters"][0]["typed_config"]["normalize_path"] = false.into();
+                }
+            })
+            .start()
+            .await?;
+        for (target, expected) in [
+            ("/api/v1/medications/administer", Some(ADMINISTER)),
+            ("/api/v1/medications/administer/", Some(ADMINISTER)),
+            ("/api/v1/medications/7.json", Some("medication")),
+            ("/api/v1/medications/a%20b", Some("medication")),
+            ("/api/v1/medications/administer.json", None),
+            ("/api/v1/medications/administer.", None),
+            ("/api/v1/medications/administer%20", None),
+            ("/api/v1/medications/administer;v=1", None),
+            ("/api/v1/medications%2Fadminister", None),
+            ("/api/v1/medications/x%5c..%5cadminister", None),
+            ("/api/v1/medications/%2561dminister", None),
+        ] {
+            assert_eq!(context(&lab, target).await?.as_deref(), expected, "{version}: {target}");
+        }
+        let seen = support::observe_one(&lab, &lab.gateway(), {
+            careplane_integration::Request::get("/api/v1/medications/administer.json").bearer(&token(&lab)?)
+        })
+        .await?;
+        // `GET` has no context of its own at `/administer`, so a suffix changes nothing.
+        assert_eq!(seen.response.status, 200, "{version}");
+        let post = careplane_integration::Request::post("/api/v1/medications/administer.json", &b""[..]);
+        let seen = support::observe_one(&lab, &lab.gateway(), post.bearer(&token(&lab)?)).await?;
+        assert_eq!(seen.refusal().as_deref(), Some("path-ambiguous"), "{version}");
+        assert!(seen.upstream.is_none() && seen.span.is_some(), "{version}");
+        finish(lab).await?;
+    }
+    Ok(())
+}

@@ -332,3 +332,56 @@ async fn what_the_record_calls_kept_has_a_span_and_nothing_else_has() -> Result<
     }
     Ok(())
 }
+
+/// UUIDs as version 7 has them, of one moment: the first twelve digits are its milliseconds.
+fn uuid_v7(serial: u64) -> String {
+    let mut hash = serial.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    hash ^= hash >> 29;
+    format!("019b7ca9-8f2e-7{:03x}-8{:03x}-{:012x}", serial % 4096, (hash >> 48) % 4096, hash % (1 << 48))
+}
+
+#[tokio::test]
+async fn request_ids_that_begin_with_the_time_are_kept_by_their_tier_and_at_each_hop_alike() -> Result<()> {
+    const SENT: u64 = 300;
+    for version in versions() {
+        let lab = Lab::builder()
+            .version(version)
+            .patch(|document| {
+                for listener in document["static_resources"]["listeners"].as_array_mut().expect("listeners") {
+                    listener["filter_chains"][0]["filters"][0]["typed_config"]["preserve_external_request_id"] = true.into();
+                }
+            })
+            .start()
+            .await?;
+        let token = token(&lab)?;
+        let mut lower: Option<Vec<bool>> = None;
+        for (path, below) in TIERS.into_iter().rev() {
+            let mut kept = Vec::new();
+            for serial in 0..SENT {
+                // What the first hop has written into the id changes nothing for the second.
+                let mut id = uuid_v7(serial);
+                let response = lab.gateway().send(Request::get(path).bearer(&token).header("x-request-id", &id)).await?;
+                assert_eq!(response.status, 200, "{version}: {path}");
+                let received = lab.upstream().received();
+                let first = received.last().and_then(|one| one.header("x-request-id")).unwrap_or_default();
+                id.replace_range(14..15, "4");
+                let peer = Request::get(path).header("x-tenant-id", support::TENANT).header("x-request-id", &id);
+                lab.sidecar(TRUSTED)?.send(peer).await?;
+                let received = lab.upstream().received();
+                let second = received.last().and_then(|one| one.header("x-request-id")).unwrap_or_default();
+                assert_eq!(is_traced(&first), is_traced(&second), "{version}: {path} {id}");
+                kept.push(is_traced(&first));
+            }
+            let share = kept.iter().filter(|kept| **kept).count() as f64 / SENT as f64;
+            let expected = f64::from(below) / 10_000.0;
+            let error = (expected * (1.0 - expected) / SENT as f64).sqrt();
+            assert!((share - expected).abs() <= 4.0 * error, "{version}: {path} keeps {share}, not {expected}");
+            if let Some(lower) = lower {
+                assert!(lower.iter().zip(&kept).all(|(lower, kept)| !lower || *kept), "{version}: {path} does not nest");
+            }
+            lower = Some(kept);
+        }
+        finish(lab).await?;
+    }
+    Ok(())
+}

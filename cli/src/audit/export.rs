@@ -8,11 +8,11 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use careplane_evidence::Record;
 use careplane_evidence::fhir::{Exporter, Form, Writer};
-use careplane_evidence::report::{Scope, Standing};
+use careplane_evidence::report::{Scope, Standing, absent};
 use careplane_evidence::source::Source;
 use careplane_evidence::verify::{Clock, Demands, Keyring, Settings, State, Time, Verification, Verifier};
 
-use super::{human, input, keys, scope};
+use super::{human, input, keys, proxies, scope};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -23,6 +23,8 @@ pub struct Arguments {
     scope: scope::ScopeArguments,
     #[command(flatten)]
     keys: keys::KeyArguments,
+    #[command(flatten)]
+    proxies: proxies::ProxiesArguments,
     /// The standard
     #[arg(long, value_enum)]
     format: Format,
@@ -82,9 +84,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         done => done?,
     };
     input::ensure_records(&verification, &arguments.paths)?;
-    let demands = Demands::default();
+    // Among keyed chains, one without a key can be of another platform, or made up.
+    let keyed = verification.chains.iter().any(|chain| !chain.keys.is_empty());
+    let demands = Demands { keyed, ..Demands::default() };
+    let absent = absent(&verification.chains, &arguments.proxies.read()?);
+    absent.iter().for_each(|absent| eprintln!("careplane: {absent}"));
     if verification.holds(demands) {
-        return Ok(ExitCode::SUCCESS);
+        return Ok(ExitCode::from(u8::from(absent.is_some())));
     }
     eprint!("{}", anstream::adapter::strip_str(&human::text(&verification, demands, false)));
     eprintln!("careplane: the events are of records that have their hash; that none is missing is not shown");

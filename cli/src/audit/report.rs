@@ -10,7 +10,7 @@ use careplane_evidence::source::Source;
 use careplane_evidence::verify::Shard;
 use jiff::Timestamp;
 
-use super::{input, keys, scope};
+use super::{input, keys, progress, proxies, scope};
 use crate::out;
 
 #[derive(clap::Args)]
@@ -31,9 +31,8 @@ pub struct Arguments {
     /// What Envoy's /stats/prometheus said, of one proxy or of many; can be given more than once
     #[arg(long, value_name = "FILE")]
     metrics: Vec<PathBuf>,
-    /// The proxies that should be on record, one a line: a node id, POD.NAMESPACE or POD, `*` for any text; lines with # are remarks
-    #[arg(long, value_name = "FILE")]
-    proxies: Vec<PathBuf>,
+    #[command(flatten)]
+    proxies: proxies::ProxiesArguments,
     /// The heading of the page
     #[arg(long)]
     title: Option<String>,
@@ -59,11 +58,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let ledger = Ledger::read(&text(path)?).with_context(|| path.display().to_string())?;
         aggregate.ledger.get_or_insert_default().absorb(ledger);
     }
-    for path in &arguments.proxies {
-        let text = text(path)?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
-        aggregate.expected.extend(lines.map(str::to_owned));
-    }
+    aggregate.expected.extend(arguments.proxies.read()?);
     let written = match arguments.format {
         Format::Html => report::html(&aggregate, arguments.title.as_deref())?,
         Format::Json => serde_json::to_string_pretty(&aggregate)? + "\n",
@@ -81,7 +76,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn counted(arguments: &Arguments) -> anyhow::Result<Aggregate> {
-    let sources = Source::expand(&arguments.paths)?;
+    let mut sources = Source::expand(&arguments.paths)?;
+    let _bar = progress::bar(&mut sources);
     let mut making = Making::new(arguments.scope.scope()?, Timestamp::now());
     making.keys = arguments.keys.read()?;
     making.shard = arguments.shard;

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use careplane_evidence::report;
 use careplane_evidence::search::{Standing, html, search_with};
 use careplane_evidence::source::Source;
 use jiff::Timestamp;
 
 pub use form::line;
 
-use super::{filter, input, keys};
+use super::{filter, input, keys, progress, proxies};
 use crate::out;
 
 #[derive(clap::Args)]
@@ -25,6 +26,8 @@ pub struct Arguments {
     filter: filter::FilterArguments,
     #[command(flatten)]
     keys: keys::KeyArguments,
+    #[command(flatten)]
+    proxies: proxies::ProxiesArguments,
     /// How the answer is written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
@@ -59,8 +62,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         "the person and the records both want the standard input: give the records as files"
     );
     let (query, asked) = arguments.filter.query()?;
-    let sources = Source::expand(&arguments.paths)?;
-    let answer = search_with(&query, arguments.keys.read()?, Timestamp::now(), &sources, |_| {})?;
+    let mut sources = Source::expand(&arguments.paths)?;
+    let bar = progress::bar(&mut sources);
+    let mut answer = search_with(&query, arguments.keys.read()?, Timestamp::now(), &sources, |_| {})?;
+    drop(bar);
+    answer.doubts.extend(report::absent(&answer.verification.chains, &arguments.proxies.read()?));
     input::report_unreadable(&answer.verification);
     input::ensure_records(&answer.verification, &arguments.paths)?;
     let written = match arguments.format {

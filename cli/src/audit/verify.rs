@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use careplane_evidence::report;
 use careplane_evidence::source::Source;
 use careplane_evidence::verify::{Clock, Settings, Shard, Time, Verifier};
 
-use super::keys;
-use super::output;
+use super::{keys, output, progress, proxies};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -19,10 +19,15 @@ pub struct Arguments {
     /// Verify only the chains of one of COUNT parts, INDEX from 0 on: for `careplane audit merge`
     #[arg(long, value_name = "INDEX/COUNT")]
     shard: Option<Shard>,
+    /// The archive has a folder for each proxy, right below the one that is given: a shard reads the folders of its part alone
+    #[arg(long, requires = "shard")]
+    partitioned: bool,
     /// When chains without an end are judged: silent for three minutes means cut. Now unless given; `newest-record` for archives of old,
     /// where a cut of all chains at one instant does not show
     #[arg(long, value_name = "RFC3339|newest-record", value_parser = clock)]
     as_of: Option<Clock>,
+    #[command(flatten)]
+    proxies: proxies::ProxiesArguments,
     #[command(flatten)]
     output: output::OutputArguments,
 }
@@ -37,14 +42,25 @@ fn clock(text: &str) -> Result<Clock, String> {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let settings = Settings {
         keys: arguments.keys.read()?,
-        shard: arguments.shard,
+        shard: arguments.shard.filter(|_| !arguments.partitioned),
+        part: arguments.shard.filter(|_| arguments.partitioned),
         clock: arguments.as_of.unwrap_or_else(|| Clock::Wall(Time::now())),
         ..Settings::default()
     };
-    let sources = Source::expand(&arguments.paths)?;
+    let mut sources = Source::expand(&arguments.paths)?;
+    let _bar = progress::bar(&mut sources);
     let mut verifier = Verifier::new(settings);
     for source in &sources {
         verifier.read(source)?;
     }
-    arguments.output.tell(&verifier.finish()?)
+    let verification = verifier.finish()?;
+    let told = arguments.output.tell(&verification)?;
+    // A shard has some of the proxies alone: the merged report is asked.
+    match report::absent(&verification.chains, &arguments.proxies.read()?).filter(|_| arguments.shard.is_none()) {
+        Some(absent) => {
+            eprintln!("careplane: {absent}");
+            Ok(ExitCode::FAILURE)
+        }
+        None => Ok(told),
+    }
 }

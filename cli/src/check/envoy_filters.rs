@@ -138,7 +138,8 @@ fn reordered(patch: &Patch<'_>, findings: &mut Findings) {
             &rules::FILTER_REORDERED,
             &operation.place,
             format!(
-                "{} puts careplane before jwt_authn: expected a WasmPlugin with `phase: AUTHZ`, or INSERT_AFTER jwt_authn",
+                "{} puts careplane before jwt_authn: expected a WasmPlugin with `phase: AUTHZ`, or INSERT_AFTER \
+                 jwt_authn",
                 patch.filter.title()
             ),
         );

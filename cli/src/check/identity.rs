@@ -18,12 +18,14 @@ pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
         }
         if document.identity.trusted_peers == TrustedPeers::Any {
             let (rule, message) = if plugin.is_at_waypoints(mesh) {
-                let message = "any peer is believed at a waypoint: expected AuthorizationPolicies that let only callers through which \
+                let message = "any peer is believed at a waypoint: expected AuthorizationPolicies that let only \
+                     callers through which \
                                may choose a tenant";
                 (&rules::TRUSTED_PEERS_WAYPOINT, message.to_owned())
             } else {
                 let message = format!(
-                    "{} takes requests of others, so anyone could choose a tenant: expected the SPIFFE ids whose headers are \
+                    "{} takes requests of others, so anyone could choose a tenant: expected the SPIFFE ids whose \
+                     headers are \
                      believed; `any` is for `match: [{{mode: CLIENT}}]` with a selector of workloads",
                     plugin.manifest.title()
                 );
@@ -40,7 +42,8 @@ pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
                     &rules::CLAIMS_UNVERIFIED,
                     policy.place("identity"),
                     format!(
-                        "the claims {} are read at {}, and no RequestAuthentication is for the same proxies: expected one with the \
+                        "the claims {} are read at {}, and no RequestAuthentication is for the same proxies: \
+                         expected one with the \
                          issuer of the tokens",
                         claims.join(", "),
                         plugin.manifest.title()

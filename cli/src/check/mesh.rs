@@ -95,7 +95,8 @@ impl<'d> Mesh<'d> {
         self.of(NETWORKING, "VirtualService").collect()
     }
 
-    /// The readable policies, each with whether a plugin with the filter uses it. One without any plugin is taken for all.
+    /// The readable policies, each with whether a plugin with the filter uses it. One without any plugin is taken for
+    /// all.
     pub fn policies_for(&self, filter: &str) -> impl Iterator<Item = (&Policy<'d>, &PolicyDocument)> {
         self.policies.iter().enumerate().filter_map(move |(index, policy)| {
             let mut users = self.plugins.iter().filter(|plugin| plugin.policy == Some(index)).peekable();

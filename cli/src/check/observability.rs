@@ -1,4 +1,5 @@
-//! Telemetry: whether anything reads what careplane writes for spans and access logs, and the base rate that tiers build on.
+//! Telemetry: whether anything reads what careplane writes for spans and access logs, and the base rate that tiers
+//! build on.
 
 use careplane_policy::document::Document as PolicyDocument;
 
@@ -86,7 +87,8 @@ fn unread_tags(mesh: &Mesh<'_>, tracings: &[Tracing<'_>], findings: &mut Finding
     let message = |tags: &[&str]| {
         let first = tags.first().unwrap_or(&TAGS[0]);
         format!(
-            "nothing reads the tags {}: expected in customTags such as {first}: {{formatter: {{value: \"%FILTER_STATE({PREFIX}{first}:PLAIN)%\"}}}}",
+            "nothing reads the tags {}: expected in customTags such as {first}: {{formatter: {{value: \
+             \"%FILTER_STATE({PREFIX}{first}:PLAIN)%\"}}}}",
             tags.join(", "),
         )
     };
@@ -205,7 +207,10 @@ fn base_rate(mesh: &Mesh<'_>, tracings: &[Tracing<'_>], findings: &mut Findings)
             findings.add(
                 &rules::BASE_RATE_CLOCK,
                 &node.place,
-                format!("{rate} % of what callers send with a UUIDv7 is a share of the minutes: expected 0, where there are such callers"),
+                format!(
+                    "{rate} % of what callers send with a UUIDv7 is a share of the minutes: expected 0, where \
+                     there are such callers"
+                ),
             );
         }
     }
@@ -265,7 +270,8 @@ fn audit_log(mesh: &Mesh<'_>, findings: &mut Findings) {
         if readers.is_empty() { "the provider that carries the record".into() } else { readers.join(" or ") };
     let message = |who: &str| {
         format!(
-            "no Telemetry has accessLogging {who}: expected `accessLogging: [{{providers: [{{name: …}}]}}]` with {expected}"
+            "no Telemetry has accessLogging {who}: expected `accessLogging: [{{providers: [{{name: …}}]}}]` with \
+             {expected}"
         )
     };
     if mesh.plugins.is_empty() && loggers.is_empty() {

@@ -153,7 +153,8 @@ fn guarded(
                 &rules::PATH_SPELLING,
                 &pattern.place,
                 format!(
-                    "{title} {} {} and does not see {}: expected also a DENY for `request.headers[{header}]` with the value {}",
+                    "{title} {} {} and does not see {}: expected also a DENY for `request.headers[{header}]` with \
+                     the value {}",
                     guard.verb,
                     sample.path,
                     spellings.join(", "),
@@ -202,7 +203,8 @@ fn open_ended(policy: &Policy<'_>, authorization: &Manifest, pattern: &Node, fin
         &rules::PATH_SUFFIX,
         &pattern.place,
         format!(
-            "{} has {} for {prefix}*, which careplane puts into context {other}: expected {prefix} and {prefix}/*, or a policy with \
+            "{} has {} for {prefix}*, which careplane puts into context {other}: expected {prefix} and {prefix}/*, \
+             or a policy with \
              `paths: {{ambiguous: reject}}`",
             authorization.title(),
             paths.join(", "),

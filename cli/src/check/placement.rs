@@ -45,7 +45,8 @@ pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
                 &rules::OVERRIDES_PASS,
                 policy.place("identity.overrides"),
                 format!(
-                    "{} passes headers such as x-http-method-override of any caller on: expected `remove`, or an application \
+                    "{} passes headers such as x-http-method-override of any caller on: expected `remove`, or an \
+                     application \
                      that does not read them",
                     plugin.manifest.title()
                 ),

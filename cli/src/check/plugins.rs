@@ -31,7 +31,8 @@ pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
                 &rules::POLICY_MISSING,
                 plugin.place(plugin.wasm.get(&["pluginConfig"])),
                 format!(
-                    "{} has no policy: expected a document with `version: careplane/v1` in pluginConfig; where kustomize puts it \
+                    "{} has no policy: expected a document with `version: careplane/v1` in pluginConfig; where \
+                     kustomize puts it \
                      there, check what it renders: kubectl kustomize DIR | careplane check -",
                     plugin.manifest.title()
                 ),
@@ -106,13 +107,19 @@ fn pseudonym_key(mesh: &Mesh<'_>, plugin: &Plugin<'_>, findings: &mut Findings) 
         None => findings.add_related(
             &rules::PSEUDONYM_KEY,
             plugin.place(plugin.wasm.get(&["vmConfig", "env"])),
-            format!("{} does not get {key}: expected {{name: {key}, valueFrom: HOST}} in vmConfig.env", plugin.manifest.title()),
+            format!(
+                "{} does not get {key}: expected {{name: {key}, valueFrom: HOST}} in vmConfig.env",
+                plugin.manifest.title()
+            ),
             vec![Related::new(policy.place("pseudonyms.keyEnv"), "the policy reads the key from it")],
         ),
         Some(variable) if variable.text(&["valueFrom"]) != Some("HOST") => findings.add(
             &rules::PSEUDONYM_KEY_INLINE,
             variable.get(&["value"]).map_or(&variable.place, |value| &value.place),
-            format!("the key is in the manifest: expected {{name: {key}, valueFrom: HOST}}, and the variable of the proxy from a Secret"),
+            format!(
+                "the key is in the manifest: expected {{name: {key}, valueFrom: HOST}}, and the variable of the \
+                 proxy from a Secret"
+            ),
         ),
         Some(_) => {}
     }
@@ -134,7 +141,8 @@ fn same_fail_strategy(plugin: &Plugin<'_>, other: &Plugin<'_>, findings: &mut Fi
         &rules::PLUGIN_FAIL_STRATEGY,
         &field(plugin),
         format!(
-            "{mine}, and {} of the same image has {theirs}: expected one failStrategy for one image, or the modules of one filter each",
+            "{mine}, and {} of the same image has {theirs}: expected one failStrategy for one image, or the modules \
+             of one filter each",
             other.manifest.title()
         ),
         vec![Related::new(&field(other), format!("{theirs} here"))],

@@ -127,11 +127,13 @@ fn unread_headers(policy: &Policy<'_>, written: &[Written<'_>], routes: &Routes<
         if !routes.tables.is_empty() && routes.readers(header).is_empty() {
             let expected = if routes.tables.iter().all(|table| table.owner.group == GATEWAY_API) {
                 format!(
-                    "HTTPRoute matches {header:?}: expected rules with `matches: [{{headers: [{{name: {header}, value: …}}]}}]`"
+                    "HTTPRoute matches {header:?}: expected rules with `matches: [{{headers: [{{name: {header}, \
+                     value: …}}]}}]`"
                 )
             } else {
                 format!(
-                    "VirtualService matches {header:?}: expected routes with `match: [{{headers: {{{header}: {{exact: …}}}}}}]`"
+                    "VirtualService matches {header:?}: expected routes with `match: [{{headers: {{{header}: \
+                     {{exact: …}}}}}}]`"
                 )
             };
             findings.add(&rules::ROUTING_HEADER_UNREAD, policy.place(path), format!("no {expected}"));
@@ -187,7 +189,8 @@ fn without_route(policy: &Policy<'_>, written: &Written<'_>, routes: &Routes<'_,
     }
 }
 
-/// Whether a table that matches a header has a route for one of its values: for reads, if any value has one, and for writes.
+/// Whether a table that matches a header has a route for one of its values: for reads, if any value has one, and for
+/// writes.
 fn has_route(table: &Table<'_>, header: &str, value: &str) -> bool {
     ["GET", "POST"].into_iter().all(|method| {
         let takes = |route: &&Route<'_>| route.conditions.method.as_ref().is_none_or(|it| it.accepts(Some(method)));

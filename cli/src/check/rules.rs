@@ -34,59 +34,101 @@ macro_rules! rules {
 
 rules! {
     NOT_YAML = Error "not-yaml", "The file is not YAML (or JSON).";
-    POLICY = Error "policy", "The proxy would refuse this policy. At a cold start every request then gets a 500, whatever `failStrategy` says.";
-    QUEUE_SIZE = Warning "queue-size", "`export.queueBytes` holds fewer than two batches of records: while one is on its way, the next ones spill into the proxy's log.";
+    POLICY = Error "policy", "The proxy would refuse this policy. At a cold start every request then gets a 500, \
+         whatever `failStrategy` says.";
+    QUEUE_SIZE = Warning "queue-size", "`export.queueBytes` holds fewer than two batches of records: while one is on \
+         its way, the next ones spill into the proxy's log.";
     POLICY_MISSING = Error "policy-missing", "A plugin without a policy is refused as one with a bad policy is.";
 
-    PLUGIN_URL = Error "plugin-url", "A url without `oci://`, `https://`, `http://` or `file://` passes validation and is dropped: traffic flows without the filter.";
+    PLUGIN_URL = Error "plugin-url", "A url without `oci://`, `https://`, `http://` or `file://` passes validation \
+         and is dropped: traffic flows without the filter.";
     PLUGIN_DIGEST = Warning "plugin-digest", "Without a digest, what a tag means can change under a running mesh.";
-    PLUGIN_NAME = Error "plugin-name", "`pluginName` picks the filters; the module refuses a name that it does not know.";
+    PLUGIN_NAME = Error "plugin-name", "`pluginName` picks the filters; the module refuses a name that it does not \
+         know.";
     PLUGIN_PHASE = Error "plugin-phase", "A plugin in AUTHN runs before jwt_authn, so there are no claims yet.";
-    PLUGIN_PHASE_LATE = Warning "plugin-phase-late", "After AUTHZ, what authorization refuses is neither tagged nor sampled, and no AuthorizationPolicy can match what careplane writes.";
+    PLUGIN_PHASE_LATE = Warning "plugin-phase-late", "After AUTHZ, what authorization refuses is neither tagged nor \
+         sampled, and no AuthorizationPolicy can match what careplane writes.";
     PLUGIN_PRIORITY = Warning "plugin-priority", "A plugin without a priority comes after all that have one.";
-    PLUGIN_FAIL_STRATEGY = Error "plugin-fail-strategy", "Plugins of one image share a VM and its fate: after a crash, the strictest `failStrategy` answers 503 for ever.";
-    PLUGIN_ENV = Warning "plugin-env", "Plugins of one image share a VM and, before Envoy 1.39, the environment of the first of them.";
-    PSEUDONYM_KEY = Warning "pseudonym-key", "Without the key in `vmConfig.env`, each worker makes up its own: pseudonyms differ and cannot be traced back.";
-    PSEUDONYM_KEY_INLINE = Warning "pseudonym-key-inline", "Everyone who may read the manifest can undo every pseudonym.";
+    PLUGIN_FAIL_STRATEGY = Error "plugin-fail-strategy", "Plugins of one image share a VM and its fate: after a \
+         crash, the strictest `failStrategy` answers 503 for ever.";
+    PLUGIN_ENV = Warning "plugin-env", "Plugins of one image share a VM and, before Envoy 1.39, the environment of \
+         the first of them.";
+    PSEUDONYM_KEY = Warning "pseudonym-key", "Without the key in `vmConfig.env`, each worker makes up its own: \
+         pseudonyms differ and cannot be traced back.";
+    PSEUDONYM_KEY_INLINE = Warning "pseudonym-key-inline", "Everyone who may read the manifest can undo every \
+         pseudonym.";
 
-    TRUSTED_PEERS_ANY = Error "trusted-peers-any", "`trustedPeers: any` believes identity headers of everyone. That is for the way out of a workload alone.";
-    TRUSTED_PEERS_WAYPOINT = Warning "trusted-peers-waypoint", "A waypoint does not see the certificate of the peer. With `any`, every caller that authorization lets through can choose a tenant.";
-    TRUSTED_PEER_UNKNOWN = Warning "trusted-peer-unknown", "A SPIFFE id of no service account here: its headers are never believed, or another workload can take the name.";
-    TRUST_DOMAIN = Warning "trust-domain", "No workload of the mesh has an id of this trust domain: its identity headers are never believed.";
-    CLAIMS_UNVERIFIED = Warning "claims-unverified", "Claims are there only where a RequestAuthentication has verified a token.";
+    TRUSTED_PEERS_ANY = Error "trusted-peers-any", "`trustedPeers: any` believes identity headers of everyone. That \
+         is for the way out of a workload alone.";
+    TRUSTED_PEERS_WAYPOINT = Warning "trusted-peers-waypoint", "A waypoint does not see the certificate of the peer. \
+         With `any`, every caller that authorization lets through can choose a tenant.";
+    TRUSTED_PEER_UNKNOWN = Warning "trusted-peer-unknown", "A SPIFFE id of no service account here: its headers are \
+         never believed, or another workload can take the name.";
+    TRUST_DOMAIN = Warning "trust-domain", "No workload of the mesh has an id of this trust domain: its identity \
+         headers are never believed.";
+    CLAIMS_UNVERIFIED = Warning "claims-unverified", "Claims are there only where a RequestAuthentication has \
+         verified a token.";
 
-    OVERRIDES_PASS = Warning "overrides-pass", "`identity.overrides: pass` lets a caller name another method or URL than the one that careplane classified.";
+    OVERRIDES_PASS = Warning "overrides-pass", "`identity.overrides: pass` lets a caller name another method or URL \
+         than the one that careplane classified.";
 
-    ROUTING_HEADER_UNREAD = Warning "routing-header-unread", "No VirtualService or HTTPRoute matches the header: tenants are placed, and routed as if they were not.";
-    POOL_WITHOUT_ROUTE = Error "pool-without-route", "Requests of the pool's tenants take the default route, into another pool.";
-    POOL_WITHOUT_SUBSET = Error "pool-without-subset", "There is no DestinationRule subset for the pool, so nothing can be routed to it.";
-    COHORT_WITHOUT_ROUTE = Error "cohort-without-route", "Tenants of the canary cohort are served by the stable release.";
-    COHORT_WITHOUT_SUBSET = Error "cohort-without-subset", "There is no DestinationRule subset for the canary cohort, so nothing can be routed to it.";
-    MISROUTED = Error "misrouted", "A route for one pool or cohort leads to the subset of another, or another route takes its requests first.";
-    SUBSET_UNDEFINED = Error "subset-undefined", "A route to a subset that no DestinationRule of the host defines answers 503.";
-    WRITE_RETRIED = Error "write-retried", "A write is sent again although the application may have done it: a medication can be administered twice.";
-    WRITE_MIRRORED = Warning "write-mirrored", "A copy of a write goes to a second application. Where both write to one store, a medication is administered twice.";
+    ROUTING_HEADER_UNREAD = Warning "routing-header-unread", "No VirtualService or HTTPRoute matches the header: \
+         tenants are placed, and routed as if they were not.";
+    POOL_WITHOUT_ROUTE = Error "pool-without-route", "Requests of the pool's tenants take the default route, into \
+         another pool.";
+    POOL_WITHOUT_SUBSET = Error "pool-without-subset", "There is no DestinationRule subset for the pool, so nothing \
+         can be routed to it.";
+    COHORT_WITHOUT_ROUTE = Error "cohort-without-route", "Tenants of the canary cohort are served by the stable \
+         release.";
+    COHORT_WITHOUT_SUBSET = Error "cohort-without-subset", "There is no DestinationRule subset for the canary \
+         cohort, so nothing can be routed to it.";
+    MISROUTED = Error "misrouted", "A route for one pool or cohort leads to the subset of another, or another route \
+         takes its requests first.";
+    SUBSET_UNDEFINED = Error "subset-undefined", "A route to a subset that no DestinationRule of the host defines \
+         answers 503.";
+    WRITE_RETRIED = Error "write-retried", "A write is sent again although the application may have done it: a \
+         medication can be administered twice.";
+    WRITE_MIRRORED = Warning "write-mirrored", "A copy of a write goes to a second application. Where both write to \
+         one store, a medication is administered twice.";
     CONTEXT_UNROUTED = Note "context-unrouted", "No VirtualService or HTTPRoute routes the paths of the context.";
 
-    HEADER_OVERWRITTEN = Error "header-overwritten", "A route writes or removes a header of careplane after careplane: the application, or the next proxy, believes the route.";
-    FILTER_DISABLED = Error "filter-disabled", "An EnvoyFilter removes, replaces or turns off a plugin: requests pass without it, and without a record.";
-    FILTER_REORDERED = Error "filter-reordered", "An EnvoyFilter puts the module before jwt_authn, so there are no claims yet.";
-    PATH_NORMALIZATION = Error "path-normalization", "The mesh normalises paths less than careplane does: another spelling of a path gets past the AuthorizationPolicy.";
-    PATH_SPELLING = Warning "path-spelling", "An AuthorizationPolicy compares paths as they are written: a spelling that applications read alike gets past it.";
-    PATH_SUFFIX = Note "path-suffix", "An AuthorizationPolicy takes paths with a suffix along, which careplane has in another context.";
+    HEADER_OVERWRITTEN = Error "header-overwritten", "A route writes or removes a header of careplane after \
+         careplane: the application, or the next proxy, believes the route.";
+    FILTER_DISABLED = Error "filter-disabled", "An EnvoyFilter removes, replaces or turns off a plugin: requests \
+         pass without it, and without a record.";
+    FILTER_REORDERED = Error "filter-reordered", "An EnvoyFilter puts the module before jwt_authn, so there are no \
+         claims yet.";
+    PATH_NORMALIZATION = Error "path-normalization", "The mesh normalises paths less than careplane does: another \
+         spelling of a path gets past the AuthorizationPolicy.";
+    PATH_SPELLING = Warning "path-spelling", "An AuthorizationPolicy compares paths as they are written: a spelling \
+         that applications read alike gets past it.";
+    PATH_SUFFIX = Note "path-suffix", "An AuthorizationPolicy takes paths with a suffix along, which careplane has \
+         in another context.";
 
-    SPAN_TAG_UNREAD = Warning "span-tag-unread", "careplane writes the tag, and no Telemetry puts it on the span. A child's `customTags` replace the parent's.";
-    FILTER_STATE_UNWRITTEN = Error "filter-state-unwritten", "Nothing writes the filter state that is read here, so it is always empty.";
-    FILTER_ABSENT = Note "filter-absent", "What is read here is written by a filter that no plugin here has, so it is always empty.";
-    BASE_RATE = Error "base-rate", "Envoy's base rate is above the lowest tier: a filter can keep more traces, never fewer, and the rate on spans is wrong.";
-    BASE_RATE_CLOCK = Note "base-rate-clock", "Envoy takes its base rate from the first digits of `x-request-id`. Where callers send UUIDv7, they are a clock: all requests of a minute are traced, or none.";
-    TRACE_REQUEST_ID = Error "trace-request-id", "Envoy does not ask `x-request-id`: every request is traced, and no tier has an effect.";
-    TRACE_SAMPLER = Error "trace-sampler", "A sampler of the tracer has the last word: what careplane keeps is not exported, and records say that it was.";
-    TRACE_REASON = Error "trace-reason", "Without the reason in `x-request-id`, hops do not agree: a refusal has two spans, and records say `sampled: false` of what was exported.";
-    LATE_SPAN_ZIPKIN = Warning "late-span-zipkin", "Zipkin's ids are not where careplane reads them: records have no trace id, and late spans are in traces of their own.";
-    PLACEMENT = Error "placement", "`audit.placement` is not where the plugin stands: reports count an act twice, or not at all.";
-    PLACEMENT_MISSING = Note "placement-missing", "Several plugins record one request, and this one's records do not say where it stands.";
-    AUDIT_UNREAD = Error "audit-unread", "Records go into filter state, and no access log takes them from there: they are lost.";
+    SPAN_TAG_UNREAD = Warning "span-tag-unread", "careplane writes the tag, and no Telemetry puts it on the span. A \
+         child's `customTags` replace the parent's.";
+    FILTER_STATE_UNWRITTEN = Error "filter-state-unwritten", "Nothing writes the filter state that is read here, so \
+         it is always empty.";
+    FILTER_ABSENT = Note "filter-absent", "What is read here is written by a filter that no plugin here has, so it \
+         is always empty.";
+    BASE_RATE = Error "base-rate", "Envoy's base rate is above the lowest tier: a filter can keep more traces, never \
+         fewer, and the rate on spans is wrong.";
+    BASE_RATE_CLOCK = Note "base-rate-clock", "Envoy takes its base rate from the first digits of `x-request-id`. \
+         Where callers send UUIDv7, they are a clock: all requests of a minute are traced, or none.";
+    TRACE_REQUEST_ID = Error "trace-request-id", "Envoy does not ask `x-request-id`: every request is traced, and no \
+         tier has an effect.";
+    TRACE_SAMPLER = Error "trace-sampler", "A sampler of the tracer has the last word: what careplane keeps is not \
+         exported, and records say that it was.";
+    TRACE_REASON = Error "trace-reason", "Without the reason in `x-request-id`, hops do not agree: a refusal has two \
+         spans, and records say `sampled: false` of what was exported.";
+    LATE_SPAN_ZIPKIN = Note "late-span-zipkin", "Late spans go to the collector of `export`, the other spans to \
+         Zipkin: a trace is whole only where both lead to one store.";
+    PLACEMENT = Error "placement", "`audit.placement` is not where the plugin stands: reports count an act twice, or \
+         not at all.";
+    PLACEMENT_MISSING = Note "placement-missing", "Several plugins record one request, and this one's records do not \
+         say where it stands.";
+    AUDIT_UNREAD = Error "audit-unread", "Records go into filter state, and no access log takes them from there: \
+         they are lost.";
 }
 
 impl Level {

@@ -40,10 +40,7 @@ pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
                 let related = vec![Related::new(&user.place, "the provider is named here")];
                 sampler_found("dynatraceSampler", &sampler.place, related, findings);
             }
-            // With W3C's headers beside B3's, the ids are where careplane reads them.
-            let zipkin = provider.get(&["zipkin"]);
-            let reads_b3 = |it: &&Node| it.text(&["traceContextOption"]) != Some("USE_B3_WITH_W3C_PROPAGATION");
-            if let Some(zipkin) = zipkin.filter(reads_b3) {
+            if let Some(zipkin) = provider.get(&["zipkin"]) {
                 zipkin_found(mesh, user, zipkin, findings);
             }
         }
@@ -93,8 +90,9 @@ fn zipkin_found(mesh: &Mesh<'_>, user: &Node, zipkin: &Node, findings: &mut Find
     findings.add_related(
         &rules::LATE_SPAN_ZIPKIN,
         &user.place,
-        "Zipkin's tracer sends its ids as B3, which careplane does not read: expected an `opentelemetry` provider, or \
-         `sampling.late` without anything in it",
+        "spans go to Zipkin, late spans to the collector of `export`: expected an `opentelemetry` provider, or a \
+         collector that \
+         sends both to one store",
         related,
     );
 }

@@ -123,7 +123,8 @@ fn repeats<'d>(route: &Route<'d>) -> Vec<Repeat<'d>> {
             node,
             before: "sends a copy of",
             after: format!("to {target}"),
-            expected: "a mirror of reads alone (a route of its own for GET and HEAD), or a copy that writes to nothing shared",
+            expected: "a mirror of reads alone (a route of its own for GET and HEAD), or a copy that writes to \
+                 nothing shared",
         });
     }
     repeats
@@ -142,7 +143,8 @@ pub fn is_inside(mesh: &Mesh<'_>, service: &Manifest) -> bool {
     hosts.peek().is_none() || hosts.any(|host| !outside.contains(&host))
 }
 
-/// The condition of a route's retries, when it covers failures after the upstream may have seen the request, and what of it does.
+/// The condition of a route's retries, when it covers failures after the upstream may have seen the request, and what
+/// of it does.
 fn retries_the_seen<'d>(route: &Route<'d>) -> Option<(&'d Node, Vec<String>)> {
     if let Some(retry) = route.rule.get(&["retry"]).filter(|_| route.owner.group == GATEWAY_API) {
         let attempts = retry.get(&["attempts"]).and_then(Node::as_number).unwrap_or(1.0);

@@ -1,4 +1,5 @@
-//! Access logs: methods and paths, folded to templates. A path can name a person, so nothing of it is kept but the words that come
+//! Access logs: methods and paths, folded to templates. A path can name a person, so nothing of it is kept but the
+//! words that come
 //! before the first value, and those only where they look like words of an API and not of its data.
 
 use std::collections::BTreeMap;

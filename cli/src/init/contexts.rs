@@ -107,7 +107,8 @@ fn hinted(name: &str, endpoints: &[&Endpoint]) -> Context {
     }
 }
 
-/// The contexts of one subject: what changes it can matter more than what reads it, and single operations more than either.
+/// The contexts of one subject: what changes it can matter more than what reads it, and single operations more than
+/// either.
 fn grouped(group: &[&Endpoint], all: &[Endpoint]) -> Vec<Context> {
     let Some(first) = group.first() else { return Vec::new() };
     let length = base(first).unwrap_or_default();

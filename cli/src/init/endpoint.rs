@@ -50,7 +50,8 @@ impl Segment {
     }
 }
 
-/// The segments of a path with parameters in braces. A parameter that is part of a segment takes all of it, as policies have it. None
+/// The segments of a path with parameters in braces. A parameter that is part of a segment takes all of it, as
+/// policies have it. None
 /// for what no policy can match.
 pub fn segments(path: &str) -> Option<Vec<Segment>> {
     let path = path.split(['?', '#']).next().unwrap_or_default();

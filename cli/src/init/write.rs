@@ -16,7 +16,8 @@ pub fn text(found: &Found, contexts: &[Context], left_out: &BTreeSet<String>) ->
     for source in &found.sources {
         line(&mut text, format_args!("#   {source}"));
     }
-    text += "# Nothing here is decided yet. Each compliance level and tier is a proposal, made from names alone: go through\n\
+    text += "# Nothing here is decided yet. Each compliance level and tier is a proposal, made from names alone: go \
+         through\n\
              # them with those responsible for care, then remove the word \"proposed\". docs/policy.md says what each field means.\n\
              # Check it before you apply it: careplane check FILE, with the manifests of the mesh beside it.\n\
              version: careplane/v1\n\n";

@@ -118,6 +118,14 @@ impl<'a> Account<'a> {
                 keys.join(", ")
             ));
         }
+        let keyless: Vec<_> = self.chains.iter().filter(|chain| chain.unkeyed > 0).collect();
+        if !keyless.is_empty() && self.chains.iter().any(|chain| !chain.keys.is_empty()) {
+            doubts.push(format!(
+                "{} without a key, though others have one; its records can be those of another platform, or made up: {}.",
+                was(as_u64(keyless.len()), "chain"),
+                named(keyless.iter().map(|chain| owner(chain).to_owned()))
+            ));
+        }
         let endless = self.chains.iter().filter(|chain| chain.tail == Tail::Unknown && chain.records > 0).count();
         if endless > 0 {
             doubts.push(format!(
@@ -157,19 +165,24 @@ fn is_apart(one: Time, later: Time) -> bool {
     later.since(one) > SILENT_AFTER
 }
 
-/// Proxies that should be here and are not.
-fn missing(aggregate: &Aggregate, chains: &[&ChainReport]) -> Vec<String> {
-    let mut doubts = Vec::new();
-    let proxies: Vec<&str> = chains.iter().filter_map(|chain| chain.proxy.as_deref()).collect();
-    let absent: Vec<_> =
-        aggregate.expected.iter().filter(|wanted| !proxies.iter().any(|it| is_of(it, wanted))).collect();
-    if !absent.is_empty() {
-        doubts.push(format!(
+/// Says which of the proxies that should be on record have no chain there; nothing when all have. `expected` are node ids, `POD.NAMESPACE` or
+/// `POD`, `*` for any text.
+pub fn absent<'c>(chains: impl IntoIterator<Item = &'c ChainReport>, expected: &[String]) -> Option<String> {
+    let proxies: Vec<&str> = chains.into_iter().filter_map(|chain| chain.proxy.as_deref()).collect();
+    let absent: Vec<_> = expected.iter().filter(|wanted| !proxies.iter().any(|it| is_of(it, wanted))).collect();
+    (!absent.is_empty()).then(|| {
+        format!(
             "Of {} that should be on record there is no chain: {}.",
             counted(as_u64(absent.len()), "proxy").replace("proxys", "proxies"),
             named(absent.into_iter().cloned())
-        ));
-    }
+        )
+    })
+}
+
+/// Proxies that should be here and are not.
+fn missing(aggregate: &Aggregate, chains: &[&ChainReport]) -> Vec<String> {
+    let mut doubts = Vec::new();
+    doubts.extend(absent(chains.iter().copied(), &aggregate.expected));
     let Some(ledger) = &aggregate.ledger else { return doubts };
     let all = &aggregate.verification.chains;
     for (pod, begun) in &ledger.pods {

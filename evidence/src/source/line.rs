@@ -64,7 +64,7 @@ pub(super) fn read(
         schemas += text.as_ref().map_or(0, |text| memmem::find_iter(text, SCHEMA).count());
         is_wrong |= text.is_err();
         // Nothing but damage brings a second record into a line of a log.
-        found(if is_json || number > 1 { number } else { 0 }, way, text)
+        found(if is_json && text.is_ok() || number > 1 { number } else { 0 }, way, text)
     };
     read_marked(line, is_json, &mut numbered)?;
     // A record that was taken apart beside ones that were not, or in a way that nothing above knows.

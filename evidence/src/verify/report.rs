@@ -84,6 +84,9 @@ pub struct Input {
     pub lines: u64,
     /// Lines that had nothing of a record in them.
     pub skipped: u64,
+    /// Whether a shard read the files of its part alone, of an archive that is partitioned by proxy.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub partitioned: bool,
 }
 
 /// A record that could not be read. It is missing in its chain, too.
@@ -265,12 +268,25 @@ impl Verification {
         if shards.len() as u64 != count {
             return Err(MergeError("the reports are of different numbers of shards".into()));
         }
+        let mut merged = merged;
+        // Together the parts have read everything.
+        merged.input.partitioned = false;
         Ok(merged.judged())
     }
 
     fn absorb(&mut self, other: Self, shard: Shard) -> Result<(), MergeError> {
         let differ = |what| Err(MergeError(format!("shard {shard} {what} than the one before it")));
-        if self.input != other.input {
+        if self.input.partitioned && other.input.partitioned && self.input.sources == other.input.sources {
+            self.input.lines += other.input.lines;
+            self.input.skipped += other.input.skipped;
+            let ids: BTreeSet<&str> = self.chains.iter().map(|chain| chain.id.as_str()).collect();
+            if let Some(chain) = other.chains.iter().find(|chain| ids.contains(chain.id.as_str())) {
+                return Err(MergeError(format!(
+                    "chain {} is in two parts: the archive is not partitioned by proxy; verify it without --partitioned",
+                    chain.id
+                )));
+            }
+        } else if self.input != other.input {
             return differ("read something else, or more of it,");
         }
         if self.keys != other.keys {

@@ -51,12 +51,14 @@ fn spread(
             let finished = finished.clone();
             // Ends when there are no more blocks, or when the collector has given up.
             scope.spawn(move || {
-                to_do.iter().try_for_each(|block| {
+                for block in to_do {
                     let checked = checker.check(&block);
                     // The reader may have come to the end.
                     let _ = finished.send(block);
-                    done.send(checked)
-                })
+                    if done.send(checked).is_err() {
+                        return;
+                    }
+                }
             });
             jobs.push(job);
             results.push(result);

@@ -1,7 +1,7 @@
 //! The hash chain: each record carries a number and the hash of the one before, so a missing or changed one shows, and where.
 
-use std::cell::Cell;
-use std::rc::Rc;
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
 use std::time::{Duration, UNIX_EPOCH};
 
 use careplane_exchange::{Host, Key};
@@ -27,6 +27,10 @@ pub struct Chain {
     /// When the last checkpoint was recorded: [`Host::elapsed`].
     last_checkpoint: Cell<Duration>,
 }
+
+/// The chains of one VM: one for each key, and one whose hashes are not keyed.
+#[derive(Debug, Default)]
+pub struct Chains(RefCell<Vec<Weak<Chain>>>);
 
 /// How far the chain has come.
 struct Head {
@@ -54,6 +58,25 @@ pub(crate) struct Entry {
     pub(crate) number: u64,
     /// The record, hash included.
     pub(crate) text: String,
+}
+
+// === impl Chains ===
+
+impl Chains {
+    /// The chain of this key, which begins if there is none. A chain ends with the last filter that continues it.
+    pub fn of(&self, key: Option<Key>) -> Rc<Chain> {
+        let id = key.as_ref().map(Key::id);
+        let mut chains = self.0.take();
+        chains.retain(|chain| chain.strong_count() > 0);
+        let known = chains.iter().filter_map(Weak::upgrade).find(|chain| chain.key_id() == id);
+        let chain = known.unwrap_or_else(|| {
+            let chain = Rc::new(key.map_or_else(Chain::default, Chain::keyed));
+            chains.push(Rc::downgrade(&chain));
+            chain
+        });
+        self.0.replace(chains);
+        chain
+    }
 }
 
 // === impl Chain ===
@@ -142,9 +165,9 @@ fn hash(key: Option<&Key>, canonical: &str) -> String {
         None => Sha256::new().chain_update(LEAF).chain_update(canonical).finalize().into(),
     };
     let digit = |nibble: u8| nibble.wrapping_add(if nibble < 10 { b'0' } else { b'a'.wrapping_sub(10) });
-    let mut hex = [0; GENESIS.len()];
+    let mut hex = vec![0; GENESIS.len()];
     for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(digest) {
         *pair = [digit(byte >> 4), digit(byte & 0x0f)];
     }
-    String::from_utf8_lossy(&hex).into_owned()
+    String::from_utf8(hex).unwrap_or_default()
 }

@@ -23,7 +23,7 @@ use careplane_exchange::{Decision, Denial, Ending, Filter, Host, HttpAnswer, Inc
 use careplane_export::{Exporter, Item, Signal, write_to_log};
 
 pub use careplane_export::{LOST, SPILLED};
-pub use chain::Chain;
+pub use chain::{Chain, Chains};
 pub use record::SCHEMA;
 pub use sinks::FILTER_STATE;
 

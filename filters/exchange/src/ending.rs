@@ -1,6 +1,7 @@
 //! What became of a request, as the proxy tells it when the stream is over.
 
 use std::cell::OnceCell;
+use std::string::FromUtf8Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use careplane_attributes::{Answerer, Details, Flags, TraceContext, is_traced};
@@ -83,7 +84,8 @@ impl<'e> Ending<'e> {
     pub fn read(request: &'e Handled, host: &'e dyn Host) -> Self {
         // Details can be there and empty: some filters answer without a word.
         let details = host.property(&["response", "code_details"]).ok().flatten();
-        let details = details.map(|details| String::from_utf8_lossy(&details).into_owned());
+        let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
+        let details = details.map(|details| String::from_utf8(details).unwrap_or_else(lossy));
         let written = details.as_deref().and_then(Denial::from_details);
         Self {
             request,

@@ -10,11 +10,14 @@ use crate::host::HostError;
 pub struct HeaderMap {
     buffer: Vec<u8>,
     headers: Vec<Header>,
+    /// The marks that there are: most headers that are asked for are not there, which shows here.
+    marks: u64,
 }
 
 /// Offsets into the buffer.
 #[derive(Debug, Clone, Copy)]
 struct Header {
+    mark: u64,
     name: (usize, usize),
     value: (usize, usize),
 }
@@ -31,7 +34,8 @@ impl HeaderMap {
             return Ok(Self::default());
         }
         let headers = read(&buffer).ok_or(HostError::Malformed)?;
-        Ok(Self { buffer, headers })
+        let marks = headers.iter().fold(0, |marks, header| marks | header.mark);
+        Ok(Self { buffer, headers, marks })
     }
 
     /// The first value of a header.
@@ -41,11 +45,10 @@ impl HeaderMap {
 
     /// All values of a header, in order. `name` is in lower case, as Envoy keeps names.
     pub fn all(&self, name: &str) -> impl Iterator<Item = &[u8]> {
-        let has_name = move |header: &&Header| {
-            // Most names differ in length already, and few headers of many are asked for.
-            header.name.1.wrapping_sub(header.name.0) == name.len() && self.slice(header.name) == name.as_bytes()
-        };
-        self.headers.iter().filter(has_name).map(|header| self.slice(header.value))
+        let mark = mark(name.as_bytes());
+        let has_name = move |header: &&Header| header.mark == mark && self.slice(header.name) == name.as_bytes();
+        let headers = if self.marks & mark == 0 { &[] } else { &*self.headers };
+        headers.iter().filter(has_name).map(|header| self.slice(header.value))
     }
 
     /// All headers in order.
@@ -93,9 +96,11 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for HeaderMap {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(headers: I) -> Self {
         let mut map = Self::default();
         for (name, value) in headers {
+            let mark = mark(name.as_ref());
             let name = map.push(name.as_ref());
             let value = map.push(value.as_ref());
-            map.headers.push(Header { name, value });
+            map.headers.push(Header { mark, name, value });
+            map.marks |= mark;
         }
         map
     }
@@ -143,9 +148,16 @@ fn read(buffer: &[u8]) -> Option<Vec<Header>> {
         if position > buffer.len() {
             return None;
         }
-        headers.push(Header { name, value });
+        headers.push(Header { mark: mark(buffer.get(name.0..name.1)?), name, value });
     }
     (position == buffer.len()).then_some(headers)
+}
+
+/// One bit of 64, by the length of a name and its last letter: few of the names of a request share one.
+fn mark(name: &[u8]) -> u64 {
+    let last = u32::from(name.last().copied().unwrap_or_default());
+    let length = u32::try_from(name.len()).unwrap_or_default();
+    1_u64.wrapping_shl(length.wrapping_mul(7).wrapping_add(last))
 }
 
 fn number(bytes: &[u8]) -> Option<(usize, &[u8])> {

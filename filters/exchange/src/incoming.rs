@@ -3,7 +3,7 @@
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
-use careplane_policy::id::{CorrelationId, is_uuid};
+use careplane_policy::id::CorrelationId;
 use careplane_policy::{Classification, Method, Placement, Policy, UnknownTenant};
 
 use crate::correlation::Correlation;
@@ -161,7 +161,7 @@ impl Incoming {
 
     /// `x-request-id` as it came in, if it is a UUID.
     pub fn request_id(&self) -> Option<&str> {
-        let id = self.headers.get(REQUEST_ID).filter(|id| is_uuid(id))?;
+        let id = self.headers.get(REQUEST_ID).filter(|_| self.trace.has_request_id())?;
         std::str::from_utf8(id).ok()
     }
 

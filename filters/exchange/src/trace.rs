@@ -62,6 +62,11 @@ impl TraceInput {
         Self { traced: random.is_some() && is_traced(id), random, sent: sent.map(<[u8]>::to_vec), parent }
     }
 
+    /// Whether `x-request-id` is a UUID.
+    pub(crate) fn has_request_id(&self) -> bool {
+        self.random.is_some()
+    }
+
     /// The decision for a request of this tier, as far as filters decide it.
     pub(crate) fn decision(&self, policy: &Policy, tier: &Tier, denied: bool) -> TraceDecision {
         let (kept, reason) = match self.random {

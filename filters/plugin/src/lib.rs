@@ -10,8 +10,6 @@
 )]
 
 mod abi;
-#[cfg(feature = "audit")]
-mod chains;
 #[cfg(not(feature = "sdk"))]
 mod dispatch;
 mod export;

@@ -8,12 +8,16 @@ use careplane_policy::document::ProxyLog;
 use careplane_policy::{Policy, Problems};
 
 use crate::abi;
-#[cfg(feature = "audit")]
-use crate::chains;
 use crate::export::{self, ExportDriver};
 use crate::host::EnvoyHost;
 use crate::key;
 use crate::state::States;
+
+#[cfg(feature = "audit")]
+thread_local! {
+    /// The chains of this VM, whose plugins run on one thread.
+    static CHAINS: careplane_audit::Chains = careplane_audit::Chains::default();
+}
 
 /// Counts the plugins whose policy sends records to the proxy's log, while that log's level drops them.
 const OVERFLOW_UNLOGGED: &str = "careplane.audit.overflow_unlogged";
@@ -115,10 +119,11 @@ fn configure(size: usize) -> Result<Configured, Vec<String>> {
         exporter: driver.as_ref().and_then(|driver| driver.exporter(&policy, &proxy)),
         proxy: Some(proxy),
         #[cfg(feature = "audit")]
-        chain: chains::of(match &policy.audit.chain_key_env {
-            Some(name) if records => key::chain(name, &mut states),
-            _ => None,
-        }),
+        chain: {
+            let key = policy.audit.chain_key_env.as_ref().filter(|_| records);
+            let key = key.and_then(|name| key::chain(name, &mut states));
+            CHAINS.with(|chains| chains.of(key))
+        },
     };
     let rules = Arc::new(Rules::new(policy, pseudonyms));
     let filters = Filters::named(&name, &rules, parts);

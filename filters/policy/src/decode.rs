@@ -1,16 +1,18 @@
 //! Bytes → [`Document`], with every problem of shape at once.
 //!
-//! serde stops at the first error. So when there is one, it is noted, the value it is about is taken out, and the rest
+//! Reading stops at the first problem. So when there is one, it is noted, the value it is about is taken out, and the rest
 //! is read again, until what is left can be read: one more pass for each problem, and none for a good document.
 
 mod located;
+mod read;
 
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-use located::{At, Step};
+pub(crate) use located::{Misfit, Step};
+pub(crate) use read::{Read, fields, fill_fields, word, words};
 
 use crate::document::Document;
 use crate::problem::Problems;
@@ -39,7 +41,7 @@ fn from_value(mut tree: Value) -> (Document, Problems) {
     }
     let mut problems = Problems::default();
     for _ in 0..PASSES {
-        match Document::deserialize(At(&tree)) {
+        match Document::read(&tree) {
             Ok(document) => return (document, problems),
             Err(misfit) => {
                 let path = misfit.path();
@@ -97,6 +99,13 @@ impl fmt::Display for Seen<'_> {
             Value::Array(_) => f.write_str("a list"),
             other => write!(f, "{other}"),
         }
+    }
+}
+
+/// For the tools, which have documents as JSON values.
+impl<'de> Deserialize<'de> for Document {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::read(&Value::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
 

@@ -61,7 +61,8 @@ pub(crate) fn is_same(one: &[u8], other: &[u8]) -> bool {
         punctuation if punctuation.is_ascii() => b'-',
         other => *other,
     };
-    one.len() == other.len() && one.iter().map(fold).eq(other.iter().map(fold))
+    // Nearly always the very same, or of another length.
+    one == other || one.len() == other.len() && one.iter().map(fold).eq(other.iter().map(fold))
 }
 
 #[cfg(test)]

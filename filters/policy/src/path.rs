@@ -47,8 +47,9 @@ pub fn is_normal(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else {
         return false;
     };
-    !rest.bytes().any(|byte| matches!(byte, b'%' | b'\\' | b';'))
-        && rest.split('/').all(|segment| !matches!(segment, "" | "." | ".."))
+    rest.as_bytes().split(|byte| *byte == b'/').all(|segment| {
+        !matches!(segment, b"" | b"." | b"..") && !segment.iter().any(|byte| matches!(byte, b'%' | b'\\' | b';'))
+    })
 }
 
 /// Whether an application may read the path `raw`, whose normal form is `normal`, as another path for which `is_same_route` is false.

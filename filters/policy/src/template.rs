@@ -77,8 +77,13 @@ impl Template {
     /// What a parameter captures of a normal path that this template matches.
     pub fn capture<'p>(&self, name: &str, normal_path: &'p str) -> Option<&'p str> {
         let parameter = self.parameters.iter().find(|parameter| &*parameter.name == name)?;
-        let limit = if parameter.rest { parameter.segment.checked_add(1)? } else { usize::MAX };
-        normal_path.strip_prefix('/')?.splitn(limit, '/').nth(parameter.segment)
+        // By bytes: a searcher for a character takes longer to set up than most paths are.
+        let slash = |text: &str| text.bytes().position(|byte| byte == b'/');
+        let mut rest = normal_path.strip_prefix('/')?;
+        for _ in 0..parameter.segment {
+            rest = rest.get(slash(rest)?.checked_add(1)?..)?;
+        }
+        if parameter.rest { Some(rest) } else { rest.get(..slash(rest).unwrap_or(rest.len())) }
     }
 
     /// The template as the router compares it: lower case, parameters named by their place, so that two templates that differ in

@@ -127,7 +127,8 @@ pub fn all(path: &str) -> Vec<Spelling> {
     spellings.into_iter().filter(|spelling| spelling != path).map(|path| Spelling { path }).collect()
 }
 
-/// Whether a pattern of an AuthorizationPolicy takes a path (or another text): `exact`, `prefix*`, `*suffix`, `*`, and templates
+/// Whether a pattern of an AuthorizationPolicy takes a path (or another text): `exact`, `prefix*`, `*suffix`, `*`, and
+/// templates
 /// with `{*}` for a segment and `{**}` for several.
 pub fn matches(pattern: &str, text: &str) -> bool {
     if pattern.contains("{*}") || pattern.contains("{**}") {

@@ -61,7 +61,8 @@ fn routes(manifest: &Manifest) -> Vec<Route<'_>> {
     routes
 }
 
-/// Exact paths first, then prefixes, then regular expressions, the longer ones first; then by method, headers, parameters.
+/// Exact paths first, then prefixes, then regular expressions, the longer ones first; then by method, headers,
+/// parameters.
 fn precedence(conditions: &Conditions<'_>) -> Reverse<(u8, usize, bool, usize, usize)> {
     let (rank, length) = match &conditions.path {
         PathMatch::Exact(path) => (3, path.len()),
@@ -106,7 +107,8 @@ fn path(node: Option<&Node>) -> PathMatch {
     }
 }
 
-/// What a rule without a path takes. The two differ in their precedence alone: Istio has the second after everything else.
+/// What a rule without a path takes. The two differ in their precedence alone: Istio has the second after everything
+/// else.
 fn any_path(is_grpc: bool) -> PathMatch {
     if is_grpc { PathMatch::Prefix("/".into()) } else { PathMatch::Segments("/".into()) }
 }

@@ -69,7 +69,8 @@ pub fn sample_path(template: &str) -> String {
 // === impl Conditions ===
 
 impl Conditions<'_> {
-    /// Requests that these conditions accept: each with another path or method. Empty where an example of a regular expression cannot be made.
+    /// Requests that these conditions accept: each with another path or method. Empty where an example of a regular
+    /// expression cannot be made.
     pub fn examples(&self) -> Vec<Request> {
         let methods: Vec<String> = match &self.method {
             Some(method) => METHODS

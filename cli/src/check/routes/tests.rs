@@ -135,7 +135,8 @@ fn header_match(name: &str, value: &Value) -> Value {
     }
 }
 
-/// Istio's TranslateRouteMatch for a sidecar of `{app: web}` in namespace `core`, on its listener for [`PORT`]. None where it
+/// Istio's TranslateRouteMatch for a sidecar of `{app: web}` in namespace `core`, on its listener for [`PORT`]. None
+/// where it
 /// leaves the route out.
 fn route_match(one: &Value) -> Option<Value> {
     let is_other = |key: &str, own: &Value| one.get(key).is_some_and(|value| value != own);

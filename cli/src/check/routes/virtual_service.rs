@@ -60,7 +60,8 @@ fn routes<'d>(service: &'d Manifest, gateway: &str, services: &[&'d Manifest]) -
     routes
 }
 
-/// The routes of a delegate's rule: what parent and delegate ask for, together. One that contradicts its parent, Istio drops.
+/// The routes of a delegate's rule: what parent and delegate ask for, together. One that contradicts its parent, Istio
+/// drops.
 fn delegated<'d>(parent: &'d Node, owner: &'d Manifest, rule: &'d Node, gateway: &str) -> Vec<Route<'d>> {
     let (roots, leaves) = (parent.list(&["match"]), rule.list(&["match"]));
     let at = |one: &&Node| is_at(one, gateway);
@@ -197,7 +198,8 @@ fn agrees(root: &Node, leaf: &Node) -> bool {
     truth(root) == truth(leaf) && same_port && same_namespace && same_labels && same_gateways
 }
 
-/// Whether two StringMatches contradict each other: Istio merges a delegate's only into an equal exact match or a wider prefix.
+/// Whether two StringMatches contradict each other: Istio merges a delegate's only into an equal exact match or a
+/// wider prefix.
 fn contradict(root: &Node, leaf: &Node) -> bool {
     let get = |node: &Node, key: &str| node.text(&[key]).filter(|text| !text.is_empty()).map(ToOwned::to_owned);
     let has_any = |node: &Node| ["exact", "prefix", "regex"].iter().any(|key| get(node, key).is_some());

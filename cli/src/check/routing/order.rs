@@ -109,7 +109,8 @@ pub fn shadowed<'d>(
     }
     for Shadow { taker, tenants, related } in shadows {
         let expected = if taker.owner.group == GATEWAY_API {
-            "expected a rule for them that comes first: the longer path does, then the one with a method, then the one with more headers"
+            "expected a rule for them that comes first: the longer path does, then the one with a method, then the \
+             one with more headers"
         } else {
             "expected the route for them before it"
         };
@@ -122,7 +123,8 @@ pub fn shadowed<'d>(
     }
 }
 
-/// Whose requests have a value: what messages call them, and their headers. The cohort comes before the pool, so each pool
+/// Whose requests have a value: what messages call them, and their headers. The cohort comes before the pool, so each
+/// pool
 /// has to let its canary tenants go.
 fn tenants<'p>(one: &Written<'p>, written: &[Written<'p>]) -> Vec<(String, Vec<(&'p str, &'p str)>)> {
     let cohort = written.iter().find(|other| other.value == CANARY);
@@ -142,8 +144,10 @@ fn tenants<'p>(one: &Written<'p>, written: &[Written<'p>]) -> Vec<(String, Vec<(
     tenants
 }
 
-/// The route that takes the requests which `route` is for, if another does and is not for them. A route for some paths can be meant to
-/// go before; one for other tenants cannot, nor one that takes everything that `route` is for, or all of it that the policy knows.
+/// The route that takes the requests which `route` is for, if another does and is not for them. A route for some paths
+/// can be meant to
+/// go before; one for other tenants cannot, nor one that takes everything that `route` is for, or all of it that the
+/// policy knows.
 fn taker<'t, 'd>(
     table: &'t Table<'d>,
     route: &Route<'d>,

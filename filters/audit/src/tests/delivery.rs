@@ -17,7 +17,7 @@ use sha2::Sha256;
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
 use super::{end, finished, run};
-use crate::{Audit, Chain, Delivery, RECORDS};
+use crate::{Audit, Chain, Chains, Delivery, RECORDS};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const POLICY: &str = r#"{
@@ -142,6 +142,23 @@ fn a_keyed_chain_names_its_key_and_uses_it() {
     mac.update(&serde_jcs::to_vec(&record).unwrap());
     let expected: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(hash, expected.as_str());
+}
+
+#[test]
+fn another_key_is_another_chain() {
+    let chains = Chains::default();
+    let key = |secret: &[u8]| Key::new(secret).unwrap();
+    let plain = chains.of(None);
+    let keyed = chains.of(Some(key(b"a key of the chain, long enough")));
+    assert!(Rc::ptr_eq(&plain, &chains.of(None)));
+    assert!(Rc::ptr_eq(&keyed, &chains.of(Some(key(b"a key of the chain, long enough")))));
+    assert!(!Rc::ptr_eq(&plain, &keyed));
+    // With the last filter of a chain, the chain ends: the next one of that key is new.
+    let record = run(&Audit::new(keyed), &finished("/residents/1", 200, "via_upstream")).unwrap();
+    let later = Audit::new(chains.of(Some(key(b"a key of the chain, long enough"))));
+    let next = run(&later, &finished("/residents/1", 200, "via_upstream")).unwrap();
+    assert_eq!((&record["chain"]["seq"], &next["chain"]["seq"]), (&json!(1), &json!(1)));
+    assert_eq!(record["chain"]["key"], next["chain"]["key"]);
 }
 
 #[test]

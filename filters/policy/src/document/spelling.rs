@@ -1,13 +1,10 @@
-//! Values of the document that can be written in two ways.
-//!
-//! Visitors instead of `#[serde(untagged)]`: that one can only say "did not match any variant".
+//! Values of the document that can be written in two ways, or that are a word and a value.
 
-use std::fmt;
-
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, Serializer};
+use serde_json::Value;
 
-use super::{ClaimPath, Pool, TrustedPeers};
+use super::{ClaimPath, Pool, Source, TrustedPeers};
+use crate::decode::{Misfit, Read, Step, fields, word};
 
 impl Serialize for TrustedPeers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -18,73 +15,67 @@ impl Serialize for TrustedPeers {
     }
 }
 
-impl<'de> Deserialize<'de> for TrustedPeers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct AnyOrList;
-        impl<'de> Visitor<'de> for AnyOrList {
-            type Value = TrustedPeers;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the word \"any\" or a list of SPIFFE ids")
-            }
-            fn visit_str<E: de::Error>(self, word: &str) -> Result<Self::Value, E> {
-                match word {
-                    "any" => Ok(TrustedPeers::Any),
-                    other => Err(E::invalid_value(de::Unexpected::Str(other), &self)),
-                }
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-                Deserialize::deserialize(de::value::SeqAccessDeserializer::new(seq)).map(TrustedPeers::Listed)
-            }
+impl Read for TrustedPeers {
+    fn read(value: &Value) -> Result<Self, Misfit> {
+        const EXPECTED: &str = "the word \"any\" or a list of SPIFFE ids";
+        match value {
+            Value::String(word) if word == "any" => Ok(Self::Any),
+            Value::String(_) => Err(Misfit::invalid_value(value, EXPECTED)),
+            Value::Array(_) => Read::read(value).map(Self::Listed),
+            _ => Err(Misfit::invalid_type(value, EXPECTED)),
         }
-        deserializer.deserialize_any(AnyOrList)
     }
 }
 
-impl<'de> Deserialize<'de> for ClaimPath {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct NameOrNames;
-        impl<'de> Visitor<'de> for NameOrNames {
-            type Value = ClaimPath;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a claim, or a list of names that leads to a nested one")
-            }
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(ClaimPath::Name(name.into()))
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-                Deserialize::deserialize(de::value::SeqAccessDeserializer::new(seq)).map(ClaimPath::Nested)
-            }
+impl Read for ClaimPath {
+    fn read(value: &Value) -> Result<Self, Misfit> {
+        match value {
+            Value::String(name) => Ok(Self::Name(name.clone())),
+            Value::Array(_) => Read::read(value).map(Self::Nested),
+            _ => Err(Misfit::invalid_type(value, "the name of a claim, or a list of names that leads to a nested one")),
         }
-        deserializer.deserialize_any(NameOrNames)
     }
 }
 
-impl<'de> Deserialize<'de> for Pool {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
+impl Read for Source {
+    fn read(value: &Value) -> Result<Self, Misfit> {
+        const KINDS: &[&str] = &["claim", "path", "header"];
+        let Some((kind, named)) = value.as_object().filter(|map| map.len() == 1).and_then(|map| map.iter().next())
+        else {
+            // A word alone names a kind, and nothing of it.
+            return Err(match word(KINDS, value) {
+                Ok(_) => Misfit::invalid_type(value, "newtype variant"),
+                Err(misfit) => misfit,
+            });
+        };
+        let source = match kind.as_str() {
+            "claim" => Read::read(named).map(Self::Claim),
+            "path" => Read::read(named).map(Self::Path),
+            "header" => Read::read(named).map(Self::Header),
+            _ => Err(Misfit::unknown("variant", kind, KINDS)),
+        };
+        source.map_err(|misfit| misfit.inside(Step::Key(kind.clone())))
+    }
+}
+
+impl Read for Pool {
+    fn read(value: &Value) -> Result<Self, Misfit> {
         struct Weighted {
-            name: String,
-            #[serde(default = "one")]
+            name: Option<String>,
             weight: u64,
         }
-        fn one() -> u64 {
-            1
-        }
-        struct NameOrWeighted;
-        impl<'de> Visitor<'de> for NameOrWeighted {
-            type Value = Pool;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("the name of a pool, or {name, weight}")
-            }
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<Self::Value, E> {
-                Ok(Pool { name: name.into(), weight: one() })
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-                Weighted::deserialize(de::value::MapAccessDeserializer::new(map))
-                    .map(|Weighted { name, weight }| Pool { name, weight })
+        impl Default for Weighted {
+            fn default() -> Self {
+                Self { name: None, weight: 1 }
             }
         }
-        deserializer.deserialize_any(NameOrWeighted)
+        fields! { Weighted { "name": name, "weight": weight } }
+        let Weighted { name, weight } = match value {
+            Value::String(name) => Weighted { name: Some(name.clone()), ..Weighted::default() },
+            Value::Object(_) => Weighted::read(value)?,
+            _ => return Err(Misfit::invalid_type(value, "the name of a pool, or {name, weight}")),
+        };
+        let name = name.ok_or_else(|| Misfit::new("missing field `name`".into()))?;
+        Ok(Self { name, weight })
     }
 }

@@ -1,0 +1,24 @@
+//! The proxies that should be on record.
+
+use std::path::PathBuf;
+
+use super::report::text;
+
+#[derive(clap::Args)]
+pub struct ProxiesArguments {
+    /// The proxies that should be on record, one a line: a node id, POD.NAMESPACE or POD, `*` for any text; lines with # are remarks
+    #[arg(long, value_name = "FILE")]
+    proxies: Vec<PathBuf>,
+}
+
+impl ProxiesArguments {
+    pub fn read(&self) -> anyhow::Result<Vec<String>> {
+        let mut proxies = Vec::new();
+        for path in &self.proxies {
+            let text = text(path)?;
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+            proxies.extend(lines.map(str::to_owned));
+        }
+        Ok(proxies)
+    }
+}

@@ -1,0 +1,20 @@
+-- Audit records in ClickHouse: one row for each copy that arrived, with the text as the proxy wrote it. The hash is of that text, so nothing here
+-- parses and writes it again. Fill it from files, or from what the Collector's exporter writes:
+--   INSERT INTO careplane_audit (record) SELECT Body FROM otel_logs WHERE startsWith(Body, '{"chain":{"id":"')
+CREATE TABLE careplane_audit
+(
+    record String CODEC(ZSTD(3)),
+    chain UUID MATERIALIZED toUUIDOrZero(JSONExtractString(record, 'chain', 'id')),
+    seq UInt64 MATERIALIZED JSONExtractUInt(record, 'chain', 'seq'),
+    prev String MATERIALIZED JSONExtractString(record, 'chain', 'prev'),
+    key String MATERIALIZED JSONExtractString(record, 'chain', 'key'),
+    hash String MATERIALIZED JSONExtractString(record, 'hash'),
+    kind LowCardinality(String) MATERIALIZED JSONExtractString(record, 'kind'),
+    proxy String MATERIALIZED JSONExtractString(record, 'proxy', 'id'),
+    time DateTime64(6, 'UTC') MATERIALIZED parseDateTime64BestEffortOrZero(JSONExtractString(record, 'time'), 6, 'UTC'),
+    -- The hash that the text should carry: of it without its own member, behind a zero. Of keyed chains the key is not here.
+    expected String MATERIALIZED lower(hex(SHA256(concat('\0', replaceOne(record, concat(',"hash":"', hash, '"'), '')))))
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(time)
+ORDER BY (chain, seq);

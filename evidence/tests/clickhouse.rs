@@ -1,0 +1,126 @@
+//! Gaps and broken links found by SQL: the same verdicts as those of the verifier, on the same data.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use careplane_evidence::source::Source;
+use careplane_evidence::verify::{Settings, Verifier};
+use support::{KEY, Random, Writer, hash};
+
+/// A change of some chains, one line a record.
+type Change = fn(&mut Vec<String>, &mut Random);
+
+fn at(lines: &[String], random: &mut Random) -> usize {
+    random.below(lines.len() - 2) + 1
+}
+
+const CHANGES: [Change; 11] = [
+    |_, _| {},
+    |lines, random| {
+        let index = at(lines, random);
+        lines.remove(index);
+    },
+    |lines, random| {
+        let index = at(lines, random);
+        lines.swap(index, 0);
+    },
+    |lines, random| {
+        let index = at(lines, random);
+        lines.push(lines[index].clone());
+    },
+    |lines, random| {
+        let index = at(lines, random);
+        lines[index] = lines[index].replacen("\"time\":\"2026", "\"time\":\"2025", 1);
+    },
+    // An intact copy beside it.
+    |lines, random| {
+        let index = at(lines, random);
+        lines.push(lines[index].replacen("\"time\":\"2026", "\"time\":\"2025", 1));
+    },
+    // With its hash.
+    |lines, random| {
+        let index = at(lines, random);
+        let mut record: serde_json::Value = serde_json::from_str(&lines[index]).unwrap();
+        record["time"] = "2026-01-01T00:00:07.000000Z".into();
+        record["hash"] = hash(&record, None).into();
+        lines[index] = serde_jcs::to_string(&record).unwrap();
+    },
+    // Beside the one that was there.
+    |lines, random| {
+        let index = at(lines, random);
+        let mut record: serde_json::Value = serde_json::from_str(&lines[index]).unwrap();
+        record["time"] = "2026-01-01T00:00:07.000000Z".into();
+        record["hash"] = hash(&record, None).into();
+        lines.push(serde_jcs::to_string(&record).unwrap());
+    },
+    |lines, random| {
+        let index = at(lines, random);
+        lines.truncate(index);
+    },
+    // Beyond the end, and a key that is dropped.
+    |lines, _| {
+        let mut writer = Writer::new(70);
+        lines.extend([writer.milestone("start"), writer.milestone("end"), writer.request()]);
+        let mut writer = Writer::new(71).key(Some(KEY));
+        lines.push(writer.request());
+        lines.push(writer.key(None).request());
+    },
+    |lines, random| random.shuffle(lines),
+];
+
+#[test]
+fn sql_has_the_same_verdicts_as_the_verifier() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let python = root.join(".tools/chdb/bin/python");
+    if !python.is_file() {
+        let message = "SKIPPED: sql_has_the_same_verdicts_as_the_verifier, because chDB is not installed: \
+                       python3 -m venv .tools/chdb && .tools/chdb/bin/pip install chdb";
+        assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
+        let _ = writeln!(std::io::stderr(), "{message}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (mut files, mut expected) = (Vec::new(), Vec::new());
+    for (number, change) in CHANGES.into_iter().enumerate() {
+        let mut random = Random(number as u64 + 1);
+        // Complete, keyed, cut by time, and live to the end.
+        let mut lines: Vec<String> = (0..4).flat_map(|number| Writer::new(number).complete(80)).collect();
+        lines.extend(Writer::new(4).key(Some(KEY)).complete(20));
+        lines.extend(Writer::new(5).complete(80).into_iter().take(70));
+        let mut early = Writer::new(6);
+        lines.extend([early.milestone("start"), early.request()]);
+        let mut late = Writer::new(7);
+        late.clock = 500;
+        lines.extend([late.milestone("start"), late.request()]);
+        let mut silent = Writer::new(8);
+        lines.extend([silent.request(), silent.request()]);
+        change(&mut lines, &mut random);
+        let file = folder.path().join(format!("{number}.jsonl"));
+        fs::write(&file, lines.join("\n")).unwrap();
+        let mut verifier = Verifier::new(Settings::default());
+        verifier.read(&Source::file(&file)).unwrap();
+        let chains = verifier.finish().unwrap().chains.into_iter();
+        let verdict = |verdict| serde_json::to_value(verdict).unwrap().as_str().unwrap().to_owned();
+        expected.push(chains.map(|chain| (chain.id, verdict(chain.verdict))).collect::<BTreeMap<_, _>>());
+        files.push(file);
+    }
+    let output = Command::new(python).arg(root.join("evidence/clickhouse/verdicts.py")).args(&files).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told: Vec<BTreeMap<String, String>> = output
+        .stdout
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect();
+    assert_eq!(told.len(), expected.len());
+    for (number, (told, expected)) in told.iter().zip(&expected).enumerate() {
+        assert_eq!(told, expected, "change {number}");
+    }
+    let all: std::collections::BTreeSet<&String> = expected.iter().flat_map(BTreeMap::values).collect();
+    assert_eq!(all.len(), 5, "every verdict is met: {all:?}");
+}

@@ -1,0 +1,177 @@
+//! How the fields and the words of the document are written.
+//!
+//! [`serde::Serialize`] says the same for the schema; a test holds the two together.
+
+use super::{
+    Action, AmbiguousPath, Audit, AuditLevel, Batch, Canary, Cohort, ComplianceLevel, Context, Correlation,
+    DefaultContext, Document, Export, Headers, Identity, Jurisdiction, Late, Match, Overrides, Paths, ProxyLog,
+    ProxyPlacement, Pseudonyms, Routing, Sampling, Sinks, TenantEntry, TenantIdentity, TenantRequirement, Tenants,
+    UnknownTenant, UserIdentity,
+};
+use crate::decode::{fields, words};
+
+fields! {
+    Document {
+        "version": version,
+        "identity": identity,
+        "headers": headers,
+        "paths": paths,
+        "pseudonyms": pseudonyms,
+        "contexts": contexts,
+        "defaultContext": default_context,
+        "sampling": sampling,
+        "tenants": tenants,
+        "routing": routing,
+        "audit": audit,
+        "export": export,
+    }
+    Identity {
+        "trustedPeers": trusted_peers,
+        "tenant": tenant,
+        "user": user,
+        "correlation": correlation,
+        "overrides": overrides,
+    }
+    Paths { "ambiguous": ambiguous }
+    TenantIdentity { "required": required, "sources": sources }
+    UserIdentity { "sources": sources, "pseudonymise": pseudonymise }
+    Correlation { "header": header, "echo": echo }
+    Headers {
+        "tenantId": tenant_id,
+        "userId": user_id,
+        "healthcareContext": healthcare_context,
+        "complianceLevel": compliance_level,
+        "complianceFlags": compliance_flags,
+        "userPseudonym": user_pseudonym,
+    }
+    Pseudonyms { "keyEnv": key_env }
+    Context {
+        "name": name,
+        "complianceLevel": compliance_level,
+        "tier": tier,
+        "action": action,
+        "resource": resource,
+        "subject": subject,
+        "flags": flags,
+        "retention": retention,
+        "audit": audit,
+        "tenant": tenant,
+        "match": matches,
+    }
+    Match { "methods": methods, "path": path }
+    DefaultContext { "name": name, "complianceLevel": compliance_level, "tier": tier, "audit": audit, "tenant": tenant }
+    Sampling { "tiers": tiers, "late": late }
+    Late {
+        "denied": denied,
+        "serverErrors": server_errors,
+        "slowerThan": slower_than,
+        "unsampledParents": unsampled_parents,
+    }
+    Tenants { "unknown": unknown, "entries": entries }
+    TenantEntry { "pool": pool, "jurisdiction": jurisdiction, "cohort": cohort }
+    Routing { "poolHeader": pool_header, "pools": pools, "dedicated": dedicated, "canary": canary }
+    Canary { "percent": percent, "header": header }
+    Audit { "sinks": sinks, "writeAhead": write_ahead, "chainKeyEnv": chain_key_env, "placement": placement }
+    Sinks { "accessLog": access_log, "otlp": otlp, "proxyLog": proxy_log }
+    Export { "cluster": cluster, "authority": authority, "timeout": timeout, "batch": batch, "queueBytes": queue_bytes }
+    Batch { "records": records, "interval": interval }
+}
+
+words! {
+    Overrides { "remove": Remove, "pass": Pass }
+    AmbiguousPath { "accept": Accept, "reject": Reject }
+    ComplianceLevel { "critical": Critical, "high": High, "standard": Standard, "low": Low }
+    Action { "create": Create, "read": Read, "update": Update, "delete": Delete, "execute": Execute }
+    AuditLevel { "full": Full, "none": None }
+    TenantRequirement { "required": Required, "optional": Optional }
+    UnknownTenant { "route": Route, "deny": Deny }
+    Jurisdiction { "england": England, "scotland": Scotland, "wales": Wales, "northern-ireland": NorthernIreland }
+    Cohort { "canary": Canary, "stable": Stable }
+    ProxyPlacement { "gateway": Gateway, "inbound": Inbound, "outbound": Outbound }
+    ProxyLog { "overflow": Overflow, "all": All, "off": Off }
+}
+
+#[cfg(test)]
+mod tests {
+    #[cfg(target_arch = "wasm32")]
+    use wasm_bindgen_test::wasm_bindgen_test as test;
+
+    use serde::Serialize;
+    use serde_json::{Value, json, to_value};
+
+    use super::*;
+    use crate::decode::Read;
+
+    #[test]
+    fn every_field_is_read_under_the_name_that_it_is_written_under() {
+        let written = json!({
+            "version": "careplane/v1",
+            "identity": {
+                "trustedPeers": ["spiffe://a/b"],
+                "tenant": {"required": false, "sources": [{"claim": "t"}, {"claim": ["a", "b"]}, {"path": "p"}]},
+                "user": {"sources": [{"header": "h"}], "pseudonymise": false},
+                "correlation": {"header": "c", "echo": false},
+                "overrides": "pass",
+            },
+            "headers": {
+                "tenantId": "1", "userId": "2", "healthcareContext": "3", "complianceLevel": "4",
+                "complianceFlags": "5", "userPseudonym": "6",
+            },
+            "paths": {"ambiguous": "reject"},
+            "pseudonyms": {"keyEnv": "K"},
+            "contexts": [{
+                "name": "n", "complianceLevel": "low", "tier": "t", "action": "update", "resource": "R",
+                "subject": "s", "flags": ["f"], "retention": "P1Y", "audit": "none", "tenant": "optional",
+                "match": [{"methods": ["GET"], "path": "/"}],
+            }],
+            "defaultContext": {
+                "name": "d", "complianceLevel": "high", "tier": "u", "audit": "none", "tenant": "required",
+            },
+            "sampling": {
+                "tiers": {"t": 12.5},
+                "late": {"denied": false, "serverErrors": false, "slowerThan": "2s", "unsampledParents": true},
+            },
+            "tenants": {
+                "unknown": "deny",
+                "entries": {"e": {"pool": "p", "jurisdiction": "wales", "cohort": "stable"}},
+            },
+            "routing": {
+                "poolHeader": "p", "pools": [{"name": "a", "weight": 2}], "dedicated": ["b"],
+                "canary": {"percent": 1.5, "header": "r"},
+            },
+            "audit": {
+                "sinks": {"accessLog": false, "otlp": true, "proxyLog": "all"},
+                "writeAhead": ["critical"], "chainKeyEnv": "C", "placement": "inbound",
+            },
+            "export": {
+                "cluster": "c", "authority": "a", "timeout": "1s", "batch": {"records": 1, "interval": "2s"},
+                "queueBytes": 3,
+            },
+        });
+        // What is written has all fields, so one that the document above leaves out would show.
+        assert_eq!(to_value(Document::read(&written).unwrap()).unwrap(), written);
+    }
+
+    #[test]
+    fn every_word_is_read_as_it_is_written() {
+        fn check<T: Read + Serialize>() {
+            // The refusal names them all.
+            let refusal = T::read(&Value::Null).err().unwrap().to_string();
+            let (_, words) = refusal.split_once("one of ").unwrap();
+            for word in words.split(", ").map(Value::from) {
+                assert_eq!(to_value(T::read(&word).unwrap()).unwrap(), word);
+            }
+        }
+        check::<Overrides>();
+        check::<AmbiguousPath>();
+        check::<ComplianceLevel>();
+        check::<Action>();
+        check::<AuditLevel>();
+        check::<TenantRequirement>();
+        check::<UnknownTenant>();
+        check::<Jurisdiction>();
+        check::<Cohort>();
+        check::<ProxyPlacement>();
+        check::<ProxyLog>();
+    }
+}

@@ -61,7 +61,7 @@ fn sinks(criterion: &mut Criterion) {
                 |(host, stream)| {
                     stream.on_log(host);
                     records += 1;
-                    if records % BATCH == 0 {
+                    if records.is_multiple_of(BATCH) {
                         queue.tick(host);
                         queue.answered(1, &HttpAnswer { status: Some(200), ..HttpAnswer::default() }, host);
                     }

@@ -146,14 +146,14 @@ async fn no_outsider_overrides_the_method_or_the_url() -> Result<()> {
                 .start()
                 .await?;
             let token = token(&lab)?;
-            let request = |request: Request| {
-                OVERRIDES.iter().fold(request, |request, name| request.header(*name, "/admin"))
-            };
+            let request =
+                |request: Request| OVERRIDES.iter().fold(request, |request, name| request.header(*name, "/admin"));
             let outside = request(Request::get("/api/v1/medications/administer").bearer(&token));
             let peer = request(Request::get("/elsewhere").header("x-tenant-id", TENANT));
             let seen = observe(&lab, [(lab.gateway(), outside), (lab.sidecar(TRUSTED)?, peer)]).await?;
-            let arrived =
-                |at: usize| OVERRIDES.iter().map(|name| seen[at].forwarded(&name.to_ascii_lowercase()).len()).sum::<usize>();
+            let arrived = |at: usize| {
+                OVERRIDES.iter().map(|name| seen[at].forwarded(&name.to_ascii_lowercase()).len()).sum::<usize>()
+            };
             assert_eq!((arrived(0), arrived(1)), (expected, OVERRIDES.len()), "{version}, pass {pass}");
             let removed = &seen[0].record()["who"]["overrideHeaders"];
             let names = json!(["x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url"]);

@@ -348,7 +348,8 @@ async fn request_ids_that_begin_with_the_time_are_kept_by_their_tier_and_at_each
             .version(version)
             .patch(|document| {
                 for listener in document["static_resources"]["listeners"].as_array_mut().expect("listeners") {
-                    listener["filter_chains"][0]["filters"][0]["typed_config"]["preserve_external_request_id"] = true.into();
+                    listener["filter_chains"][0]["filters"][0]["typed_config"]["preserve_external_request_id"] =
+                        true.into();
                 }
             })
             .start()
@@ -360,7 +361,8 @@ async fn request_ids_that_begin_with_the_time_are_kept_by_their_tier_and_at_each
             for serial in 0..SENT {
                 // What the first hop has written into the id changes nothing for the second.
                 let mut id = uuid_v7(serial);
-                let response = lab.gateway().send(Request::get(path).bearer(&token).header("x-request-id", &id)).await?;
+                let response =
+                    lab.gateway().send(Request::get(path).bearer(&token).header("x-request-id", &id)).await?;
                 assert_eq!(response.status, 200, "{version}: {path}");
                 let received = lab.upstream().received();
                 let first = received.last().and_then(|one| one.header("x-request-id")).unwrap_or_default();
@@ -377,7 +379,10 @@ async fn request_ids_that_begin_with_the_time_are_kept_by_their_tier_and_at_each
             let error = (expected * (1.0 - expected) / SENT as f64).sqrt();
             assert!((share - expected).abs() <= 4.0 * error, "{version}: {path} keeps {share}, not {expected}");
             if let Some(lower) = lower {
-                assert!(lower.iter().zip(&kept).all(|(lower, kept)| !lower || *kept), "{version}: {path} does not nest");
+                assert!(
+                    lower.iter().zip(&kept).all(|(lower, kept)| !lower || *kept),
+                    "{version}: {path} does not nest"
+                );
             }
             lower = Some(kept);
         }

@@ -169,7 +169,6 @@ impl<'r> Reading<'r> {
     }
 
     #[cfg(test)]
-    #[expect(clippy::type_complexity, reason = "for tests alone")]
     pub(super) fn members(&self) -> (&str, Option<&str>, &str, u64, &str, &str, &str) {
         let Chain { id, key, prev, seq } = &self.chain;
         let text =

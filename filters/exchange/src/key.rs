@@ -63,9 +63,9 @@ impl std::fmt::Debug for Key {
 /// The first `count` bytes as letters of `a`…`p`, one for each four bits.
 pub(crate) fn letters(bytes: &[u8], count: usize) -> String {
     let letter = |nibble: u8| b'a'.wrapping_add(nibble);
-    let mut text = Vec::with_capacity(count.saturating_mul(2));
-    for byte in bytes.iter().take(count) {
-        text.extend_from_slice(&[letter(byte >> 4), letter(byte & 0x0f)]);
+    let mut text = vec![0; count.min(bytes.len()).saturating_mul(2)];
+    for (pair, byte) in text.as_chunks_mut().0.iter_mut().zip(bytes) {
+        *pair = [letter(byte >> 4), letter(byte & 0x0f)];
     }
     String::from_utf8(text).unwrap_or_default()
 }

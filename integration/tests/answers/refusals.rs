@@ -132,6 +132,15 @@ fn filters() -> Vec<(&'static str, Value, Value)> {
             ),
             none(),
         ),
+        (
+            "bandwidth_limit",
+            filter(
+                "bandwidth_limit",
+                "BandwidthLimit",
+                &json!({"stat_prefix": "limit", "enable_mode": "REQUEST_AND_RESPONSE", "limit_kbps": 100_000}),
+            ),
+            none(),
+        ),
         ("cdn_loop", filter("cdn_loop", "CdnLoopConfig", &json!({"cdn_id": "care"})), none()),
     ]
 }
@@ -405,7 +414,6 @@ async fn admission_control_is_named_for_what_it_turns_away() -> Result<()> {
     Ok(())
 }
 
-/// Envoy's tests of time are not ours: the chain of rate limits answers whenever it is asked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_that_every_filter_lets_through_is_allowed_and_forwarded() -> Result<()> {
     for version in versions() {
@@ -422,6 +430,7 @@ async fn a_request_that_every_filter_lets_through_is_allowed_and_forwarded() -> 
             "cors",
             "ratelimit",
             "cdn_loop",
+            "bandwidth_limit",
             "health_check",
         ];
         for (name, place) in open.iter().flat_map(|name| PLACES.map(|place| (name, place))) {

@@ -14,11 +14,12 @@ SIZE_LIMIT := 450000
 PURE := policy exchange export $(FILTERS)
 # The runner has to be of the version of the library.
 WASM_BINDGEN = $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
-RUNNER = $(CURDIR)/.tools/wasm-bindgen-$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner
+# Without $(CURDIR), here and below: its name may have spaces in it.
+RUNNER = .tools/wasm-bindgen-$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner
 # The grammar of PowerShell, for machines without it.
 TREE_SITTER := 0.26.1
 TREE_SITTER_POWERSHELL := 0.26.4
-GRAMMAR := $(CURDIR)/.tools/tree-sitter-powershell-$(TREE_SITTER_POWERSHELL)
+GRAMMAR := .tools/tree-sitter-powershell-$(TREE_SITTER_POWERSHELL)
 LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
 
 # One selection for all that is tested natively: cargo decides on features by the packages that are selected, and with others it would
@@ -28,7 +29,7 @@ NATIVE = --quiet --locked --workspace --exclude careplane-plugin --all-features
 tests = $(patsubst %,--test %,$(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)) $(basename $(wildcard $(1)/tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files test test-mesh format lint supply-chain reproduce unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-micro bench-results clean
+.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files compose compose-down test-compose test test-mesh format lint supply-chain reproduce fresh tools unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-micro bench-results clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,8 +46,37 @@ mesh: build mesh-programs ## The whole mesh, left running, with a shell in it (L
 	@cargo build --quiet --locked -p careplane-cli
 	@cargo run --quiet --locked -p careplane-mesh --bin careplane-mesh
 
-compose-files: build ## Keys, tokens and certificates for integration/docker-compose.yaml, into .run/compose
-	@$(LAB) compose-files
+# Static, for the containers of a Docker on this machine; Rust brings all that linking it takes.
+APPLICATION = $(subst arm64,aarch64,$(shell uname -m))-unknown-linux-musl
+MOUNTED = .run/compose
+COMPOSE = CAREPLANE_MOUNTED="$(CURDIR)/$(MOUNTED)" CAREPLANE_USER="$$(id -u):$$(id -g)" docker compose --file integration/docker-compose.yaml
+
+compose-files: build ## What integration/docker-compose.yaml mounts, into .run/compose
+	@echo "building the lab and the application"
+	@rustup target list --installed | grep -qx $(APPLICATION) || rustup target add $(APPLICATION)
+	@cargo build --quiet --locked --release --target $(APPLICATION) --config 'target.$(APPLICATION).linker = "rust-lld"' -p careplane-application
+	@$(LAB) compose-files --to $(MOUNTED)
+	@mkdir -p $(MOUNTED)/wasm $(MOUNTED)/application
+	@chmod 0755 $(MOUNTED)/wasm $(MOUNTED)/application
+	@install -m 0644 dist/careplane.wasm $(MOUNTED)/wasm/
+	@install -m 0755 target/$(APPLICATION)/release/careplane-application $(MOUNTED)/application/
+
+# Keys are new each time, and Envoy reads them when it starts.
+SERVICES =
+compose: compose-files ## Envoy, an application with a page, and telemetry, in Docker
+	@docker compose version >/dev/null || { echo "careplane: this needs Docker with Compose v2" >&2; exit 1; }
+	@$(COMPOSE) up --detach --wait --force-recreate --remove-orphans $(SERVICES)
+	@sed -n '/^# http/,/^# Everything/{/^# Everything/!s/^# \{0,1\}//p;}' integration/docker-compose.yaml | sed 's#[.]run/compose#$(MOUNTED)#g'
+
+compose-down: ## Stops that; the records stay in .run/compose/log
+	@$(COMPOSE) down --volumes --remove-orphans
+
+test-compose: build envoy-newest ## That, looked at in a Docker engine of its own (root, docker.io, Go)
+	@echo "== compose"
+	@if command -v go >/dev/null || [ "$$CI" = true ]; then integration/mesh/build.sh collector jaeger compose; fi
+	@evidence/test-tools.sh
+	@cargo build --quiet --locked -p careplane-cli
+	@integration/compose/test.sh || { [ $$? = 3 ] && [ "$$CI" != true ]; }
 
 test: format lint supply-chain unit unit-wasm cost hostile integration ## Everything that has to hold
 
@@ -54,15 +84,16 @@ toolchain:
 	@integration/prerequisites.sh
 
 # The paths of whoever builds it are in no module: the same sources, the same bytes, whoever builds them.
-REMAP = --remap-path-prefix=$(CURDIR)=careplane --remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo
+# As a list, not as RUSTFLAGS, which end at each space. $(1): further flags
+wasm_flags = --config "target.$(WASM).rustflags = ['--remap-path-prefix=$(CURDIR)=careplane', '--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo'$(1)]"
 
 # V8 has SIMD, and SHA-256 is a fifth faster with it.
-SIMD = -C target-feature=+simd128
+SIMD = , '-C', 'target-feature=+simd128'
 
 # $(1): name of the module; $(2): features
 define module
 echo "building dist/$(1).wasm" && \
-CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(REMAP) $(SIMD)" cargo build --quiet --locked --release --target $(WASM) -p careplane-plugin $(2) && \
+cargo build --quiet --locked --release --target $(WASM) $(call wasm_flags,$(SIMD)) -p careplane-plugin $(2) && \
 cp target/$(WASM)/release/careplane.wasm dist/$(1).wasm
 endef
 
@@ -114,13 +145,14 @@ unit: toolchain ## Unit tests, natively
 # The tests' OTLP decoder brings a random number generator that it never calls: here it has no source, and must say so to compile.
 unit-wasm: toolchain ## The unit tests of the pure crates as WebAssembly, in Node
 	@echo "== unit tests in WebAssembly"
-	@if command -v node >/dev/null; then \
+	@if node=$$(integration/install-node.sh); then \
 		$(MAKE) --no-print-directory $(RUNNER) && \
+		PATH="$$node:$$PATH" \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(RUNNER) \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS='--cfg getrandom_backend="unsupported"' \
 			cargo test --locked --lib --target wasm32-unknown-unknown $(PURE:%=-p careplane-%); \
 	elif [ "$$CI" = true ]; then \
-		echo "careplane: node is missing: the unit tests in WebAssembly need Node.js" >&2; exit 1; \
+		echo "careplane: the unit tests in WebAssembly need Node.js" >&2; exit 1; \
 	else \
 		echo "SKIPPED: unit tests in WebAssembly, because there is no Node.js"; \
 	fi
@@ -140,8 +172,8 @@ accept-cost: build ## Writes that table: benches/cost/table.json and benches/cos
 
 # The same code as dist/careplane.wasm, linked with the names of its functions.
 profile: toolchain ## Where the instructions go: make profile SCENARIO=read
-	@CARGO_PROFILE_RELEASE_STRIP=debuginfo CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(REMAP) $(SIMD)" \
-		cargo build --quiet --locked --release --target $(WASM) --target-dir target/named -p careplane-plugin
+	@CARGO_PROFILE_RELEASE_STRIP=debuginfo \
+		cargo build --quiet --locked --release --target $(WASM) $(call wasm_flags,$(SIMD)) --target-dir target/named -p careplane-plugin
 	@cargo run --quiet --locked -p careplane-cost -- --module target/named/$(WASM)/release/careplane.wasm profile $(or $(SCENARIO),read)
 
 hostile: build ## The module in a proxy that lies, the filters on a host that lies, and the inputs that broke something once
@@ -168,6 +200,18 @@ supply-chain: toolchain ## Licences, sources and known vulnerabilities of what i
 reproduce: toolchain ## Builds the module twice from nothing: the same bytes?
 	@echo "== reproduce"
 	@supply-chain/reproduce.sh
+
+fresh: toolchain ## `make demo`, and all that `make test` installs, in a minimal Debian that has only what README names (root)
+	@echo "== fresh"
+	@integration/fresh.sh || { [ $$? = 3 ] && [ "$$CI" != true ]; }
+
+# The smallest test of each: a browser that is there and does not start is none.
+tools: toolchain ## Installs all that `make test` needs, and uses each of it once
+	@for version in $(ENVOYS); do "$$(integration/install-envoy.sh $$version)" --version || exit 1; done
+	@evidence/test-tools.sh
+	@cargo test --quiet --locked -p careplane-evidence --test page --test fhir
+	@$(MAKE) --no-print-directory supply-chain
+	@$(MAKE) --no-print-directory unit-wasm PURE=policy
 
 # Most tests run in each Envoy; these two take the first that they are given.
 integration: build envoy-newest telemetry-programs ## The filters in real Envoys: the newest and the oldest, or ENVOYS='1.38.2 1.37.0'
@@ -198,7 +242,7 @@ test-mesh: build ## The manifests on Istio's own control plane, without containe
 	else \
 		$(MAKE) --no-print-directory mesh-programs && \
 		$(MAKE) --no-print-directory $(GRAMMAR) && \
-		integration/mesh/deploy/test.sh && PYTHONPATH=$(GRAMMAR) integration/mesh/deploy/powershell.py && \
+		integration/mesh/deploy/test.sh && PYTHONPATH="$$PWD/$(GRAMMAR)" integration/mesh/deploy/powershell.py && \
 		integration/mesh/rules/check.py && \
 		cargo build $(NATIVE) --bin careplane --test mesh && \
 		cargo test $(NATIVE) --test mesh; \
@@ -221,7 +265,7 @@ bench: bench-load bench-breakdown bench-scale ## What it costs, measured here, i
 
 bench-load: build envoy-newest ## careplane in a real Envoy beside Lua, ext_proc and others
 	@mkdir -p target/bench
-	@CARGO_TARGET_WASM32_WASIP1_RUSTFLAGS="$(REMAP)" cargo build --quiet --locked --release --target $(WASM) -p careplane-plugin --features sdk
+	@cargo build --quiet --locked --release --target $(WASM) $(call wasm_flags,) -p careplane-plugin --features sdk
 	@cp target/$(WASM)/release/careplane.wasm target/bench/vanilla.wasm
 	@cargo build --quiet --locked --profile measure -p careplane-ext-proc -p careplane-load
 	@target/measure/careplane-load compare $(if $(filter full,$(BENCH)),--full)

@@ -2,7 +2,7 @@
 # Builds the programs of the mesh tests into .tools/mesh of the project root: Kubernetes' and Istio's own, the pods' and what they
 # talk to. Each module is built again when its go.mod, go.sum or a source has changed. Exit 3: there is no suitable Go.
 #
-#   integration/mesh/build.sh [cluster|jaeger|collector|promtool]...     without names: all
+#   integration/mesh/build.sh [cluster|jaeger|collector|promtool|compose]...     without names: all
 set -eu
 cd "$(dirname "$0")"
 tools=$(cd ../.. && pwd)/.tools/mesh
@@ -45,16 +45,21 @@ build_cluster() {
 }
 build_jaeger() { build jaeger jaeger github.com/jaegertracing/jaeger/cmd/jaeger; }
 build_collector() { build collector otel-collector .; }
+# Docker Compose, for the test of docker-compose.yaml.
+build_compose() {
+    version=$(sed -n 's#^	github.com/docker/compose/v2 \(v[0-9.]*\).*#\1#p' compose/go.mod)
+    build compose docker-compose github.com/docker/compose/v2/cmd "-X github.com/docker/compose/v2/internal.Version=$version"
+}
 # Of the service discoveries, the one that the configuration names: the others are most of Prometheus.
 build_promtool() { GOFLAGS="${GOFLAGS:-} -tags=remove_all_sd,enable_kubernetes_sd" build promtool promtool github.com/prometheus/prometheus/cmd/promtool; }
 
-[ $# -gt 0 ] || set -- cluster jaeger collector promtool
+[ $# -gt 0 ] || set -- cluster jaeger collector promtool compose
 mkdir -p "$tools"
 for module; do
     case $module in
-    cluster | jaeger | collector | promtool) ;;
+    cluster | jaeger | collector | promtool | compose) ;;
     *)
-        echo "build.sh: '$module' is not cluster, jaeger, collector or promtool" >&2
+        echo "build.sh: '$module' is not cluster, jaeger, collector, promtool or compose" >&2
         exit 2
         ;;
     esac

@@ -79,6 +79,14 @@ impl Template {
         plugins::policy(&self.document)
     }
 
+    /// The whole document with another policy.
+    #[must_use]
+    pub fn with_policy(&self, policy: &Value) -> Value {
+        let mut document = self.document.clone();
+        plugins::set_policy(&mut document, policy);
+        document
+    }
+
     /// The configuration for a test.
     ///
     /// # Errors

@@ -4,16 +4,22 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
 use anyhow::{Context, Result};
-use careplane_integration::{compose, config::Template, workspace};
+use careplane_integration::{
+    compose::{self, Bearer, Scene},
+    config::Template,
+    workspace,
+};
 use serde_json::Value;
 
-/// What builds and `careplane-lab compose-files` make.
-const BUILT: &str = "dist/careplane.wasm";
-const GENERATED: &str = ".run/compose/";
+/// Folders with programs, which `make compose-files` copies.
+const PROGRAMS: [&str; 2] = ["wasm", "application"];
+/// Where everything is mounted from, unless a test says otherwise.
+const MOUNTED: &str = "${CAREPLANE_MOUNTED:-../.run/compose}/";
 
 fn composition() -> Result<Value> {
     let text = fs::read_to_string(workspace::root().join("integration/docker-compose.yaml"))?;
@@ -28,20 +34,15 @@ fn texts(value: &Value) -> impl Iterator<Item = &str> {
     value.as_array().map_or(&[][..], Vec::as_slice).iter().map(|item| item.as_str().expect("a string"))
 }
 
-/// `(host path relative to the repository, container path)` of every bind mount.
+/// `(path below .run/compose, container path)` of every bind mount.
 fn mounts(service: &Value) -> Vec<(String, String)> {
-    texts(&service["volumes"])
-        .map(|mount| {
-            let mut parts = mount.split(':');
-            let (host, container) = (parts.next().unwrap(), parts.next().expect("host:container"));
-            // Relative to integration/.
-            let host = match host.strip_prefix("../") {
-                Some(rest) => rest.to_owned(),
-                None => format!("integration/{}", host.strip_prefix("./").expect("a relative path")),
-            };
-            (host, container.to_owned())
-        })
-        .collect()
+    let volumes = service["volumes"].as_array().map_or(&[][..], Vec::as_slice);
+    let mount = |volume: &Value| {
+        let source = volume["source"].as_str().and_then(|source| source.strip_prefix(MOUNTED));
+        let source = source.unwrap_or_else(|| panic!("{volume} is not below {MOUNTED}"));
+        (source.to_owned(), volume["target"].as_str().expect("a target").to_owned())
+    };
+    volumes.iter().map(mount).collect()
 }
 
 /// Every string in `value`.
@@ -66,18 +67,60 @@ fn every_image_is_pinned_to_a_version() -> Result<()> {
 }
 
 #[test]
-fn every_mounted_file_is_committed_built_or_generated() -> Result<()> {
+fn every_mounted_file_is_made_and_everybody_can_read_it() -> Result<()> {
     let generated = tempfile::tempdir()?;
-    compose::write(generated.path())?;
+    compose::write(generated.path(), &[])?;
     for (name, service) in services(&composition()?) {
-        for (host, _) in mounts(service) {
-            let exists = match host.strip_prefix(GENERATED) {
-                Some(rest) => generated.path().join(rest).exists(),
-                None => host == BUILT || workspace::root().join(&host).exists(),
-            };
-            assert!(exists, "{name} mounts {host}, which nothing makes");
+        for (source, _) in mounts(service) {
+            let path = generated.path().join(&source);
+            assert!(
+                path.exists() || PROGRAMS.contains(&source.as_str()),
+                "{name} mounts {source}, which nothing makes"
+            );
         }
     }
+    let mut folders = vec![generated.path().to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            let mode = path.metadata()?.permissions().mode();
+            let readable = if path.is_dir() { 0o005 } else { 0o004 };
+            assert_eq!(mode & readable, readable, "{}: {mode:o}", path.display());
+            folders.extend(path.is_dir().then_some(path));
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_mount_that_is_missing_is_an_error_and_not_a_folder() -> Result<()> {
+    for (name, service) in services(&composition()?) {
+        for volume in service["volumes"].as_array().map_or(&[][..], Vec::as_slice) {
+            assert_eq!(volume["bind"]["create_host_path"], false, "{name}: {volume}");
+            let writable = volume["read_only"] != true;
+            assert_eq!(writable, volume["source"].as_str().is_some_and(|s| s.contains("/log")), "{name}: {volume}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn scenes_carry_tokens_and_tell_whose() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let bearer = Bearer { tenant: "care-home-0001".into(), user: "nurse".into(), forged: false };
+    let scene = Scene {
+        at: "08:00".into(),
+        story: "A nurse reads".into(),
+        method: "GET".into(),
+        path: "/api/v1/residents".into(),
+        headers: Vec::new(),
+        draw: 17,
+        bearer: Some(bearer),
+    };
+    compose::write(directory.path(), &[scene])?;
+    let scenes: Value = serde_json::from_str(&fs::read_to_string(directory.path().join("scenes.json"))?)?;
+    assert_eq!(scenes[0]["who"], "nurse of care-home-0001");
+    assert_eq!(scenes[0]["token"].as_str().map(|token| token.split('.').count()), Some(3));
     Ok(())
 }
 
@@ -86,7 +129,10 @@ fn every_file_that_envoy_reads_or_writes_is_mounted() -> Result<()> {
     let composition = composition()?;
     let mounts = mounts(&composition["services"]["envoy"]);
     let mut found = BTreeSet::new();
-    strings(Template::load()?.document(), &mut found);
+    let generated = tempfile::tempdir()?;
+    compose::write(generated.path(), &[])?;
+    let configuration = fs::read_to_string(generated.path().join("envoy.yaml"))?;
+    strings(&serde_json::from_str(&configuration)?, &mut found);
     let files = found.iter().filter(|text| text.starts_with("/etc/careplane/") || text.starts_with("/var/log/"));
     for file in files {
         assert!(mounts.iter().any(|(_, container)| Path::new(file).starts_with(container)), "{file} is not mounted");
@@ -97,40 +143,52 @@ fn every_file_that_envoy_reads_or_writes_is_mounted() -> Result<()> {
 #[test]
 fn every_cluster_is_a_service_and_its_port_one_that_the_service_has() -> Result<()> {
     let composition = composition()?;
-    let ports: BTreeMap<&String, Vec<String>> = services(&composition)
-        .map(|(name, service)| {
-            let mut ports: Vec<String> = texts(&service["expose"]).map(str::to_owned).collect();
-            // whoami is told its port.
-            let command: Vec<&str> = texts(&service["command"]).collect();
-            ports.extend(command.windows(2).filter(|pair| pair[0] == "--port").map(|pair| pair[1].to_owned()));
-            (name, ports)
-        })
-        .collect();
+    let ports: BTreeMap<&String, Vec<&str>> =
+        services(&composition).map(|(name, service)| (name, texts(&service["expose"]).collect())).collect();
 
-    let template = Template::load()?;
-    for cluster in template.document()["static_resources"]["clusters"].as_array().unwrap() {
+    let generated = tempfile::tempdir()?;
+    compose::write(generated.path(), &[])?;
+    let document: Value = serde_json::from_str(&fs::read_to_string(generated.path().join("envoy.yaml"))?)?;
+    for cluster in document["static_resources"]["clusters"].as_array().unwrap() {
         let endpoint = &cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
         let socket = &endpoint["address"]["socket_address"];
         let (host, port) = (socket["address"].as_str().unwrap(), socket["port_value"].to_string());
         let open = ports.get(&host.to_owned()).with_context(|| format!("no service is called {host}"))?;
-        // `failing` is the cluster behind which nobody listens.
-        assert_eq!(open.contains(&port), cluster["name"] != "failing", "{}: {host}:{port}", cluster["name"]);
+        // `failing` is the cluster behind which nothing listens.
+        assert_eq!(open.contains(&port.as_str()), cluster["name"] != "failing", "{}: {host}:{port}", cluster["name"]);
     }
     Ok(())
 }
 
 #[test]
-fn every_door_of_envoy_is_published_on_loopback() -> Result<()> {
+fn every_listener_is_published_and_nothing_beyond_loopback() -> Result<()> {
     let composition = composition()?;
     let published: Vec<&str> = texts(&composition["services"]["envoy"]["ports"]).collect();
     let template = Template::load()?;
     let document = template.document();
     let listeners = document["static_resources"]["listeners"].as_array().unwrap();
-    for door in listeners.iter().chain([&document["admin"]]) {
-        let port = &door["address"]["socket_address"]["port_value"];
+    for listener in listeners.iter().chain([&document["admin"]]) {
+        let port = &listener["address"]["socket_address"]["port_value"];
         assert!(published.contains(&format!("127.0.0.1:{port}:{port}").as_str()), "{port} is not published");
     }
-    let jaeger: Vec<&str> = texts(&composition["services"]["jaeger"]["ports"]).collect();
-    assert_eq!(jaeger, ["127.0.0.1:16686:16686"]);
+    for (name, service) in services(&composition) {
+        assert!(texts(&service["ports"]).all(|port| port.starts_with("127.0.0.1:")), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
+fn images_are_those_of_the_manifests() -> Result<()> {
+    let shipped = workspace::root().join("wasmplugin-manifests/base/observability");
+    for (service, manifest) in [
+        ("otel-collector", "tracing/collector.yaml"),
+        ("jaeger", "tracing/jaeger.yaml"),
+        ("prometheus", "monitoring/prometheus.yaml"),
+        ("grafana", "monitoring/grafana.yaml"),
+    ] {
+        let image = composition()?["services"][service]["image"].as_str().context("no image")?.to_owned();
+        let manifest = fs::read_to_string(shipped.join(manifest))?;
+        assert!(manifest.contains(&format!("image: docker.io/{image}\n")), "{service}: {image}");
+    }
     Ok(())
 }

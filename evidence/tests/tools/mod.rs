@@ -29,7 +29,7 @@ pub fn tool(tool: Tool) -> Option<PathBuf> {
             let names = ["chromium-headless-shell", "chromium", "google-chrome", "google-chrome-stable"];
             let folders: Vec<_> = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()).collect();
             let installed = names.iter().flat_map(|name| folders.iter().map(move |folder| folder.join(name)));
-            installed.chain([tools.join("chromium/chromium")]).collect()
+            installed.chain([tools.join("chromium-153.0.0/chromium")]).collect()
         }
         Tool::Axe => vec![tools.join("axe-4.14.1.js")],
         Tool::FhirSchema => vec![tools.join("fhir-r4.schema.json")],

@@ -23,8 +23,11 @@ use serde_json::Value;
 
 use self::{
     observation::{Gathered, Observation, id_of_record, id_of_span, is_same_request, join},
-    step::Step,
     summary::{METRICS, Summary},
+};
+pub use self::{
+    script::day,
+    step::{Door, Step, Token},
 };
 use crate::{
     run::{self, Directory, Stop},

@@ -3,6 +3,7 @@
 mod demo;
 mod record;
 mod run;
+mod scenes;
 mod soak;
 mod terminal;
 mod up;
@@ -33,7 +34,7 @@ enum Command {
         #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         minutes: u32,
     },
-    /// Writes keys, certificates and tokens for docker-compose.yaml
+    /// Writes what docker-compose.yaml mounts, apart from programs: `make compose-files` adds those
     ComposeFiles {
         /// Where to; the composition expects them in .run/compose
         #[arg(long, value_name = "DIRECTORY")]
@@ -58,7 +59,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Soak { minutes } => block_on(soak::run(minutes)),
         Command::ComposeFiles { to } => {
             let directory = to.unwrap_or_else(compose::directory);
-            compose::write(&directory)?;
+            compose::write(&directory, &scenes::scenes())?;
             println!("wrote {}", directory.display());
             Ok(ExitCode::SUCCESS)
         }

@@ -1,0 +1,291 @@
+#!/usr/bin/env python3
+"""Looks at docker-compose.yaml as a person would who has just read its header. Started by test.sh, with an engine of its own.
+
+Prints what it sees. With a folder as its argument it leaves a picture of the application's page there."""
+
+import base64
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+FILE = ROOT / "integration/docker-compose.yaml"
+MOUNTED = ".run/compose-test"
+# Grafana cannot be had from a package registry.
+SERVICES = "envoy jaeger prometheus"
+BROWSERS = ["chromium-headless-shell", "chromium", "google-chrome", "google-chrome-stable", *map(str, ROOT.glob(".tools/chromium-*/chromium"))]
+PATIENCE = 60
+
+
+def run(command, check=True, **environment):
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, **environment})
+    if check and done.returncode:
+        sys.exit(f"check.py: {' '.join(command)}: {done.stdout}\n{done.stderr}")
+    return done
+
+
+def make(*arguments):
+    return run(["make", "--no-print-directory", *arguments, f"MOUNTED={MOUNTED}"]).stdout
+
+
+def compose(*arguments, check=True):
+    command = ["docker", "compose", "--file", str(FILE), *arguments]
+    return run(command, check, CAREPLANE_MOUNTED=str(ROOT / MOUNTED), CAREPLANE_USER=f"{os.getuid()}:{os.getgid()}")
+
+
+def until(what, look):
+    """What `look` returns, once that is something."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        try:
+            if found := look():
+                return found
+        except OSError:
+            pass
+        time.sleep(0.2)
+    sys.exit(f"check.py: no {what} after {PATIENCE} s")
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return json.load(answer)
+
+
+def curl(path, tenant=None, token=None, request_id=None):
+    """Status and body of a GET through the gateway."""
+    request = urllib.request.Request(f"http://localhost:10000{path}")
+    if tenant:
+        token = (ROOT / MOUNTED / f"tokens/{tenant}.jwt").read_text()
+    if token:
+        request.add_header("authorization", f"Bearer {token}")
+    if request_id:
+        request.add_header("x-request-id", request_id)
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def examples():
+    """The curl lines of the file's header, and what `make compose` prints."""
+    text = "\n".join(line[2:] for line in FILE.read_text().splitlines() if line.startswith("# "))
+    return [line.strip() for line in re.findall(r"^ +(curl .*)$", text.replace("\\\n", " "), re.MULTILINE)]
+
+
+def records(name):
+    """The audit records of a log of Envoy's, or of the collector's."""
+    found = []
+    path = ROOT / MOUNTED / "log" / name
+    for line in path.read_text().splitlines() if path.exists() else []:
+        line = json.loads(line)
+        if "resourceLogs" not in line:
+            found.append(line)
+            continue
+        for resource in line["resourceLogs"]:
+            for scope in resource["scopeLogs"]:
+                found += [json.loads(record["body"]["stringValue"]) for record in scope["logRecords"]]
+    return found
+
+
+class Page:
+    """The application's page, in a browser on two pipes."""
+
+    def __init__(self, url):
+        program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+        if not program:
+            if os.environ.get("CI") == "true":
+                sys.exit("check.py: there is no browser (evidence/test-tools.sh)")
+            raise FileNotFoundError("there is no browser (evidence/test-tools.sh)")
+        (from_here, self.to), (self.of, from_there) = os.pipe(), os.pipe()
+        # The browser reads file descriptor 3 and writes 4.
+        command = f'exec "$0" "$@" 3<&{from_here} 4>&{from_there}'
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--window-size=1100,900"]
+        self.process = subprocess.Popen(["bash", "-c", command, program, *options], pass_fds=[from_here, from_there], stderr=subprocess.DEVNULL)
+        os.close(from_here)
+        os.close(from_there)
+        self.count, self.rest, self.session = 0, b"", None
+        target = self.call("Target.createTarget", url=url)["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+
+    def call(self, method, **parameters):
+        self.count += 1
+        message = {"id": self.count, "method": method, "params": parameters}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.to, json.dumps(message).encode() + b"\0")
+        while True:
+            while b"\0" not in self.rest:
+                self.rest += os.read(self.of, 1 << 16) or sys.exit("check.py: the browser has ended")
+            message, self.rest = self.rest.split(b"\0", 1)
+            message = json.loads(message)
+            if message.get("id") == self.count:
+                if "error" in message:
+                    sys.exit(f"check.py: {method}: {message['error']}")
+                return message["result"]
+
+    def ask(self, expression):
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
+        return answer["result"].get("value")
+
+    def picture(self, path, width, height):
+        clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
+        data = self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"]
+        path.write_bytes(base64.b64decode(data))
+
+    def close(self):
+        os.write(self.to, json.dumps({"id": 0, "method": "Browser.close"}).encode() + b"\0")
+        self.process.wait()
+
+
+def dashboards():
+    """Runs the query of each panel of the dashboards. Returns how many there are, and which panels show nothing."""
+    count, empty = 0, []
+    for path in sorted((ROOT / MOUNTED / "grafana/dashboards").glob("*.json")):
+        panels = json.loads(path.read_text())["panels"]
+        for panel in [*panels, *(inner for panel in panels for inner in panel.get("panels", []))]:
+            for target in panel.get("targets", []):
+                # As Grafana fills them in.
+                expression = target["expr"]
+                for variable, value in {"$__rate_interval": "1m", "$__range": "5m", "$app": ".*"}.items():
+                    expression = expression.replace(variable, value)
+                answer = get(f"http://localhost:9090/api/v1/query?{urllib.parse.urlencode({'query': expression})}")
+                count += 1
+                if not answer["data"]["result"]:
+                    empty.append(f"{path.stem}: {panel['title']}")
+    return count, empty
+
+
+def click_through(pictures):
+    """Sends the whole day by the page's button. Returns how many requests of it have a record."""
+    page = Page("http://localhost:10000/")
+    until("page", lambda: page.ask("document.body?.dataset.ready"))
+    page.ask("document.getElementById('all').click()")
+    until("end of the day", lambda: page.ask("document.body.dataset.done"))
+    shown = page.ask("""[...document.querySelectorAll('li')].map(li => [
+        li.querySelector('time').textContent, li.querySelector('dl').dataset.status, li.querySelector('dl').innerText])""")
+    for axe in ROOT.glob(".tools/axe-*.js"):
+        page.call("Runtime.evaluate", expression=axe.read_text())
+        found = page.ask("axe.run().then(result => result.violations.map(violation => violation.id + ': ' + violation.help))")
+        assert found == [], found
+    if pictures:
+        pictures.mkdir(parents=True, exist_ok=True)
+        page.call("Emulation.setDeviceMetricsOverride", width=1000, height=900, deviceScaleFactor=1, mobile=False)
+        page.picture(pictures / "page.png", 1000, 900)
+    page.close()
+    day = {at: (int(status), text) for at, status, text in shown}
+    for at, status, words in [
+        ("06:55", 200, ["stable"]),
+        ("08:00", 200, ["canary", "care-home-0042", "medication-administration", "critical", "controlled-drug"]),
+        ("09:15", 200, ["care-home-0233", "pool-c"]),
+        ("11:05", 403, ["careplane", "tenant-conflict"]),
+        ("11:20", 200, ["care-home-0012"]),
+        ("11:30", 403, ["careplane", "tenant-missing"]),
+        ("11:31", 401, ["Envoy", "make compose"]),
+        ("14:00", 403, ["Envoy", "RBAC"]),
+        ("15:01", 429, ["Envoy", "rate_limit"]),
+        ("16:00", 503, ["Envoy"]),
+        ("16:30", 504, ["Envoy", "timeout"]),
+        ("22:00", 200, ["medication-administration", "controlled-drug"]),
+    ]:
+        seen = day[at]
+        assert seen[0] == status and all(word in seen[1] for word in words), (at, seen)
+    print(f"page: {len(shown)} requests by its button, each as it should")
+    # The probe has none.
+    return len(shown) - 1
+
+
+def main():
+    pictures = pathlib.Path(sys.argv[1]).resolve() if len(sys.argv) > 1 else None
+    shutil.rmtree(ROOT / MOUNTED, ignore_errors=True)
+    expected = 0
+
+    print("up")
+    said = make("compose", f"SERVICES={SERVICES}")
+    assert all(example in said for example in ["curl -d", MOUNTED, "localhost:16686"]), said
+    ports = compose("ps", "--format", "json").stdout
+    assert '"URL":"127.0.0.1"' in ports and '"URL":"0.0.0.0"' not in ports and '"URL":"::"' not in ports, ports
+
+    for example in examples():
+        answer = subprocess.run(example.replace(".run/compose", MOUNTED), shell=True, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+        received = dict(json.loads(answer)["headers"])
+        assert received["traceparent"].endswith("-01"), answer
+        trace = received["traceparent"].split("-")[1]
+        until("trace", lambda: get(f"http://localhost:16686/api/v3/traces/{trace}"))
+        print(f"header: curl as {received['x-tenant-id']}, trace {trace} is in Jaeger")
+        expected += 1
+
+    expected += click_through(pictures)
+
+    # A failure whose head said no: draw 99.99, and `general` keeps a tenth.
+    status, _ = curl("/failing/report", "care-home-0107", request_id="0000270f-0000-4000-8000-00000000abcd")
+    assert status == 503, status
+    expected += 1
+    query = urllib.parse.urlencode({"service": "careplane", "tags": json.dumps({"late_reason": "server-error"})})
+    services = lambda: [name for name in get("http://localhost:16686/api/services")["data"] or [] if name.startswith("careplane")]
+    late = lambda: [
+        trace for service in services() for trace in
+        get(f"http://localhost:16686/api/traces?{query.replace('service=careplane', 'service=' + service)}")["data"] or []
+    ]
+    print(f"late: {len(until('late span', late))} in Jaeger, of services {', '.join(sorted(services()))}")
+
+    def metric():
+        query = urllib.parse.quote("sum(careplane_requests_total)")
+        result = get(f"http://localhost:9090/api/v1/query?query={query}")["data"]["result"]
+        return float(result[0]["value"][1]) >= expected and result[0]["value"][1]
+
+    print(f"metrics: Prometheus counts {until('metric', metric)} requests")
+    rate = urllib.parse.urlencode({"query": "sum(rate(careplane_denials_total[1m])) > 0"})
+    rules = get("http://localhost:9090/api/v1/rules")["data"]["groups"]
+    assert rules and all(rule["health"] != "err" for group in rules for rule in group["rules"]), rules
+
+    # A rate wants a counter that Prometheus has seen before it grew.
+    expected += click_through(None)
+    until("rate", lambda: get(f"http://localhost:9090/api/v1/query?{rate}")["data"]["result"])
+    count, empty = dashboards()
+    assert "careplane: Requests by context" not in empty and "careplane: Denials by reason" not in empty, empty
+    print(f"dashboards: {count} queries, each runs; nothing to show for: {'; '.join(dict.fromkeys(empty)) or '-'}")
+
+    until("delivered record", lambda: len(records("delivered/audit.jsonl")) >= expected)
+    compose("restart", "envoy")
+    until("answer after a restart", lambda: curl("/api/v1/care-plans", "care-home-0107")[0] == 200)
+    old = (ROOT / MOUNTED / "tokens/care-home-0107.jwt").read_text()
+
+    print("restart, then new keys")
+    make("compose", f"SERVICES={SERVICES}")
+    status, body = curl("/api/v1/care-plans", token=old)
+    assert status == 401 and "make compose" in body, (status, body)
+    assert curl("/api/v1/care-plans", "care-home-0107")[0] == 200
+    in_log = lambda: [record for record in records("audit.jsonl") if record.get("kind", "request") == "request"]
+    # After the restart, with the old token, and with the new one.
+    expected += 3
+    written = until("record of each request", lambda: len(in_log()) >= expected and in_log())
+    until("delivery", lambda: {record["hash"] for record in written} <= {record["hash"] for record in records("delivered/audit.jsonl")})
+
+    print("down")
+    make("compose-down")
+    log = ROOT / MOUNTED / "log"
+    stores = [log / "delivered/audit.jsonl", log / "audit.jsonl", log / "envoy.log"]
+    verified = subprocess.run([ROOT / "target/debug/careplane", "audit", "verify", *stores], capture_output=True, text=True)
+    print(verified.stdout, end="")
+    assert verified.returncode == 0 and re.search(r"^(\d+) chains: \1 complete;", verified.stdout, re.MULTILINE), verified.stderr
+    assert len(in_log()) == expected, (len(in_log()), expected)
+
+    # What is not there is said, and not made a folder.
+    (ROOT / MOUNTED / "jwks.json").unlink()
+    refused = compose("up", "--detach", "envoy", check=False)
+    assert refused.returncode and "jwks.json" in refused.stderr and not (ROOT / MOUNTED / "jwks.json").exists(), refused.stderr
+    compose("down", "--volumes")
+    shutil.rmtree(ROOT / MOUNTED)
+    print("docker-compose.yaml: everything as its header says")
+
+
+if __name__ == "__main__":
+    main()

@@ -27,19 +27,19 @@ pub struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Command {
-    /// Says of every chain of records whether it is whole and unchanged, and where it is not
+    /// Verifies that no record is missing or changed, and prints where one is
     Verify(verify::Arguments),
-    /// Makes one report of the JSON reports of all shards
+    /// Merges the JSON reports of all shards into one report
     Merge(merge::Arguments),
-    /// Makes one page of the records of a period, for somebody who is not an engineer
+    /// Makes one page of the records of a period, for readers who are not engineers
     Report(report::Arguments),
     /// Writes records in the form of another standard
     Export(export::Arguments),
-    /// Finds who did what with whose data, and says over which chains it looked
+    /// Finds who did what with whose data, and lists the chains that it searched
     Search(search::Arguments),
     /// Prints the pseudonym of a person under each key
     Pseudonym(pseudonym::Arguments),
-    /// Shows records as they come
+    /// Prints new records as they are written
     Follow(follow::Arguments),
 }
 

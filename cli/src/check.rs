@@ -37,7 +37,7 @@ pub struct Arguments {
     /// input
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
-    /// How the findings are printed
+    /// Format of the findings
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
     /// Warnings count as errors for the exit code

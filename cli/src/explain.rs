@@ -27,18 +27,18 @@ pub struct Arguments {
     /// A policy, or a manifest with one inside: a file, a kustomization, or `-`
     #[arg(long, value_name = "FILE")]
     policy: PathBuf,
-    /// The manifest to take, where the file has several with a policy
+    /// The manifest to use, if the file has several with a policy
     #[arg(long)]
     name: Option<String>,
     #[command(flatten)]
     request: request::RequestArguments,
-    /// Which filters; by default those of the manifest, or all
+    /// The filters to run; default: those of the manifest, else all
     #[arg(long, value_parser = filters::NAMES)]
     plugin: Option<String>,
-    /// What the collector says to the intents of `audit.writeAhead`
+    /// The collector's answer to the intents of `audit.writeAhead`
     #[arg(long, value_enum, default_value_t = Collector::Acknowledges)]
     collector: Collector,
-    /// How the explanation is printed
+    /// Format of the explanation
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
 }
@@ -54,7 +54,7 @@ enum Format {
 /// What the collector makes of an intent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Collector {
-    /// It has it
+    /// It acknowledges the intent
     Acknowledges,
     /// It does not answer
     Unavailable,

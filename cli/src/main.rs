@@ -31,15 +31,15 @@ enum Command {
     Audit(audit::Arguments),
     /// Checks policies and the manifests around them, and prints every problem with its place
     Check(check::Arguments),
-    /// Tells what the filters do with one request, and by which rule
+    /// Shows what the filters do with one request, and by which rule
     Explain(explain::Arguments),
     /// Writes a first policy from OpenAPI documents, routes or access logs
     Init(init::Arguments),
-    /// Builds the OCI image of a module, pushes it, and names it in the manifests
+    /// Builds the OCI image of a module, pushes it, and pins it in the manifests
     Image(image::Arguments),
-    /// Prints the JSON Schema of the policy document, or of what verify tells
+    /// Prints the JSON Schema of the policy document, or of the output of `audit verify`
     Schema(schema::Arguments),
-    /// Prints the completions of a shell
+    /// Prints the completions for a shell
     Completions(shell::Completions),
     /// Prints the manual page, or writes all of them
     Man(shell::Man),

@@ -31,7 +31,7 @@ pub struct Arguments {
     /// Write one Bundle instead of a resource in each line
     #[arg(long, value_enum)]
     bundle: Option<Bundle>,
-    /// Where it is written; the standard output unless given
+    /// The output file; default: the standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

@@ -23,7 +23,7 @@ pub struct FilterArguments {
     /// What was done
     #[arg(long, value_parser = ["create", "read", "update", "delete", "execute"])]
     action: Option<String>,
-    /// Refused requests alone
+    /// Only refused requests
     #[arg(long)]
     denied: bool,
     /// Requests that were allowed under this grant

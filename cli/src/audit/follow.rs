@@ -29,10 +29,10 @@ pub struct Arguments {
     filter: filter::FilterArguments,
     #[command(flatten)]
     keys: keys::KeyArguments,
-    /// Begin with what is there already
+    /// Begin with the records that are there already
     #[arg(long)]
     from_start: bool,
-    /// End when what is there has been shown
+    /// End after the records that are there
     #[arg(long)]
     once: bool,
 }

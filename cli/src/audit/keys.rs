@@ -9,10 +9,10 @@ use careplane_evidence::verify::{KEY_MIN, Key, Keyring};
 
 #[derive(clap::Args)]
 pub struct KeyArguments {
-    /// An environment variable with a key of chains, as the proxies have it; again for each key there has been
+    /// An environment variable with a chain key, as the proxies have it; repeat it for each key
     #[arg(long, value_name = "NAME")]
     key_env: Vec<String>,
-    /// A file that is such a key, byte for byte
+    /// A file with such a key, byte for byte
     #[arg(long, value_name = "FILE")]
     key_file: Vec<PathBuf>,
 }

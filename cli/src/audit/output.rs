@@ -21,16 +21,16 @@ pub struct OutputArguments {
     /// Every record has to be keyed
     #[arg(long)]
     require_key: bool,
-    /// How the result is told
+    /// Format of the result
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Tell of complete chains one by one, too
+    /// List complete chains too
     #[arg(long)]
     all: bool,
-    /// Write the result there instead of on the standard output
+    /// Write the result to this file instead of the standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Exit with 0 although something does not hold: for shards, whose merged report decides
+    /// Exit with 0 even if a check fails: for shards, because the merged report decides
     #[arg(long)]
     exit_zero: bool,
 }

@@ -16,11 +16,11 @@ const STDIN: &str = "-";
 
 #[derive(clap::Args)]
 pub struct PeopleArguments {
-    /// Whose data: an NHS number or another id, as the application knows it. `-` reads it from the standard input, as
-    /// numbers have to be
+    /// The person whose data was used: an NHS number or another id of the application. `-` reads it from the standard
+    /// input; an NHS number has to come that way
     #[arg(long, value_name = "ID|-")]
     subject: Option<String>,
-    /// Who acted: the id of a user, as the application knows it. `-` reads it from the standard input
+    /// The user who acted, by the id of the application. `-` reads it from the standard input
     #[arg(long, value_name = "ID|-")]
     user: Option<String>,
     #[command(flatten)]
@@ -29,12 +29,11 @@ pub struct PeopleArguments {
 
 #[derive(clap::Args)]
 pub struct PseudonymKeys {
-    /// An environment variable with a key of pseudonyms, as the proxies have it; again for each key there has been.
+    /// An environment variable with a pseudonym key, as the proxies have it; repeat it for each key. Default:
     /// CAREPLANE_PSEUDONYM_KEY
-    /// unless a key is given
     #[arg(long, value_name = "NAME")]
     pseudonym_key_env: Vec<String>,
-    /// A file that is such a key, byte for byte
+    /// A file with such a key, byte for byte
     #[arg(long, value_name = "FILE")]
     pseudonym_key_file: Vec<PathBuf>,
 }

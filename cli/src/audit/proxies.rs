@@ -6,8 +6,8 @@ use super::report::text;
 
 #[derive(clap::Args)]
 pub struct ProxiesArguments {
-    /// The proxies that should be on record, one a line: a node id, POD.NAMESPACE or POD, `*` for any text; lines with
-    /// # are remarks
+    /// The proxies that should be on record, one per line: a node id, POD.NAMESPACE or POD; `*` is any text, and a line
+    /// with `#` a comment
     #[arg(long, value_name = "FILE")]
     proxies: Vec<PathBuf>,
 }

@@ -28,7 +28,7 @@ pub struct Arguments {
     /// Verify and count only one of COUNT parts, INDEX from 0 on: for --merge
     #[arg(long, value_name = "INDEX/COUNT", conflicts_with_all = ["metrics", "proxies"])]
     shard: Option<Shard>,
-    /// What Envoy's /stats/prometheus said, of one proxy or of many; can be given more than once
+    /// Output of Envoy's /stats/prometheus, of one proxy or of many; can be repeated
     #[arg(long, value_name = "FILE")]
     metrics: Vec<PathBuf>,
     #[command(flatten)]
@@ -36,10 +36,10 @@ pub struct Arguments {
     /// The heading of the page
     #[arg(long)]
     title: Option<String>,
-    /// What is written
+    /// Format of the output
     #[arg(long, value_enum, default_value_t = Format::Html)]
     format: Format,
-    /// Where it is written; the standard output unless given
+    /// The output file; default: the standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }

@@ -28,7 +28,7 @@ pub struct Arguments {
     keys: keys::KeyArguments,
     #[command(flatten)]
     proxies: proxies::ProxiesArguments,
-    /// How the answer is written
+    /// Format of the answer
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// List every record: also of the other proxies that a request passed, and of mirrored copies. Always so with json
@@ -38,7 +38,7 @@ pub struct Arguments {
     /// The heading of the page
     #[arg(long)]
     title: Option<String>,
-    /// Where it is written; the standard output unless given
+    /// The output file; default: the standard output
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -47,11 +47,11 @@ pub struct Arguments {
 enum Format {
     /// Lines for people
     Table,
-    /// A JSON object in each line; the last one says over which chains the search looked
+    /// A JSON object per line; the last one lists the chains that were searched
     Json,
     /// Comma-separated values, with a heading
     Csv,
-    /// A page for the person who asks who used their data
+    /// A page for a person who asks who used their data
     Html,
 }
 

@@ -20,13 +20,11 @@ pub struct Arguments {
     /// Verify only the chains of one of COUNT parts, INDEX from 0 on: for `careplane audit merge`
     #[arg(long, value_name = "INDEX/COUNT")]
     shard: Option<Shard>,
-    /// The archive has a folder for each proxy, right below the one that is given: a shard reads the folders of its
-    /// part alone
+    /// The given folder has a folder for each proxy: a shard reads only the folders of its part
     #[arg(long, requires = "shard")]
     partitioned: bool,
-    /// When chains without an end are judged: silent for three minutes means cut. Now unless given; `newest-record`
-    /// for archives of old,
-    /// where a cut of all chains at one instant does not show
+    /// The time at which chains without an end are judged: silent for three minutes means cut. Default: now.
+    /// `newest-record` is for old archives, and hides a cut of all chains at one instant
     #[arg(long, value_name = "RFC3339|newest-record", value_parser = clock)]
     as_of: Option<Clock>,
     #[command(flatten)]

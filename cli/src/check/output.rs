@@ -14,9 +14,9 @@ use crate::yaml::Place;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
-    /// With the lines that each finding is about, for people
+    /// For people: each finding with its source lines
     Human,
-    /// One line each, as compilers and editors have it
+    /// One line each, as for compilers and editors
     Short,
     /// As docs/check.md describes it
     Json,

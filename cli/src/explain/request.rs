@@ -15,7 +15,7 @@ pub struct RequestArguments {
     /// A header, as the proxy gets it: 'x-tenant-id: care-home-0042'
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// A verified claim that is a text: tenant_id=care-home-0042; a nested one has dots in its name
+    /// A verified claim, as text: tenant_id=care-home-0042; a nested name has dots
     #[arg(long = "claim", value_name = "NAME=VALUE")]
     claims: Vec<String>,
     /// All verified claims: the payload of the token, as JSON
@@ -24,7 +24,7 @@ pub struct RequestArguments {
     /// The SPIFFE id of the peer: spiffe://cluster.local/ns/core-healthcare/sa/api-gateway
     #[arg(long)]
     peer: Option<String>,
-    /// The number that the trace decision is made on, 0 to 9999: kept when the percentage times 100 is above it
+    /// The number that decides the trace, 0 to 9999: kept if it is below the percentage times 100
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..10_000), conflicts_with = "request_id")]
     sampling_number: Option<u16>,
     /// The x-request-id that the number comes from

@@ -223,5 +223,5 @@ fn a_caller_who_leaves_while_waiting_leaves_the_intent() {
 fn only_the_levels_of_the_policy_wait() {
     let setup = Setup::new("/diary");
     let incoming = setup.begin();
-    assert!(!incoming.awaited_call().is_some() && setup.host.calls().is_empty());
+    assert!(incoming.awaited_call().is_none() && setup.host.calls().is_empty());
 }

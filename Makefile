@@ -265,7 +265,7 @@ bench: bench-load bench-breakdown bench-scale ## What it costs, measured here, i
 
 bench-load: build envoy-newest ## careplane in a real Envoy beside Lua, ext_proc and others
 	@mkdir -p target/bench
-	@cargo build --quiet --locked --release --target $(WASM) $(call wasm_flags,) -p careplane-plugin --features sdk
+	@cargo build --quiet --locked --release --target $(WASM) $(call wasm_flags,$(SIMD)) -p careplane-plugin --features sdk
 	@cp target/$(WASM)/release/careplane.wasm target/bench/vanilla.wasm
 	@cargo build --quiet --locked --profile measure -p careplane-ext-proc -p careplane-load
 	@target/measure/careplane-load compare $(if $(filter full,$(BENCH)),--full)

@@ -1,4 +1,4 @@
-//! What `evidence/test-tools.sh` installs.
+//! What `evidence/test-tools.sh` and `evidence/chdb.sh` install.
 
 #[allow(dead_code, reason = "tests of pages alone have pages")]
 pub mod browser;
@@ -16,6 +16,8 @@ pub enum Tool {
     Axe,
     /// The JSON Schema of FHIR R4.
     FhirSchema,
+    /// A folder with chDB: a path of Python modules. Python is on the path.
+    Chdb,
 }
 
 /// Where it is. Where it is not, says so past the test runner's capture, so that a skip is never taken for a pass.
@@ -33,12 +35,17 @@ pub fn tool(tool: Tool) -> Option<PathBuf> {
         }
         Tool::Axe => vec![tools.join("axe-4.14.1.js")],
         Tool::FhirSchema => vec![tools.join("fhir-r4.schema.json")],
+        Tool::Chdb => vec![tools.join("chdb-26.9.0")],
     };
-    if let Some(found) = places.into_iter().find(|place| place.is_file()) {
+    if let Some(found) = places.into_iter().find(|place| place.exists()) {
         return Some(found);
     }
     let test = std::thread::current().name().unwrap_or("test").to_owned();
-    let message = format!("SKIPPED: {test}, because {tool:?} is not installed (evidence/test-tools.sh)");
+    let installer = match tool {
+        Tool::Chdb => "evidence/chdb.sh",
+        Tool::Chromium | Tool::Axe | Tool::FhirSchema => "evidence/test-tools.sh",
+    };
+    let message = format!("SKIPPED: {test}, because {tool:?} is not installed ({installer})");
     assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
     let _ = writeln!(std::io::stderr(), "{message}");
     None

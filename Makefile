@@ -139,6 +139,8 @@ lint: toolchain ## Clippy, natively and for what the proxy loads
 unit: toolchain ## Unit tests, natively
 	@echo "== unit tests"
 	@evidence/test-tools.sh
+	@evidence/chdb.sh
+	@evidence/fhir-validator.sh
 	@cargo test $(NATIVE) --lib --bins $(call tests,filters/policy) $(call tests,cli) $(call tests,evidence)
 	@cargo test $(NATIVE) --doc
 
@@ -205,11 +207,13 @@ fresh: toolchain ## `make demo`, and all that `make test` installs, in a minimal
 	@echo "== fresh"
 	@integration/fresh.sh || { [ $$? = 3 ] && [ "$$CI" != true ]; }
 
-# The smallest test of each: a browser that is there and does not start is none.
+# The smallest test of each: a browser that is there and does not start is none. Not FHIR's validator: it needs a JDK, which is not
+# among README's packages.
 tools: toolchain ## Installs all that `make test` needs, and uses each of it once
 	@for version in $(ENVOYS); do "$$(integration/install-envoy.sh $$version)" --version || exit 1; done
 	@evidence/test-tools.sh
-	@cargo test --quiet --locked -p careplane-evidence --test page --test fhir
+	@evidence/chdb.sh
+	@cargo test --quiet --locked -p careplane-evidence --test page --test fhir --test clickhouse
 	@$(MAKE) --no-print-directory supply-chain
 	@$(MAKE) --no-print-directory unit-wasm PURE=policy
 

@@ -1,9 +1,11 @@
-//! Records as FHIR R4 `AuditEvent`s, in the shape of IHE's Basic Audit Log Patterns (BALP 1.1).
+//! Records as FHIR R4 `AuditEvent`s.
 //!
-//! Which member becomes which element is in `docs/audit-report.md`. Requests alone become events: intents repeat them,
-//! preflights
-//! use no data, and the records of a chain are about no one's. The same record is the same event, with the same id,
-//! whenever it is exported.
+//! `docs/fhir.md` maps members to elements. Only requests become events: intents repeat them, preflights use no data, and
+//! the other records of a chain are about the chain itself. The same record always becomes the same event, with the same
+//! id.
+//!
+//! Codes and agents are modelled on IHE's Basic Audit Log Patterns (BALP). Events claim none of its profiles, because no
+//! test validates them.
 
 mod codes;
 mod event;
@@ -15,7 +17,7 @@ use std::fmt;
 
 use rangemap::RangeInclusiveSet;
 
-pub use resource::{Agent, AuditEvent, Coding, Detail, Entity, Identifier, Meta, Network, Period, Reference, Source};
+pub use resource::{Agent, AuditEvent, Coding, Detail, Entity, Identifier, Network, Period, Reference, Source};
 pub use write::{Form, Writer};
 
 use crate::{Kind, Record};

@@ -1,16 +1,17 @@
 //! Gaps and broken links found by SQL: the same verdicts as those of the verifier, on the same data.
 
 mod support;
+mod tools;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
 
 use careplane_evidence::source::Source;
 use careplane_evidence::verify::{Settings, Verifier};
 use support::{KEY, Random, Writer, hash};
+use tools::{Tool, tool};
 
 /// A change of some chains, one line a record.
 type Change = fn(&mut Vec<String>, &mut Random);
@@ -75,15 +76,7 @@ const CHANGES: [Change; 11] = [
 
 #[test]
 fn sql_has_the_same_verdicts_as_the_verifier() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let python = root.join(".tools/chdb/bin/python");
-    if !python.is_file() {
-        let message = "SKIPPED: sql_has_the_same_verdicts_as_the_verifier, because chDB is not installed: \
-                       python3 -m venv .tools/chdb && .tools/chdb/bin/pip install chdb";
-        assert!(std::env::var("CI").as_deref() != Ok("true"), "{message}");
-        let _ = writeln!(std::io::stderr(), "{message}");
-        return;
-    }
+    let Some(chdb) = tool(Tool::Chdb) else { return };
     let folder = tempfile::tempdir().unwrap();
     let (mut files, mut expected) = (Vec::new(), Vec::new());
     for (number, change) in CHANGES.into_iter().enumerate() {
@@ -109,7 +102,8 @@ fn sql_has_the_same_verdicts_as_the_verifier() {
         expected.push(chains.map(|chain| (chain.id, verdict(chain.verdict))).collect::<BTreeMap<_, _>>());
         files.push(file);
     }
-    let output = Command::new(python).arg(root.join("evidence/clickhouse/verdicts.py")).args(&files).output().unwrap();
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clickhouse/verdicts.py");
+    let output = Command::new("python3").env("PYTHONPATH", chdb).arg(script).args(&files).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let told: Vec<BTreeMap<String, String>> = output
         .stdout

@@ -38,7 +38,7 @@ pub struct Arguments {
 
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 enum Format {
-    /// AuditEvents of FHIR R4, in the shape of IHE BALP
+    /// AuditEvents of FHIR R4
     Fhir,
 }
 

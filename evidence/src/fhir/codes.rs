@@ -102,18 +102,4 @@ impl Interaction {
             Self::Delete => [AUTHOR, APPLICATION, CUSTODIAN],
         }
     }
-
-    /// The BALP profile for one that succeeded and was about a patient. A search needs what was searched for, which no record holds, and
-    /// an operation has no profile.
-    pub(super) fn patient_profile(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Read => "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PatientRead",
-            Self::Create => "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PatientCreate",
-            Self::Update | Self::Patch => {
-                "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PatientUpdate"
-            }
-            Self::Delete => "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit.PatientDelete",
-            Self::Search | Self::Operation => return None,
-        })
-    }
 }

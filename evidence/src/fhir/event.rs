@@ -5,7 +5,7 @@ use jiff::{Timestamp, ToSpan};
 use super::codes::{
     DOMAIN_RESOURCE, Interaction, ORGANIZATION, PATIENT, PERSON, REQUEST_ID, REST, SYSTEM_OBJECT, WEB_SERVER,
 };
-use super::resource::{Agent, AuditEvent, Detail, Entity, Identifier, Meta, Network, Period, Reference, Source};
+use super::resource::{Agent, AuditEvent, Detail, Entity, Identifier, Network, Period, Reference, Source};
 use super::{EventError, SYSTEM};
 use crate::Record;
 use crate::report::Ending;
@@ -29,11 +29,9 @@ pub(super) fn of(record: &Record<'_>, proxy: Option<&str>) -> Result<AuditEvent,
     let outcome = outcome(record);
     let agent = agents(record, interaction, proxy);
     let entity = entities(record);
-    let profile = interaction.patient_profile().filter(|_| outcome == "0" && has_all_of_balp(record, &agent));
     Ok(AuditEvent {
         resource_type: "AuditEvent",
         id: id(record)?,
-        meta: profile.map(|profile| Meta { profile: vec![profile.to_owned()] }),
         r#type: REST,
         subtype: vec![interaction.coding()],
         action: interaction.action(),
@@ -45,15 +43,6 @@ pub(super) fn of(record: &Record<'_>, proxy: Option<&str>) -> Result<AuditEvent,
         source: source(record, proxy),
         entity,
     })
-}
-
-/// Whether the event has what a BALP profile asks for beyond what every event has: the patient, the resource type, and
-/// of client and
-/// server who they are and where.
-fn has_all_of_balp(record: &Record<'_>, agents: &[Agent]) -> bool {
-    let context = record.context.as_ref();
-    context.is_some_and(|context| context.subject.is_some() && context.resource.is_some())
-        && agents.iter().filter(|agent| agent.who.is_some() && agent.network.is_some()).count() == 2
 }
 
 /// Stable, so that whoever gets an event twice can see it.

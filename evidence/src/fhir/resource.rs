@@ -10,9 +10,6 @@ pub struct AuditEvent {
     pub resource_type: &'static str,
     /// The chain and the number in it.
     pub id: String,
-    /// The BALP profile, where it is met.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub meta: Option<Meta>,
     /// A RESTful operation.
     pub r#type: Coding,
     /// Which.
@@ -35,13 +32,6 @@ pub struct AuditEvent {
     pub source: Source,
     /// The request, the patient, what it was about, the tenants.
     pub entity: Vec<Entity>,
-}
-
-/// `Meta`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Meta {
-    /// Canonical URLs.
-    pub profile: Vec<String>,
 }
 
 /// `Coding`; as `CodeableConcept` where the element is one.

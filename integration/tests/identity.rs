@@ -121,7 +121,8 @@ async fn no_spelling_of_an_identity_header_arrives_whoever_sends_it() -> Result<
                 .headers
                 .iter()
                 .filter(|(name, _)| {
-                    ["x-tenant-id", "x-user-id"].contains(&&*folded(name)) || name.eq_ignore_ascii_case("x_correlation_id")
+                    ["x-tenant-id", "x-user-id"].contains(&&*folded(name))
+                        || name.eq_ignore_ascii_case("x_correlation_id")
                 })
                 .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value).into_owned()))
                 .collect();

@@ -101,7 +101,11 @@ async fn no_spelling_of_an_identity_header_arrives_whoever_sends_it() -> Result<
         let (outside, trusted) = (lab.gateway(), lab.sidecar(TRUSTED)?);
         let mut probes = Vec::new();
         for spelling in SPELLINGS {
-            let forge = |request: Request| request.header(spelling, "care-home-0042").header("x_user_id", "manager-1");
+            let forge = |request: Request| {
+                let request = request.header(spelling, "care-home-0042").header("x_user_id", "manager-1");
+                // Nobody's identity, but the record would name another one than the application reads.
+                request.header("X_Correlation_Id", "another")
+            };
             // With a token of one's own, without any where none is needed, and from a peer whose headers are believed.
             probes.push((outside.clone(), forge(Request::get("/elsewhere").bearer(&token))));
             probes.push((outside.clone(), forge(Request::get("/health"))));
@@ -116,7 +120,10 @@ async fn no_spelling_of_an_identity_header_arrives_whoever_sends_it() -> Result<
             let taken: Vec<_> = upstream
                 .headers
                 .iter()
-                .filter(|(name, _)| ["x-tenant-id", "x-user-id"].contains(&&*folded(name)))
+                .filter(|(name, _)| {
+                    ["x-tenant-id", "x-user-id"].contains(&&*folded(name))
+                        || name.eq_ignore_ascii_case("x_correlation_id")
+                })
                 .map(|(name, value)| (name.as_str(), String::from_utf8_lossy(value).into_owned()))
                 .collect();
             assert!(taken.iter().all(|(_, value)| value == TENANT || value == USER), "{about}: {taken:?}");

@@ -75,6 +75,8 @@ impl Ending {
             (None | Some(500..), _) => Self::Failed,
             (Some(400..500), _) if never_came => Self::Failed,
             (Some(400..500), _) => Self::Declined,
+            // After `101 Switching Protocols`, either side ends the connection when it has said all.
+            (Some(101), _) => Self::Answered,
             (Some(_), _) if was_cut => Self::Failed,
             (Some(_), 0) => Self::Answered,
             // The codes that semantic conventions for gRPC servers call an error: UNKNOWN, DEADLINE_EXCEEDED,

@@ -65,6 +65,11 @@ impl TraceContext {
         Self::from_b3(trace_id, span_id, matches!(parts.next(), Some("1" | "d")))
     }
 
+    /// Whether there are headers of B3, `has` them or not.
+    pub fn has_b3(has: &dyn Fn(&str) -> bool) -> bool {
+        has(B3_TRACE_ID) || has(B3)
+    }
+
     /// Trace ids of B3 can have 64 bits: zeros come before them in one of 128.
     fn from_b3(trace_id: &str, span_id: &str, sampled: bool) -> Option<Self> {
         let trace_id = hex(trace_id, 32).or_else(|| hex(trace_id, 16))?;

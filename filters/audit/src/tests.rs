@@ -238,3 +238,31 @@ fn a_stream_that_never_reached_the_filter_is_recorded_from_what_is_left() {
         (&"/residents/{id}".into(), &401.into())
     );
 }
+
+#[test]
+fn a_filter_whose_words_mean_a_refusal_has_refused_whatever_the_status() {
+    for (details, status, expected) in [
+        ("ext_authz_denied", 302, "denied"),
+        ("ext_authz_denied", 204, "denied"),
+        ("csrf_origin_mismatch", 200, "denied"),
+        ("fault_filter_abort", 200, "denied"),
+        // Words that stand for good answers too.
+        ("cors_response", 200, "none"),
+        ("health_check_ok", 200, "none"),
+        ("health_check_failed", 503, "denied"),
+        ("lua_response", 302, "none"),
+        ("lua_response", 403, "denied"),
+        ("of_no_filter_that_is_known", 302, "none"),
+    ] {
+        let record = run(&audit(), &finished("/residents/1", status, details)).unwrap();
+        assert_eq!(record["decision"]["result"], expected, "{details} {status}: {record}");
+    }
+}
+
+#[test]
+fn a_connection_that_was_switched_is_answered_whoever_ends_it() {
+    for (status, expected) in [(101, "upstream"), (200, "caller")] {
+        let host = finished("/residents/1", status, "downstream_remote_disconnect");
+        assert_eq!(run(&audit(), &host).unwrap()["outcome"]["answeredBy"], expected, "{status}");
+    }
+}

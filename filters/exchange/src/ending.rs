@@ -22,8 +22,14 @@ const INTERNAL_REDIRECT: &str = "internal_redirect";
 const GRPC_WEB: &str = "application/grpc-web";
 /// The filters that answer with what they have kept: `envoy.filters.http.cache` and `cache_v2`.
 const CACHE: &str = "cache";
+/// The filters whose words do not say whether they refused; `filter` is one that is not known.
+const ANSWERING_FILTERS: &[&str] = &["filter", "lua", "cors", "health_check"];
+/// `101 Switching Protocols`: from there on, either side ends the stream when it has said all.
+const SWITCHED: Option<u64> = Some(101);
 /// How long an upstream took, as routers tell it.
 const UPSTREAM_TIME: &str = "x-envoy-upstream-service-time";
+/// How much of Envoy's response code details is read, in bytes: more than the longest word and its reason.
+const DETAILS_MAX: usize = 1024;
 /// The longest name of a cluster that is recorded, in bytes.
 const CLUSTER_MAX: usize = 512;
 
@@ -85,7 +91,10 @@ impl<'e> Ending<'e> {
         // Details can be there and empty: some filters answer without a word.
         let details = host.property(&["response", "code_details"]).ok().flatten();
         let lossy = |error: FromUtf8Error| String::from_utf8_lossy(error.as_bytes()).into_owned();
-        let details = details.map(|details| String::from_utf8(details).unwrap_or_else(lossy));
+        let details = details.map(|mut details| {
+            details.truncate(DETAILS_MAX);
+            String::from_utf8(details).unwrap_or_else(lossy)
+        });
         let written = details.as_deref().and_then(Denial::from_details);
         Self {
             request,
@@ -125,6 +134,7 @@ impl<'e> Ending<'e> {
             }
             // Since 1.37, Envoy uses the words of a reset for malformed streams that it ends itself, but not the flag.
             Answerer::Caller if self.flags().words().contains(&"DPE") => Some(Answerer::Proxy),
+            Answerer::Caller if self.status() == SWITCHED => Some(Answerer::Upstream),
             answerer => Some(answerer),
         }
     }
@@ -169,9 +179,10 @@ impl<'e> Ending<'e> {
             // It answers for the application, to what has passed the filters before it.
             Some(Answerer::Filter(CACHE)) => Decision::Allowed,
             Some(Answerer::Filter(name)) => {
-                // A filter that answers well has not refused: a preflight, a health check. A login page is a refusal all the same.
-                // To a gRPC call, Envoy's own answers have status 200 and a status of gRPC.
-                let is_refusal = name == "oauth2"
+                // The words of most filters mean a refusal, whatever its status: a login page, or what `local_reply_config` made of it.
+                // Those of the others stand for good answers too: a preflight, a health check. To a gRPC call, Envoy's own answers have
+                // status 200 and a status of gRPC.
+                let is_refusal = !ANSWERING_FILTERS.contains(&name)
                     || self.status().is_none_or(|status| status >= 400)
                     || self.grpc_status().is_some_and(|status| status != 0);
                 self.unless_forwarded(if is_refusal { Decision::DeniedBy(name) } else { Decision::Undecided })
@@ -240,7 +251,7 @@ impl<'e> Ending<'e> {
 
     /// Whether the stream was cut off, by whichever side.
     pub fn is_reset(&self) -> bool {
-        self.status().is_none() || self.flags().say_reset()
+        self.status() != SWITCHED && (self.status().is_none() || self.flags().say_reset())
     }
 
     /// What became of its trace.
@@ -297,13 +308,19 @@ impl TraceOutcome {
         let header = |name: &str| host.header(MapType::RequestHeaders, name).ok().flatten();
         let request_id = header(REQUEST_ID).filter(|id| is_uuid(id));
         let expected = Self::expected(&request.trace, request_id.as_deref());
+        let (sent, tracer, has_parent) = (&request.trace, &request.rules.tracer, request.trace.parent.is_some());
         // Envoy's own, once the request went upstream. Still the caller's: nothing went, or another kind of tracer did not look at it.
-        let own = header(TRACEPARENT)
-            .filter(|now| request.trace.sent.as_ref() != Some(now))
-            .as_deref()
-            .and_then(TraceContext::read);
-        let own = own.or_else(|| if forwarded { TraceContext::read_b3(&header) } else { None });
-        let (tracer, has_parent) = (&request.rules.tracer, request.trace.parent.is_some());
+        let now = header(TRACEPARENT);
+        let own = now.filter(|now| sent.sent.as_ref() != Some(now)).as_deref().and_then(TraceContext::read);
+        // B3 that the caller wrote stays as it is with most tracers, and with Zipkin can look the same.
+        let owns_b3 = if sent.sent_b3 { tracer.owns_b3() } else { Some(true) };
+        let is_ambiguous = sent.sent_b3 && (owns_b3.is_none() || owns_b3 == Some(true) && sent.sent.is_some());
+        let reads_b3 = own.is_none() && forwarded && owns_b3 == Some(true) && !is_ambiguous;
+        let b3 = if reads_b3 { TraceContext::read_b3(&header) } else { None };
+        if forwarded && !sent.sent_b3 {
+            tracer.observe_b3(b3.is_some());
+        }
+        let own = own.or(b3);
         let sampled = match &own {
             Some(own) => {
                 // In a pass after an internal redirect, Envoy decides nothing anew.
@@ -312,6 +329,7 @@ impl TraceOutcome {
                 }
                 Some(own.sampled)
             }
+            None if is_ambiguous => None,
             None => tracer.keeps(has_parent, expected),
         };
         Self { request_id: request_id.and_then(|id| String::from_utf8(id).ok()), own, sampled }

@@ -16,7 +16,7 @@ pub trait Filter {
     fn on_answer(&self, _request: &Incoming, _answer: &HttpAnswer, _host: &dyn Host) {}
 
     /// The request has trailers that have to be removed: names as they were sent.
-    fn on_unwanted_trailers(&self, _names: &[String], _host: &dyn Host) {}
+    fn on_unwanted_trailers(&self, _rules: &Rules, _names: &[String], _host: &dyn Host) {}
 
     /// The response is on its way out.
     fn on_response(&self, _rules: &Rules, _correlation: Option<&CorrelationId>, _host: &dyn Host) {}

@@ -196,6 +196,7 @@ impl Identity {
         for (sent, _) in headers.iter() {
             match policy.identity.watched_headers.find(sent) {
                 Some((name, Watched::Protected)) if name.as_bytes() != sent => add(&mut self.forged, name),
+                Some((name, Watched::Spelling)) if name.as_bytes() != sent => {}
                 Some((name, Watched::Override)) if !self.trusted => add(&mut self.overrides, name),
                 Some(_) | None => continue,
             }
@@ -210,7 +211,7 @@ impl Identity {
         match policy.identity.watched_headers.find(sent.as_bytes()) {
             Some((name, Watched::Protected)) => add(&mut self.forged, name),
             Some((name, Watched::Override)) => add(&mut self.overrides, name),
-            None => {}
+            Some((_, Watched::Spelling)) | None => {}
         }
     }
 

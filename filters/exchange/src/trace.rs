@@ -22,6 +22,8 @@ pub struct TraceInput {
     pub traced: bool,
     /// `traceparent` as the caller sent it. It is Envoy's own only when it is another one in the end.
     pub sent: Option<Vec<u8>>,
+    /// Whether the caller sent B3. What Zipkin makes of that can look the same, and so does what no tracer has touched.
+    pub sent_b3: bool,
     /// The span of the caller, by `traceparent` or B3.
     pub parent: Option<TraceContext>,
 }
@@ -59,7 +61,13 @@ impl TraceInput {
             Some(sent) => TraceContext::read(sent),
             None => TraceContext::read_b3(&|name| headers.get(name).map(<[u8]>::to_vec)),
         };
-        Self { traced: random.is_some() && is_traced(id), random, sent: sent.map(<[u8]>::to_vec), parent }
+        Self {
+            traced: random.is_some() && is_traced(id),
+            random,
+            sent: sent.map(<[u8]>::to_vec),
+            sent_b3: TraceContext::has_b3(&|name| headers.get(name).is_some()),
+            parent,
+        }
     }
 
     /// Whether `x-request-id` is a UUID.

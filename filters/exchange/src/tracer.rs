@@ -7,9 +7,12 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Expectations that turned out wrong, a bit for each kind of request.
+/// Expectations that turned out wrong, a bit for each kind of request; and what requests went upstream with that came without B3.
 #[derive(Debug, Default)]
 pub struct Tracer(AtomicU8);
+
+const WROTE_B3: u8 = 1 << 4;
+const WROTE_NO_B3: u8 = 1 << 5;
 
 // === impl Tracer ===
 
@@ -18,6 +21,21 @@ impl Tracer {
     pub(crate) fn observe(&self, has_parent: bool, expected: bool, kept: bool) {
         if expected != kept {
             self.0.fetch_or(bit(has_parent, expected), Ordering::Relaxed);
+        }
+    }
+
+    /// Notes whether a request that came without B3 went upstream with it.
+    pub(crate) fn observe_b3(&self, wrote: bool) {
+        self.0.fetch_or(if wrote { WROTE_B3 } else { WROTE_NO_B3 }, Ordering::Relaxed);
+    }
+
+    /// Whether B3 that a caller has sent is the tracer's own in the end: Zipkin can keep the caller's ids, other tracers do not look at
+    /// them. None where plugins of listeners with different tracers share this.
+    pub(crate) fn owns_b3(&self) -> Option<bool> {
+        match self.0.load(Ordering::Relaxed) & (WROTE_B3 | WROTE_NO_B3) {
+            WROTE_NO_B3 => Some(false),
+            0 | WROTE_B3 => Some(true),
+            _ => None,
         }
     }
 

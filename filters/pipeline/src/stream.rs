@@ -135,7 +135,8 @@ impl Stream {
         if let Phase::Concluded { handled: Some(handled), .. } = &mut self.phase {
             unwanted.iter().for_each(|name| handled.identity.note_trailer(policy, name));
         }
-        self.plugin.filters.iter().for_each(|(_, filter)| filter.on_unwanted_trailers(&unwanted, host));
+        let rules = &self.plugin.rules;
+        self.plugin.filters.iter().for_each(|(_, filter)| filter.on_unwanted_trailers(rules, &unwanted, host));
     }
 
     /// The response is on its way out.

@@ -15,6 +15,8 @@ use crate::host::EnvoyHost;
 
 /// How often the queue is looked at: no batch is older than its interval and this.
 const TICK: Duration = Duration::from_millis(200);
+/// The longest node id or cluster that is repeated, in bytes: twice what Istio can put together of Kubernetes' names.
+const NODE_NAME_MAX: usize = 2048;
 
 thread_local! {
     /// The queue of this VM. Its memory is bounded once, however many plugins there are.
@@ -64,5 +66,5 @@ pub(crate) fn proxy() -> Arc<str> {
 
 fn text(path: &[&str]) -> Option<String> {
     let bytes = abi::property(path).ok().flatten()?;
-    String::from_utf8(bytes).ok().filter(|text| !text.is_empty())
+    String::from_utf8(bytes).ok().filter(|text| (1..=NODE_NAME_MAX).contains(&text.len()))
 }

@@ -19,6 +19,8 @@ thread_local! {
     static CHAINS: careplane_audit::Chains = careplane_audit::Chains::default();
 }
 
+/// The longest `pluginName` that an error repeats, in bytes.
+const PLUGIN_NAME_MAX: usize = 256;
 /// Counts the plugins whose policy sends records to the proxy's log, while that log's level drops them.
 const OVERFLOW_UNLOGGED: &str = "careplane.audit.overflow_unlogged";
 
@@ -87,6 +89,7 @@ fn configure(size: usize) -> Result<Configured, Vec<String>> {
     let name = abi::property(&["plugin_root_id"])
         .ok()
         .flatten()
+        .filter(|name| name.len() <= PLUGIN_NAME_MAX)
         .and_then(|name| String::from_utf8(name).ok())
         .unwrap_or_default();
     if !Filters::NAMES.contains(&&*name) {

@@ -20,6 +20,8 @@ pub struct WatchedHeaders {
 pub enum Watched {
     /// careplane writes it, or believes it: it says who a request is from, what it is about, or where it goes.
     Protected,
+    /// careplane writes it, but it says nothing about anyone: the caller's is believed, under no other spelling.
+    Spelling,
     /// It changes the method or the URL for the application.
     Override,
 }

@@ -22,12 +22,15 @@
 //! | `/a%252Fb`, any `%25` before two hex digits | decoded twice | always |
 //! | `%00` to `%1F`, `%7F`, such bytes | cut off there, or dropped | always |
 //! | `/a;v=1` | the parameter is text | where the context would be another one |
-//! | `/administer.json` | `/administer`: the suffix chooses a format | where the context would be another one |
+//! | `/administer.json`, `/administer.json.gz` | `/administer`: the suffix chooses a format | where the context would be another one |
 //! | `/administer.`, `/administer%20` | `/administer`: Windows drops trailing dots and spaces | where the context would be another one |
 //!
 //! Case is ignored when templates are compared; a captured parameter keeps the case that was sent.
 
 use std::borrow::Cow;
+
+/// How many suffixes are looked at: a route is searched for each, and a path can be of nothing but dots.
+const SUFFIXES_MAX: usize = 8;
 
 /// The normal form of the `:path` of a request: starts with `/`, no empty segment, no trailing slash (but `/` itself).
 /// Case is kept. Borrows when there is nothing to change, which is nearly always.
@@ -62,10 +65,13 @@ pub(crate) fn is_ambiguous(raw: &[u8], normal: &str, is_same_route: impl Fn(&str
     let with_parameters =
         || decoded.contains(&b';').then(|| resolve(&String::from_utf8_lossy(&decoded), |segment| segment));
     let trimmed = normal.trim_end_matches(['.', ' ', '\t']);
-    let without_suffix = trimmed.rsplit_once('.').filter(|(_, suffix)| !suffix.contains('/')).map(|(stem, _)| stem);
+    let last_segment = trimmed.rfind('/').unwrap_or_default();
+    // `.json`, and each of `.json.gz`: some routers match `administer.*`.
+    let stems = trimmed.match_indices('.').map(|(dot, _)| dot).filter(|dot| *dot > last_segment.saturating_add(1));
+    let mut stems = stems.filter_map(|dot| trimmed.get(..dot)).enumerate();
     with_parameters().is_some_and(|other| !is_same_route(&other))
         || (trimmed != normal && !is_same_route(trimmed))
-        || without_suffix.is_some_and(|stem| !stem.is_empty() && !is_same_route(stem))
+        || stems.any(|(number, stem)| number >= SUFFIXES_MAX || !is_same_route(stem))
 }
 
 /// Separators, escapes and control characters that show only when escapes are decoded; and backslashes.
@@ -90,24 +96,18 @@ fn rebuild(path: &[u8]) -> String {
 
 /// Puts the segments of a decoded path together anew, each as `read` reads it.
 fn resolve(decoded: &str, read: impl Fn(&str) -> &str) -> String {
-    let mut segments: Vec<&str> = Vec::new();
+    let mut normal = String::with_capacity(decoded.len().saturating_add(1));
     for segment in decoded.split(['/', '\\']) {
         match read(segment) {
             "" | "." => {}
-            ".." => {
-                segments.pop();
+            ".." => normal.truncate(normal.rfind('/').unwrap_or_default()),
+            name => {
+                normal.push('/');
+                normal.push_str(name);
             }
-            name => segments.push(name),
         }
     }
-    if segments.is_empty() {
-        return "/".into();
-    }
-    segments.iter().fold(String::with_capacity(decoded.len()), |mut normal, segment| {
-        normal.push('/');
-        normal.push_str(segment);
-        normal
-    })
+    if normal.is_empty() { "/".into() } else { normal }
 }
 
 /// Decodes each valid `%XX` once; anything else stays as it is.

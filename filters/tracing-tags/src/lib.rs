@@ -16,6 +16,7 @@
 use std::sync::Arc;
 
 use careplane_exchange::{Filter, Host, Incoming, MapType, Rules};
+use careplane_policy::Watched;
 use careplane_policy::id::CorrelationId;
 
 /// Counts identity headers that were taken from callers who are not trusted to send them, and other spellings of careplane's headers.
@@ -39,11 +40,15 @@ impl Filter for TracingTags {
         }
     }
 
-    fn on_unwanted_trailers(&self, names: &[String], host: &dyn Host) {
+    fn on_unwanted_trailers(&self, rules: &Rules, names: &[String], host: &dyn Host) {
         for name in names {
             let _ = host.remove_header(MapType::RequestTrailers, name);
         }
-        host.count(FORGED, u64::try_from(names.len()).unwrap_or(u64::MAX));
+        let watched = &rules.policy.identity.watched_headers;
+        for (counter, kind) in [(FORGED, Watched::Protected), (OVERRIDES, Watched::Override)] {
+            let is_kind = |name: &&String| watched.find(name.as_bytes()).is_some_and(|(_, found)| found == kind);
+            count(counter, names.iter().filter(is_kind).count(), host);
+        }
     }
 
     fn on_response(&self, rules: &Rules, correlation: Option<&CorrelationId>, host: &dyn Host) {
@@ -74,15 +79,20 @@ fn identify(request: &Incoming, host: &dyn Host) {
     }
     request.remove_unwanted(host);
     for (counter, names) in [(FORGED, &identity.forged), (OVERRIDES, &identity.overrides)] {
-        if !names.is_empty() {
-            host.count(counter, u64::try_from(names.len()).unwrap_or(u64::MAX));
-        }
+        count(counter, names.len(), host);
     }
     if let Some(header) = &policy.headers.user_pseudonym {
         match request.user(host) {
             Some(user) => request.set_header(header, Arc::clone(user)),
             None => request.remove_header(header),
         }
+    }
+}
+
+/// Counts headers, if there are any.
+fn count(counter: &str, headers: usize, host: &dyn Host) {
+    if headers > 0 {
+        host.count(counter, u64::try_from(headers).unwrap_or(u64::MAX));
     }
 }
 

@@ -32,7 +32,7 @@ const POLICY: &str = r#"{
 }"#;
 const PLUGINS: [&str; 6] = ["careplane", "audit", "tracing-tags", "tenant-routing", "sampling", "none of them"];
 /// What one VM may take: the queue of the policy, the largest lie a few times over, and what the module itself needs.
-const MEMORY_MAX: u64 = 32 * 1024 * 1024;
+const MEMORY_MAX: u64 = 16 * 1024 * 1024;
 const EVENTS: usize = 2_000;
 const SEEDS: Range<u64> = 0..60;
 

@@ -201,6 +201,8 @@ fn plain(status: u16, text: &'static str) -> Response<Body> {
 fn authorize(headers: &HeaderMap) -> Response<Body> {
     match headers.get(SERVICE).map(HeaderValue::as_bytes) {
         Some(b"deny") => plain(403, ""),
+        // To a page where the caller can log in.
+        Some(b"login") => plain(302, ""),
         Some(b"fail") => plain(500, ""),
         _ => plain(200, ""),
     }

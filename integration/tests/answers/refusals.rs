@@ -225,6 +225,7 @@ const CASES: &[Case] = &[
     ),
     refused("oauth2", || request(Request::get("/api/v1/financial/signout")), 302, "oauth2", "oauth.sign_out", &[]),
     refused("ext_authz_http", || ask("deny"), 403, "ext_authz", "ext_authz_denied", &["UAEX"]),
+    refused("ext_authz_http", || ask("login"), 302, "ext_authz", "ext_authz_denied", &["UAEX"]),
     refused("ext_authz_http", || ask("fail"), 403, "ext_authz", "ext_authz_error", &["UAEX"]),
     refused("ext_authz", || ask("deny"), 403, "ext_authz", "ext_authz_denied", &["UAEX"]),
     refused("ext_authz", || ask("fail"), 403, "ext_authz", "ext_authz_error", &["UAEX"]),

@@ -1,6 +1,6 @@
 //! Tracers as people configure them: the record says what was exported or leaves it out, and nothing is exported twice.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use careplane_integration::{EnvoyVersion, Lab, Request, otlp::Span, poll::until};
 use serde_json::{Value, json};
 
@@ -242,6 +242,38 @@ async fn with_zipkin_a_record_has_the_ids_of_b3_and_says_what_was_exported() -> 
             }
             finish(lab).await?;
         }
+    }
+    Ok(())
+}
+
+/// A caller that sends B3 to a tracer of OpenTelemetry, with a `traceparent` that no tracer can read.
+#[tokio::test(flavor = "multi_thread")]
+async fn b3_of_a_caller_is_not_taken_for_the_span_of_a_tracer_that_writes_none() -> Result<()> {
+    const B3: &str = "0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-1";
+    for version in versions() {
+        let application = Application::start().await?;
+        let chain = chains().into_iter().next().context("a chain")?;
+        let lab = lab(version, &application, std::slice::from_ref(&chain)).start().await?;
+        let client = client(&lab, chain.name()).await?;
+        let get = || request(Request::get("/api/v1/financial"));
+        let foreign = || get().header("traceparent", "00-xyz").header("b3", B3);
+        let mut ids = Vec::new();
+        // The first one comes before anything is known of the tracer.
+        for request in [foreign(), get(), foreign(), get().header("x-hours", "1")] {
+            let id = request_id(9_999);
+            client.send(request.header("x-request-id", &id)).await?;
+            ids.push(without_reason(&id));
+        }
+        let records = by_request(&lab).await?;
+        for id in [&ids[0], &ids[2]] {
+            let trace = &records[id][0]["trace"];
+            assert!(trace["id"].is_null() && trace["sampled"] != true, "{version}: {trace}");
+        }
+        until("the late span of the refusal, which nothing before it has made doubtful", SOON, async || {
+            Ok((spans(&lab.otlp().spans(), CAREPLANE, &ids[3]).count() == 1).then_some(()))
+        })
+        .await?;
+        finish(lab).await?;
     }
     Ok(())
 }

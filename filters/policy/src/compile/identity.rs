@@ -88,20 +88,19 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
         }
     }
 
-    // The correlation id says nothing about anyone: the caller's is believed.
-    let protected = seen.iter().filter(|(path, _)| *path != "identity.correlation.header");
-    let protected = protected.map(|(_, name)| Arc::from(name.as_str()));
+    let written = seen.iter().map(|(path, name)| match *path {
+        "identity.correlation.header" => (Arc::from(name.as_str()), Watched::Spelling),
+        _ => (Arc::from(name.as_str()), Watched::Protected),
+    });
     let sources = identity_headers.iter().filter(|name| !seen.iter().any(|(_, written)| **written == ***name));
-    let protected = protected.chain(sources.cloned());
+    let protected = written.chain(sources.map(|name| (Arc::clone(name), Watched::Protected)));
     let overrides: &[&str] = match overrides {
         Overrides::Remove => OVERRIDE_HEADERS,
         Overrides::Pass => &[],
     };
     let identity = Identity {
         watched_headers: WatchedHeaders::new(
-            protected
-                .map(|name| (name, Watched::Protected))
-                .chain(overrides.iter().map(|name| (Arc::from(*name), Watched::Override))),
+            protected.chain(overrides.iter().map(|name| (Arc::from(*name), Watched::Override))),
         ),
         trusted_peers: trusted(trusted_peers, problems),
         tenant_sources,

@@ -234,7 +234,7 @@ fn a_number_never_comes_from_the_command_line() {
             .contains("NO_KEY is not in the environment")
     );
     let without = command(folder.path(), &["pseudonym", "--user", "a"]).env_remove(KEY.0).output().unwrap();
-    assert!(String::from_utf8(without.stderr).unwrap().contains("without the key nobody has a pseudonym"));
+    assert!(String::from_utf8(without.stderr).unwrap().contains("without the key there are no pseudonyms"));
 }
 
 #[test]

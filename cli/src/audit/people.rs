@@ -127,7 +127,7 @@ impl PseudonymKeys {
         if keys.is_empty() {
             let value = env::var_os(KEY_ENV).with_context(|| {
                 format!(
-                    "without the key nobody has a pseudonym: {KEY_ENV}, --pseudonym-key-env or --pseudonym-key-file"
+                    "without the key there are no pseudonyms: {KEY_ENV}, --pseudonym-key-env or --pseudonym-key-file"
                 )
             })?;
             keys.push(key(value.as_encoded_bytes(), KEY_ENV)?);

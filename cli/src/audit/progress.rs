@@ -1,4 +1,4 @@
-//! How far a long reading is: a bar where somebody looks, nothing in a pipe.
+//! How far a long reading is: a bar on a terminal, nothing in a pipe.
 
 use std::io::{self, IsTerminal};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub struct Bar {
     drawing: Option<JoinHandle<()>>,
 }
 
-/// A bar for the reading of `sources`; none when nobody looks, or when it is not known how much there is.
+/// A bar for the reading of `sources`; none without a terminal, or when it is not known how much there is.
 pub fn bar(sources: &mut [Source]) -> Option<Bar> {
     let size = sources.iter().map(Source::size).sum::<Option<u64>>()?;
     if !io::stderr().is_terminal() {

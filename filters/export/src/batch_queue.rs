@@ -69,6 +69,10 @@ impl BatchQueue {
         self.held = self.held.saturating_add(item.size());
         self.signal.queued(1, host);
         self.waiting.push_back((item, now));
+        if self.batch.is_none() && self.is_full() {
+            self.fill(now);
+            self.send(now, host);
+        }
     }
 
     /// Nothing left, and no plugin that could bring more.

@@ -15,8 +15,8 @@ use crate::target::ExportTarget;
 /// One for a VM, whose plugins run on one thread: its memory is bounded once, however many plugins there are. Within it, a queue for each
 /// policy and signal, so that a batch never mixes what belongs to two policies.
 ///
-/// It is driven by the ticks of the plugins and by the answers to what was sent: a full batch waits for one tick at most, and after that each
-/// answer sends the next.
+/// A full batch is sent at once, by the stream whose record fills it: calls belong to the plugin, and outlive their stream. Then each answer
+/// sends the next, and the ticks of the plugins send what is old.
 #[derive(Debug, Default)]
 pub struct ExportQueue {
     queues: RefCell<Vec<BatchQueue>>,
@@ -52,13 +52,11 @@ impl ExportQueue {
             return signal.give_up(&item, host);
         }
         let now = host.elapsed().unwrap_or_default();
-        match queues.iter_mut().find(|queue| queue.is_for(target, signal)) {
-            Some(queue) => queue.push(item, now, host),
-            None => {
-                let mut queue = BatchQueue::new(Rc::clone(target), signal);
-                queue.push(item, now, host);
-                queues.push(queue);
-            }
+        if !queues.iter().any(|queue| queue.is_for(target, signal)) {
+            queues.push(BatchQueue::new(Rc::clone(target), signal));
+        }
+        if let Some(queue) = queues.iter_mut().find(|queue| queue.is_for(target, signal)) {
+            queue.push(item, now, host);
         }
     }
 

@@ -199,9 +199,8 @@ fn memory_is_bounded_and_what_does_not_fit_is_written_down() {
 #[test]
 fn a_cluster_that_is_not_there_is_a_target_that_is_away() {
     let host = MemoryHost::default();
-    let (queue, _target) = holding(3, &host);
     host.fail(Call::HttpCall);
-    queue.tick(&host);
+    let (queue, _target) = holding(3, &host);
     assert_eq!(counted(&host), [0, 0, 0, 3]);
     host.mend(Call::HttpCall);
     host.wait(Duration::from_secs(1));

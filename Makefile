@@ -11,7 +11,7 @@ ENVOYS := $(ENVOY_NEWEST) $(ENVOY_OLDEST)
 # Bytes of one module: what a proxy of 256 MiB can compile beside its work.
 SIZE_LIMIT := 430000
 # The crates that are plain Rust: what a filter decides, without a proxy.
-PURE := policy exchange export $(FILTERS)
+PURE := policy attributes exchange export $(FILTERS)
 # The runner has to be of the version of the library.
 WASM_BINDGEN = $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
 # Without $(CURDIR), here and below: its name may have spaces in it.

@@ -136,7 +136,7 @@ lint: toolchain ## Clippy, natively and for what the proxy loads
 	done
 	@python3 filters/plugin/notices.py --check
 
-unit: toolchain ## Unit tests, natively
+unit: toolchain envoy-newest ## Unit tests, natively, and a route as a real Envoy decides it
 	@echo "== unit tests"
 	@evidence/test-tools.sh
 	@evidence/chdb.sh

@@ -68,13 +68,13 @@ pub(crate) fn resolve(
 
     let read = |source: &Source| -> Option<Cow<'_, [u8]>> {
         let bytes = match source {
-            Source::Claim(names) => {
-                let path: Vec<&str> = CLAIMS.iter().copied().chain(names.iter().map(String::as_str)).collect();
+            Source::Claim(claim) => {
+                let path: Vec<&str> = CLAIMS.iter().copied().chain(claim.path.iter().map(String::as_str)).collect();
                 Cow::Owned(claim_text(host.property(&path).ok().flatten()?))
             }
             Source::Path(parameter) => Cow::Borrowed(about.capture(parameter)?.as_bytes()),
             Source::Header(name) if trusted && !repeated => Cow::Borrowed(headers.get(name)?),
-            Source::Header(_) => return None,
+            Source::Header(_) | Source::Host(_) | Source::Query(_) => return None,
         };
         // An empty value is how some proxies say "none".
         (!bytes.is_empty()).then_some(bytes)
@@ -167,6 +167,8 @@ fn source_kind(source: &Source) -> &'static str {
         Source::Claim(_) => "claim",
         Source::Path(_) => "path",
         Source::Header(_) => "header",
+        Source::Host(_) => "host",
+        Source::Query(_) => "query",
     }
 }
 

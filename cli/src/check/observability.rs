@@ -20,6 +20,8 @@ const FILTER_STATE: [(&str, &[&str]); 11] = [
     ("healthcare_context", &[filters::TRACING_TAGS]),
     ("compliance_level", &[filters::TRACING_TAGS]),
     ("path_template", &[filters::TRACING_TAGS]),
+    ("grant", &[filters::TRACING_TAGS]),
+    ("purpose_of_use", &[filters::TRACING_TAGS]),
     ("sampling_tier", &[filters::SAMPLING]),
     ("sampling_rate", &[filters::SAMPLING]),
     ("sampling_reason", &[filters::SAMPLING]),

@@ -98,10 +98,12 @@ impl GrantedTenants {
 
 impl Test {
     /// Whether values pass it.
-    pub fn passes<'v>(&self, mut values: impl Iterator<Item = &'v [u8]>) -> bool {
+    pub fn passes(&self, mut values: impl Iterator<Item = impl AsRef<[u8]>>) -> bool {
         match self {
-            Self::Equals(wanted) => values.next() == Some(wanted.as_bytes()) && values.next().is_none(),
-            Self::AnyOf(wanted) => values.any(|value| wanted.iter().any(|wanted| wanted.as_bytes() == value)),
+            Self::Equals(wanted) => {
+                values.next().is_some_and(|value| value.as_ref() == wanted.as_bytes()) && values.next().is_none()
+            }
+            Self::AnyOf(wanted) => values.any(|value| wanted.iter().any(|wanted| wanted.as_bytes() == value.as_ref())),
         }
     }
 }

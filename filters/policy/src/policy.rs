@@ -292,6 +292,11 @@ impl Policy {
         }
     }
 
+    /// Whether some requests wait for evidence.
+    pub fn writes_ahead(&self) -> bool {
+        !self.audit.write_ahead.is_empty() || self.identity.grants.iter().any(|grant| grant.write_ahead)
+    }
+
     /// The contexts in the order of the document, the default one last.
     pub fn contexts(&self) -> impl Iterator<Item = &Arc<Context>> {
         self.contexts.iter().chain([&self.default_context])

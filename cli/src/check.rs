@@ -10,6 +10,7 @@ mod mesh;
 mod observability;
 mod output;
 mod paths;
+mod people;
 mod placement;
 mod plugins;
 pub mod routes;
@@ -80,6 +81,7 @@ fn check(input: &Input) -> (Vec<Finding>, Summary) {
         policies(&mesh, &mut findings);
         plugins::check(&mesh, &mut findings);
         identity::check(&mesh, &mut findings);
+        people::check(&mesh, &mut findings);
         let tables = routes::tables(&mesh);
         routing::check(&mesh, &tables, &mut findings);
         writes::check(&mesh, &tables, &mut findings);

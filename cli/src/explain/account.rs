@@ -15,6 +15,8 @@ pub struct Account {
     pub context: ContextAccount,
     pub peer: PeerAccount,
     pub tenant: IdentityAccount,
+    /// What each grant says; empty where none is asked.
+    pub grants: Vec<GrantAccount>,
     pub user: IdentityAccount,
     /// None without a tenant.
     pub placement: Option<PlacementAccount>,
@@ -91,6 +93,16 @@ pub struct PeerAccount {
 pub struct IdentityAccount {
     pub value: Option<String>,
     pub sources: Vec<SourceAccount>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct GrantAccount {
+    pub name: String,
+    /// Whether it is the one that lets the caller act.
+    pub used: bool,
+    /// What it says to the act, and what is missing.
+    pub verdict: String,
+    pub rule: Rule,
 }
 
 #[derive(Debug, Serialize)]

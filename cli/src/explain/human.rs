@@ -22,6 +22,10 @@ impl fmt::Display for Human<'_> {
         context(f, account)?;
         peer(f, account)?;
         identity(f, "tenant", &account.tenant)?;
+        for (index, grant) in account.grants.iter().enumerate() {
+            line(f, if index == 0 { "grants" } else { "" }, &format!("{}: {}", grant.name, grant.verdict))?;
+            more(f, &format!("by {}", rule(&grant.rule)))?;
+        }
         identity(f, "user", &account.user)?;
         placement(f, account)?;
         trace(f, account)?;
@@ -138,6 +142,7 @@ fn trace(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
     };
     let why = match trace.reason {
         "denied" => "refusals are kept".to_owned(),
+        "emergency" => "an emergency access is kept, whatever its tier".to_owned(),
         "inherited" => format!("Envoy traces it already, above tier {} with {} %", trace.tier, trace.rate),
         _ => format!("tier {} keeps {} %: numbers of 0 to 9999 below {}", trace.tier, trace.rate, below(&trace.rate)),
     };

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use careplane_audit::FILTER_STATE;
 use careplane_exchange::memory::MemoryHost;
 use careplane_exchange::{
-    Denial, FORCE_TRACE, HeaderMap, Host, Incoming, LocalReply, MapType, REQUEST_ID, SPAN_TAGS, TraceReason, is_traced,
+    Denial, FORCE_TRACE, HeaderMap, Host, Incoming, LocalReply, MapType, REQUEST_ID, Rules, SPAN_TAGS, TraceReason,
+    is_traced,
 };
 use careplane_export::{ExportQueue, ExportTarget, Exporter, Resource};
 use careplane_pipeline::{Decided, Filters, Parts, Plugin, Stream};
@@ -18,7 +19,7 @@ use super::account::{
     Account, Asked, DecisionAccount, HeaderAccount, PlacementAccount, RecordAccount, TraceAccount, WriteAheadAccount,
 };
 use super::request::{Request, property};
-use super::{Collector, Judged, context, identity};
+use super::{Collector, Judged, context, grants, identity};
 use crate::filters;
 
 /// Where in a request id Envoy keeps why it traces: `a` is "a filter asked" (`UUIDRequestIDExtension`).
@@ -27,13 +28,18 @@ const TRACE_REASON: usize = 14;
 pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collector) -> Account {
     let host = host(request);
     // Twice through the same filters: once to ask each decision, once as a stream of the module, with all that it does to the proxy.
-    let Decided { request: incoming, refused_by } = self::plugin(judged, plugin).decide(&self::host(request));
+    // Rules of its own for the first, so that a grant with a limit is not used up by it.
+    let asking = Plugin { rules: Arc::new(Rules::clone(&judged.rules)), ..self::plugin(judged, plugin) };
+    let Decided { request: incoming, refused_by } = asking.decide(&self::host(request));
     let mut stream = Stream::new(self::plugin(judged, plugin));
     stream.on_request_headers(&host);
     let write_ahead = stream.awaited_call().map(|call| {
         stream.on_answer(call, &collector.answer(), &host);
         WriteAheadAccount {
-            rule: context::rule(&judged.node, "audit.writeAhead"),
+            rule: match incoming.identity(&host).grant.as_ref().filter(|_| incoming.identity(&host).writes_ahead()) {
+                Some(grant) => context::rule(&judged.node, format!("identity.grants[{}].writeAhead", grant.index)),
+                None => context::rule(&judged.node, "audit.writeAhead"),
+            },
             collector: judged.document.export.as_ref().and_then(|export| export.cluster.clone()).unwrap_or_default(),
             acknowledged: collector == Collector::Acknowledges,
         }
@@ -63,6 +69,7 @@ pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collecto
         context: context::context(&incoming, document, node, request),
         peer: identity::peer(&incoming, found, document, node),
         tenant: identity::tenant(&incoming, found, request, node),
+        grants: grants::account(&incoming, found, &host, node),
         user: identity::user(&incoming, found, request, node),
         placement: placement(&incoming, &host, judged),
         trace,

@@ -28,8 +28,8 @@ pub(crate) struct Act<'a> {
 pub enum GrantVerdict {
     /// It does not reach the tenant.
     OtherTenants,
-    /// It is not this person's.
-    OtherPeople,
+    /// It is not this person's: this condition of `when` does not hold.
+    OtherPeople(usize),
     /// It does not cover the action or the context.
     NotCovered,
     /// It needs a purpose that the request does not say.
@@ -93,8 +93,8 @@ pub(crate) fn judge<'c>(policy: &'c Policy, grant: &'c Grant, claims: &Claims<'c
     let Some(needed) = grant.tenants.needs(policy.routing.belongs(act.tenant)) else {
         return GrantVerdict::OtherTenants;
     };
-    if !grant.when.iter().all(|condition| claims.pass(&condition.claim, &condition.test)) {
-        return GrantVerdict::OtherPeople;
+    if let Some(failed) = grant.when.iter().position(|condition| !claims.pass(&condition.claim, &condition.test)) {
+        return GrantVerdict::OtherPeople(failed);
     }
     if needed.is_some_and(|(claim, name)| !claims.name(claim, name)) {
         return GrantVerdict::OtherTenants;
@@ -114,7 +114,7 @@ impl GrantVerdict {
     /// Why an act is refused under a grant that is the person's and reaches the tenant.
     fn denial(self) -> Option<Denial> {
         match self {
-            Self::OtherTenants | Self::OtherPeople | Self::Allows => None,
+            Self::OtherTenants | Self::OtherPeople(_) | Self::Allows => None,
             Self::NotCovered => Some(Denial::GrantAction),
             Self::NeedsPurpose => Some(Denial::GrantPurpose),
             Self::LimitReached => Some(Denial::GrantLimit),

@@ -3,11 +3,12 @@
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
-use careplane_policy::id::CorrelationId;
+use careplane_policy::id::{CorrelationId, TenantId};
 use careplane_policy::{Classification, Method, Placement, Policy, Source, UnknownTenant};
 
 use crate::correlation::Correlation;
 use crate::denial::{Denial, LocalReply};
+use crate::grants::GrantVerdict;
 use crate::handled::{Handled, Intent};
 use crate::headers::{Grpc, HeaderMap};
 use crate::host::{Host, MapType};
@@ -120,15 +121,24 @@ impl Incoming {
 
     /// Who it is from.
     pub fn identity(&self, host: &dyn Host) -> &Identity {
-        let question = || Question {
+        self.identity.get_or_init(|| identity::resolve(&self.question(), host))
+    }
+
+    fn question(&self) -> Question<'_> {
+        Question {
             rules: &self.rules,
             headers: &self.headers,
             about: &self.about,
             method: self.method,
             kind: self.kind,
             counts: self.counts,
-        };
-        self.identity.get_or_init(|| identity::resolve(&question(), host))
+        }
+    }
+
+    /// The tenant that it reaches for, and what each grant of the policy says to that, limits apart: for explanations.
+    /// Filters take [`Identity::grant`].
+    pub fn grant_verdicts(&self, host: &dyn Host) -> Option<(TenantId, Vec<GrantVerdict>)> {
+        identity::verdicts(&self.question(), self.identity(host), host)
     }
 
     /// The user as tags, logs and records know them: a pseudonym, unless the policy lets them know the user (and never an NHS

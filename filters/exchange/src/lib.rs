@@ -49,6 +49,7 @@ pub use incoming::Incoming;
 pub use key::{KEY_MIN, Key};
 pub use kind::RequestKind;
 pub use pseudonym::{Pseudonyms, Role};
+pub use query::value as query_value;
 pub use rules::Rules;
 pub use span::SPAN_TAGS;
 pub use trace::{FORCE_TRACE, REQUEST_ID, TRACEPARENT, TraceDecision, TraceInput, TraceReason};

@@ -13,6 +13,7 @@ mod observability;
 #[cfg(feature = "commands")]
 mod output;
 mod paths;
+mod people;
 mod placement;
 mod plugins;
 pub mod routes;
@@ -55,6 +56,7 @@ pub fn check(input: &Input) -> (Vec<Finding>, Summary) {
         policies(&mesh, &mut findings);
         plugins::check(&mesh, &mut findings);
         identity::check(&mesh, &mut findings);
+        people::check(&mesh, &mut findings);
         let tables = routes::tables(&mesh);
         routing::check(&mesh, &tables, &mut findings);
         writes::check(&mesh, &tables, &mut findings);

@@ -128,6 +128,7 @@ fn trace(
     let tier = &incoming.about().context.tier;
     let path = match decision.reason {
         TraceReason::Denied => "sampling.late.denied".to_owned(),
+        TraceReason::Emergency => "identity.grants".to_owned(),
         _ => format!("sampling.tiers.{}", tier.name),
     };
     TraceAccount {

@@ -21,6 +21,8 @@ mod init;
 #[cfg(feature = "commands")]
 mod out;
 #[cfg(feature = "commands")]
+mod playground;
+#[cfg(feature = "commands")]
 mod schema;
 #[cfg(feature = "commands")]
 mod shell;

@@ -242,8 +242,8 @@ test-mesh: build ## The manifests on Istio's own control plane, without containe
 	else \
 		$(MAKE) --no-print-directory mesh-programs && \
 		integration/mesh/rules/check.py && \
-		cargo build $(NATIVE) --bin careplane --test mesh && \
-		cargo test $(NATIVE) --test mesh; \
+		cargo build $(NATIVE) --bin careplane --test mesh --test existing && \
+		cargo test $(NATIVE) --test mesh --test existing; \
 	fi
 
 schema: ## The JSON Schemas of the policy document and of what verify tells, from their types

@@ -6,11 +6,15 @@ use std::process::{Command, Output};
 use serde_json::{Value, json};
 
 fn careplane(arguments: &[&str]) -> Output {
+    careplane_with("explain/policy.yaml", arguments)
+}
+
+fn careplane_with(policy: &str, arguments: &[&str]) -> Output {
     let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
     Command::new(env!("CARGO_BIN_EXE_careplane"))
         .current_dir(folder)
         .env_remove("CAREPLANE_PSEUDONYM_KEY")
-        .args(["explain", "--policy", "explain/policy.yaml"])
+        .args(["explain", "--policy", policy])
         .args(arguments)
         .output()
         .unwrap()
@@ -119,6 +123,53 @@ fn the_plugin_of_a_manifest_is_taken() {
         (&account["plugin"], &account["context"]["rule"]["path"]),
         (&"careplane".into(), &"defaultContext".into())
     );
+}
+
+#[test]
+fn grants_say_what_is_missing() {
+    let explain = |request: &str, claims: &str, headers: &[&str]| {
+        let mut arguments = vec!["--request", request, "--claims", claims, "--format", "json"];
+        arguments.extend(headers.iter().flat_map(|header| ["-H", *header]));
+        let output = careplane_with("explain/grants.yaml", &arguments);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let account: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let grants = account["grants"].as_array().unwrap().iter();
+        let verdicts: Vec<String> = grants.map(|grant| grant["verdict"].as_str().unwrap().to_owned()).collect();
+        (account, verdicts)
+    };
+    const NURSE: &str = r#"{"homes": ["york-1", "cardiff-1"], "roles": ["staff", "nurse"], "sub": "ann"}"#;
+
+    // One of the person's own: no grant is asked.
+    let (account, verdicts) = explain("/homes/york-1/notes", NURSE, &[]);
+    assert_eq!(verdicts, Vec::<String>::new());
+    let said = |account: &Value, index: usize| account["tenant"]["sources"][index]["verdict"].clone();
+    assert_eq!(said(&account, 0), "lists 2: what is selected has to be among them");
+    assert_eq!(said(&account, 1), "selects");
+    assert_eq!(account["decision"]["result"], "allowed");
+
+    let (account, verdicts) = explain("/homes/glasgow-1/notes", NURSE, &[]);
+    let missing = ["not the caller's: claim roles has none of inspector", "needs a purpose of use: BTG or ETREAT"];
+    assert_eq!(verdicts, missing);
+    assert_eq!(said(&account, 1), "reaches beyond the caller's own");
+    assert_eq!(account["grants"][1]["rule"]["path"], "identity.grants[1].requires");
+    assert_eq!(account["decision"]["code"], "grant-purpose");
+
+    // Explained as the first request of its user.
+    let (account, verdicts) = explain("/homes/glasgow-1/notes", NURSE, &["x-purpose-of-use: BTG"]);
+    assert_eq!(verdicts[1], "used");
+    assert_eq!((&account["grants"][1]["used"], &account["trace"]["reason"]), (&json!(true), &json!("emergency")));
+    assert_eq!(account["record"]["record"]["decision"]["grant"], "emergency");
+
+    let inspector = r#"{"roles": "inspector", "jurisdiction": ["wales", "england"]}"#;
+    let (_, verdicts) = explain("/homes/glasgow-1/notes", inspector, &[]);
+    assert_eq!(verdicts[0], "does not reach glasgow-1: claim jurisdiction has no scotland");
+    let (_, verdicts) = explain("/homes/unlisted-1/notes", inspector, &[]);
+    assert_eq!(verdicts[0], "does not reach unlisted-1, which is in no jurisdiction");
+    let (account, verdicts) = explain("POST /homes/york-1/notes", inspector, &[]);
+    assert_eq!(verdicts[0], "does not cover create in notes");
+    assert_eq!(account["decision"]["code"], "grant-action");
+    let (account, verdicts) = explain("/x", inspector, &["host: york-1.app.care.example"]);
+    assert_eq!((verdicts[0].as_str(), &account["tenant"]["value"]), ("used", &json!("york-1")));
 }
 
 #[test]

@@ -214,7 +214,7 @@ mod tests {
     fn what_is_not_a_list_is_none() {
         let good = list(["care-home-1", "care-home-2"]);
         let object = [("a", "b")].into_iter().collect::<HeaderMap>().serialise();
-        let long = list(&vec![&b"a"[..]; ITEMS_MAX + 1]);
+        let long = list(vec![&b"a"[..]; ITEMS_MAX + 1]);
         for bytes in [b"", &b"text"[..], b"\0\0\0\0\0", &[1; 8], &[255; 64], &object, &long, &good[..good.len() - 1]] {
             assert!(List::new(bytes).is_none(), "{bytes:?}");
         }

@@ -178,7 +178,7 @@ pub fn all() -> Vec<Case> {
             careplane::a_bad_policy_is_refused_at_the_door,
             "Admission",
             "base/careplane/admission/refuse.yaml",
-            "ten bad plugins are refused by the API server, each with what to write instead; the shipped ones are taken"
+            "eleven bad plugins are refused by the API server, each with what to write instead; the shipped ones are taken"
         ),
         case!(
             alone careplane::a_key_is_rotated,

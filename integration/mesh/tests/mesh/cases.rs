@@ -226,7 +226,7 @@ pub fn all() -> Vec<Case> {
             alone deploy::drift_is_set_right,
             "Deployment",
             "deploy-service-mesh.sh",
-            "a timeout that somebody changed and a DestinationRule that somebody deleted are shown by the dry run, and mended by --apply"
+            "a timeout that another manager changed and a deleted DestinationRule are in the plan; --apply refuses to take the timeout, and mends both with --force-conflicts"
         ),
     ]
 }

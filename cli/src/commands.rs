@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{audit, check, explain, image, init, playground, schema, shell};
+use crate::{audit, check, explain, image, init, mesh, playground, schema, shell};
 
 #[derive(Parser)]
 #[command(name = "careplane", version, about)]
@@ -28,6 +28,8 @@ enum Command {
     Image(image::Arguments),
     /// Writes a page on which you edit a policy and see what it does to a request
     Playground(playground::Arguments),
+    /// Puts the mesh and careplane into a cluster: plan, apply, verify, undo, forward
+    Mesh(mesh::Arguments),
     /// Prints the JSON Schema of the policy document, or of the output of `audit verify`
     Schema(schema::Arguments),
     /// Prints the completions for a shell
@@ -45,6 +47,7 @@ pub fn main() -> ExitCode {
         Command::Init(arguments) => init::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::Playground(arguments) => playground::run(&arguments),
+        Command::Mesh(arguments) => mesh::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Arguments::command()),
         Command::Man(arguments) => shell::man(&arguments, Arguments::command()),

@@ -19,6 +19,8 @@ mod image;
 #[cfg(feature = "commands")]
 mod init;
 #[cfg(feature = "commands")]
+mod mesh;
+#[cfg(feature = "commands")]
 mod out;
 #[cfg(feature = "commands")]
 mod playground;

@@ -461,8 +461,9 @@ impl Identity {
             }
             let is_enough = if is_claimed { is_own } else { tenants.claimed.value.is_some() };
             if !is_enough && may_be_granted && !policy.identity.grants.is_empty() {
+                let directory = question.rules.directory();
                 let act = Act {
-                    tenant: target,
+                    belongs: policy.routing.belongs(target, directory.as_deref()),
                     action: question.about.context.action(question.method),
                     context: &question.about.context,
                     purpose: self.purpose,

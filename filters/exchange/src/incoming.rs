@@ -159,8 +159,7 @@ impl Incoming {
     /// # Errors
     /// When the policy refuses the tenant.
     pub fn placement(&self, host: &dyn Host) -> Result<Option<&Placement>, UnknownTenant> {
-        let place =
-            || self.identity(host).tenant.as_ref().map(|tenant| self.policy().routing.place(tenant)).transpose();
+        let place = || self.identity(host).tenant.as_ref().map(|tenant| self.rules.place(tenant)).transpose();
         self.placement.get_or_init(place).as_ref().map(Option::as_ref).map_err(|unknown| *unknown)
     }
 

@@ -1,6 +1,7 @@
 //! [`Document`] → [`Policy`]: everything that a type cannot say is checked here, once, and all problems are reported together.
 
 mod contexts;
+mod directory;
 mod export;
 mod grants;
 mod identity;
@@ -10,9 +11,8 @@ mod sampling;
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::decode;
+use crate::directory::sha256;
 use crate::document::{AmbiguousPath, Document};
 use crate::policy::Policy;
 use crate::problem::Problems;
@@ -89,8 +89,8 @@ fn compile(document: Document, bytes: &[u8]) -> Result<Policy, Problems> {
 }
 
 fn digest(bytes: &[u8]) -> Arc<str> {
-    let hash = Sha256::digest(bytes);
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    let hash = sha256(bytes);
+    hash.get(..16).unwrap_or_default().into()
 }
 
 #[cfg(test)]

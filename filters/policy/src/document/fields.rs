@@ -4,8 +4,8 @@
 
 use super::{
     Action, AmbiguousPath, Audit, AuditLevel, Batch, Canary, Cohort, ComplianceLevel, Condition, Context, Correlation,
-    DefaultContext, Document, Export, Grant, GrantLimit, Headers, Identity, Jurisdiction, Late, Match, Overrides,
-    Paths, ProxyLog, ProxyPlacement, Pseudonyms, Purpose, Requirements, Routing, Sampling, Sinks, TenantCase,
+    DefaultContext, Directory, Document, Export, Grant, GrantLimit, Headers, Identity, Jurisdiction, Late, Match, Overrides,
+    Paths, ProxyLog, ProxyPlacement, Pseudonyms, Purpose, Requirements, Routing, Sampling, Shrink, Sinks, TenantCase,
     TenantEntry, TenantIdentity, TenantRequirement, Tenants, UnknownTenant, UserIdentity,
 };
 use crate::decode::{fields, words};
@@ -84,7 +84,15 @@ fields! {
         "slowerThan": slower_than,
         "unsampledParents": unsampled_parents,
     }
-    Tenants { "unknown": unknown, "entries": entries }
+    Tenants { "unknown": unknown, "entries": entries, "directory": directory }
+    Directory {
+        "cluster": cluster,
+        "authority": authority,
+        "path": path,
+        "interval": interval,
+        "timeout": timeout,
+        "shrink": shrink,
+    }
     TenantEntry { "pool": pool, "jurisdiction": jurisdiction, "cohort": cohort, "group": group }
     Routing { "poolHeader": pool_header, "pools": pools, "dedicated": dedicated, "canary": canary }
     Canary { "percent": percent, "header": header }
@@ -103,6 +111,7 @@ words! {
     AuditLevel { "full": Full, "none": None }
     TenantRequirement { "required": Required, "optional": Optional }
     UnknownTenant { "route": Route, "deny": Deny }
+    Shrink { "refuse": Refuse, "allow": Allow }
     Jurisdiction { "england": England, "scotland": Scotland, "wales": Wales, "northern-ireland": NorthernIreland }
     Cohort { "canary": Canary, "stable": Stable }
     ProxyPlacement { "gateway": Gateway, "inbound": Inbound, "outbound": Outbound }
@@ -163,6 +172,10 @@ mod tests {
             "tenants": {
                 "unknown": "deny",
                 "entries": {"e": {"pool": "p", "jurisdiction": "wales", "cohort": "stable", "group": "g"}},
+                "directory": {
+                    "cluster": "c", "authority": "a", "path": "/d", "interval": "9s", "timeout": "3s",
+                    "shrink": "allow",
+                },
             },
             "routing": {
                 "poolHeader": "p", "pools": [{"name": "a", "weight": 2}], "dedicated": ["b"],
@@ -199,6 +212,7 @@ mod tests {
         check::<AuditLevel>();
         check::<TenantRequirement>();
         check::<UnknownTenant>();
+        check::<Shrink>();
         check::<Jurisdiction>();
         check::<Cohort>();
         check::<ProxyPlacement>();

@@ -175,6 +175,10 @@ async fn a_new_policy_in_shadow_says_what_it_would_do_otherwise_than_the_one_tha
                 let (old, new) = of(false).zip(of(true)).with_context(|| format!("two records: {about}"))?;
                 let decision = &new["decision"];
                 assert_eq!(old["decision"]["result"], decision["result"], "{about}");
+                // By these, a report knows that both are of one request.
+                for member in ["/time", "/outcome/durationMicros", "/trace/spanId"] {
+                    assert_eq!(old.pointer(member), new.pointer(member), "{about}");
+                }
                 assert_ne!(old["context"]["policy"], new["context"]["policy"], "{about}");
                 found.push(json!([
                     decision["by"],

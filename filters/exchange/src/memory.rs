@@ -272,7 +272,9 @@ impl Host for MemoryHost {
     fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
         self.check(Call::Property)?;
         let path = path.join(".");
-        let value = self.properties.borrow().get(&path).cloned();
+        let properties = self.properties.borrow();
+        // As Envoy does: a name that it does not know is that of filter state.
+        let value = properties.get(&path).or_else(|| properties.get(&format!("wasm.{path}"))).cloned();
         self.asked.borrow_mut().push(path);
         Ok(value)
     }

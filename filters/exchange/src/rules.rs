@@ -30,7 +30,13 @@ pub struct Rules {
 impl Rules {
     /// Rules before any request.
     pub fn new(policy: Policy, pseudonyms: Pseudonyms) -> Self {
-        Self { policy, pseudonyms, tracer: Tracer::default(), grant_uses: GrantUses::default(), directory: Arc::default() }
+        Self {
+            policy,
+            pseudonyms,
+            tracer: Tracer::default(),
+            grant_uses: GrantUses::default(),
+            directory: Arc::default(),
+        }
     }
 
     /// The directory of tenants, if the policy has one and it has come.

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::decode;
 use crate::directory::sha256;
-use crate::document::{AmbiguousPath, Document};
+use crate::document::{AmbiguousPath, Document, Enforcement};
 use crate::policy::Policy;
 use crate::problem::Problems;
 
@@ -52,13 +52,9 @@ fn compile(document: Document, bytes: &[u8]) -> Result<Policy, Problems> {
         names::environment("pseudonyms.keyEnv", document.pseudonyms.key_env, "CAREPLANE_PSEUDONYM_KEY", &mut problems);
     let tiers = sampling::tiers(&document.sampling, &mut problems);
     let late = sampling::late(&document.sampling.late, &mut problems);
-    let contexts = contexts::compile(
-        document.contexts,
-        document.default_context,
-        &tiers,
-        document.identity.tenant.required,
-        &mut problems,
-    );
+    let otherwise =
+        contexts::Otherwise { tenant_required: document.identity.tenant.required, enforcement: document.enforcement };
+    let contexts = contexts::compile(document.contexts, document.default_context, &tiers, otherwise, &mut problems);
     let known = grants::Known {
         contexts: contexts.all.iter().chain([&contexts.default]).map(|context| &*context.name).collect(),
         says_purpose: !identity.purpose_sources.is_empty(),
@@ -72,6 +68,7 @@ fn compile(document: Document, bytes: &[u8]) -> Result<Policy, Problems> {
         return Err(problems);
     }
     Ok(Policy {
+        shadow: document.enforcement == Enforcement::Shadow,
         identity,
         headers,
         reject_ambiguous_paths: document.paths.ambiguous == AmbiguousPath::Reject,

@@ -23,6 +23,8 @@ pub struct Document {
     /// The version of this schema: `careplane/v1`.
     #[cfg_attr(feature = "schema", schemars(required))]
     pub version: Option<String>,
+    /// Whether requests are changed and refused, or only recorded; a context may say otherwise.
+    pub enforcement: Enforcement,
     /// Who is calling: which sources are believed, and from whom.
     pub identity: Identity,
     /// The names of the headers that careplane writes upstream.
@@ -45,6 +47,18 @@ pub struct Document {
     pub audit: Audit,
     /// The OTLP/HTTP collector that receives what leaves the proxy.
     pub export: Option<Export>,
+}
+
+/// `enforcement`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Enforcement {
+    /// What is decided happens.
+    #[default]
+    Enforce,
+    /// What is decided is recorded, counted and tagged. No request is refused or held, and no header changes.
+    Shadow,
 }
 
 /// `identity`: who is calling.
@@ -339,6 +353,8 @@ pub struct Context {
     pub audit: AuditLevel,
     /// Overrides `identity.tenant.required`.
     pub tenant: Option<TenantRequirement>,
+    /// Overrides `enforcement`.
+    pub enforcement: Option<Enforcement>,
     /// Which requests it is about.
     #[serde(rename = "match")]
     #[cfg_attr(feature = "schema", schemars(required))]
@@ -372,6 +388,8 @@ pub struct DefaultContext {
     pub audit: AuditLevel,
     /// Overrides `identity.tenant.required`.
     pub tenant: Option<TenantRequirement>,
+    /// Overrides `enforcement`.
+    pub enforcement: Option<Enforcement>,
 }
 
 /// How much a mistake would matter.

@@ -22,6 +22,8 @@ use crate::template::Template;
 /// A policy document that is valid, compiled for requests.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    /// Whether the document as a whole is in shadow. What holds for a request is [`Context::shadow`].
+    pub shadow: bool,
     /// Who is believed about whom.
     pub identity: Identity,
     /// What is written upstream.
@@ -163,6 +165,8 @@ pub struct Context {
     pub audited: bool,
     /// Whether requests without a tenant are refused.
     pub tenant_required: bool,
+    /// Whether requests pass unchanged, and only their record says what would have become of them.
+    pub shadow: bool,
 }
 
 /// A sampling tier.

@@ -226,7 +226,7 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/contexts/0/colour",
             json!("red"),
-            r#"contexts[0].colour: unknown field `colour`, expected one of `name`, `complianceLevel`, `tier`, `action`, `resource`, `subject`, `flags`, `retention`, `audit`, `tenant`, `match`"#,
+            r#"contexts[0].colour: unknown field `colour`, expected one of `name`, `complianceLevel`, `tier`, `action`, `resource`, `subject`, `flags`, `retention`, `audit`, `tenant`, `enforcement`, `match`"#,
         ),
         (
             "/contexts/0/flags",

@@ -4,15 +4,16 @@
 
 use super::{
     Action, AmbiguousPath, Audit, AuditLevel, Batch, Canary, Cohort, ComplianceLevel, Condition, Context, Correlation,
-    DefaultContext, Directory, Document, Export, Grant, GrantLimit, Headers, Identity, Jurisdiction, Late, Match, Overrides,
-    Paths, ProxyLog, ProxyPlacement, Pseudonyms, Purpose, Requirements, Routing, Sampling, Shrink, Sinks, TenantCase,
-    TenantEntry, TenantIdentity, TenantRequirement, Tenants, UnknownTenant, UserIdentity,
+    DefaultContext, Directory, Document, Enforcement, Export, Grant, GrantLimit, Headers, Identity, Jurisdiction, Late,
+    Match, Overrides, Paths, ProxyLog, ProxyPlacement, Pseudonyms, Purpose, Requirements, Routing, Sampling, Shrink,
+    Sinks, TenantCase, TenantEntry, TenantIdentity, TenantRequirement, Tenants, UnknownTenant, UserIdentity,
 };
 use crate::decode::{fields, words};
 
 fields! {
     Document {
         "version": version,
+        "enforcement": enforcement,
         "identity": identity,
         "headers": headers,
         "paths": paths,
@@ -73,10 +74,18 @@ fields! {
         "retention": retention,
         "audit": audit,
         "tenant": tenant,
+        "enforcement": enforcement,
         "match": matches,
     }
     Match { "methods": methods, "path": path }
-    DefaultContext { "name": name, "complianceLevel": compliance_level, "tier": tier, "audit": audit, "tenant": tenant }
+    DefaultContext {
+        "name": name,
+        "complianceLevel": compliance_level,
+        "tier": tier,
+        "audit": audit,
+        "tenant": tenant,
+        "enforcement": enforcement,
+    }
     Sampling { "tiers": tiers, "late": late }
     Late {
         "denied": denied,
@@ -104,6 +113,7 @@ fields! {
 
 words! {
     TenantCase { "exact": Exact, "lower": Lower }
+    Enforcement { "enforce": Enforce, "shadow": Shadow }
     Overrides { "remove": Remove, "pass": Pass }
     AmbiguousPath { "accept": Accept, "reject": Reject }
     ComplianceLevel { "critical": Critical, "high": High, "standard": Standard, "low": Low }
@@ -133,6 +143,7 @@ mod tests {
     fn every_field_is_read_under_the_name_that_it_is_written_under() {
         let written = json!({
             "version": "careplane/v1",
+            "enforcement": "shadow",
             "identity": {
                 "trustedPeers": ["spiffe://a/b"],
                 "tenant": {"required": false, "sources": [
@@ -160,10 +171,11 @@ mod tests {
             "contexts": [{
                 "name": "n", "complianceLevel": "low", "tier": "t", "action": "update", "resource": "R",
                 "subject": "s", "flags": ["f"], "retention": "P1Y", "audit": "none", "tenant": "optional",
-                "match": [{"methods": ["GET"], "path": "/"}],
+                "enforcement": "enforce", "match": [{"methods": ["GET"], "path": "/"}],
             }],
             "defaultContext": {
                 "name": "d", "complianceLevel": "high", "tier": "u", "audit": "none", "tenant": "required",
+                "enforcement": "shadow",
             },
             "sampling": {
                 "tiers": {"t": 12.5},
@@ -205,6 +217,7 @@ mod tests {
             }
         }
         check::<TenantCase>();
+        check::<Enforcement>();
         check::<Overrides>();
         check::<AmbiguousPath>();
         check::<ComplianceLevel>();

@@ -24,6 +24,9 @@ pub struct Account {
     /// None where the policy does not want the intent acknowledged first.
     pub write_ahead: Option<WriteAheadAccount>,
     pub decision: DecisionAccount,
+    /// What enforcement would do; none where the request is not in shadow. Which headers would change is in the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowAccount>,
     /// What becomes of the request headers; empty when nothing goes upstream.
     pub headers: Vec<HeaderAccount>,
     /// The tags of the span; empty when the trace is not kept.
@@ -164,6 +167,16 @@ pub struct DecisionAccount {
     pub grpc_status: Option<i32>,
     pub headers: Vec<(String, String)>,
     pub body: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ShadowAccount {
+    /// `allowed` or `denied`
+    pub result: &'static str,
+    /// The filter that would deny.
+    pub by: Option<&'static str>,
+    pub code: Option<&'static str>,
+    pub status: Option<u16>,
 }
 
 #[derive(Debug, Serialize)]

@@ -135,6 +135,7 @@ fn trace(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
         None => "no UUID in x-request-id".into(),
     };
     let kept = match (trace.decided, trace.kept) {
+        (true, true) if account.shadow.is_some() => "would be kept; in shadow Envoy is not asked",
         (true, true) => "kept",
         (true, false) => "not kept",
         (false, true) => "left to sampling, which would keep it",
@@ -157,6 +158,16 @@ fn below(rate: &str) -> i64 {
 
 fn decision(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
     let decision = &account.decision;
+    if let Some(shadow) = &account.shadow {
+        line(f, "decision", "allowed: the request is in shadow, so nothing of it changes")?;
+        return match (shadow.code, shadow.status) {
+            (Some(code), Some(status)) => {
+                let by = shadow.by.unwrap_or_default();
+                more(f, &format!("enforced: denied with {status}, {code}, by {by}"))
+            }
+            _ => more(f, "enforced: allowed"),
+        };
+    }
     let (Some(code), Some(status)) = (decision.code, decision.status) else {
         line(f, "decision", "allowed")?;
         return decision.headers.iter().try_for_each(|(name, value)| more(f, &format!("response: {name}: {value}")));

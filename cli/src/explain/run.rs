@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use careplane_audit::FILTER_STATE;
+use careplane_audit::{FILTER_STATE, SHADOW_FILTER_STATE};
 use careplane_exchange::memory::MemoryHost;
 use careplane_exchange::{
     Denial, FORCE_TRACE, HeaderMap, Host, Incoming, LocalReply, MapType, REQUEST_ID, Rules, SPAN_TAGS, TraceReason,
@@ -14,9 +14,11 @@ use careplane_export::{ExportQueue, ExportTarget, Exporter, Resource};
 use careplane_pipeline::{Decided, Filters, Parts, Plugin, Stream};
 use careplane_policy::Routing;
 use careplane_policy::document::ProxyLog;
+use serde_json::Value;
 
 use super::account::{
-    Account, Asked, DecisionAccount, HeaderAccount, PlacementAccount, RecordAccount, TraceAccount, WriteAheadAccount,
+    Account, Asked, DecisionAccount, HeaderAccount, PlacementAccount, RecordAccount, ShadowAccount, TraceAccount,
+    WriteAheadAccount,
 };
 use super::request::{Request, property};
 use super::{Collector, Judged, context, grants, identity};
@@ -46,6 +48,7 @@ pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collecto
     });
     let reply = host.replies().pop();
     let code = reply.as_ref().and_then(|reply| Denial::from_details(&reply.details));
+    let shadow = incoming.is_shadow().then(|| shadow(&incoming, refused_by));
     let refused_by = refused_by.or(code.map(|_| filters::AUDIT));
     let decides = filters::includes(plugin, filters::SAMPLING) || code.is_some();
     let trace = trace(&incoming, code, judged, request, decides);
@@ -55,10 +58,15 @@ pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collecto
         .filter_map(|tag| Some((tag, host.property_text(&format!("wasm.careplane.{tag}"))?)))
         .collect();
     let host = answered(host, reply.as_ref());
-    envoy_decides(&host, trace.decided && trace.kept);
+    // In shadow Envoy is not asked.
+    envoy_decides(&host, trace.decided && trace.kept && shadow.is_none());
     stream.on_response_headers(&host);
     stream.on_log(&host);
-    let record = host.property_text(&format!("wasm.{FILTER_STATE}")).and_then(|text| serde_json::from_str(&text).ok());
+    let states = [FILTER_STATE, SHADOW_FILTER_STATE];
+    let record: Option<Value> = states
+        .iter()
+        .find_map(|state| host.property_text(&format!("wasm.{state}")))
+        .and_then(|text| serde_json::from_str(&text).ok());
 
     let (document, node) = (&judged.document, &judged.node);
     let found = incoming.identity(&host);
@@ -75,9 +83,20 @@ pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collecto
         trace,
         write_ahead,
         decision: decision(reply, code, refused_by, &host),
+        shadow,
         headers,
         span,
         record: record.map(|record| RecordAccount { sinks: sinks(judged), real_pseudonyms: judged.has_key, record }),
+    }
+}
+
+/// What enforcement would have done.
+fn shadow(incoming: &Incoming, refused_by: Option<&'static str>) -> ShadowAccount {
+    ShadowAccount {
+        result: if incoming.denial().is_some() { "denied" } else { "allowed" },
+        by: refused_by.filter(|_| incoming.denial().is_some()),
+        code: incoming.denial().map(Denial::code),
+        status: incoming.denial().map(Denial::status),
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use careplane_policy::document::Action;
-use careplane_policy::id::{TenantId, UserId};
+use careplane_policy::document::{Action, Jurisdiction};
+use careplane_policy::id::UserId;
 use careplane_policy::{Context, Grant, GrantLimit, Policy, Purpose};
 
 use crate::claims::Claims;
@@ -16,7 +16,8 @@ const USERS_MAX: usize = 1024;
 
 /// What is reached for under a grant, and how.
 pub(crate) struct Act<'a> {
-    pub(crate) tenant: &'a TenantId,
+    /// The jurisdiction and the group of the tenant that is reached for.
+    pub(crate) belongs: (Option<Jurisdiction>, Option<&'a str>),
     pub(crate) action: Action,
     pub(crate) context: &'a Context,
     pub(crate) purpose: Option<Purpose>,
@@ -74,7 +75,7 @@ pub(crate) fn decide<'c>(
 ) -> Granted {
     let mut refused = Granted::No;
     for grant in &policy.identity.grants {
-        let verdict = match judge(policy, grant, claims, act) {
+        let verdict = match judge(grant, claims, act) {
             GrantVerdict::Allows => match (uses, grant.at_most) {
                 (Some(uses), Some(limit)) if !uses.take(grant, limit, act.user, host) => GrantVerdict::LimitReached,
                 _ => return Granted::By(Arc::clone(grant)),
@@ -89,8 +90,8 @@ pub(crate) fn decide<'c>(
 }
 
 /// What one grant says to an act, its limit apart. Asks for no claim that does not matter.
-pub(crate) fn judge<'c>(policy: &'c Policy, grant: &'c Grant, claims: &Claims<'c>, act: &Act<'_>) -> GrantVerdict {
-    let Some(needed) = grant.tenants.needs(policy.routing.belongs(act.tenant)) else {
+pub(crate) fn judge<'c>(grant: &'c Grant, claims: &Claims<'c>, act: &Act<'_>) -> GrantVerdict {
+    let Some(needed) = grant.tenants.needs(act.belongs) else {
         return GrantVerdict::OtherTenants;
     };
     if let Some(failed) = grant.when.iter().position(|condition| !claims.pass(&condition.claim, &condition.test)) {

@@ -34,6 +34,7 @@ mod rules;
 mod span;
 mod trace;
 mod tracer;
+mod upstream;
 mod writes;
 
 pub use careplane_attributes::{Answerer, Flags, TraceContext, is_traced};
@@ -41,7 +42,7 @@ pub use denial::{Denial, LocalReply};
 pub use ending::{Decision, Ending, TraceOutcome};
 pub use filter::Filter;
 pub use grants::{GrantUses, GrantVerdict};
-pub use handled::{Handled, Intent};
+pub use handled::{Handled, Intent, ShadowDecision};
 pub use headers::{Grpc, HeaderMap};
 pub use host::{Host, HostError, HttpAnswer, HttpCall, MapType};
 pub use identity::Identity;

@@ -1,6 +1,7 @@
 //! Somebody else's mesh, and its traffic.
 
 use std::{
+    collections::BTreeMap,
     fs,
     net::{IpAddr, SocketAddr},
     path::Path,
@@ -33,6 +34,12 @@ pub struct Shop {
     gateway: SocketAddr,
     orders: IpAddr,
     directory: TempDir,
+}
+
+/// Calls without an identity, past the gateway, until they are told to stop.
+pub struct Intruder {
+    is_over: Arc<AtomicBool>,
+    calls: JoinHandle<BTreeMap<u16, usize>>,
 }
 
 /// Requests that never stop until they are told to.
@@ -137,6 +144,23 @@ impl Shop {
         Ok(client.send(request).await?.status)
     }
 
+    /// Calls `catalog` as [`call_catalog_directly`](Self::call_catalog_directly) does, all the time.
+    pub fn intruder(&self) -> Intruder {
+        let is_over = Arc::<AtomicBool>::default();
+        let (address, until) = (SocketAddr::new(self.orders, CONTROL), Arc::clone(&is_over));
+        let calls = tokio::spawn(async move {
+            let mut statuses = BTreeMap::new();
+            while !until.load(Ordering::Relaxed) {
+                let request = Request::get("/call?url=http://catalog.shop:8080/api/products").header("host", "orders");
+                let status = Client::plain(address).send(request).await.map_or(0, |response| response.status);
+                *statuses.entry(status).or_default() += 1;
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
+            statuses
+        });
+        Intruder { is_over, calls }
+    }
+
     /// How many of a kind there are.
     pub async fn count(&self, kind: &str) -> Result<usize> {
         let list = self.cluster.get(&[kind, "-A"]).await?;
@@ -178,11 +202,20 @@ impl Shop {
                     if let (Some(failure), Ok(mut failures)) = (failure, failures.lock()) {
                         failures.push(failure);
                     }
-                    tokio::time::sleep(Duration::from_millis(25)).await;
+                    // Each leaves a record in a log that the kubelet would rotate at 10 MB.
+                    tokio::time::sleep(Duration::from_millis(150)).await;
                 }
             }));
         }
         Ok(Traffic { callers, ..traffic })
+    }
+}
+
+impl Intruder {
+    /// How many calls got which status.
+    pub async fn stop(self) -> Result<BTreeMap<u16, usize>> {
+        self.is_over.store(true, Ordering::Relaxed);
+        Ok(self.calls.await?)
     }
 }
 

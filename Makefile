@@ -221,6 +221,7 @@ tools: toolchain ## Installs all that `make test` needs, and uses each of it onc
 integration: build envoy-newest telemetry-programs ## The filters in real Envoys: the newest and the oldest, or ENVOYS='1.38.2 1.37.0'
 	@echo "== integration: Envoy $(ENVOYS)"
 	@for version in $(ENVOYS); do integration/install-envoy.sh $$version >/dev/null || exit 1; done
+	@cargo build $(NATIVE) --bin careplane
 	@CAREPLANE_ENVOYS="$(ENVOYS)" cargo test $(NATIVE) $(call tests,integration)
 	@for version in $(wordlist 2,$(words $(ENVOYS)),$(ENVOYS)); do \
 		echo "== integration: delivery, and under fire: Envoy $$version"; \

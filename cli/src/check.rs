@@ -8,7 +8,7 @@ mod identity;
 mod lab;
 mod mesh;
 mod observability;
-mod output;
+pub mod output;
 mod paths;
 mod placement;
 mod plugins;
@@ -21,11 +21,11 @@ mod writes;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use careplane_policy::Policy;
+use careplane_policy::{Policy, Problem};
 
 use crate::input::{self, Input};
 use crate::out;
-use crate::yaml::Node;
+use crate::yaml::{Node, Place};
 use finding::{Finding, Findings};
 pub use mesh::Mesh;
 use output::Format;
@@ -104,14 +104,18 @@ fn policies(mesh: &Mesh<'_>, findings: &mut Findings) {
             Err(problems) => problems,
         };
         for problem in problems.iter() {
-            let found = policy.node.follow(&problem.path);
-            // A field that does not exist is a fault of its name, any other of its value.
-            let place = match found.key_place {
-                Some(key) if problem.message.starts_with("unknown field") => key,
-                _ => &found.node.place,
-            };
-            findings.add(&rules::POLICY, place, problem.to_string());
+            findings.add(&rules::POLICY, problem_place(policy.node, problem), problem.to_string());
         }
+    }
+}
+
+/// Where the text of a policy has a problem.
+pub fn problem_place<'n>(policy: &'n Node, problem: &Problem) -> &'n Place {
+    let found = policy.follow(&problem.path);
+    // A field that does not exist is a fault of its name, any other of its value.
+    match found.key_place {
+        Some(key) if problem.message.starts_with("unknown field") => key,
+        _ => &found.node.place,
     }
 }
 

@@ -11,6 +11,8 @@ mod manifest;
 mod out;
 mod schema;
 mod shell;
+mod snippet;
+mod test;
 mod yaml;
 
 use std::process::ExitCode;
@@ -33,6 +35,8 @@ enum Command {
     Check(check::Arguments),
     /// Shows what the filters do with one request, and by which rule
     Explain(explain::Arguments),
+    /// Runs the tests beside a policy: requests, and what is expected of each
+    Test(test::Arguments),
     /// Writes a first policy from OpenAPI documents, routes or access logs
     Init(init::Arguments),
     /// Builds the OCI image of a module, pushes it, and pins it in the manifests
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),

@@ -24,11 +24,17 @@ use crate::filters;
 /// Where in a request id Envoy keeps why it traces: `a` is "a filter asked" (`UUIDRequestIDExtension`).
 const TRACE_REASON: usize = 14;
 
-pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collector) -> Account {
+/// What the filters make of a request, before anything of it is applied, and the proxy that they asked.
+pub fn decide(judged: &Judged, request: &Request) -> (Decided, MemoryHost) {
+    let host = host(request);
+    (plugin(judged).decide(&host), host)
+}
+
+pub fn run(judged: &Judged, request: &Request, collector: Collector) -> Account {
     let host = host(request);
     // Twice through the same filters: once to ask each decision, once as a stream of the module, with all that it does to the proxy.
-    let Decided { request: incoming, refused_by } = self::plugin(judged, plugin).decide(&self::host(request));
-    let mut stream = Stream::new(self::plugin(judged, plugin));
+    let (Decided { request: incoming, refused_by }, _) = decide(judged, request);
+    let mut stream = Stream::new(plugin(judged));
     stream.on_request_headers(&host);
     let write_ahead = stream.awaited_call().map(|call| {
         stream.on_answer(call, &collector.answer(), &host);
@@ -41,7 +47,7 @@ pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collecto
     let reply = host.replies().pop();
     let code = reply.as_ref().and_then(|reply| Denial::from_details(&reply.details));
     let refused_by = refused_by.or(code.map(|_| filters::AUDIT));
-    let decides = filters::includes(plugin, filters::SAMPLING) || code.is_some();
+    let decides = filters::includes(&judged.plugin, filters::SAMPLING) || code.is_some();
     let trace = trace(&incoming, code, judged, request, decides);
     let headers = if reply.is_none() { headers(request, &host) } else { Vec::new() };
     let span = SPAN_TAGS
@@ -57,7 +63,7 @@ pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collecto
     let (document, node) = (&judged.document, &judged.node);
     let found = incoming.identity(&host);
     Account {
-        plugin: plugin.into(),
+        plugin: judged.plugin.clone(),
         request: Asked { method: request.method.clone(), path: request.path.clone() },
         path: context::path(request),
         context: context::context(&incoming, document, node, request),
@@ -87,7 +93,7 @@ fn host(request: &Request) -> MemoryHost {
 }
 
 /// The plugin as the module makes it, with a way to a collector that is not there.
-fn plugin(judged: &Judged, name: &str) -> Plugin {
+fn plugin(judged: &Judged) -> Plugin {
     let rules = &judged.rules;
     let exporter = rules.policy.export.clone().map(|export| {
         let queue = Rc::new(ExportQueue::default());
@@ -95,7 +101,7 @@ fn plugin(judged: &Judged, name: &str) -> Plugin {
         Exporter::new(queue, Rc::new(ExportTarget { export, resource: Resource::default() }))
     });
     let parts = Parts { exporter, ..Parts::default() };
-    Plugin { filters: Filters::named(name, rules, parts), rules: Arc::clone(rules) }
+    Plugin { filters: Filters::named(&judged.plugin, rules, parts), rules: Arc::clone(rules) }
 }
 
 /// The stream at its end: answered by the upstream, or by the filter that refused.

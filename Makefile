@@ -257,11 +257,13 @@ $(GRAMMAR):
 	@PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --target $@.new tree-sitter==$(TREE_SITTER) tree-sitter-powershell==$(TREE_SITTER_POWERSHELL)
 	@mv $@.new $@
 
-schema: ## The JSON Schemas of the policy document and of what verify tells, from their types
+schema: ## The JSON Schemas of the policy document and of what verify and diff tell, from their types
 	@cargo run --quiet --locked -p careplane-cli -- schema > filters/policy/policy.schema.json.new
 	@mv filters/policy/policy.schema.json.new filters/policy/policy.schema.json
 	@cargo run --quiet --locked -p careplane-cli -- schema verification > docs/verification.schema.json.new
 	@mv docs/verification.schema.json.new docs/verification.schema.json
+	@cargo run --quiet --locked -p careplane-cli -- schema diff > docs/diff.schema.json.new
+	@mv docs/diff.schema.json.new docs/diff.schema.json
 
 notices: toolchain ## The licences of what is linked into the module
 	@python3 filters/plugin/notices.py

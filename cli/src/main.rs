@@ -2,6 +2,7 @@
 
 mod audit;
 mod check;
+mod diff;
 mod explain;
 mod filters;
 mod image;
@@ -35,6 +36,8 @@ enum Command {
     Check(check::Arguments),
     /// Shows what the filters do with one request, and by which rule
     Explain(explain::Arguments),
+    /// Shows what a new policy changes, for which requests and tenants
+    Diff(diff::Arguments),
     /// Runs the tests beside a policy: requests, and what is expected of each
     Test(test::Arguments),
     /// Writes a first policy from OpenAPI documents, routes or access logs
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),

@@ -1,12 +1,13 @@
 //! `careplane test` against the module: the cases of `integration/envoy_test.yaml`, sent through a real Envoy, end as they
-//! are expected to, which `careplane test` says of the same cases without an Envoy.
+//! are expected to, which `careplane test` says of the same cases without an Envoy. And `careplane diff --records`, which
+//! decides the records of this Envoy again.
 
 mod support;
 
 use std::collections::BTreeMap;
 use std::env;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 
@@ -32,7 +33,7 @@ fn careplane() -> Option<PathBuf> {
 }
 
 /// The cases with their tables written out, each as expected by `careplane test` itself.
-fn cases(careplane: PathBuf) -> Result<Vec<Value>> {
+fn cases(careplane: &Path) -> Result<Vec<Value>> {
     let mut command = Command::new(careplane);
     command.current_dir(workspace::root()).args(["test", "--format", "json", "integration/envoy_test.yaml"]);
     let output = command.output()?;
@@ -98,10 +99,24 @@ fn found(key: &str, expected: &Value, seen: &Seen) -> Value {
     }
 }
 
+/// Decided again without an Envoy, each record of this one comes to what it says.
+fn assert_records_are_decided_alike(careplane: &Path, lab: &Lab) -> Result<()> {
+    let mut command = Command::new(careplane);
+    command.current_dir(workspace::root()).args(["diff", "integration/envoy.yaml", "integration/envoy.yaml"]);
+    let output = command.args(["-o", "json", "--records"]).arg(lab.audit_log().path()).output()?;
+    let difference: Value =
+        serde_json::from_slice(&output.stdout).with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
+    let records = &difference["records"];
+    assert!(records["compared"].as_u64() > Some(50), "{records}");
+    assert_eq!((&records["notReproduced"], &records["changes"]), (&json!(0), &json!([])));
+    assert!(output.status.success());
+    Ok(())
+}
+
 #[tokio::test]
 async fn what_careplane_test_expects_is_what_the_module_does_in_envoy() -> Result<()> {
     let Some(careplane) = careplane() else { return Ok(()) };
-    let cases = cases(careplane)?;
+    let cases = cases(&careplane)?;
     for version in versions() {
         let lab = Lab::builder().version(version).start().await?;
         let mut by_number: BTreeMap<u64, Vec<&Value>> = BTreeMap::new();
@@ -124,6 +139,7 @@ async fn what_careplane_test_expects_is_what_the_module_does_in_envoy() -> Resul
             }
         }
         assert!(compared > 100, "{version}: only {compared} expectations");
+        assert_records_are_decided_alike(&careplane, &lab)?;
         finish(lab).await?;
     }
     Ok(())

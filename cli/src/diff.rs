@@ -4,6 +4,7 @@ mod access;
 mod output;
 mod records;
 mod routes;
+pub mod sample;
 mod scenarios;
 pub mod shape;
 mod tenants;

@@ -17,6 +17,7 @@ use crate::explain::{self, Judged, Written};
 use crate::{input, out};
 use case::Case;
 use coverage::Coverage;
+pub use file::SUFFIX;
 use file::TestFile;
 use output::Format;
 

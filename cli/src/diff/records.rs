@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::access::Outcome;
 use super::routes;
+use super::sample;
 use super::shape::{FieldChange, Kind, RecordChange, RecordChanges};
 use super::traces;
 use crate::explain::request::{Request, request_id};
@@ -221,7 +222,7 @@ impl Asked {
     /// parameter of the path has any value.
     fn request(&self, old: &Judged, new: &Judged) -> Option<Request> {
         let policies = [&old.rules.policy, &new.rules.policy];
-        let rest = routes::reach(&self.template, &[&self.method], &policies)?;
+        let rest = sample::reach(&self.template, &[&self.method], &policies)?;
         let (tenants, users) = (&policies[0].identity.tenant_sources, &policies[0].identity.user_sources);
         let mut headers: Vec<(String, String)> = Vec::new();
         let mut claims: Vec<(String, String)> = Vec::new();
@@ -265,7 +266,7 @@ impl Asked {
             _ => {}
         }
         let given = parameter.as_ref().map(|(name, value)| (name.as_str(), value.as_str()));
-        let path = routes::path(Some(&self.template), rest, given);
+        let path = sample::path(Some(&self.template), rest, given);
         let mut request = Request::new(&self.method, &path, headers, Some(request_id(0)));
         request.claims = claims.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
         request.peer.clone_from(&self.peer);

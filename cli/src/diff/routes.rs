@@ -5,15 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use careplane_policy::document::Document;
 use careplane_policy::{Classification, Method, Policy};
 
+use super::sample;
 use super::shape::{FieldChange, RouteChange};
 use crate::explain::Judged;
 
-/// A value of a parameter that no template has as a word.
-const VALUE: &str = "careplane-value";
 /// The methods of a match that names none.
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
-/// How deep what `{*rest}` takes is tried: another template can be more specific.
-const REST_MAX: usize = 4;
 
 /// A template of one of the policies, or none: what no context matches.
 pub struct Place {
@@ -31,7 +28,7 @@ pub struct Place {
 impl Place {
     /// A path there, with the value of one parameter given.
     pub fn path(&self, given: Option<(&str, &str)>) -> String {
-        path(self.template.as_deref(), self.rest, given)
+        sample::path(self.template.as_deref(), self.rest, given)
     }
 
     /// Whether its template has this parameter.
@@ -52,35 +49,6 @@ impl Place {
     pub fn asked_methods(&self) -> &[&'static str] {
         if self.is_for_all { self.methods.get(..1).unwrap_or_default() } else { &self.methods }
     }
-}
-
-/// A path of a template, or one that no template has.
-pub fn path(template: Option<&str>, rest: usize, given: Option<(&str, &str)>) -> String {
-    let Some(template) = template else { return format!("/{VALUE}/{VALUE}") };
-    let fill = |segment: &str| {
-        let Some(name) = segment.strip_prefix('{').and_then(|name| name.strip_suffix('}')) else {
-            return segment.to_owned();
-        };
-        match given {
-            Some((given, value)) if given == name => value.to_owned(),
-            _ if name.starts_with('*') => [VALUE].repeat(rest).join("/"),
-            _ => VALUE.to_owned(),
-        }
-    };
-    template.split('/').map(fill).collect::<Vec<_>>().join("/")
-}
-
-/// How many segments `{*rest}` needs, if the template can be reached.
-pub fn reach(template: &str, methods: &[&str], policies: &[&Policy]) -> Option<usize> {
-    let reaches = |rest: &usize| {
-        let path = path(Some(template), *rest, None);
-        let found = |policy: &&Policy, method: &&str| {
-            let about = policy.classify(Method::new(method.as_bytes()), path.as_bytes());
-            about.template.is_some_and(|found| **found.text() == *template)
-        };
-        policies.iter().any(|policy| methods.iter().any(|method| found(policy, method)))
-    };
-    (1..=REST_MAX).find(reaches)
 }
 
 /// Every template of the two policies, in the order of the new one, and what no context matches.
@@ -108,7 +76,7 @@ pub fn places(old: &Judged, new: &Judged) -> Vec<Place> {
                 all.push(method);
             }
         }
-        if let Some(rest) = reach(template, &all, &policies) {
+        if let Some(rest) = sample::reach(template, &all, &policies) {
             // Where one method has a match of its own, methods are told apart.
             let is_for_all = *is_for_all && named.is_empty();
             places.push(Place { template: Some(template.into()), rest, methods: all, is_for_all });

@@ -29,7 +29,7 @@ NATIVE = --quiet --locked --workspace --exclude careplane-plugin --all-features
 tests = $(patsubst %,--test %,$(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)) $(basename $(wildcard $(1)/tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files compose compose-down test-compose test test-mesh format lint supply-chain reproduce fresh tools unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-micro bench-results clean
+.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files compose compose-down test-compose test test-mesh format lint supply-chain reproduce fresh tools unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-capacity bench-micro bench-results clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -285,13 +285,17 @@ bench-breakdown: build envoy-newest ## What the time of a request goes to in Env
 bench-scale: build envoy-newest ## Policies from small to large
 	@cargo run --quiet --locked -p careplane-scale
 
+bench-capacity: telemetry-programs ## What a national platform needs: a simulation with constants measured here (Go)
+	@evidence/chdb.sh
+	@cargo run --quiet --locked --profile measure -p careplane-capacity
+
 bench-micro: ## The parts, natively, by criterion
 	@cargo bench --quiet --locked -p careplane-benches
 	@cargo bench --quiet --locked -p careplane-evidence
 
 bench-results: ## Keeps what was measured last in benches/results
 	@mkdir -p benches/results
-	@cp target/bench/load.md target/bench/load.json target/bench/load.svg target/bench/breakdown.md target/bench/breakdown.json target/bench/scale.md target/bench/scale.json target/bench/scale.svg benches/results/
+	@cp target/bench/*.md target/bench/*.json target/bench/*.svg benches/results/
 
 clean: ## Removes everything that was built or installed here
 	@rm -rf target dist .tools .run

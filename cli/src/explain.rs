@@ -1,14 +1,14 @@
 //! `careplane explain`: one request through the filters that the proxy runs, and the rule behind each decision.
 
 pub mod account;
+#[cfg(feature = "commands")]
+mod command;
 mod context;
 mod human;
 mod identity;
 pub mod request;
 pub mod run;
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -18,44 +18,21 @@ use careplane_policy::document::Document as PolicyDocument;
 
 use crate::check::problem_place;
 use crate::filters;
-use crate::input;
+use crate::input::Input;
 use crate::manifest::{Document, Manifest};
-use crate::out;
 use crate::yaml::Node;
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// A policy, or a manifest with one inside: a file, a kustomization, or `-`
-    #[arg(long, value_name = "FILE")]
-    policy: PathBuf,
-    /// The manifest to use, if the file has several with a policy
-    #[arg(long)]
-    name: Option<String>,
-    #[command(flatten)]
-    request: request::RequestArguments,
-    /// The filters to run; default: those of the manifest, else all
-    #[arg(long, value_parser = filters::NAMES)]
-    plugin: Option<String>,
-    /// The collector's answer to the intents of `audit.writeAhead`
-    #[arg(long, value_enum, default_value_t = Collector::Acknowledges)]
-    collector: Collector,
-    /// Format of the explanation
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Format {
-    /// For people
-    Human,
-    /// As docs/explain.md describes it
-    Json,
-}
+use account::Account;
+#[cfg(feature = "commands")]
+pub use command::{Arguments, run};
+pub use human::Human;
+pub use request::{Request, RequestArguments};
 
 /// What the collector makes of an intent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Collector {
     /// It acknowledges the intent
+    #[default]
     Acknowledges,
     /// It does not answer
     Unavailable,
@@ -75,24 +52,10 @@ pub struct Judged {
     pub rules: Arc<Rules>,
     pub document: PolicyDocument,
     pub node: Node,
-    /// The filters: the `pluginName` of the manifest that the policy came in, else all.
+    /// The `pluginName` of the manifest that the policy came in, else all filters.
     pub plugin: String,
     /// Whether pseudonyms are under a key of the environment.
     has_key: bool,
-}
-
-pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let mut judged = Judged::read(&arguments.policy, arguments.name.as_deref())?;
-    if let Some(plugin) = &arguments.plugin {
-        judged.plugin.clone_from(plugin);
-    }
-    let request = arguments.request.read()?;
-    let account = run::run(&judged, &request, arguments.collector);
-    out::print(&match arguments.format {
-        Format::Human => human::Human(&account).to_string(),
-        Format::Json => serde_json::to_string_pretty(&account)? + "\n",
-    })?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// A policy as it is written, and the `pluginName` of its manifest.
@@ -104,10 +67,11 @@ pub struct Written {
 // === impl Written ===
 
 impl Written {
-    /// The policy in a file: the one of the manifest with this name, or the first.
-    pub fn read(path: &Path, name: Option<&str>) -> anyhow::Result<Self> {
-        let shown = path.display();
-        let input = input::read(&[path.to_owned()])?;
+    /// The first policy of what was read, or that of the manifest with this name. `shown` is what errors call the input.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn of(input: &Input, shown: &str, name: Option<&str>) -> anyhow::Result<Self> {
         if let Some(broken) = input.broken.first() {
             bail!("{}: {}", broken.place, broken.message);
         }
@@ -136,23 +100,33 @@ impl Written {
         };
         Ok(Self { node: node.clone(), plugin: manifest.and_then(Manifest::plugin_name).map(Into::into) })
     }
+
+    /// As [`of`](Self::of), from a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has no policy.
+    #[cfg(feature = "commands")]
+    pub fn read(path: &std::path::Path, name: Option<&str>) -> anyhow::Result<Self> {
+        let input = crate::input::read(&[path.to_owned()])?;
+        Self::of(&input, &path.display().to_string(), name)
+    }
 }
 
 // === impl Judged ===
 
 impl Judged {
-    fn read(path: &Path, name: Option<&str>) -> anyhow::Result<Self> {
-        Self::new(Written::read(path, name)?, &path.display().to_string())
+    /// The first policy of what was read, or that of the manifest with this name. `shown` is what errors call the input.
+    ///
+    /// # Errors
+    /// When there is none, or when the proxy would refuse it.
+    pub fn of(input: &Input, shown: &str, name: Option<&str>) -> anyhow::Result<Self> {
+        Self::new(Written::of(input, shown, name)?, shown)
     }
 
     /// # Errors
-    /// When the policy is refused, with each problem and its place; when its `pluginName` is no filter.
+    /// When the proxy would refuse the policy, with each problem and its place.
     pub fn new(written: Written, shown: &str) -> anyhow::Result<Self> {
         let Written { node, plugin } = written;
-        let plugin = plugin.unwrap_or_else(|| filters::ALL.into());
-        if !filters::NAMES.contains(&plugin.as_str()) {
-            bail!("pluginName {plugin:?} is not a filter: expected one of {}", filters::NAMES.join(", "));
-        }
         let json = node.to_json();
         let mut policy = Policy::from_json(json.to_string().as_bytes()).map_err(|problems| {
             let lines = problems.iter().map(|problem| format!("\n  {}: {problem}", problem_place(&node, problem)));
@@ -167,8 +141,20 @@ impl Judged {
             document: serde_json::from_value(json).context("the policy cannot be read")?,
             rules: Arc::new(Rules::new(policy, pseudonyms)),
             node,
-            plugin,
+            plugin: plugin.unwrap_or_else(|| filters::ALL.into()),
             has_key,
         })
+    }
+
+    /// What the filters do with a request: those of the manifest, unless `plugin` names others.
+    ///
+    /// # Errors
+    /// When there are no such filters.
+    pub fn explain(&self, request: &Request, plugin: Option<&str>, collector: Collector) -> anyhow::Result<Account> {
+        let plugin = plugin.unwrap_or(&self.plugin);
+        if !filters::NAMES.contains(&plugin) {
+            bail!("pluginName {plugin:?} is not a filter: expected one of {}", filters::NAMES.join(", "));
+        }
+        Ok(run::run(self, request, plugin, collector))
     }
 }

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 
-use crate::explain::{self, Judged, Written};
+use crate::explain::{Judged, Written};
 use crate::{input, out};
 use case::Case;
 use coverage::Coverage;
@@ -29,7 +29,7 @@ pub struct Arguments {
     /// Format of the results
     #[arg(short = 'o', long, value_enum, default_value_t = Format::Human)]
     format: Format,
-    /// Also list what no case has touched: contexts, matches, sources, trusted peers, pinned tenants, denials
+    /// Also list what no case has touched: contexts, matches, sources, trusted peers, pinned tenants, grants, denials
     #[arg(long)]
     coverage: bool,
     /// Fail when something is not touched
@@ -95,11 +95,11 @@ fn test(file: TestFile, only: Option<&str>) -> anyhow::Result<Tested> {
     let cases = file.cases.iter().filter(|case| only.is_none_or(|only| case.name.contains(only)));
     let results = cases
         .map(|case| {
-            let account = explain::run::run(&judged, &case.request(), case.collector);
+            let account = judged.explain(&case.request(), None, case.collector)?;
             coverage.note(&account);
-            CaseResult { mismatches: expect::compare(&case.expected, &account, case), case: case.clone() }
+            Ok(CaseResult { mismatches: expect::compare(&case.expected, &account, case), case: case.clone() })
         })
-        .collect();
+        .collect::<anyhow::Result<_>>()?;
     Ok(Tested { file, results, coverage })
 }
 

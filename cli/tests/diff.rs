@@ -140,6 +140,24 @@ fn access_widens_one_way_and_not_the_other() {
 }
 
 #[test]
+fn a_grant_is_access() {
+    let grants = std::fs::read_to_string(tests().join("test/grants.yaml")).unwrap();
+    let [start, end] = ["    - name: emergency", "contexts:"].map(|mark| grants.find(mark).unwrap());
+    let without = Path::new(env!("CARGO_TARGET_TMPDIR")).join("without-grant.yaml");
+    std::fs::write(&without, [&grants[..start], &grants[end..]].concat()).unwrap();
+    let without = without.to_str().unwrap();
+    let (code, found) = difference(without, "test/grants.yaml", &[]);
+    assert_eq!(code, Some(1));
+    let access = found["access"].as_array().unwrap();
+    assert_eq!(
+        access[0]["callers"],
+        json!(["a caller under grant emergency, another tenant in path parameter tenant"])
+    );
+    assert_eq!(access[0]["new"], "allowed as tenant made-up-home-b, under grant emergency");
+    assert_eq!(difference("test/grants.yaml", without, &[]).0, Some(0));
+}
+
+#[test]
 fn unknown_tenants_and_ambiguous_paths_are_access() {
     let denies = changed("unknown.yaml", "tenants:\n", "tenants:\n  unknown: deny\n");
     let (code, found) = difference("diff/old.yaml", &denies, &[]);

@@ -98,6 +98,14 @@ fn one_case_can_be_run_alone_and_untouched_parts_can_fail() {
     assert_eq!(code(&["test/rounds_test.yaml", "--only", "no such case"]), Some(2));
 }
 
+#[test]
+fn grants_are_expected_and_covered() {
+    let output = careplane(&tests(), &["test/grants_test.yaml", "--coverage"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("grants          2 of 2"), "{said}");
+}
+
 /// The policies of the manifests and of `integration/envoy.yaml`: every case holds, and nothing of them is untouched but
 /// what cannot be reached at a gateway.
 #[test]

@@ -4,6 +4,7 @@
 
 mod acts;
 pub mod fhir;
+pub mod purpose;
 mod record;
 pub mod report;
 pub mod search;

@@ -1,6 +1,6 @@
 //! A real OpenTelemetry Collector on loopback, with the configuration that the mesh deploys.
 
-use std::{fs, io, net::SocketAddr};
+use std::{fs, io, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -41,6 +41,18 @@ impl Collector {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.otlp.address()
+    }
+
+    /// Its process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.peer.pid()
+    }
+
+    /// The file of its log records.
+    #[must_use]
+    pub fn audit_file(&self) -> PathBuf {
+        self.peer.file("audit.jsonl")
     }
 
     /// Starts it again, at the same address, with the files that it has written so far.

@@ -13,13 +13,15 @@ use crate::yaml::{Node, Place};
 /// The tags of every span.
 const TAGS: [&str; 5] = ["tenant_id", "user_id", "correlation_id", "healthcare_context", "compliance_level"];
 /// Filter state below `wasm.careplane.`, and the filters that write it.
-const FILTER_STATE: [(&str, &[&str]); 11] = [
+const FILTER_STATE: [(&str, &[&str]); 13] = [
     ("tenant_id", &[filters::TRACING_TAGS]),
     ("user_id", &[filters::TRACING_TAGS]),
     ("correlation_id", &[filters::TRACING_TAGS]),
     ("healthcare_context", &[filters::TRACING_TAGS]),
     ("compliance_level", &[filters::TRACING_TAGS]),
     ("path_template", &[filters::TRACING_TAGS]),
+    ("grant", &[filters::TRACING_TAGS]),
+    ("purpose_of_use", &[filters::TRACING_TAGS]),
     ("sampling_tier", &[filters::SAMPLING]),
     ("sampling_rate", &[filters::SAMPLING]),
     ("sampling_reason", &[filters::SAMPLING]),

@@ -16,6 +16,7 @@ pub enum Outcome {
     Allowed {
         tenant: Option<String>,
         user: Option<String>,
+        grant: Option<String>,
     },
 }
 
@@ -23,7 +24,7 @@ pub enum Outcome {
 
 impl Outcome {
     pub fn of(judged: &Judged, request: &Request) -> Self {
-        let (decided, host) = run::decide(judged, request);
+        let (decided, host) = run::decide(judged, request, &judged.plugin);
         if let Some(denial) = decided.request.denial() {
             return Self::Denied(denial.code());
         }
@@ -31,6 +32,7 @@ impl Outcome {
         Self::Allowed {
             tenant: identity.tenant.as_ref().map(|tenant| tenant.as_str().to_owned()),
             user: identity.user.as_ref().map(|user| user.as_str().to_owned()),
+            grant: identity.grant.as_ref().map(|grant| grant.name.to_string()),
         }
     }
 
@@ -40,7 +42,7 @@ impl Outcome {
             (Self::Denied(_), Self::Allowed { .. }) => Kind::Gained,
             (Self::Allowed { .. }, Self::Denied(_)) => Kind::Lost,
             (Self::Denied(_), Self::Denied(_)) => Kind::Otherwise,
-            (Self::Allowed { tenant, user }, Self::Allowed { tenant: new_tenant, user: new_user }) => {
+            (Self::Allowed { tenant, user, .. }, Self::Allowed { tenant: new_tenant, user: new_user, .. }) => {
                 let gains = |old: &Option<String>, new: &Option<String>| new.is_some() && old != new;
                 let loses = gains(new_tenant, tenant) || gains(new_user, user);
                 match gains(tenant, new_tenant) || gains(user, new_user) {
@@ -55,15 +57,15 @@ impl Outcome {
     fn text(&self) -> String {
         match self {
             Self::Denied(code) => format!("denied: {code}"),
-            Self::Allowed { tenant, user } => {
+            Self::Allowed { tenant, user, grant } => {
                 let named = [("tenant", tenant), ("user", user)];
                 let named: Vec<String> =
                     named.into_iter().filter_map(|(part, id)| Some(format!("{part} {}", id.as_ref()?))).collect();
-                if named.is_empty() {
-                    "allowed, without identity".into()
-                } else {
-                    format!("allowed as {}", named.join(", "))
-                }
+                let named = match named.as_slice() {
+                    [] => "allowed, without identity".to_owned(),
+                    named => format!("allowed as {}", named.join(", ")),
+                };
+                grant.iter().fold(named, |named, grant| format!("{named}, under grant {grant}"))
             }
         }
     }

@@ -9,14 +9,14 @@ use careplane_evidence::source::Source as Records;
 use careplane_evidence::{Kind as RecordKind, Record};
 use careplane_policy::{Method, Random, Rate, Source};
 use jiff::Timestamp;
-use serde_json::Value;
 
 use super::access::Outcome;
 use super::routes;
 use super::sample;
+use super::scenarios::Sent;
 use super::shape::{FieldChange, Kind, RecordChange, RecordChanges};
 use super::traces;
-use crate::explain::request::{Request, request_id};
+use crate::explain::request::Request;
 use crate::explain::{Judged, run};
 
 /// Where in a request id Envoy keeps why it traces, and what is there of one that it does not trace.
@@ -48,6 +48,7 @@ struct Asked {
     other: Option<String>,
     peer: Option<String>,
     user: Option<String>,
+    grant: Option<String>,
     /// The reason of careplane's refusal.
     refused: Option<String>,
 }
@@ -167,7 +168,7 @@ fn plain(id: &str) -> String {
 
 impl Decision {
     fn of(judged: &Judged, request: &Request) -> Self {
-        let (decided, host) = run::decide(judged, request);
+        let (decided, host) = run::decide(judged, request, &judged.plugin);
         let policy = &judged.rules.policy;
         let incoming = &decided.request;
         let mut facts = routes::facts(policy, incoming.method(), incoming.about());
@@ -214,6 +215,7 @@ impl Asked {
             other: tenant.and_then(|it| it.other.as_deref()).map(Into::into),
             peer: who.and_then(|it| it.peer.as_deref()).map(Into::into),
             user: who.and_then(|it| it.user.as_deref()).map(Into::into),
+            grant: decision.and_then(|it| it.grant.as_deref()).map(Into::into),
             refused: by_careplane.and_then(|it| it.reason.as_deref()).map(Into::into),
         })
     }
@@ -224,52 +226,49 @@ impl Asked {
         let policies = [&old.rules.policy, &new.rules.policy];
         let rest = sample::reach(&self.template, &[&self.method], &policies)?;
         let (tenants, users) = (&policies[0].identity.tenant_sources, &policies[0].identity.user_sources);
-        let mut headers: Vec<(String, String)> = Vec::new();
-        let mut claims: Vec<(String, String)> = Vec::new();
-        let mut parameter: Option<(String, String)> = None;
-        let mut put = |source: &Source, value: &str| match source {
-            Source::Claim(names) => claims.push((names.join("."), value.to_owned())),
-            Source::Header(name) => headers.push((name.to_string(), value.to_owned())),
-            Source::Path(name) => parameter = Some((name.to_string(), value.to_owned())),
-        };
+        let mut sent = Sent::default();
         let named = self.source.as_deref();
         let first = tenants.iter().find(|source| Some(kind(source)) == named);
         if let (Some(tenant), Some(source)) = (&self.tenant, first) {
-            put(source, tenant);
+            sent.put(source, tenant);
         }
         let in_path =
             |source: &&Source| matches!(source, Source::Path(name) if self.template.contains(&format!("{{{name}}}")));
         if let Some(other) = &self.other {
             // A path reaches for another tenant more often than a header contradicts.
             let others = tenants.iter().filter(|source| Some(kind(source)) != named);
-            put(tenants.iter().find(in_path).or_else(|| others.into_iter().next_back())?, other);
+            sent.put(tenants.iter().find(in_path).or_else(|| others.into_iter().next_back())?, other);
         }
         // Where nothing else is recorded, a path that names a tenant names the caller's.
         let mut both = policies.into_iter().flat_map(|policy| &policy.identity.tenant_sources);
         if let (None, Some(tenant), Some(source)) = (&self.other, &self.tenant, both.find(in_path)) {
-            put(source, tenant);
+            sent.put(source, tenant);
+        }
+        let grants = &policies[0].identity.grants;
+        if let Some(grant) = grants.iter().find(|grant| Some(&*grant.name) == self.grant.as_deref()) {
+            // Its claims are in no record, but the grant says what they were.
+            sent.grant(grant, policies[0], &old.document, self.tenant.as_deref());
         }
         if let (Some(user), Some(source)) = (&self.user, users.first()) {
             let header = users.iter().find(|source| matches!(source, Source::Header(_)));
-            put(header.filter(|_| named == Some("header")).unwrap_or(source), user);
+            sent.put(header.filter(|_| named == Some("header")).unwrap_or(source), user);
         }
         match self.refused.as_deref() {
             Some("identity-repeated") => {
                 let header = tenants.iter().find(|source| matches!(source, Source::Header(_)))?;
-                put(header, "a");
-                put(header, "b");
+                sent.put(header, "a");
+                sent.put(header, "b");
             }
-            Some("tenant-malformed") => put(tenants.first()?, "a b"),
-            Some("user-malformed") => put(users.first()?, "a\tb"),
+            Some("tenant-malformed") => sent.put(tenants.first()?, "a b"),
+            Some("user-malformed") => sent.put(users.first()?, "a\tb"),
             // The record has the user of the most authoritative source.
-            Some("user-conflict") => put(users.get(1)?, "b"),
+            Some("user-conflict") => sent.put(users.get(1)?, "b"),
             _ => {}
         }
-        let given = parameter.as_ref().map(|(name, value)| (name.as_str(), value.as_str()));
+        let given = sent.parameter.clone();
+        let given = given.as_ref().map(|(name, value)| (name.as_str(), value.as_str()));
         let path = sample::path(Some(&self.template), rest, given);
-        let mut request = Request::new(&self.method, &path, headers, Some(request_id(0)));
-        request.claims = claims.into_iter().map(|(name, value)| (name, Value::from(value))).collect();
-        request.peer.clone_from(&self.peer);
+        let request = sent.request(&self.method, &path, self.peer.as_deref());
         // The method of a record that has no name is none that a policy knows.
         (Method::new(self.method.as_bytes()).as_str() == self.method).then_some(request)
     }
@@ -295,5 +294,7 @@ fn kind(source: &Source) -> &'static str {
         Source::Claim(_) => "claim",
         Source::Path(_) => "path",
         Source::Header(_) => "header",
+        Source::Host(_) => "host",
+        Source::Query(_) => "query",
     }
 }

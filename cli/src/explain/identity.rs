@@ -96,8 +96,8 @@ fn account(
 fn said(incoming: &Incoming, request: &Request, source: &Source) -> (String, Option<String>) {
     let not_empty = |text: String| Some(text).filter(|text| !text.is_empty());
     match source {
-        Source::Claim(names) => {
-            let name = names.join(".");
+        Source::Claim(claim) => {
+            let name = claim.path.join(".");
             let text = request.claims.get(&name).and_then(|claim| match claim {
                 Value::Null => None,
                 Value::String(text) => Some(text.clone()),
@@ -112,5 +112,6 @@ fn said(incoming: &Incoming, request: &Request, source: &Source) -> (String, Opt
             let values: Vec<_> = request.header(name).collect();
             (format!("header {name}"), not_empty(values.join(", ")))
         }
+        Source::Host(_) | Source::Query(_) => (String::new(), None),
     }
 }

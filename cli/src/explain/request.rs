@@ -7,7 +7,8 @@ use careplane_exchange::REQUEST_ID;
 use careplane_policy::Random;
 use serde_json::Value;
 
-#[derive(clap::Args)]
+#[derive(Debug, Default, clap::Args, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct RequestArguments {
     /// Method and path, as a caller would send them: 'POST /api/v1/medications/administer'
     #[arg(long, value_name = "METHOD PATH")]
@@ -46,6 +47,8 @@ pub struct Request {
 }
 
 impl RequestArguments {
+    /// # Errors
+    /// When it is not a request that a proxy could get.
     pub fn read(&self) -> anyhow::Result<Request> {
         let (method, path) = match self.request.trim().split_once(char::is_whitespace) {
             Some((method, path)) => (method, path.trim_start()),

@@ -25,16 +25,16 @@ use crate::filters;
 const TRACE_REASON: usize = 14;
 
 /// What the filters make of a request, before anything of it is applied, and the proxy that they asked.
-pub fn decide(judged: &Judged, request: &Request) -> (Decided, MemoryHost) {
+pub fn decide(judged: &Judged, request: &Request, plugin: &str) -> (Decided, MemoryHost) {
     let host = host(request);
-    (plugin(judged).decide(&host), host)
+    (self::plugin(judged, plugin).decide(&host), host)
 }
 
-pub fn run(judged: &Judged, request: &Request, collector: Collector) -> Account {
+pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collector) -> Account {
     let host = host(request);
     // Twice through the same filters: once to ask each decision, once as a stream of the module, with all that it does to the proxy.
-    let (Decided { request: incoming, refused_by }, _) = decide(judged, request);
-    let mut stream = Stream::new(plugin(judged));
+    let (Decided { request: incoming, refused_by }, _) = decide(judged, request, plugin);
+    let mut stream = Stream::new(self::plugin(judged, plugin));
     stream.on_request_headers(&host);
     let write_ahead = stream.awaited_call().map(|call| {
         stream.on_answer(call, &collector.answer(), &host);
@@ -47,7 +47,7 @@ pub fn run(judged: &Judged, request: &Request, collector: Collector) -> Account 
     let reply = host.replies().pop();
     let code = reply.as_ref().and_then(|reply| Denial::from_details(&reply.details));
     let refused_by = refused_by.or(code.map(|_| filters::AUDIT));
-    let decides = filters::includes(&judged.plugin, filters::SAMPLING) || code.is_some();
+    let decides = filters::includes(plugin, filters::SAMPLING) || code.is_some();
     let trace = trace(&incoming, code, judged, request, decides);
     let headers = if reply.is_none() { headers(request, &host) } else { Vec::new() };
     let span = SPAN_TAGS
@@ -63,7 +63,7 @@ pub fn run(judged: &Judged, request: &Request, collector: Collector) -> Account 
     let (document, node) = (&judged.document, &judged.node);
     let found = incoming.identity(&host);
     Account {
-        plugin: judged.plugin.clone(),
+        plugin: plugin.into(),
         request: Asked { method: request.method.clone(), path: request.path.clone() },
         path: context::path(request),
         context: context::context(&incoming, document, node, request),
@@ -93,7 +93,7 @@ fn host(request: &Request) -> MemoryHost {
 }
 
 /// The plugin as the module makes it, with a way to a collector that is not there.
-fn plugin(judged: &Judged) -> Plugin {
+fn plugin(judged: &Judged, name: &str) -> Plugin {
     let rules = &judged.rules;
     let exporter = rules.policy.export.clone().map(|export| {
         let queue = Rc::new(ExportQueue::default());
@@ -101,7 +101,7 @@ fn plugin(judged: &Judged) -> Plugin {
         Exporter::new(queue, Rc::new(ExportTarget { export, resource: Resource::default() }))
     });
     let parts = Parts { exporter, ..Parts::default() };
-    Plugin { filters: Filters::named(&judged.plugin, rules, parts), rules: Arc::clone(rules) }
+    Plugin { filters: Filters::named(name, rules, parts), rules: Arc::clone(rules) }
 }
 
 /// The stream at its end: answered by the upstream, or by the filter that refused.
@@ -134,6 +134,7 @@ fn trace(
     let tier = &incoming.about().context.tier;
     let path = match decision.reason {
         TraceReason::Denied => "sampling.late.denied".to_owned(),
+        TraceReason::Emergency => "identity.grants".to_owned(),
         _ => format!("sampling.tiers.{}", tier.name),
     };
     TraceAccount {

@@ -37,6 +37,7 @@ const MATCHES: &str = "matches";
 const SOURCES: &str = "sources";
 const PEERS: &str = "trusted peers";
 const TENANTS: &str = "pinned tenants";
+const GRANTS: &str = "grants";
 const DENIALS: &str = "denials";
 
 // === impl Coverage ===
@@ -85,6 +86,11 @@ impl Coverage {
         let tenants = document.tenants.entries.keys();
         let tenants =
             tenants.map(|tenant| item(tenant.clone(), &format!("tenants.entries.{tenant}"), tenant.clone())).collect();
+        let grants = document.identity.grants.iter().enumerate().map(|(index, grant)| {
+            let name = grant.name.clone().unwrap_or_default();
+            item(name.clone(), &format!("identity.grants[{index}].name"), name)
+        });
+        let grants = grants.collect();
         let denials = Denial::ALL.into_iter().filter(|denial| is_possible(*denial, judged)).map(Denial::code);
         let denials = denials.map(|code| Item { name: code.into(), place: None, touched: false, key: code.into() });
         let parts = [
@@ -93,6 +99,7 @@ impl Coverage {
             (SOURCES, sources),
             (PEERS, peers),
             (TENANTS, tenants),
+            (GRANTS, grants),
             (DENIALS, denials.collect()),
         ];
         let parts = parts.into_iter().filter(|(_, items)| !items.is_empty());
@@ -115,6 +122,10 @@ impl Coverage {
         }
         [&account.tenant, &account.user].into_iter().flat_map(named_by).for_each(|path| touch(SOURCES, path));
         account.tenant.value.iter().for_each(|tenant| touch(TENANTS, tenant));
+        // The grant of a refusal is the one that did not let the request in.
+        let record = account.record.as_ref().filter(|_| account.decision.code.is_none());
+        let grant = record.and_then(|record| record.record["decision"]["grant"].as_str());
+        grant.into_iter().for_each(|grant| touch(GRANTS, grant));
         account.decision.code.into_iter().for_each(|code| touch(DENIALS, code));
         for part in &mut self.parts {
             let Some(keys) = touched.get(part.name) else { continue };
@@ -135,10 +146,14 @@ fn named_by(identity: &IdentityAccount) -> impl Iterator<Item = &str> {
 
 fn source_name(source: &Source) -> String {
     match source {
-        Source::Claim(ClaimPath::Name(name)) => format!("claim {name}"),
-        Source::Claim(ClaimPath::Nested(names)) => format!("claim {}", names.join(".")),
+        Source::Claim(claim) => match &claim.path {
+            ClaimPath::Name(name) => format!("claim {name}"),
+            ClaimPath::Nested(names) => format!("claim {}", names.join(".")),
+        },
         Source::Path(name) => format!("path {{{name}}}"),
         Source::Header(name) => format!("header {name}"),
+        Source::Host(pattern) => format!("host {pattern}"),
+        Source::Query(name) => format!("query {name}"),
     }
 }
 
@@ -152,6 +167,12 @@ fn is_possible(denial: Denial, judged: &Judged) -> bool {
         Denial::UserMalformed => !user.is_empty(),
         Denial::TenantConflict => tenant.len() > 1,
         Denial::UserConflict => user.len() > 1,
+        Denial::TenantUnselected => tenant.iter().any(|source| matches!(source, Source::Claim(_))),
+        Denial::GrantAction => {
+            document.identity.grants.iter().any(|grant| !(grant.actions.is_empty() && grant.contexts.is_empty()))
+        }
+        Denial::GrantPurpose => document.identity.grants.iter().any(|grant| !grant.requires.purpose.is_empty()),
+        Denial::GrantLimit => document.identity.grants.iter().any(|grant| grant.at_most.is_some()),
         Denial::TenantMissing => policy.contexts().any(|context| context.tenant_required),
         Denial::TenantUnknown => document.tenants.unknown == UnknownTenant::Deny,
         Denial::EvidenceUnavailable => !policy.audit.write_ahead.is_empty(),

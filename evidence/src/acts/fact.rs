@@ -51,7 +51,7 @@ pub(crate) struct Fact {
     pub names: [Name; NAMES],
 }
 
-const NAMES: usize = 14;
+const NAMES: usize = 16;
 pub(crate) const CONTEXT: usize = 0;
 pub(crate) const LEVEL: usize = 1;
 pub(crate) const ACTION: usize = 2;
@@ -71,6 +71,9 @@ pub(crate) const FAILURE: usize = 11;
 pub(crate) const FORGED: usize = 12;
 /// Method and template.
 pub(crate) const MESSAGE: usize = 13;
+/// Under which the caller acted beyond their own tenants.
+pub(crate) const GRANT: usize = 14;
+pub(crate) const PURPOSE: usize = 15;
 
 /// The id of the request in the text of a record, as it stands there. What is no canonical record may have one and
 /// none is found.
@@ -144,6 +147,8 @@ impl Fact {
                 names.optional(failure.as_deref()),
                 names.optional(forged.as_deref()),
                 names.optional(message.as_deref()),
+                names.optional(record.grant()),
+                names.optional(record.purpose()),
             ],
         }
     }

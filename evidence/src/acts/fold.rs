@@ -6,7 +6,9 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::fact::{CONTEXT, DENIAL, Door, FAILURE, FORGED, Fact, MESSAGE, OTHER, REGULATOR, SUBJECT, TENANT, USER};
+use super::fact::{
+    CONTEXT, DENIAL, Door, FAILURE, FORGED, Fact, GRANT, MESSAGE, OTHER, PURPOSE, REGULATOR, SUBJECT, TENANT, USER,
+};
 use super::names::Name;
 use crate::report::{Ending, Merge};
 
@@ -205,7 +207,7 @@ impl Act {
         };
         let same = || of(&[Lineage::Root, Lineage::Hop, Lineage::Pass]);
         let mut fact = group[root];
-        for which in [TENANT, REGULATOR, OTHER, USER, SUBJECT] {
+        for which in [TENANT, REGULATOR, OTHER, USER, SUBJECT, GRANT, PURPOSE] {
             fact.names[which] = same().fold(fact.name(which), |name, other| name.or(other.name(which)));
         }
         let last = of(&[Lineage::Pass]).max_by_key(|fact| fact.redirects).unwrap_or(&group[root]);

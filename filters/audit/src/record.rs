@@ -145,7 +145,7 @@ fn context(object: &mut Object<'_>, request: &Handled) {
     let context = &request.context;
     object.text("action", context.action(request.method).as_str());
     object.text("complianceLevel", context.compliance_level.as_str());
-    object.texts("flags", context.flags.iter().map(|flag| &**flag));
+    object.texts("flags", context.flags.iter().chain(request.identity.grant_flags()).map(|flag| &**flag));
     object.text("name", &context.name);
     object.text("policy", &request.policy().digest);
     object.optional_text("resource", context.resource.as_deref());
@@ -155,17 +155,14 @@ fn context(object: &mut Object<'_>, request: &Handled) {
 
 fn decision(object: &mut Object<'_>, ending: &Ending<'_>) {
     let decision = ending.decision();
-    match decision {
-        Decision::Allowed | Decision::Undecided => {}
-        Decision::Denied(denial) => {
-            object.text("by", "careplane");
-            object.text("reason", denial.code());
-        }
-        Decision::DeniedBy(filter) => {
-            object.text("by", filter);
-            object.optional_text("reason", ending.details());
-        }
-    }
+    let (by, reason) = match decision {
+        Decision::Allowed | Decision::Undecided => (None, None),
+        Decision::Denied(denial) => (Some("careplane"), Some(denial.code())),
+        Decision::DeniedBy(filter) => (Some(filter), ending.details()),
+    };
+    object.optional_text("by", by);
+    object.optional_text("grant", ending.request().identity.grant.as_ref().map(|grant| &*grant.name));
+    object.optional_text("reason", reason);
     object.text("result", decision.as_str());
 }
 
@@ -215,9 +212,11 @@ fn tenant(object: &mut Object<'_>, request: &Handled) {
     object.optional_text("cohort", placement.and_then(|placement| placement.cohort).map(|cohort| cohort.as_str()));
     object.optional_text("id", identity.tenant.as_ref().map(|tenant| tenant.as_str()));
     object.optional_text("jurisdiction", jurisdiction.map(|jurisdiction| jurisdiction.as_str()));
+    object.optional_number("membership", identity.membership.and_then(|count| u64::try_from(count).ok()));
     object.optional_text("other", identity.other_tenant.as_ref().map(|tenant| tenant.as_str()));
     object.optional_text("pool", placement.and_then(|placement| placement.pool.as_deref()));
     object.optional_text("regulator", jurisdiction.map(|jurisdiction| jurisdiction.regulator()));
+    object.optional_text("selectedBy", identity.selected_by);
     object.optional_text("source", identity.tenant_source);
 }
 
@@ -256,5 +255,6 @@ fn who(object: &mut Object<'_>, request: &Handled) {
     object.texts("overrideHeaders", identity.overrides.iter().map(|name| &**name));
     let peer = identity.peer.as_deref().map(|peer| request.rules.pseudonyms.redact(peer));
     object.optional_text("peer", peer.as_deref());
+    object.optional_text("purpose", identity.purpose.map(|purpose| purpose.as_str()));
     object.optional_text("user", request.user.as_deref());
 }

@@ -70,7 +70,7 @@ impl Handled {
 
     /// Whether its trace is kept, as far as filters decide that.
     pub fn trace_decision(&self, denied: bool) -> TraceDecision {
-        self.trace.decision(self.policy(), &self.context.tier, denied)
+        self.trace.decision(self.policy(), &self.context.tier, denied, self.identity.is_emergency())
     }
 
     /// The template that matched, as text; none in the default context.

@@ -4,14 +4,14 @@ use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
 use careplane_policy::id::CorrelationId;
-use careplane_policy::{Classification, Method, Placement, Policy, UnknownTenant};
+use careplane_policy::{Classification, Method, Placement, Policy, Source, UnknownTenant};
 
 use crate::correlation::Correlation;
 use crate::denial::{Denial, LocalReply};
 use crate::handled::{Handled, Intent};
 use crate::headers::{Grpc, HeaderMap};
 use crate::host::{Host, MapType};
-use crate::identity::{self, Identity};
+use crate::identity::{self, Identity, Question};
 use crate::kind::RequestKind;
 use crate::pseudonym::{Pseudonyms, Role};
 use crate::rules::Rules;
@@ -34,6 +34,8 @@ pub struct Incoming {
     method: Method,
     about: Classification,
     trace: TraceInput,
+    /// Whether grants count it as a use: not when it was answered before.
+    counts: bool,
     identity: OnceCell<Identity>,
     placement: OnceCell<Result<Option<Placement>, UnknownTenant>>,
     user: OnceCell<Option<Arc<str>>>,
@@ -74,6 +76,7 @@ impl Incoming {
             headers,
             readable,
             method,
+            counts: true,
             identity: OnceCell::new(),
             placement: OnceCell::new(),
             user: OnceCell::new(),
@@ -117,7 +120,15 @@ impl Incoming {
 
     /// Who it is from.
     pub fn identity(&self, host: &dyn Host) -> &Identity {
-        self.identity.get_or_init(|| identity::resolve(&self.rules.policy, &self.headers, &self.about, self.kind, host))
+        let question = || Question {
+            rules: &self.rules,
+            headers: &self.headers,
+            about: &self.about,
+            method: self.method,
+            kind: self.kind,
+            counts: self.counts,
+        };
+        self.identity.get_or_init(|| identity::resolve(&question(), host))
     }
 
     /// The user as tags, logs and records know them: a pseudonym, unless the policy lets them know the user (and never an NHS
@@ -167,7 +178,8 @@ impl Incoming {
 
     /// Whether its trace is kept, as far as it is known now.
     pub fn trace_decision(&self) -> TraceDecision {
-        self.trace.decision(self.policy(), &self.about.context.tier, self.denial.get().is_some())
+        let is_emergency = self.identity.get().is_some_and(Identity::is_emergency);
+        self.trace.decision(self.policy(), &self.about.context.tier, self.denial.get().is_some(), is_emergency)
     }
 
     /// What refuses it for a reason that every filter sees alike: its path, or who it is from.
@@ -277,10 +289,20 @@ impl Incoming {
                 let _ = host.set_property(&["careplane.", name].concat(), value.as_bytes());
             }
         }
+        let denial = self.denial.get()?;
         let header = &*self.policy().identity.correlation_header;
-        self.denial
-            .get()
-            .map(|denial| denial.reply(self.correlation(host).map(|id| (header, id)), self.grpc == Some(Grpc::Native)))
+        let correlation = self.correlation(host).map(|id| (header, id));
+        let is_grpc = self.grpc == Some(Grpc::Native);
+        match self.identity(host).grant.as_ref().filter(|_| denial == Denial::GrantPurpose) {
+            Some(grant) => {
+                let header = self.policy().identity.purpose_sources.iter().find_map(|source| match source {
+                    Source::Header(name) => Some(&**name),
+                    _ => None,
+                });
+                Some(denial.reply_with_purposes(correlation, is_grpc, &grant.purposes, header))
+            }
+            None => Some(denial.reply(correlation, is_grpc)),
+        }
     }
 
     /// What is left of it without its headers.
@@ -309,7 +331,7 @@ impl Incoming {
     /// What is left of a request that this plugin sees for the first time when its stream is over: another filter, or the proxy,
     /// answered it before. The upstream was told nothing, so no correlation id is made up.
     pub fn never_seen(rules: Arc<Rules>, host: &dyn Host) -> Handled {
-        let incoming = Self::open(rules, host);
+        let incoming = Self { counts: false, ..Self::open(rules, host) };
         let sent = incoming.sent_correlation();
         incoming.correlation.get_or_init(|| sent);
         incoming.handled(host)

@@ -14,10 +14,12 @@
 
 #![forbid(unsafe_code)]
 
+mod claims;
 mod correlation;
 mod denial;
 mod ending;
 mod filter;
+mod grants;
 mod handled;
 mod headers;
 mod host;
@@ -27,6 +29,7 @@ mod key;
 mod kind;
 pub mod memory;
 mod pseudonym;
+mod query;
 mod rules;
 mod span;
 mod trace;
@@ -37,6 +40,7 @@ pub use careplane_attributes::{Answerer, Flags, TraceContext, is_traced};
 pub use denial::{Denial, LocalReply};
 pub use ending::{Decision, Ending, TraceOutcome};
 pub use filter::Filter;
+pub use grants::{GrantUses, GrantVerdict};
 pub use handled::{Handled, Intent};
 pub use headers::{Grpc, HeaderMap};
 pub use host::{Host, HostError, HttpAnswer, HttpCall, MapType};

@@ -2,6 +2,7 @@
 
 use careplane_policy::Policy;
 
+use crate::grants::GrantUses;
 use crate::pseudonym::Pseudonyms;
 use crate::tracer::Tracer;
 
@@ -14,6 +15,8 @@ pub struct Rules {
     pub pseudonyms: Pseudonyms,
     /// The proxy's tracer.
     pub tracer: Tracer,
+    /// How often grants have been used.
+    pub grant_uses: GrantUses,
 }
 
 // === impl Rules ===
@@ -21,6 +24,6 @@ pub struct Rules {
 impl Rules {
     /// Rules before any request.
     pub fn new(policy: Policy, pseudonyms: Pseudonyms) -> Self {
-        Self { policy, pseudonyms, tracer: Tracer::default() }
+        Self { policy, pseudonyms, tracer: Tracer::default(), grant_uses: GrantUses::default() }
     }
 }

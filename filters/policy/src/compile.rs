@@ -2,6 +2,7 @@
 
 mod contexts;
 mod export;
+mod grants;
 mod identity;
 mod names;
 mod routing;
@@ -46,7 +47,7 @@ fn compile(document: Document, bytes: &[u8]) -> Result<Policy, Problems> {
         Some(other) => problems.add("version", format!("{other:?} is not known: expected {VERSION:?}")),
         None => problems.add("version", format!("missing: expected {VERSION:?}")),
     }
-    let (identity, headers) = identity::compile(&document, &mut problems);
+    let (mut identity, headers) = identity::compile(&document, &mut problems);
     let pseudonym_key_env =
         names::environment("pseudonyms.keyEnv", document.pseudonyms.key_env, "CAREPLANE_PSEUDONYM_KEY", &mut problems);
     let tiers = sampling::tiers(&document.sampling, &mut problems);
@@ -58,7 +59,14 @@ fn compile(document: Document, bytes: &[u8]) -> Result<Policy, Problems> {
         document.identity.tenant.required,
         &mut problems,
     );
-    let routing = routing::compile(document.tenants, document.routing, &mut problems);
+    let known = grants::Known {
+        contexts: contexts.all.iter().chain([&contexts.default]).map(|context| &*context.name).collect(),
+        says_purpose: !identity.purpose_sources.is_empty(),
+        has_collector: document.export.is_some(),
+    };
+    let grants = grants::compile(document.identity.grants, &known, &mut problems);
+    identity.grants = grants;
+    let routing = routing::compile(document.tenants, document.routing, document.identity.tenant.case, &mut problems);
     let (audit, export) = export::compile(document.audit, document.export, &mut problems);
     if !problems.is_empty() {
         return Err(problems);

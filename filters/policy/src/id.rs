@@ -41,6 +41,16 @@ impl TenantId {
         (!nhs::contains(bytes)).then(|| Self(id.into()))
     }
 
+    /// The id in lower case.
+    #[must_use]
+    pub fn into_lower(self) -> Self {
+        if self.0.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Self(self.0.to_ascii_lowercase().into())
+        } else {
+            self
+        }
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -9,6 +9,8 @@ use xxhash_rust::xxh64::Xxh64Builder;
 
 use crate::document::{Action, Cohort, ComplianceLevel, Jurisdiction, ProxyLog, ProxyPlacement};
 use crate::folded::WatchedHeaders;
+use crate::grants::Grant;
+use crate::host_pattern::HostPattern;
 use crate::id::TenantId;
 use crate::path;
 use crate::pools::{self, Pools};
@@ -58,8 +60,14 @@ pub struct Identity {
     pub trusted_peers: TrustedPeers,
     /// Where the tenant is looked for, most authoritative first.
     pub tenant_sources: Vec<Source>,
+    /// Whether tenant ids are in lower case, however they are sent.
+    pub fold_tenants: bool,
     /// Where the user is looked for, most authoritative first.
     pub user_sources: Vec<Source>,
+    /// Where the purpose of use is looked for, most authoritative first.
+    pub purpose_sources: Vec<Source>,
+    /// Who may act beyond their own tenants: the first that allows an act is used.
+    pub grants: Vec<Arc<Grant>>,
     /// Whether tags and records carry a pseudonym of the user.
     pub pseudonymise_user: bool,
     /// The header of the correlation id.
@@ -91,12 +99,25 @@ pub struct PeerPattern {
 /// One place where an identity is looked for.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// A verified claim: the names on the way to it.
-    Claim(Vec<String>),
+    /// A verified claim.
+    Claim(Claim),
     /// A path parameter.
     Path(Arc<str>),
     /// A request header, lower case.
     Header(Arc<str>),
+    /// A part of the host.
+    Host(HostPattern),
+    /// A query parameter.
+    Query(Arc<str>),
+}
+
+/// A verified claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The names on the way to it.
+    pub path: Vec<String>,
+    /// The issuer that has to have made the token; any when absent.
+    pub issuer: Option<String>,
 }
 
 /// The names of the headers written upstream, lower case.
@@ -187,6 +208,7 @@ pub(crate) struct Tenant {
     pub(crate) pool: Option<Arc<str>>,
     pub(crate) jurisdiction: Option<Jurisdiction>,
     pub(crate) cohort: Option<Cohort>,
+    pub(crate) group: Option<Arc<str>>,
 }
 
 /// Where a tenant is sent.
@@ -270,6 +292,11 @@ impl Policy {
         }
     }
 
+    /// Whether some requests wait for evidence.
+    pub fn writes_ahead(&self) -> bool {
+        !self.audit.write_ahead.is_empty() || self.identity.grants.iter().any(|grant| grant.write_ahead)
+    }
+
     /// The contexts in the order of the document, the default one last.
     pub fn contexts(&self) -> impl Iterator<Item = &Arc<Context>> {
         self.contexts.iter().chain([&self.default_context])
@@ -348,6 +375,11 @@ impl Routing {
             jurisdiction: known.and_then(|tenant| tenant.jurisdiction),
             pinned: pinned.is_some(),
         })
+    }
+
+    /// What grants ask of a tenant: the nation whose regulator inspects it, and its group.
+    pub fn belongs(&self, id: &TenantId) -> (Option<Jurisdiction>, Option<&Arc<str>>) {
+        self.tenants.get(id).map_or((None, None), |tenant| (tenant.jurisdiction, tenant.group.as_ref()))
     }
 
     /// The number that puts a tenant into a cohort where no entry does: canary when the canary percentage is above it.

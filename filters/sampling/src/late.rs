@@ -65,6 +65,9 @@ fn reason(ending: &Ending<'_>) -> Option<&'static str> {
         "reset"
     } else if late.slower_than.is_some_and(is_slow) {
         "slow"
+    } else if ending.request().identity.is_emergency() {
+        // Where the tracer does not listen to filters.
+        "emergency"
     } else if ending.request().kind.redirects > 0 && ending.trace_decision().kept {
         // The first pass of the request counts as the caller of this one, and Envoy follows that, whatever a filter asks.
         "redirect"

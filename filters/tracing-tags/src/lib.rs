@@ -31,7 +31,7 @@ pub struct TracingTags;
 impl Filter for TracingTags {
     fn on_request(&self, request: &Incoming, host: &dyn Host) {
         identify(request, host);
-        describe(request);
+        describe(request, host);
         // While what the caller sent is still there, and can be told to the upstream.
         request.correlation(host);
         request.describe_on_span(host);
@@ -97,12 +97,17 @@ fn count(counter: &str, headers: usize, host: &dyn Host) {
 }
 
 /// Says what the request is about.
-fn describe(request: &Incoming) {
+fn describe(request: &Incoming, host: &dyn Host) {
     let names = &request.policy().headers;
     let context = &request.about().context;
     request.set_header(&names.healthcare_context, Arc::clone(&context.name));
     request.set_header(&names.compliance_level, context.compliance_level.as_str());
+    let more = request.identity(host).grant_flags();
     match &context.flags_header {
+        _ if !more.is_empty() => {
+            let flags: Vec<&str> = context.flags.iter().chain(more).map(|flag| &**flag).collect();
+            request.set_header(&names.compliance_flags, flags.join(","));
+        }
         Some(flags) => request.set_header(&names.compliance_flags, Arc::clone(flags)),
         None => request.remove_header(&names.compliance_flags),
     }

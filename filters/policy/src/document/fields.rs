@@ -3,10 +3,10 @@
 //! [`serde::Serialize`] says the same for the schema; a test holds the two together.
 
 use super::{
-    Action, AmbiguousPath, Audit, AuditLevel, Batch, Canary, Cohort, ComplianceLevel, Context, Correlation,
-    DefaultContext, Document, Export, Headers, Identity, Jurisdiction, Late, Match, Overrides, Paths, ProxyLog,
-    ProxyPlacement, Pseudonyms, Routing, Sampling, Sinks, TenantEntry, TenantIdentity, TenantRequirement, Tenants,
-    UnknownTenant, UserIdentity,
+    Action, AmbiguousPath, Audit, AuditLevel, Batch, Canary, Cohort, ComplianceLevel, Condition, Context, Correlation,
+    DefaultContext, Document, Export, Grant, GrantLimit, Headers, Identity, Jurisdiction, Late, Match, Overrides,
+    Paths, ProxyLog, ProxyPlacement, Pseudonyms, Purpose, Requirements, Routing, Sampling, Sinks, TenantCase,
+    TenantEntry, TenantIdentity, TenantRequirement, Tenants, UnknownTenant, UserIdentity,
 };
 use crate::decode::{fields, words};
 
@@ -29,11 +29,28 @@ fields! {
         "trustedPeers": trusted_peers,
         "tenant": tenant,
         "user": user,
+        "purpose": purpose,
+        "grants": grants,
         "correlation": correlation,
         "overrides": overrides,
     }
     Paths { "ambiguous": ambiguous }
-    TenantIdentity { "required": required, "sources": sources }
+    TenantIdentity { "required": required, "sources": sources, "case": case }
+    Purpose { "sources": sources }
+    Grant {
+        "name": name,
+        "when": when,
+        "tenants": tenants,
+        "actions": actions,
+        "contexts": contexts,
+        "requires": requires,
+        "flags": flags,
+        "atMost": at_most,
+        "writeAhead": write_ahead,
+    }
+    Condition { "claim": claim, "issuer": issuer, "equals": equals, "contains": contains, "anyOf": any_of }
+    Requirements { "purpose": purpose }
+    GrantLimit { "perUser": per_user, "within": within }
     UserIdentity { "sources": sources, "pseudonymise": pseudonymise }
     Correlation { "header": header, "echo": echo }
     Headers {
@@ -68,7 +85,7 @@ fields! {
         "unsampledParents": unsampled_parents,
     }
     Tenants { "unknown": unknown, "entries": entries }
-    TenantEntry { "pool": pool, "jurisdiction": jurisdiction, "cohort": cohort }
+    TenantEntry { "pool": pool, "jurisdiction": jurisdiction, "cohort": cohort, "group": group }
     Routing { "poolHeader": pool_header, "pools": pools, "dedicated": dedicated, "canary": canary }
     Canary { "percent": percent, "header": header }
     Audit { "sinks": sinks, "writeAhead": write_ahead, "chainKeyEnv": chain_key_env, "placement": placement }
@@ -78,6 +95,7 @@ fields! {
 }
 
 words! {
+    TenantCase { "exact": Exact, "lower": Lower }
     Overrides { "remove": Remove, "pass": Pass }
     AmbiguousPath { "accept": Accept, "reject": Reject }
     ComplianceLevel { "critical": Critical, "high": High, "standard": Standard, "low": Low }
@@ -108,8 +126,19 @@ mod tests {
             "version": "careplane/v1",
             "identity": {
                 "trustedPeers": ["spiffe://a/b"],
-                "tenant": {"required": false, "sources": [{"claim": "t"}, {"claim": ["a", "b"]}, {"path": "p"}]},
+                "tenant": {"required": false, "sources": [
+                    {"claim": "t"}, {"claim": ["a", "b"], "issuer": "i"}, {"path": "p"}, {"host": "{tenant}.example"},
+                    {"query": "q"},
+                ], "case": "lower"},
                 "user": {"sources": [{"header": "h"}], "pseudonymise": false},
+                "purpose": {"sources": [{"header": "p"}]},
+                "grants": [{
+                    "name": "g",
+                    "when": [{"claim": "r", "issuer": "i", "equals": "e", "contains": "c", "anyOf": ["a"]}],
+                    "tenants": {"group": {"claim": "g", "issuer": "i"}}, "actions": ["read"], "contexts": ["n"],
+                    "requires": {"purpose": ["BTG"]}, "flags": ["f"], "atMost": {"perUser": 5, "within": "1h"},
+                    "writeAhead": true,
+                }],
                 "correlation": {"header": "c", "echo": false},
                 "overrides": "pass",
             },
@@ -133,7 +162,7 @@ mod tests {
             },
             "tenants": {
                 "unknown": "deny",
-                "entries": {"e": {"pool": "p", "jurisdiction": "wales", "cohort": "stable"}},
+                "entries": {"e": {"pool": "p", "jurisdiction": "wales", "cohort": "stable", "group": "g"}},
             },
             "routing": {
                 "poolHeader": "p", "pools": [{"name": "a", "weight": 2}], "dedicated": ["b"],
@@ -162,6 +191,7 @@ mod tests {
                 assert_eq!(to_value(T::read(&word).unwrap()).unwrap(), word);
             }
         }
+        check::<TenantCase>();
         check::<Overrides>();
         check::<AmbiguousPath>();
         check::<ComplianceLevel>();

@@ -260,6 +260,9 @@ impl Asked {
                 sent.put(header, "b");
             }
             Some("tenant-malformed") => sent.put(tenants.first()?, "a b"),
+            // A list of tenants is in no record: one of which none, or not this one, was selected.
+            Some("tenant-unselected") => sent.put_list(tenants, &["a", "b"])?,
+            Some("tenant-conflict") if self.tenant.is_none() => sent.put_list(tenants, &["a", "b"])?,
             Some("user-malformed") => sent.put(users.first()?, "a\tb"),
             // The record has the user of the most authoritative source.
             Some("user-conflict") => sent.put(users.get(1)?, "b"),

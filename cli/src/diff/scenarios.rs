@@ -50,6 +50,16 @@ impl Sent {
         }
     }
 
+    /// Lets the first claim among sources be a list. None where there is no claim.
+    pub fn put_list(&mut self, sources: &[Source], values: &[&str]) -> Option<()> {
+        let claim = sources.iter().find_map(|source| match source {
+            Source::Claim(claim) => Some(claim),
+            _ => None,
+        })?;
+        self.claims.push((claim.path.join("."), values.iter().copied().map(Value::from).collect()));
+        Some(())
+    }
+
     fn claim(&mut self, claim: &Claim, value: &str) {
         self.claims.push((claim.path.join("."), value.into()));
         self.claims.extend(claim.issuer.iter().map(|issuer| ("iss".to_owned(), issuer.as_str().into())));

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{audit, check, diff, explain, image, init, schema, shell, test};
+use crate::{audit, check, diff, explain, image, init, mesh, playground, schema, shell, test};
 
 #[derive(Parser)]
 #[command(name = "careplane", version, about)]
@@ -30,6 +30,10 @@ enum Command {
     Init(init::Arguments),
     /// Builds the OCI image of a module, pushes it, and pins it in the manifests
     Image(image::Arguments),
+    /// Writes a page on which you edit a policy and see what it does to a request
+    Playground(playground::Arguments),
+    /// Puts the mesh and careplane into a cluster: plan, apply, verify, undo, forward
+    Mesh(mesh::Arguments),
     /// Prints the JSON Schema of the policy document, or of the output of `audit verify` or `diff`
     Schema(schema::Arguments),
     /// Prints the completions for a shell
@@ -48,6 +52,8 @@ pub fn main() -> ExitCode {
         Command::Test(arguments) => test::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
+        Command::Playground(arguments) => playground::run(&arguments),
+        Command::Mesh(arguments) => mesh::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Completions(arguments) => shell::completions(&arguments, Arguments::command()),
         Command::Man(arguments) => shell::man(&arguments, Arguments::command()),

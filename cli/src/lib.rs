@@ -21,7 +21,11 @@ mod image;
 #[cfg(feature = "commands")]
 mod init;
 #[cfg(feature = "commands")]
+mod mesh;
+#[cfg(feature = "commands")]
 mod out;
+#[cfg(feature = "commands")]
+mod playground;
 #[cfg(feature = "commands")]
 mod schema;
 #[cfg(feature = "commands")]

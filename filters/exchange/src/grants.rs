@@ -1,6 +1,5 @@
 //! Which grant lets a person act beyond their own tenants.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -50,7 +49,7 @@ struct Uses {
     grant: usize,
     user: Option<UserId>,
     /// When, the oldest first; as many as the limit.
-    times: VecDeque<Duration>,
+    times: Vec<Duration>,
 }
 
 /// What the grants of a policy say to an act together.
@@ -64,6 +63,8 @@ pub(crate) enum Granted {
 }
 
 /// Asks the grants in their order. `uses` is where uses count; without it, none is counted and no limit is looked at.
+// Not part of its one caller, which V8 would need more memory to compile, for ever.
+#[inline(never)]
 pub(crate) fn decide<'c>(
     policy: &'c Policy,
     claims: &Claims<'c>,
@@ -132,20 +133,18 @@ impl GrantUses {
         let is_same = |uses: &Uses| uses.grant == grant.index && uses.user.as_ref() == user;
         let position = all.iter().position(is_same).unwrap_or_else(|| {
             if all.len() >= USERS_MAX {
-                let oldest = all.iter().enumerate().min_by_key(|(_, uses)| uses.times.back().copied());
+                let oldest = all.iter().enumerate().min_by_key(|(_, uses)| uses.times.last().copied());
                 let oldest = oldest.map_or(0, |(position, _)| position);
                 all.swap_remove(oldest);
             }
-            all.push(Uses { grant: grant.index, user: user.cloned(), times: VecDeque::new() });
+            all.push(Uses { grant: grant.index, user: user.cloned(), times: Vec::new() });
             all.len().saturating_sub(1)
         });
         let Some(Uses { times, .. }) = all.get_mut(position) else { return true };
-        while times.front().is_some_and(|first| now.saturating_sub(*first) >= limit.within) {
-            times.pop_front();
-        }
+        times.retain(|time| now.saturating_sub(*time) < limit.within);
         let is_free = times.len() < usize::from(limit.per_user);
         if is_free {
-            times.push_back(now);
+            times.push(now);
         }
         is_free
     }

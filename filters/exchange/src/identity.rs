@@ -159,6 +159,7 @@ impl<'a> Asked<'a> {
     }
 
     /// The first purpose that a source says, from whichever caller; and whether it is none.
+    #[inline(never)]
     fn purpose(&self, sources: &'a [Source]) -> (Option<Purpose>, bool) {
         for source in sources {
             let said = match source {
@@ -200,6 +201,8 @@ struct Tenants {
 // === impl Tenants ===
 
 impl Tenants {
+    // In a function of its own, as what is rare below: V8 compiles each at load, and keeps the memory that the largest takes.
+    #[inline(never)]
     fn gather<'a>(policy: &'a Policy, asked: &Asked<'a>) -> Self {
         let rules = &policy.identity;
         let sources = &*rules.tenant_sources;
@@ -401,6 +404,7 @@ impl Identity {
     }
 
     /// The tenant, and what is wrong with it: one of the caller's own, or one that a grant reaches.
+    #[inline(never)]
     fn settle<'a>(
         &mut self,
         tenants: Tenants,

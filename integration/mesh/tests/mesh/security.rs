@@ -77,13 +77,13 @@ pub async fn prometheus_sees_metrics_only(mesh: &Mesh) -> Result<()> {
 
 /// Acts on services with a sidecar, and who may.
 const ACTS: &[(&str, &str, &[&str])] = &[
-    ("GET", "/api/v1/residents", &["carer", "nurse", "manager", "inspector"]),
-    ("GET", "/api/v1/residents/7", &["carer", "nurse", "manager", "inspector"]),
+    ("GET", "/api/v1/residents", &["carer", "nurse", "manager", "inspector", "clinician"]),
+    ("GET", "/api/v1/residents/7", &["carer", "nurse", "manager", "inspector", "clinician"]),
     ("POST", "/api/v1/residents", &["manager"]),
     ("PUT", "/api/v1/residents/7", &["nurse", "manager"]),
     ("DELETE", "/api/v1/residents/7", &["manager"]),
-    ("GET", "/api/v1/medications", &["carer", "nurse", "manager", "inspector"]),
-    ("GET", "/api/v1/medications/7/stock", &["carer", "nurse", "manager", "inspector"]),
+    ("GET", "/api/v1/medications", &["carer", "nurse", "manager", "inspector", "clinician"]),
+    ("GET", "/api/v1/medications/7/stock", &["carer", "nurse", "manager", "inspector", "clinician"]),
     ("POST", "/api/v1/medications", &["nurse", "manager"]),
     ("POST", "/api/v1/medications/administer", &["nurse"]),
     ("PATCH", "/api/v1/medications/7", &["nurse", "manager"]),
@@ -94,7 +94,7 @@ const ACTS: &[(&str, &str, &[&str])] = &[
 pub async fn each_role_may_do_its_own(mesh: &Mesh) -> Result<()> {
     let mut wrong = Vec::new();
     for (method, path, allowed) in ACTS {
-        for role in ["carer", "nurse", "manager", "inspector", "visitor"] {
+        for role in ["carer", "nurse", "manager", "inspector", "clinician", "visitor"] {
             let request = Request::new(method.parse()?, *path);
             let status = mesh.send(TENANT, role, request).await?.status;
             let expected = if allowed.contains(&role) { 200 } else { 403 };
@@ -157,7 +157,6 @@ pub async fn without_a_token_nobody_enters(mesh: &Mesh) -> Result<()> {
 
 pub async fn what_outsiders_say_of_themselves_is_not_believed(mesh: &Mesh) -> Result<()> {
     let forged = [
-        ("x-tenant-id", "care-home-0107"),
         ("x-user-id", "somebody-else"),
         ("x-tenant-pool", "dedicated-a"),
         ("x-release-cohort", "canary"),
@@ -189,6 +188,11 @@ pub async fn what_outsiders_say_of_themselves_is_not_believed(mesh: &Mesh) -> Re
     let records = mesh.records(|record| record["request"]["correlationId"] == correlation, 2).await?;
     let gateway = records.iter().find(|record| record["who"]["peer"].is_null());
     let named = gateway.map(|record| record["who"]["forgedHeaders"].clone()).unwrap_or(Value::Null);
-    ensure!(named == json!(["x-tenant-id", "x-user-id"]), "{named}");
+    ensure!(named == json!(["x-user-id"]), "{named}");
+    // A tenant header selects among what a token or a grant allows, and nothing else.
+    let other = Request::get("/api/v1/medications/1").header("x-tenant-id", "care-home-0107");
+    let response = mesh.send(TENANT, "carer", other).await?;
+    ensure!(response.status == 403, "{} {}", response.status, response.text());
+    ensure!(response.json()?["type"] == "urn:problem-type:careplane:tenant-conflict", "{}", response.text());
     Ok(())
 }

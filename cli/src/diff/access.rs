@@ -13,6 +13,8 @@ use crate::explain::{Judged, run};
 pub enum Outcome {
     /// Refused, for this reason.
     Denied(&'static str),
+    /// The policy is in shadow there: nothing is refused, and no header is removed.
+    Shadow,
     Allowed {
         tenant: Option<String>,
         user: Option<String>,
@@ -25,6 +27,9 @@ pub enum Outcome {
 impl Outcome {
     pub fn of(judged: &Judged, request: &Request) -> Self {
         let (decided, host) = run::decide(judged, request, &judged.plugin);
+        if decided.request.is_shadow() {
+            return Self::Shadow;
+        }
         if let Some(denial) = decided.request.denial() {
             return Self::Denied(denial.code());
         }
@@ -39,6 +44,9 @@ impl Outcome {
     /// What a change to another outcome means.
     pub fn change(&self, new: &Self) -> Kind {
         match (self, new) {
+            (Self::Shadow, Self::Shadow) => Kind::Otherwise,
+            (_, Self::Shadow) => Kind::Gained,
+            (Self::Shadow, _) => Kind::Lost,
             (Self::Denied(_), Self::Allowed { .. }) => Kind::Gained,
             (Self::Allowed { .. }, Self::Denied(_)) => Kind::Lost,
             (Self::Denied(_), Self::Denied(_)) => Kind::Otherwise,
@@ -57,6 +65,7 @@ impl Outcome {
     fn text(&self) -> String {
         match self {
             Self::Denied(code) => format!("denied: {code}"),
+            Self::Shadow => "in shadow: let through, headers as they came".into(),
             Self::Allowed { tenant, user, grant } => {
                 let named = [("tenant", tenant), ("user", user)];
                 let named: Vec<String> =

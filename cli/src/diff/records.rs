@@ -189,6 +189,7 @@ impl Decision {
     fn facts(&self, number: Option<Random>) -> Vec<(&'static str, Option<String>)> {
         let (decision, tenant, is_denied) = match &self.outcome {
             Outcome::Denied(code) => (format!("denied: {code}"), None, true),
+            Outcome::Shadow => ("in shadow".to_owned(), None, false),
             Outcome::Allowed { tenant, .. } => ("allowed".to_owned(), tenant.clone(), false),
         };
         let kept = number.is_some_and(|number| self.rate.keeps(number)) || (is_denied && self.keeps_denied);
@@ -284,6 +285,7 @@ impl Asked {
             // The collector decided.
             (Outcome::Allowed { .. }, Some("evidence-unavailable"), _) => true,
             (Outcome::Denied(code), Some(reason), _) => *code == reason,
+            (Outcome::Shadow, refused, _) => refused.is_none(),
             (Outcome::Allowed { .. }, Some(_), _) => false,
             (Outcome::Denied(_), None, result) => result != Some("allowed"),
             (Outcome::Allowed { tenant, .. }, None, _) => *tenant == self.tenant,

@@ -102,6 +102,7 @@ pub fn facts(policy: &Policy, method: Method, about: &Classification) -> Vec<(&'
         ("tier", text(&context.tier.name)),
         ("rate", Some(format!("{} %", context.tier.rate))),
         ("audit", text(if context.audited { "full" } else { "none" })),
+        ("enforcement", text(if context.shadow { "shadow" } else { "enforce" })),
         ("waits for evidence", text(if waits { "yes" } else { "no" })),
         ("tenant", text(if context.tenant_required { "required" } else { "optional" })),
         ("action", text(context.action(method).as_str())),

@@ -172,7 +172,8 @@ fn is_possible(denial: Denial, judged: &Judged) -> bool {
             document.identity.grants.iter().any(|grant| !(grant.actions.is_empty() && grant.contexts.is_empty()))
         }
         Denial::GrantPurpose => document.identity.grants.iter().any(|grant| !grant.requires.purpose.is_empty()),
-        Denial::GrantLimit => document.identity.grants.iter().any(|grant| grant.at_most.is_some()),
+        // A case is one request.
+        Denial::GrantLimit => false,
         Denial::TenantMissing => policy.contexts().any(|context| context.tenant_required),
         Denial::TenantUnknown => document.tenants.unknown == UnknownTenant::Deny,
         Denial::EvidenceUnavailable => !policy.audit.write_ahead.is_empty(),

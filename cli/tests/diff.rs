@@ -116,6 +116,14 @@ fn access_widens_one_way_and_not_the_other() {
             "allowed, without identity",
         ),
         (
+            "shadow.yaml",
+            "identity:\n",
+            "enforcement: shadow\nidentity:\n",
+            "a caller without identity",
+            "denied: tenant-missing",
+            "in shadow: let through, headers as they came",
+        ),
+        (
             "overrides.yaml",
             "identity:\n",
             "identity:\n  overrides: pass\n",

@@ -57,7 +57,8 @@ pub fn compare(old: &Judged, new: &Judged) -> TenantChanges {
 }
 
 fn facts(judged: &Judged, tenant: &TenantId) -> Vec<(&'static str, Option<String>)> {
-    match judged.rules.policy.routing.place(tenant) {
+    // What a directory says is not in the policy.
+    match judged.rules.policy.routing.place(tenant, None) {
         Ok(placement) => vec![
             ("access", Some("routed".into())),
             ("pool", placement.pool.as_deref().map(Into::into)),

@@ -236,6 +236,7 @@ tools: toolchain ## Installs all that `make test` needs, and uses each of it onc
 integration: build envoy-newest telemetry-programs ## The filters in real Envoys: the newest and the oldest, or ENVOYS='1.38.2 1.37.0'
 	@echo "== integration: Envoy $(ENVOYS)"
 	@for version in $(ENVOYS); do integration/install-envoy.sh $$version >/dev/null || exit 1; done
+	@cargo build $(NATIVE) --bin careplane
 	@CAREPLANE_ENVOYS="$(ENVOYS)" cargo test $(NATIVE) $(call tests,integration)
 	@for version in $(wordlist 2,$(words $(ENVOYS)),$(ENVOYS)); do \
 		echo "== integration: delivery, and under fire: Envoy $$version"; \
@@ -265,11 +266,13 @@ test-mesh: build ## The manifests on Istio's own control plane, without containe
 		cargo test $(NATIVE) --test mesh --test existing; \
 	fi
 
-schema: ## The JSON Schemas of the policy document and of what verify tells, from their types
+schema: ## The JSON Schemas of the policy document and of what verify and diff tell, from their types
 	@cargo run --quiet --locked -p careplane-cli -- schema > filters/policy/policy.schema.json.new
 	@mv filters/policy/policy.schema.json.new filters/policy/policy.schema.json
 	@cargo run --quiet --locked -p careplane-cli -- schema verification > docs/verification.schema.json.new
 	@mv docs/verification.schema.json.new docs/verification.schema.json
+	@cargo run --quiet --locked -p careplane-cli -- schema diff > docs/diff.schema.json.new
+	@mv docs/diff.schema.json.new docs/diff.schema.json
 
 notices: toolchain ## The licences of what is linked into the module and into the playground
 	@python3 filters/plugin/notices.py

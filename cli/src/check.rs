@@ -23,10 +23,10 @@ mod shadow;
 mod tracing;
 mod writes;
 
-use careplane_policy::Policy;
+use careplane_policy::{Policy, Problem};
 
 use crate::input::Input;
-use crate::yaml::Node;
+use crate::yaml::{Node, Place};
 #[cfg(feature = "commands")]
 pub use command::{Arguments, run};
 use finding::{Finding, Findings};
@@ -83,14 +83,18 @@ fn policies(mesh: &Mesh<'_>, findings: &mut Findings) {
             Err(problems) => problems,
         };
         for problem in problems.iter() {
-            let found = policy.node.follow(&problem.path);
-            // A field that does not exist is a fault of its name, any other of its value.
-            let place = match found.key_place {
-                Some(key) if problem.message.starts_with("unknown field") => key,
-                _ => &found.node.place,
-            };
-            findings.add(&rules::POLICY, place, problem.to_string());
+            findings.add(&rules::POLICY, problem_place(policy.node, problem), problem.to_string());
         }
+    }
+}
+
+/// Where the text of a policy has a problem.
+pub fn problem_place<'n>(policy: &'n Node, problem: &Problem) -> &'n Place {
+    let found = policy.follow(&problem.path);
+    // A field that does not exist is a fault of its name, any other of its value.
+    match found.key_place {
+        Some(key) if problem.message.starts_with("unknown field") => key,
+        _ => &found.node.place,
     }
 }
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{audit, check, explain, image, init, mesh, playground, schema, shell};
+use crate::{audit, check, diff, explain, image, init, mesh, playground, schema, shell, test};
 
 #[derive(Parser)]
 #[command(name = "careplane", version, about)]
@@ -22,6 +22,10 @@ enum Command {
     Check(check::Arguments),
     /// Shows what the filters do with one request, and by which rule
     Explain(explain::Arguments),
+    /// Shows what a new policy changes, for which requests and tenants
+    Diff(diff::Arguments),
+    /// Runs the tests beside a policy: requests, and what is expected of each
+    Test(test::Arguments),
     /// Writes a first policy from OpenAPI documents, routes or access logs
     Init(init::Arguments),
     /// Builds the OCI image of a module, pushes it, and pins it in the manifests
@@ -30,7 +34,7 @@ enum Command {
     Playground(playground::Arguments),
     /// Puts the mesh and careplane into a cluster: plan, apply, verify, undo, forward
     Mesh(mesh::Arguments),
-    /// Prints the JSON Schema of the policy document, or of the output of `audit verify`
+    /// Prints the JSON Schema of the policy document, or of the output of `audit verify` or `diff`
     Schema(schema::Arguments),
     /// Prints the completions for a shell
     Completions(shell::Completions),
@@ -44,6 +48,8 @@ pub fn main() -> ExitCode {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Diff(arguments) => diff::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),
         Command::Playground(arguments) => playground::run(&arguments),

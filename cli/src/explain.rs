@@ -7,8 +7,8 @@ mod context;
 mod grants;
 mod human;
 mod identity;
-mod request;
-mod run;
+pub mod request;
+pub mod run;
 
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ use careplane_exchange::{HttpAnswer, Key, Pseudonyms, Rules};
 use careplane_policy::Policy;
 use careplane_policy::document::Document as PolicyDocument;
 
+use crate::check::problem_place;
 use crate::filters;
 use crate::input::Input;
 use crate::manifest::{Document, Manifest};
@@ -49,20 +50,28 @@ impl Collector {
 
 /// What a request is judged by, and where that is written.
 pub struct Judged {
-    rules: Arc<Rules>,
-    document: PolicyDocument,
-    node: Node,
-    /// The `pluginName` of the manifest that the policy came in.
-    plugin: Option<String>,
+    pub rules: Arc<Rules>,
+    pub document: PolicyDocument,
+    pub node: Node,
+    /// The `pluginName` of the manifest that the policy came in, else all filters.
+    pub plugin: String,
     /// Whether pseudonyms are under a key of the environment.
     has_key: bool,
 }
 
-impl Judged {
+/// A policy as it is written, and the `pluginName` of its manifest.
+pub struct Written {
+    pub node: Node,
+    pub plugin: Option<String>,
+}
+
+// === impl Written ===
+
+impl Written {
     /// The first policy of what was read, or that of the manifest with this name. `shown` is what errors call the input.
     ///
     /// # Errors
-    /// When there is none, or when the proxy would refuse it.
+    /// When there is none.
     pub fn of(input: &Input, shown: &str, name: Option<&str>) -> anyhow::Result<Self> {
         if let Some(broken) = input.broken.first() {
             bail!("{}: {}", broken.place, broken.message);
@@ -90,9 +99,39 @@ impl Judged {
                 "{shown} has no policy: expected a document with `version: careplane/v1`, or a manifest with one inside"
             ),
         };
+        Ok(Self { node: node.clone(), plugin: manifest.and_then(Manifest::plugin_name).map(Into::into) })
+    }
+
+    /// As [`of`](Self::of), from a file.
+    ///
+    /// # Errors
+    /// When it cannot be read, or has no policy.
+    #[cfg(feature = "commands")]
+    pub fn read(path: &std::path::Path, name: Option<&str>) -> anyhow::Result<Self> {
+        let input = crate::input::read(&[path.to_owned()])?;
+        Self::of(&input, &path.display().to_string(), name)
+    }
+}
+
+// === impl Judged ===
+
+impl Judged {
+    /// The first policy of what was read, or that of the manifest with this name. `shown` is what errors call the input.
+    ///
+    /// # Errors
+    /// When there is none, or when the proxy would refuse it.
+    pub fn of(input: &Input, shown: &str, name: Option<&str>) -> anyhow::Result<Self> {
+        Self::new(Written::of(input, shown, name)?, shown)
+    }
+
+    /// # Errors
+    /// When the proxy would refuse the policy, with each problem and its place.
+    pub fn new(written: Written, shown: &str) -> anyhow::Result<Self> {
+        let Written { node, plugin } = written;
         let json = node.to_json();
         let mut policy = Policy::from_json(json.to_string().as_bytes()).map_err(|problems| {
-            anyhow::anyhow!("{shown}: the policy is refused; `careplane check` says where:\n{problems}")
+            let lines = problems.iter().map(|problem| format!("\n  {}: {problem}", problem_place(&node, problem)));
+            anyhow::anyhow!("{shown}: the policy is refused{}", lines.collect::<String>())
         })?;
         // The record is shown whatever becomes of it.
         policy.audit.access_log = true;
@@ -102,8 +141,8 @@ impl Judged {
         Ok(Self {
             document: serde_json::from_value(json).context("the policy cannot be read")?,
             rules: Arc::new(Rules::new(policy, pseudonyms)),
-            node: node.clone(),
-            plugin: manifest.and_then(Manifest::plugin_name).map(Into::into),
+            node,
+            plugin: plugin.unwrap_or_else(|| filters::ALL.into()),
             has_key,
         })
     }
@@ -113,7 +152,7 @@ impl Judged {
     /// # Errors
     /// When there are no such filters.
     pub fn explain(&self, request: &Request, plugin: Option<&str>, collector: Collector) -> anyhow::Result<Account> {
-        let plugin = plugin.or(self.plugin.as_deref()).unwrap_or(filters::ALL);
+        let plugin = plugin.unwrap_or(&self.plugin);
         if !filters::NAMES.contains(&plugin) {
             bail!("pluginName {plugin:?} is not a filter: expected one of {}", filters::NAMES.join(", "));
         }

@@ -2,6 +2,7 @@
 //! proposal.
 
 mod access_log;
+mod cases;
 mod contexts;
 mod endpoint;
 mod manifests;
@@ -34,7 +35,8 @@ pub struct Arguments {
     /// Writes the policy as a patch of WasmPlugins, for kustomize
     #[arg(long)]
     patch: bool,
-    /// Writes the policy there, which must not exist yet, instead of printing it
+    /// Writes the policy there, which must not exist yet, instead of printing it; and its tests beside it:
+    /// policy_test.yaml for policy.yaml
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -79,21 +81,23 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     found.endpoints = unique;
-    let (mut text, contexts) = policy(&found)?;
+    let First { mut text, contexts, policy } = policy(&found)?;
     if arguments.patch {
         text = as_patch(&text);
     }
     match &arguments.output {
         Some(path) => {
-            let file = std::fs::File::create_new(path);
-            let mut file = file.with_context(|| format!("{} cannot be written: it must not exist", path.display()))?;
-            std::io::Write::write_all(&mut file, text.as_bytes())?;
+            let tests = cases::path(path);
+            ensure!(!tests.exists(), "{} cannot be written: it must not exist", tests.display());
+            write_new(path, &text)?;
+            write_new(&tests, &cases::text(path, &contexts, &policy))?;
         }
         None => out::print(&text)?,
     }
     eprintln!(
-        "careplane: {contexts} contexts for {} operations. Every compliance level is a proposal: a person has to \
+        "careplane: {} contexts for {} operations. Every compliance level is a proposal: a person has to \
          decide it.",
+        contexts.len(),
         found.endpoints.len()
     );
     Ok(ExitCode::SUCCESS)
@@ -107,8 +111,21 @@ fn as_patch(policy: &str) -> String {
     policy.lines().map(indent).fold(head.to_owned(), |patch, line| patch + &line)
 }
 
-/// The policy as text, and how many contexts it has.
-fn policy(found: &Found) -> anyhow::Result<(String, usize)> {
+fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
+    let file = std::fs::File::create_new(path);
+    let mut file = file.with_context(|| format!("{} cannot be written: it must not exist", path.display()))?;
+    std::io::Write::write_all(&mut file, text.as_bytes())?;
+    Ok(())
+}
+
+/// A first policy.
+struct First {
+    text: String,
+    contexts: Vec<contexts::Context>,
+    policy: Policy,
+}
+
+fn policy(found: &Found) -> anyhow::Result<First> {
     let mut contexts = contexts::of(&found.endpoints);
     let mut left_out = found.left_out.clone();
     // What two documents say of one path can be at odds: a route that the policy could not tell from another one is
@@ -118,7 +135,10 @@ fn policy(found: &Found) -> anyhow::Result<(String, usize)> {
         let nodes =
             yaml::read(&"policy.yaml".into(), &text).map_err(|error| anyhow::anyhow!("{}: {text}", error.message))?;
         let json = nodes.first().map(yaml::Node::to_json).unwrap_or_default();
-        let Err(problems) = Policy::from_json(json.to_string().as_bytes()) else { return Ok((text, contexts.len())) };
+        let problems = match Policy::from_json(json.to_string().as_bytes()) {
+            Ok(policy) => return Ok(First { text, contexts, policy }),
+            Err(problems) => problems,
+        };
         let mut removed = false;
         // From the end, so that the places before stay what they are.
         for problem in problems.iter().collect::<Vec<_>>().into_iter().rev() {

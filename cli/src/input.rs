@@ -215,7 +215,7 @@ fn manifests(path: &Path) -> impl Iterator<Item = Manifest> {
 }
 
 /// Without `..`, where that is a matter of names alone.
-fn tidy(path: &Path) -> PathBuf {
+pub fn tidy(path: &Path) -> PathBuf {
     path.components().fold(PathBuf::new(), |mut tidy, part| {
         let goes_up = part == std::path::Component::ParentDir;
         if !(goes_up && matches!(tidy.components().next_back(), Some(std::path::Component::Normal(_))) && tidy.pop()) {

@@ -15,6 +15,8 @@ mod audit;
 #[cfg(feature = "commands")]
 mod commands;
 #[cfg(feature = "commands")]
+mod diff;
+#[cfg(feature = "commands")]
 mod image;
 #[cfg(feature = "commands")]
 mod init;
@@ -28,6 +30,10 @@ mod playground;
 mod schema;
 #[cfg(feature = "commands")]
 mod shell;
+#[cfg(feature = "commands")]
+mod snippet;
+#[cfg(feature = "commands")]
+mod test;
 
 #[cfg(feature = "commands")]
 pub use commands::main;

@@ -40,6 +40,9 @@ pub fn documents(nodes: Vec<Node>) -> Vec<Document> {
 fn document(node: Node) -> Vec<Document> {
     let (version, kind) = (node.text(&["apiVersion"]), node.text(&["kind"]));
     let (Some(version), Some(kind)) = (version, kind) else {
+        if node.get(&["static_resources"]).is_some() {
+            return in_envoy(&node);
+        }
         let is_policy = node.text(&["version"]).is_some_and(|version| version.starts_with("careplane/"));
         return vec![if is_policy { Document::Policy(node) } else { Document::Other(node) }];
     };
@@ -59,6 +62,27 @@ fn document(node: Node) -> Vec<Document> {
         node,
     };
     vec![Document::Manifest(manifest)]
+}
+
+/// The policies in the configuration of an Envoy: texts in the `configuration` of its Wasm filters. Listeners that share
+/// their filters by an alias share the policy.
+fn in_envoy(node: &Node) -> Vec<Document> {
+    let mut places: Vec<&Place> = Vec::new();
+    let mut policies = Vec::new();
+    for (_, entry) in node.all_entries().into_iter().filter(|(_, entry)| entry.key == "configuration") {
+        let Some(value) = entry.value.entries().iter().find(|entry| entry.key == "value") else { continue };
+        let Some(text) = value.value.as_text().filter(|_| !places.contains(&&value.key_place)) else { continue };
+        let Some(mut policy) = yaml::read(&value.key_place.file, text).ok().and_then(|all| all.into_iter().next())
+        else {
+            continue;
+        };
+        if policy.text(&["version"]).is_some_and(|version| version.starts_with("careplane/")) {
+            places.push(&value.key_place);
+            policy.shift(value.key_place.line, value.key_place.column + 1);
+            policies.push(Document::Policy(policy));
+        }
+    }
+    policies
 }
 
 /// The ConfigMap `istio` has the meshConfig as a text in YAML: what it says takes the place of the text.

@@ -17,6 +17,8 @@ enum Of {
     Policy,
     /// What `careplane audit verify --format json` prints
     Verification,
+    /// What `careplane diff -o json` prints
+    Diff,
 }
 
 /// Prints a JSON Schema.
@@ -24,6 +26,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let schema = match arguments.of {
         Of::Policy => careplane_policy::schema::json_schema()?,
         Of::Verification => careplane_evidence::verify::json_schema()?,
+        Of::Diff => crate::diff::json_schema()?,
     };
     out::print(&schema)?;
     Ok(ExitCode::SUCCESS)

@@ -78,6 +78,22 @@ impl Node {
         entries.iter_mut().find(|entry| entry.key == *key)?.value.get_mut(rest)
     }
 
+    /// Lays another node over this one, as kustomize merges a patch into a custom resource: maps by key, everything else
+    /// is replaced.
+    pub fn overlay(&mut self, over: &Node) {
+        match (&mut self.value, &over.value) {
+            (Value::Map(entries), Value::Map(others)) => {
+                for other in others {
+                    match entries.iter_mut().find(|entry| entry.key == other.key) {
+                        Some(entry) => entry.value.overlay(&other.value),
+                        None => entries.push(other.clone()),
+                    }
+                }
+            }
+            _ => *self = over.clone(),
+        }
+    }
+
     /// Takes over the places of another node, wherever both say the same and this one is still where `from` says.
     pub fn relocate(&mut self, from: &Arc<str>, source: &Node) {
         match (&mut self.value, &source.value) {

@@ -186,7 +186,32 @@ fn what_says_nothing_of_requests_is_an_error_and_files_are_not_overwritten() {
     assert_eq!(write().status.code(), Some(2));
 }
 
-/// Whatever paths a document has, in whatever order: what comes of it is a policy.
+/// Writes a policy and its tests, and runs these.
+fn with_tests(name: &str, arguments: &[&str]) -> String {
+    let folder = folder(name);
+    let policy = folder.join("policy.yaml");
+    let output = careplane(&[&["init", "--output", policy.to_str().unwrap()], arguments].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tested = careplane(&["test", folder.to_str().unwrap(), "--coverage"]);
+    let text = fs::read_to_string(folder.join("policy_test.yaml")).unwrap();
+    let said = String::from_utf8_lossy(&tested.stdout).into_owned() + &String::from_utf8_lossy(&tested.stderr);
+    assert!(tested.status.success(), "{said}\n{text}");
+    said
+}
+
+#[test]
+fn tests_are_written_beside_the_policy_and_hold() {
+    let said = with_tests("tests", &["tests/init/care.openapi.yaml"]);
+    let touched = |part: &str| said.lines().find(|line| line.contains(part)).unwrap().trim().to_owned();
+    assert!(touched("contexts ").ends_with("9 of 9"), "{said}");
+    // Neither is overwritten.
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("init/tests/other.yaml");
+    fs::write(target.with_file_name("other_test.yaml"), "").unwrap();
+    let output = careplane(&["init", "tests/init/care.openapi.yaml", "--output", target.to_str().unwrap()]);
+    assert_eq!((output.status.code(), target.exists()), (Some(2), false));
+}
+
+/// Whatever paths a document has, in whatever order: what comes of it is a policy, and its tests hold.
 #[test]
 fn any_paths_become_a_policy() {
     let mut random = fastrand::Rng::with_seed(16);
@@ -222,5 +247,6 @@ fn any_paths_become_a_policy() {
         let file = folder.join(format!("{round}.json"));
         fs::write(&file, json!({"openapi": "3.0.0", "info": {"title": "x\n- y"}, "paths": paths}).to_string()).unwrap();
         init(&format!("random-{round}"), &[file.to_str().unwrap()]);
+        with_tests(&format!("random-tests-{round}"), &[file.to_str().unwrap()]);
     }
 }

@@ -57,7 +57,7 @@ impl RequestArguments {
         if !path.starts_with('/') {
             bail!("--request {:?} has no path: expected such as 'POST /api/v1/medications/administer'", self.request);
         }
-        let mut headers = vec![(":method".to_owned(), method.to_owned()), (":path".to_owned(), path.to_owned())];
+        let mut headers = Vec::with_capacity(self.headers.len());
         for header in &self.headers {
             // A pseudo-header begins with a colon.
             let (name, value) = header
@@ -70,27 +70,11 @@ impl RequestArguments {
             let name = if name == "host" { ":authority".to_owned() } else { name };
             headers.push((name, value.trim().to_owned()));
         }
-        let sent = headers.iter().any(|(name, _)| name == REQUEST_ID);
-        let id = match (&self.request_id, self.sampling_number) {
-            (Some(id), _) => Some(id.clone()),
-            (None, None) if sent => None,
-            (None, number) => Some(format!("{:08x}-0000-4000-8000-000000000000", number.unwrap_or(0))),
-        };
-        if let Some(id) = id {
-            if Random::from_request_id(id.as_bytes()).is_none() {
-                bail!("--request-id {id:?} is not a UUID: expected such as 0000270f-0000-4000-8000-000000000000");
-            }
-            headers.retain(|(name, _)| name != REQUEST_ID);
-            headers.push((REQUEST_ID.into(), id));
+        if let Some(id) = self.request_id.as_ref().filter(|id| Random::from_request_id(id.as_bytes()).is_none()) {
+            bail!("--request-id {id:?} is not a UUID: expected such as 0000270f-0000-4000-8000-000000000000");
         }
-        Ok(Request {
-            method: method.into(),
-            path: path.into(),
-            headers,
-            claims: self.claims()?,
-            peer: self.peer.clone(),
-            any_number: !sent && self.request_id.is_none() && self.sampling_number.is_none(),
-        })
+        let id = self.request_id.clone().or_else(|| self.sampling_number.map(request_id));
+        Ok(Request { claims: self.claims()?, peer: self.peer.clone(), ..Request::new(method, path, headers, id) })
     }
 
     fn claims(&self) -> anyhow::Result<BTreeMap<String, Value>> {
@@ -112,7 +96,13 @@ impl RequestArguments {
     }
 }
 
-fn flatten(name: &str, value: &Value, claims: &mut BTreeMap<String, Value>) {
+/// A request id that the trace is decided on by this number.
+pub fn request_id(number: u16) -> String {
+    format!("{number:08x}-0000-4000-8000-000000000000")
+}
+
+/// The claims in the payload of a token: parts of nested names with dots between them.
+pub fn flatten(name: &str, value: &Value, claims: &mut BTreeMap<String, Value>) {
     let Value::Object(members) = value else {
         claims.insert(name.into(), value.clone());
         return;
@@ -124,6 +114,17 @@ fn flatten(name: &str, value: &Value, claims: &mut BTreeMap<String, Value>) {
 }
 
 impl Request {
+    /// A request of a caller without certificate and token. Its request id is the given one, else the one among its
+    /// headers, else one with the lowest number.
+    pub fn new(method: &str, path: &str, sent: Vec<(String, String)>, id: Option<String>) -> Self {
+        let has_id = sent.iter().any(|(name, _)| name == REQUEST_ID);
+        let any_number = id.is_none() && !has_id;
+        let mut headers = vec![(":method".to_owned(), method.to_owned()), (":path".to_owned(), path.to_owned())];
+        headers.extend(sent.into_iter().filter(|(name, _)| id.is_none() || name != REQUEST_ID));
+        headers.extend(id.or_else(|| any_number.then(|| request_id(0))).map(|id| (REQUEST_ID.to_owned(), id)));
+        Self { method: method.into(), path: path.into(), headers, claims: BTreeMap::new(), peer: None, any_number }
+    }
+
     /// All values of a header.
     pub fn header<'r>(&'r self, name: &'r str) -> impl Iterator<Item = &'r str> {
         self.headers.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())

@@ -27,12 +27,16 @@ use crate::filters;
 /// Where in a request id Envoy keeps why it traces: `a` is "a filter asked" (`UUIDRequestIDExtension`).
 const TRACE_REASON: usize = 14;
 
+/// What the filters make of a request, before anything of it is applied, and the proxy that they asked.
+pub fn decide(judged: &Judged, request: &Request, plugin: &str) -> (Decided, MemoryHost) {
+    let host = host(request);
+    (self::plugin(judged, plugin).decide(&host), host)
+}
+
 pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collector) -> Account {
     let host = host(request);
     // Twice through the same filters: once to ask each decision, once as a stream of the module, with all that it does to the proxy.
-    // Rules of its own for the first, so that a grant with a limit is not used up by it.
-    let asking = Plugin { rules: Arc::new(Rules::clone(&judged.rules)), ..self::plugin(judged, plugin) };
-    let Decided { request: incoming, refused_by } = asking.decide(&self::host(request));
+    let (Decided { request: incoming, refused_by }, _) = decide(judged, request, plugin);
     let mut stream = Stream::new(self::plugin(judged, plugin));
     stream.on_request_headers(&host);
     let write_ahead = stream.awaited_call().map(|call| {
@@ -114,14 +118,15 @@ fn host(request: &Request) -> MemoryHost {
 
 /// The plugin as the module makes it, with a way to a collector that is not there.
 fn plugin(judged: &Judged, name: &str) -> Plugin {
-    let rules = &judged.rules;
+    // Of its own, so that no request uses up a grant with a limit for the next.
+    let rules = Arc::new(Rules::clone(&judged.rules));
     let exporter = rules.policy.export.clone().map(|export| {
         let queue = Rc::new(ExportQueue::default());
         queue.attach();
         Exporter::new(queue, Rc::new(ExportTarget { export, resource: Resource::default() }))
     });
     let parts = Parts { exporter, ..Parts::default() };
-    Plugin { filters: Filters::named(name, rules, parts), rules: Arc::clone(rules) }
+    Plugin { filters: Filters::named(name, &rules, parts), rules }
 }
 
 /// The stream at its end: answered by the upstream, or by the filter that refused.

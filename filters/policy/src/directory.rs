@@ -169,7 +169,7 @@ impl Part {
             match check_line(line, last, number, index.parts.len(), pools) {
                 Ok(id) => last = id,
                 Err((problem, expected)) => {
-                    return fault(FaultKind::Format, &format!("line {count}: {}", shown(&problem)), &expected);
+                    return fault(FaultKind::Format, &format!("line {count}: {}", shown(problem)), &expected);
                 }
             }
         }

@@ -16,6 +16,11 @@ impl HostPattern {
     /// What a pattern looks like, for messages.
     pub const EXPECTED: &'static str = "a host with one {tenant}, such as \"{tenant}.app.example.com\"";
 
+    /// The host of a tenant.
+    pub fn host(&self, tenant: &str) -> String {
+        format!("{}{tenant}{}", self.before, self.after)
+    }
+
     /// The pattern that `text` is, if it is one: `{tenant}` once, alone or as part of a label, and a domain around it.
     pub fn new(text: &str) -> Option<Self> {
         let lower = text.to_ascii_lowercase();

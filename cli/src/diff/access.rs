@@ -1,0 +1,140 @@
+//! Access that is gained or lost: every caller at every route, decided by both policies.
+
+use careplane_policy::document::Overrides;
+
+use super::routes::Place;
+use super::scenarios::{self, Scenario};
+use super::shape::{AccessChange, Kind};
+use crate::explain::request::Request;
+use crate::explain::{Judged, run};
+
+/// What becomes of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Refused, for this reason.
+    Denied(&'static str),
+    /// The policy is in shadow there: nothing is refused, and no header is removed.
+    Shadow,
+    Allowed {
+        tenant: Option<String>,
+        user: Option<String>,
+        grant: Option<String>,
+    },
+}
+
+// === impl Outcome ===
+
+impl Outcome {
+    pub fn of(judged: &Judged, request: &Request) -> Self {
+        let (decided, host) = run::decide(judged, request, &judged.plugin);
+        if decided.request.is_shadow() {
+            return Self::Shadow;
+        }
+        if let Some(denial) = decided.request.denial() {
+            return Self::Denied(denial.code());
+        }
+        let identity = decided.request.identity(&host);
+        Self::Allowed {
+            tenant: identity.tenant.as_ref().map(|tenant| tenant.as_str().to_owned()),
+            user: identity.user.as_ref().map(|user| user.as_str().to_owned()),
+            grant: identity.grant.as_ref().map(|grant| grant.name.to_string()),
+        }
+    }
+
+    /// What a change to another outcome means.
+    pub fn change(&self, new: &Self) -> Kind {
+        match (self, new) {
+            (Self::Shadow, Self::Shadow) => Kind::Otherwise,
+            (_, Self::Shadow) => Kind::Gained,
+            (Self::Shadow, _) => Kind::Lost,
+            (Self::Denied(_), Self::Allowed { .. }) => Kind::Gained,
+            (Self::Allowed { .. }, Self::Denied(_)) => Kind::Lost,
+            (Self::Denied(_), Self::Denied(_)) => Kind::Otherwise,
+            (Self::Allowed { tenant, user, .. }, Self::Allowed { tenant: new_tenant, user: new_user, .. }) => {
+                let gains = |old: &Option<String>, new: &Option<String>| new.is_some() && old != new;
+                let loses = gains(new_tenant, tenant) || gains(new_user, user);
+                match gains(tenant, new_tenant) || gains(user, new_user) {
+                    true => Kind::Gained,
+                    false if loses => Kind::Lost,
+                    false => Kind::Otherwise,
+                }
+            }
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Denied(code) => format!("denied: {code}"),
+            Self::Shadow => "in shadow: let through, headers as they came".into(),
+            Self::Allowed { tenant, user, grant } => {
+                let named = [("tenant", tenant), ("user", user)];
+                let named: Vec<String> =
+                    named.into_iter().filter_map(|(part, id)| Some(format!("{part} {}", id.as_ref()?))).collect();
+                let named = match named.as_slice() {
+                    [] => "allowed, without identity".to_owned(),
+                    named => format!("allowed as {}", named.join(", ")),
+                };
+                grant.iter().fold(named, |named, grant| format!("{named}, under grant {grant}"))
+            }
+        }
+    }
+}
+
+/// What changes, gains first; callers and routes that change alike together.
+pub fn compare(old: &Judged, new: &Judged, places: &[Place]) -> Vec<AccessChange> {
+    let mut found: Vec<AccessChange> = Vec::new();
+    for scenario in scenarios::all(old, new) {
+        for change in of_caller(&scenario, old, new, places) {
+            let is_alike = |known: &&mut AccessChange| {
+                (&known.old, &known.new, &known.routes) == (&change.old, &change.new, &change.routes)
+            };
+            match found.iter_mut().find(is_alike) {
+                Some(known) => known.callers.extend(change.callers),
+                None => found.push(change),
+            }
+        }
+    }
+    overrides(old, new, &mut found);
+    found.sort_by_key(|change| change.kind);
+    found
+}
+
+fn of_caller(scenario: &Scenario, old: &Judged, new: &Judged, places: &[Place]) -> Vec<AccessChange> {
+    let mut found: Vec<AccessChange> = Vec::new();
+    for (place, method) in places.iter().flat_map(|place| place.asked_methods().iter().map(move |it| (place, it))) {
+        let Some(request) = scenario.request(place, method) else { continue };
+        let [before, after] = [old, new].map(|judged| Outcome::of(judged, &request));
+        if before == after {
+            continue;
+        }
+        let (old, new) = (before.text(), after.text());
+        let title = place.title(method);
+        match found.iter_mut().find(|known| (&known.old, &known.new) == (&old, &new)) {
+            Some(known) => known.routes.push(title),
+            None => found.push(AccessChange {
+                kind: before.change(&after),
+                callers: vec![scenario.caller.clone()],
+                old,
+                new,
+                routes: vec![title],
+            }),
+        }
+    }
+    found
+}
+
+/// Headers that change method and URL for the application are not the identity's: they are told apart.
+fn overrides(old: &Judged, new: &Judged, found: &mut Vec<AccessChange>) {
+    let [before, after] = [old, new].map(|judged| judged.document.identity.overrides);
+    if before == after {
+        return;
+    }
+    let text = |overrides| if overrides == Overrides::Pass { "they pass" } else { "they are removed" };
+    found.push(AccessChange {
+        kind: if after == Overrides::Pass { Kind::Gained } else { Kind::Lost },
+        callers: vec!["an untrusted peer with headers that override the method or the URL".into()],
+        old: text(before).into(),
+        new: text(after).into(),
+        routes: Vec::new(),
+    });
+}

@@ -1,0 +1,131 @@
+//! `careplane test`: what it says, word for word, and the tests of the policies that are shipped.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::{Value, json};
+
+fn careplane(folder: &Path, arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_careplane"))
+        .current_dir(folder)
+        .env_remove("CAREPLANE_PSEUDONYM_KEY")
+        .arg("test")
+        .args(arguments)
+        .output()
+        .unwrap()
+}
+
+fn tests() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
+}
+
+fn golden(name: &str, code: i32, arguments: &[&str]) {
+    let file = tests().join("test").join(name);
+    let expected = std::fs::read_to_string(&file).unwrap_or_default();
+    let output = careplane(&tests(), arguments);
+    let found = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(found, expected, "{} is not what is said now", file.display());
+    assert_eq!(output.status.code(), Some(code));
+}
+
+#[test]
+fn people_see_the_lines_that_are_not_as_expected_and_what_no_case_touches() {
+    golden("human.txt", 1, &["test/rounds_test.yaml", "--coverage"]);
+}
+
+#[test]
+fn programs_read_tap_and_junit() {
+    golden("tap.txt", 1, &["test/rounds_test.yaml", "--format", "tap"]);
+    golden("junit.xml", 1, &["test/rounds_test.yaml", "-o", "junit"]);
+}
+
+#[test]
+fn json_has_each_case_with_its_request() {
+    let output = careplane(&tests(), &["test/rounds_test.yaml", "-o", "json", "--coverage"]);
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&result["cases"], &result["failed"]), (&json!(8), &json!(2)));
+    let file = &result["files"][0];
+    assert_eq!(file["cases"][1]["name"], "A read is traced below the rate of its tier (number=4999, trace=kept)");
+    assert_eq!(file["cases"][1]["request"]["number"], 4999);
+    assert_eq!(file["cases"][4]["request"]["claims"], json!({}));
+    let mismatch = &file["cases"][6]["mismatches"][0];
+    assert_eq!(
+        (&mismatch["key"], &mismatch["expected"], &mismatch["found"], &mismatch["place"]["line"]),
+        (&json!("pool"), &json!("pool-a"), &json!("pool-b"), &json!(44))
+    );
+    assert_eq!(
+        file["coverage"][0],
+        json!({"part": "contexts", "total": 5, "untouched": [
+            {"name": "general", "place": null},
+        ]})
+    );
+}
+
+#[test]
+fn what_is_wrong_in_a_file_is_said_with_its_place() {
+    golden("broken.txt", 2, &["test/broken/broken.yaml"]);
+}
+
+#[test]
+fn what_cannot_be_tested_is_refused() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("policy-tests");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    write("alone_test.yaml", "cases: [{request: GET /, expect: {decision: allowed}}]\n");
+    write("refused.yaml", "version: careplane/v1\ncontexts: [{name: a}]\n");
+    write("refused_test.yaml", "cases: [{request: GET /, expect: {decision: allowed}}]\n");
+    write("yaml_test.yaml", "cases: [\n");
+    std::fs::create_dir_all(folder.join("empty")).unwrap();
+    for (argument, expected) in [
+        ("alone_test.yaml", "there is no alone.yaml beside it"),
+        ("refused_test.yaml", "refused.yaml: the policy is refused\n  refused.yaml:2:12: contexts[0]"),
+        ("yaml_test.yaml", "not YAML"),
+        ("empty", "no tests in empty: expected files named such as policy_test.yaml"),
+        ("absent_test.yaml", "absent_test.yaml cannot be read"),
+    ] {
+        let output = careplane(&folder, &[argument]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(said.contains(expected), "{said}");
+    }
+}
+
+#[test]
+fn one_case_can_be_run_alone_and_untouched_parts_can_fail() {
+    let code = |arguments: &[&str]| careplane(&tests(), arguments).status.code();
+    assert_eq!(code(&["test/rounds_test.yaml", "--only", "A nurse"]), Some(0));
+    assert_eq!(code(&["test/rounds_test.yaml", "--only", "no such case"]), Some(2));
+}
+
+#[test]
+fn grants_are_expected_and_covered() {
+    let output = careplane(&tests(), &["test/grants_test.yaml", "--coverage"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(said.contains("grants          2 of 2"), "{said}");
+}
+
+/// The policies of the manifests and of `integration/envoy.yaml`: every case holds, and nothing of them is untouched but
+/// what cannot be reached at a gateway.
+#[test]
+fn the_shipped_policies_do_what_their_tests_expect() {
+    let root = tests().join("../..");
+    let output = careplane(&root, &["integration", "wasmplugin-manifests", "--coverage", "-o", "json"]);
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let files = result["files"].as_array().unwrap();
+    assert_eq!(files.len(), 3);
+    for file in files {
+        let parts = file["coverage"].as_array().unwrap();
+        let untouched: Vec<&str> = parts
+            .iter()
+            .flat_map(|part| part["untouched"].as_array().unwrap())
+            .map(|item| item["name"].as_str().unwrap())
+            .collect();
+        let is_gateway = file["file"].as_str().unwrap().contains("gateway");
+        let unreachable = ["tenant: header x-tenant-id", "user: header x-user-id", "user-conflict"];
+        assert_eq!(untouched, if is_gateway { &unreachable[..] } else { &[] }, "{}", file["file"]);
+    }
+}

@@ -81,6 +81,10 @@ fn unlimited(policy: &Policy<'_>, path: &str, grant: &Grant, findings: &mut Find
 }
 
 fn reaches_none(policy: &Policy<'_>, path: &str, grant: &Grant, document: &Document, findings: &mut Findings) {
+    // Of a directory, this is only the part that the policy itself says.
+    if document.tenants.directory.is_some() {
+        return;
+    }
     let entries = || document.tenants.entries.values();
     let (kind, has_one) = match &grant.tenants {
         Some(GrantedTenants::Group(_)) => ("group", entries().any(|entry| entry.group.is_some())),

@@ -204,27 +204,28 @@ type Beyond = (&'static str, Value, &'static str, &'static str, &'static str, &'
 type Answer = (u16, &'static str);
 
 pub async fn people_reach_the_homes_of_their_grants(mesh: &Mesh) -> Result<()> {
-    const RESIDENT: &str = "/api/v1/residents/7";
+    const MEDICATION: &str = "/api/v1/medications/7";
+    // Two with pods of the medication service in their pools, and one of neither group nor nation.
     let (england, scotland, wales) = ("care-home-0001", "care-home-0042", "care-home-0107");
-    let agency = || json!({"tenant_id": [wales, england]});
-    let inspector = || json!({"tenant_id": null, "jurisdiction": "wales"});
+    let agency = || json!({"tenant_id": [scotland, england]});
+    let inspector = || json!({"tenant_id": null, "jurisdiction": "scotland"});
     let group = || json!({"tenant_id": england, "roles": ["manager", "group-manager"], "group": "northern-care"});
     let none = || json!({"tenant_id": null});
     let acts: [Beyond; 13] = [
-        ("nurse", agency(), "GET", RESIDENT, wales, "", (200, "")),
-        ("nurse", agency(), "PUT", RESIDENT, england, "", (200, "")),
-        ("nurse", agency(), "GET", RESIDENT, "", "", (403, "tenant-unselected")),
-        ("inspector", inspector(), "GET", RESIDENT, wales, "", (200, "")),
-        ("inspector", inspector(), "PUT", RESIDENT, wales, "", (403, "grant-action")),
-        ("inspector", inspector(), "GET", RESIDENT, scotland, "", (403, "tenant-missing")),
-        ("manager", group(), "PUT", RESIDENT, scotland, "", (200, "")),
-        ("manager", group(), "GET", RESIDENT, wales, "", (403, "tenant-conflict")),
-        ("manager", group(), "DELETE", RESIDENT, scotland, "", (403, "grant-action")),
-        ("clinician", none(), "GET", RESIDENT, scotland, "", (403, "grant-purpose")),
-        ("clinician", none(), "GET", RESIDENT, scotland, "ETREAT", (200, "")),
-        ("clinician", none(), "PUT", RESIDENT, scotland, "ETREAT", (403, "grant-action")),
+        ("nurse", agency(), "GET", MEDICATION, scotland, "", (200, "")),
+        ("nurse", agency(), "PATCH", MEDICATION, england, "", (200, "")),
+        ("nurse", agency(), "GET", MEDICATION, "", "", (403, "tenant-unselected")),
+        ("inspector", inspector(), "GET", MEDICATION, scotland, "", (200, "")),
+        ("inspector", inspector(), "PATCH", MEDICATION, scotland, "", (403, "grant-action")),
+        ("inspector", inspector(), "GET", MEDICATION, wales, "", (403, "tenant-missing")),
+        ("manager", group(), "PATCH", MEDICATION, scotland, "", (200, "")),
+        ("manager", group(), "GET", MEDICATION, wales, "", (403, "tenant-conflict")),
+        ("manager", group(), "DELETE", MEDICATION, scotland, "", (403, "grant-action")),
+        ("clinician", none(), "GET", MEDICATION, scotland, "", (403, "grant-purpose")),
+        ("clinician", none(), "GET", MEDICATION, scotland, "ETREAT", (200, "")),
+        ("clinician", none(), "PATCH", MEDICATION, scotland, "ETREAT", (403, "grant-action")),
         // What a role may not do at a service, no grant allows.
-        ("clinician", none(), "GET", "/api/v1/compliance/reports", scotland, "ETREAT", (403, "")),
+        ("clinician", none(), "GET", "/api/v1/assessments/7", scotland, "ETREAT", (403, "")),
     ];
     let mut wrong = Vec::new();
     for (index, (role, claims, method, path, home, purpose, (status, reason))) in acts.into_iter().enumerate() {

@@ -12,7 +12,7 @@ ENVOYS := $(ENVOY_NEWEST) $(ENVOY_OLDEST)
 # Bytes of one module: what a proxy of 256 MiB can compile beside its work.
 SIZE_LIMIT := 450000
 # The crates that are plain Rust: what a filter decides, without a proxy; and what tells it in a page.
-PURE := policy attributes exchange export $(FILTERS) playground
+PURE := policy attributes exchange export directory $(FILTERS) playground
 # The runner has to be of the version of the library.
 WASM_BINDGEN = $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
 # Without $(CURDIR), here and below: its name may have spaces in it.

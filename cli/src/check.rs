@@ -19,6 +19,7 @@ mod plugins;
 pub mod routes;
 mod routing;
 pub mod rules;
+mod shadow;
 mod tracing;
 mod writes;
 
@@ -57,6 +58,7 @@ pub fn check(input: &Input) -> (Vec<Finding>, Summary) {
         plugins::check(&mesh, &mut findings);
         identity::check(&mesh, &mut findings);
         people::check(&mesh, &mut findings);
+        shadow::check(&mesh, &mut findings);
         let tables = routes::tables(&mesh);
         routing::check(&mesh, &tables, &mut findings);
         writes::check(&mesh, &tables, &mut findings);

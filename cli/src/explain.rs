@@ -4,6 +4,7 @@ pub mod account;
 #[cfg(feature = "commands")]
 mod command;
 mod context;
+mod grants;
 mod human;
 mod identity;
 mod request;

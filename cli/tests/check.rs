@@ -376,6 +376,12 @@ fn each_disagreement_is_found_where_it_is() {
         ("inbound.yaml", "      audit: {placement: inbound}\n", "", &["inbound.yaml:15:7 careplane/placement-missing"]),
         (
             "gateway.yaml",
+            "        tier: always\n",
+            "        tier: always\n        enforcement: shadow\n",
+            &["gateway.yaml:23:22 careplane/shadow"],
+        ),
+        (
+            "gateway.yaml",
             "    identity:\n",
             "    identity:\n      overrides: pass\n",
             &["gateway.yaml:18:18 careplane/overrides-pass"],
@@ -521,6 +527,17 @@ fn an_emergency_that_no_alert_tells_of_is_a_warning() {
     let rule = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata: {name: a}\nspec: {groups: [{name: a, rules: [{alert: A, expr: up == 0}]}]}\n";
     fs::write(folder.join("alerts.yaml"), rule).unwrap();
     assert_eq!(findings(&folder), expected);
+}
+
+#[test]
+fn what_is_in_shadow_is_noted_and_that_it_does_not_wait() {
+    let folder = folder("shadow");
+    let policy = "version: careplane/v1\nenforcement: shadow\ncontexts:\n  - {name: a, complianceLevel: critical, match: [{path: /a}]}\n  - {name: b, complianceLevel: critical, enforcement: enforce, match: [{path: /b}]}\naudit: {writeAhead: [critical]}\nexport: {cluster: collector}\n";
+    fs::write(folder.join("policy.yaml"), policy).unwrap();
+    let expected = ["policy.yaml:2:14 careplane/shadow", "policy.yaml:6:21 careplane/shadow-write-ahead"];
+    assert_eq!(findings(&folder), expected);
+    // Notes fail no pipeline.
+    assert_eq!(careplane(&folder, &["."]).status.code(), Some(0));
 }
 
 #[test]

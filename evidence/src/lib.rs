@@ -8,6 +8,7 @@ pub mod purpose;
 mod record;
 pub mod report;
 pub mod search;
+pub mod shadow;
 mod sort;
 pub mod source;
 #[cfg(feature = "synthetic")]

@@ -140,9 +140,23 @@ pub struct Decision<'r> {
     /// Why, in their words.
     #[serde(borrow)]
     pub reason: Option<Cow<'r, str>>,
+    /// What enforcement would have done; only where the policy or the context is in shadow.
+    #[serde(borrow)]
+    pub shadow: Option<ShadowDecision<'r>>,
     /// The grant under which the caller acted beyond their own tenants, also where its terms were the reason to deny.
     #[serde(borrow)]
     pub grant: Option<Cow<'r, str>>,
+}
+
+/// What enforcement would have done.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ShadowDecision<'r> {
+    /// `allowed`, `denied`, or `none`: careplane was not asked.
+    #[serde(borrow)]
+    pub result: Cow<'r, str>,
+    /// Why it would have been denied.
+    #[serde(borrow)]
+    pub reason: Option<Cow<'r, str>>,
 }
 
 /// What became of the request.

@@ -25,6 +25,7 @@ pub(crate) mod words;
 pub use crate::acts::{Door, Kinds, Lineage};
 pub use aggregate::{
     AddError, Aggregate, Attempt, Beyond, Crossing, Denial, Doors, Failure, Outside, Person, Reach, Reached, SCHEMA,
+    WouldRefuse,
 };
 pub use build::Making;
 pub(crate) use build::clock;

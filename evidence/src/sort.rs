@@ -71,7 +71,10 @@ impl<E: Entry> Sorter<E> {
     /// All entries, sorted by [`Entry::order`].
     pub(crate) fn sorted(mut self) -> io::Result<impl Iterator<Item = io::Result<E>>> {
         if self.file.is_none() {
-            return Ok(Either::Left(self.drain().flatten().map(Ok)));
+            self.order();
+            let mut buckets: Vec<_> = std::mem::take(&mut self.buckets).into_iter().collect();
+            buckets.sort_unstable_by_key(|(bucket, _)| *bucket);
+            return Ok(Either::Left(buckets.into_iter().flat_map(|(_, entries)| entries).map(Ok)));
         }
         self.spill()?;
         let Self { file, ends, .. } = self;
@@ -88,15 +91,9 @@ impl<E: Entry> Sorter<E> {
         Ok(Either::Right(runs.collect_vec().into_iter().kmerge_by(comes_first)))
     }
 
-    /// What is in memory, sorted.
-    fn drain(&mut self) -> impl Iterator<Item = Vec<E>> + use<E> {
-        self.count = 0;
-        let mut buckets: Vec<_> = std::mem::take(&mut self.buckets).into_iter().collect();
-        buckets.sort_by_key(|(bucket, _)| *bucket);
-        buckets.into_iter().map(|(_, mut entries)| {
-            entries.sort_by_key(E::order);
-            entries
-        })
+    /// Sorts each bucket that is in memory.
+    fn order(&mut self) {
+        self.buckets.values_mut().for_each(|entries| entries.sort_by_key(E::order));
     }
 
     /// Writes what is in memory as a run.
@@ -109,14 +106,22 @@ impl<E: Entry> Sorter<E> {
             Some(file) => file,
             None => tempfile::tempfile().map_err(full)?,
         };
+        // Buckets that nothing came into since the last time: of chains that are over.
+        self.buckets.retain(|_, entries| !entries.is_empty());
+        self.order();
+        let mut buckets: Vec<_> = self.buckets.iter_mut().collect();
+        buckets.sort_unstable_by_key(|(bucket, _)| **bucket);
         let mut bytes = Vec::with_capacity(1 << 16);
-        for bucket in self.drain() {
+        for (_, bucket) in buckets {
             for entries in bucket.chunks(((1 << 16) / E::SIZE).max(1)) {
                 bytes.clear();
                 entries.iter().for_each(|entry| entry.write(&mut bytes));
                 file.write_all(&bytes).map_err(full)?;
             }
+            // Its memory is used again.
+            bucket.clear();
         }
+        self.count = 0;
         self.ends.push(file.stream_position().map_err(full)?);
         self.file = Some(file);
         Ok(())

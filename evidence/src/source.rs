@@ -184,8 +184,10 @@ impl Source {
     pub fn read(&self, mut found: impl FnMut(Result<Item<'_>, Broken<'_>>) -> io::Result<()>) -> io::Result<Lines> {
         let mut blocks = self.blocks()?;
         let mut lines = Lines::default();
-        while let Some(block) = blocks.next().map_err(|error| self.unreadable(&error))? {
+        let mut spare = None;
+        while let Some(block) = blocks.next(spare.take()).map_err(|error| self.unreadable(&error))? {
             let read = self.items(&block, &mut found)?;
+            spare = Some(block);
             lines.read += read.read;
             lines.skipped += read.skipped;
         }

@@ -47,8 +47,10 @@ use check::{Checked, Checker, Wants};
 use link::Link;
 use report::Tally;
 
-/// Links that are kept in memory before they are sorted into a file: 20 MB, and as much again while lists grow.
-const LINKS_IN_MEMORY: usize = 1 << 17;
+/// Links that are kept in memory before they are sorted into a file: 10 MB, and as much again while lists grow.
+const LINKS_IN_MEMORY: usize = 1 << 16;
+/// Into how many parts links are sorted at most.
+const PARTS_MAX: usize = 8;
 /// How many keys are told apart. Proxies have a few; only made-up records have more.
 const KEYS_MAX: usize = 1 << 10;
 /// The longest name of a proxy that is kept, in bytes.
@@ -82,7 +84,9 @@ pub struct Shard {
 #[derive(Debug)]
 pub struct Verifier {
     settings: Settings,
-    sorter: Sorter<Link>,
+    threads: usize,
+    /// The links by their chains, so that each part can be sorted and walked on its own.
+    sorters: Vec<Sorter<Link>>,
     sources: Vec<String>,
     lines: u64,
     skipped: u64,
@@ -103,9 +107,13 @@ struct Notes {
 impl Verifier {
     /// A verifier that has seen nothing yet.
     pub fn new(settings: Settings) -> Self {
+        let threads = threads::count(settings.threads);
+        let parts = threads.min(PARTS_MAX);
+        let capacity = settings.links_in_memory.unwrap_or(LINKS_IN_MEMORY) / parts;
         Self {
-            sorter: Sorter::new(settings.links_in_memory.unwrap_or(LINKS_IN_MEMORY)),
             settings,
+            threads,
+            sorters: (0..parts).map(|_| Sorter::new(capacity)).collect(),
             sources: Vec::new(),
             lines: 0,
             skipped: 0,
@@ -140,12 +148,12 @@ impl Verifier {
             return Ok(());
         }
         let checker = Checker { source, number, keys: &self.settings.keys, shard: self.settings.shard, wants };
-        let (sorter, notes, tally) = (&mut self.sorter, &mut self.notes, &mut self.tally);
+        let (sorters, notes, tally) = (&mut self.sorters, &mut self.notes, &mut self.tally);
         let (lines, skipped) = (&mut self.lines, &mut self.skipped);
-        threads::run(checker, self.settings.threads, |checked| {
+        threads::run(checker, self.threads, |checked| {
             *lines += checked.lines;
             *skipped += checked.skipped;
-            absorb(&checked, source, sorter, notes, tally)?;
+            absorb(&checked, source, sorters, notes, tally)?;
             checked.records.iter().try_for_each(|record| found(record.found(&checked.texts, source)))
         })
     }
@@ -155,8 +163,8 @@ impl Verifier {
     /// # Errors
     /// When the temporary file cannot be read.
     pub fn finish(self) -> io::Result<Verification> {
-        let Self { settings, sorter, sources, lines, skipped, tally, notes } = self;
-        let chains = walk::chains(sorter.sorted()?, &sources, &notes)?;
+        let Self { settings, sorters, sources, lines, skipped, tally, notes, .. } = self;
+        let chains = walk_all(sorters, &sources, &notes)?;
         let input = Input { sources, lines, skipped, partitioned: settings.part.is_some() };
         let shard = settings.part.or(settings.shard);
         let given = settings.keys.ids().into_iter().map(str::to_owned).collect();
@@ -168,7 +176,7 @@ impl Verifier {
 fn absorb(
     checked: &Checked,
     source: &Source,
-    sorter: &mut Sorter<Link>,
+    sorters: &mut [Sorter<Link>],
     notes: &mut Notes,
     tally: &mut Tally,
 ) -> io::Result<()> {
@@ -181,8 +189,31 @@ fn absorb(
     }
     checked.links.iter().try_for_each(|link| {
         let key = (link.key as usize).checked_sub(1).and_then(|index| keys.get(index)).copied().unwrap_or(0);
-        sorter.push(Link { key, ..*link })
+        let part = part_of(link.chain, sorters.len());
+        sorters.get_mut(part).map_or(Ok(()), |sorter| sorter.push(Link { key, ..*link }))
     })
+}
+
+/// Which of `parts` a chain is in.
+fn part_of(chain: Uuid, parts: usize) -> usize {
+    // The last bytes of a UUIDv7 are random; what is not one need not be spread well.
+    let (_, low) = chain.as_u64_pair();
+    usize::try_from(low % parts as u64).unwrap_or(0)
+}
+
+/// A report of each chain, in the order of ids: each part on a thread of its own.
+fn walk_all(sorters: Vec<Sorter<Link>>, sources: &[String], notes: &Notes) -> io::Result<Vec<ChainReport>> {
+    let walk = |sorter: Sorter<Link>| walk::chains(sorter.sorted()?, sources, notes);
+    let parts: Vec<io::Result<Vec<ChainReport>>> = std::thread::scope(|scope| {
+        let parts: Vec<_> = sorters.into_iter().map(|sorter| scope.spawn(move || walk(sorter))).collect();
+        parts.into_iter().map(|part| part.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    let mut chains = Vec::new();
+    for part in parts {
+        chains.extend(part?);
+    }
+    chains.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    Ok(chains)
 }
 
 /// The JSON Schema (2020-12) of [`Verification`], with a line end.

@@ -37,6 +37,35 @@ impl Collector {
         Ok(collector)
     }
 
+    /// Starts one that also copies its records into a folder for each proxy, below [`archive`](Self::archive), and waits
+    /// until it says that it is ready.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub async fn start_with_archive() -> Result<Self> {
+        let mut collector = Self { peer: Peer::new(PROGRAM, "/")?, otlp: Door::open()? };
+        fs::create_dir_all(collector.peer.file("queue"))?;
+        collector.peer.configure("collector-config.yaml", |document| {
+            collector.move_here(document)?;
+            document["exporters"]["file/archive"] = json!({
+                "path": collector.archive().join("*/audit.jsonl"),
+                "group_by": {"enabled": true, "resource_attribute": "service.instance.id"},
+            });
+            let exporters = document["service"]["pipelines"]["logs"]["exporters"].as_array_mut();
+            exporters.context("the collector has no pipeline for logs")?.push(json!("file/archive"));
+            Ok(())
+        })?;
+        collector.start_again().await?;
+        Ok(collector)
+    }
+
+    /// The folder with a folder for each proxy.
+    #[must_use]
+    pub fn archive(&self) -> PathBuf {
+        self.peer.file("archive")
+    }
+
     /// Where it takes OTLP/HTTP.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

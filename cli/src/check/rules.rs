@@ -74,6 +74,9 @@ rules! {
     EMERGENCY_UNALERTED = Warning "emergency-unalerted", "Emergency access is only as safe as the look at each use of it, and no alerting rule tells of one.";
     LIST_UNSELECTED = Warning "list-unselected", "A person whose claim lists several tenants cannot say which: every request is a 403 `tenant-unselected`.";
 
+    SHADOW = Note "shadow", "The policy or the context is in shadow: it refuses nothing and changes no header.";
+    SHADOW_WRITE_AHEAD = Note "shadow-write-ahead", "`audit.writeAhead` has no effect on a context in shadow.";
+
     OVERRIDES_PASS = Warning "overrides-pass", "`identity.overrides: pass` lets a caller name another method or URL \
          than the one that careplane classified.";
 

@@ -65,7 +65,10 @@ impl RequestArguments {
                 .find(|(index, character)| *index > 0 && *character == ':')
                 .map(|(index, _)| (&header[..index], &header[index + 1..]))
                 .with_context(|| format!("-H {header:?} is not a header: expected 'name: value'"))?;
-            headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+            let name = name.trim().to_ascii_lowercase();
+            // Envoy has one name for both.
+            let name = if name == "host" { ":authority".to_owned() } else { name };
+            headers.push((name, value.trim().to_owned()));
         }
         let sent = headers.iter().any(|(name, _)| name == REQUEST_ID);
         let id = match (&self.request_id, self.sampling_number) {
@@ -138,10 +141,7 @@ pub fn property(claim: &Value) -> Vec<u8> {
         Value::String(text) => text.clone().into_bytes(),
         Value::Number(number) => number.as_f64().unwrap_or_default().to_le_bytes().to_vec(),
         Value::Bool(value) => vec![u8::from(*value)],
-        Value::Array(items) => {
-            let keys = items.iter().map(|item| (item.as_str().unwrap_or_default(), ""));
-            keys.collect::<careplane_exchange::HeaderMap>().serialise()
-        }
+        Value::Array(items) => careplane_exchange::memory::list(items.iter().map(property)),
         Value::Null | Value::Object(_) => Vec::new(),
     }
 }

@@ -62,6 +62,9 @@ pub struct Aggregate {
     /// Requests under a grant: beyond the tenants of their user.
     #[serde(with = "rows", default)]
     pub reaches: BTreeMap<Reach, Reached>,
+    /// Requests that enforcement would have refused, where a policy is in shadow.
+    #[serde(with = "rows", default)]
+    pub would_refuse: BTreeMap<WouldRefuse, Tally>,
     /// Requests that failed.
     #[serde(with = "rows")]
     pub failures: BTreeMap<Failure, Tally>,
@@ -129,6 +132,19 @@ pub struct Denial {
     pub by: String,
     /// Why, in their word.
     pub reason: String,
+}
+
+/// What enforcement would have refused.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WouldRefuse {
+    /// careplane's reason.
+    pub reason: String,
+    /// The SPIFFE id of the peer; empty without a certificate.
+    pub peer: String,
+    /// The healthcare context.
+    pub context: String,
+    /// Method and template.
+    pub message: String,
 }
 
 /// Somebody named another tenant than their own.
@@ -251,6 +267,7 @@ impl Aggregate {
             denials: BTreeMap::new(),
             attempts: BTreeMap::new(),
             reaches: BTreeMap::new(),
+            would_refuse: BTreeMap::new(),
             failures: BTreeMap::new(),
             people: BTreeMap::new(),
             forged: BTreeMap::new(),
@@ -317,6 +334,7 @@ impl Aggregate {
         self.denials.absorb(other.denials);
         self.attempts.absorb(other.attempts);
         self.reaches.absorb(other.reaches);
+        self.would_refuse.absorb(other.would_refuse);
         self.failures.absorb(other.failures);
         self.people.absorb(other.people);
         self.forged.absorb(other.forged);

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::aggregate::{Aggregate, Attempt, Beyond, Crossing, Denial, Doors, Failure, Outside, Person, Reach, Reached};
+use super::aggregate::{
+    Aggregate, Attempt, Beyond, Crossing, Denial, Doors, Failure, Outside, Person, Reach, Reached, WouldRefuse,
+};
 use super::counts::{Counts, Ending, Merge, Tally};
 use super::scope::Standing;
 use crate::acts::{
@@ -72,6 +74,14 @@ impl Aggregate {
             let (tenant, user) = (owned(TENANT).unwrap_or_default(), owned(USER).unwrap_or_default());
             let attempt = Attempt { tenant, other, user, context };
             fits &= change(&mut self.attempts, attempt, || Crossing::starting(time), |it| it.add(ending, time));
+        }
+        for (refused, context, message) in &act.would_refuse {
+            let text = |name| names.text(name).unwrap_or_default().to_owned();
+            let refused = text(*refused);
+            let (reason, peer) = refused.split_once('\n').unwrap_or_default();
+            let (reason, peer) = (reason.to_owned(), peer.to_owned());
+            let refused = WouldRefuse { reason, peer, context: text(*context), message: text(*message) };
+            fits &= change(&mut self.would_refuse, refused, || Tally::starting(time), |tally| tally.add(time));
         }
         let mut headers: Vec<&str> =
             act.forged.iter().filter_map(|name| names.text(*name)).flat_map(str::lines).collect();

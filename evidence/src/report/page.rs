@@ -9,6 +9,7 @@ use super::plot::{Columns, Series, Timeline};
 use super::reach::{Beyond, Emergencies};
 use super::sections::{
     Attempts, Chains, CountRow, Delivery, Hops, Level, People, TallyRow, actions, by_name, denials, failures, levels,
+    would_refuse,
 };
 use super::words::{self, counted, number};
 use askama::Template;
@@ -37,6 +38,7 @@ struct Page<'a> {
     flags: Vec<CountRow<'a>>,
     tenants: Vec<CountRow<'a>>,
     denials: Vec<TallyRow>,
+    would_refuse: Vec<TallyRow>,
     attempts: Attempts<'a>,
     emergencies: Emergencies<'a>,
     beyond: Beyond<'a>,
@@ -79,6 +81,7 @@ pub fn html(aggregate: &Aggregate, title: Option<&str>) -> Result<String, askama
         flags: by_name(&aggregate.flags),
         tenants: by_name(&aggregate.tenants),
         denials: denials(aggregate),
+        would_refuse: would_refuse(aggregate),
         attempts,
         emergencies,
         beyond: Beyond::of(aggregate),

@@ -4,8 +4,9 @@ use std::io::{self, Read};
 
 use super::LINE_MAX;
 
-/// What is read of a source at a time, in bytes.
-const BLOCK: usize = 1 << 20;
+/// What is read of a source at a time, in bytes: what the second cache of a core has room for, beside what is made of
+/// it.
+const BLOCK: usize = 256 << 10;
 
 /// Whole lines, of which only the last of a source can be without its end.
 #[derive(Debug)]
@@ -22,20 +23,18 @@ pub(crate) struct Blocks<'s> {
     /// The beginning of a line, which ends in the next block.
     rest: Vec<u8>,
     line: u64,
-    /// Blocks that are done with, whose memory is used again.
-    spare: Vec<Vec<u8>>,
 }
 
 // === impl Blocks ===
 
 impl<'s> Blocks<'s> {
     pub(super) fn new(reader: Box<dyn Read + Send + 's>) -> Self {
-        Self { reader, rest: Vec::new(), line: 1, spare: Vec::new() }
+        Self { reader, rest: Vec::new(), line: 1 }
     }
 
-    /// The next block; none at the end.
-    pub(crate) fn next(&mut self) -> io::Result<Option<Block>> {
-        let mut bytes = self.spare.pop().unwrap_or_default();
+    /// The next block, in the memory of one that is done with; none at the end.
+    pub(crate) fn next(&mut self, spare: Option<Block>) -> io::Result<Option<Block>> {
+        let mut bytes = spare.and_then(|block| block.bytes).unwrap_or_default();
         bytes.clear();
         bytes.append(&mut self.rest);
         loop {
@@ -56,11 +55,6 @@ impl<'s> Blocks<'s> {
                 return Ok(Some(self.block(None)));
             }
         }
-    }
-
-    /// Takes the memory of a block that is done with.
-    pub(crate) fn recycle(&mut self, block: Block) {
-        self.spare.extend(block.bytes);
     }
 
     fn block(&mut self, bytes: Option<Vec<u8>>) -> Block {
@@ -88,6 +82,11 @@ impl<'s> Blocks<'s> {
 // === impl Block ===
 
 impl Block {
+    /// How many bytes it has.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.as_ref().map_or(0, Vec::len)
+    }
+
     /// Its lines with their numbers; a line that is too long has no text.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (u64, Option<&[u8]>)> {
         let mut rest = self.bytes.as_deref().unwrap_or_default();

@@ -11,6 +11,9 @@ use super::{Shard, claimed_chain};
 use crate::record::Proxy;
 use crate::source::{self, Block, Item, Source, Way};
 
+/// The bytes of a short record.
+const LINE: usize = 1 << 10;
+
 /// Whether the text of a record is to be handed out.
 pub(super) type Wants<'w> = &'w (dyn Fn(&[u8]) -> bool + Sync);
 
@@ -72,7 +75,8 @@ pub(super) struct Kept {
 impl Checker<'_> {
     /// Checks the records of a block.
     pub(super) fn check(&self, block: &Block) -> Checked {
-        let mut checked = Checked::default();
+        // More than there are in most blocks.
+        let mut checked = Checked { links: Vec::with_capacity(block.size() / LINE), ..Checked::default() };
         let read = self.source.items(block, |found| {
             match found {
                 Ok(item) => self.take(&item, &mut checked),

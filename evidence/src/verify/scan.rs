@@ -56,7 +56,8 @@ pub(super) fn scan(text: &[u8]) -> Option<Scanned<'_>> {
         }
         let begin = at;
         at = value(bytes, at, DEPTH_MAX)?;
-        let quoted = || text.get(begin + 1..at - 1).filter(|it| bytes[begin] == b'"' && !it.contains('\\'));
+        let is_plain = || bytes[begin] == b'"' && next_special(bytes, begin + 1) == at - 1;
+        let quoted = || text.get(begin + 1..at - 1).filter(|_| is_plain());
         match name {
             "hash" => {
                 scanned.hash = quoted()?;
@@ -74,6 +75,7 @@ pub(super) fn scan(text: &[u8]) -> Option<Scanned<'_>> {
 }
 
 /// Takes `literal`, where it is next.
+#[inline(always)]
 fn take(bytes: &[u8], at: &mut usize, literal: &[u8]) -> bool {
     let is_next = bytes.get(*at..).is_some_and(|rest| rest.starts_with(literal));
     *at += if is_next { literal.len() } else { 0 };
@@ -142,7 +144,7 @@ fn string(bytes: &[u8], mut at: usize) -> Option<usize> {
 }
 
 /// The next quote, backslash or control character, or the end: eight bytes at a time.
-#[inline]
+#[inline(always)]
 fn next_special(bytes: &[u8], mut at: usize) -> usize {
     while let Some(chunk) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
         let special = special(u64::from_le_bytes(*chunk));
@@ -166,12 +168,14 @@ fn escape(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// The high bit of each byte that is a quote, a backslash or a control character. Behind the first one, bits can be
 /// wrong.
+#[inline(always)]
 fn special(chunk: u64) -> u64 {
     const ONES: u64 = u64::from_le_bytes([1; 8]);
     const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    let is_zero = |bytes: u64| bytes.wrapping_sub(ONES) & !bytes & HIGH;
-    let is_control = chunk.wrapping_sub(ONES * 0x20) & !chunk & HIGH;
-    is_zero(chunk ^ (ONES * u64::from(b'"'))) | is_zero(chunk ^ (ONES * u64::from(b'\\'))) | is_control
+    // With this bit changed, the quote is the one that follows the control characters.
+    let control_or_quote = (chunk ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
+    let backslash = (chunk ^ (ONES * u64::from(b'\\'))).wrapping_sub(ONES);
+    (control_or_quote | backslash) & !chunk & HIGH
 }
 
 #[cfg(test)]

@@ -1,37 +1,53 @@
 //! Blocks to several threads, and what they came to back in order.
 //!
 //! ```text
-//! reader ─▶ worker 0, 1, … in turn ─▶ collected in the same turn, so in the order of the source
+//! worker: takes its turn, reads a block (one worker at a time), checks it (all at once)
+//! collector: takes what a block came to from the worker whose turn it was
 //! ```
+//!
+//! The worker that reads a block checks it, so that its bytes are still in the caches of that core.
 
 use std::io;
-use std::sync::mpsc::{channel, sync_channel};
+use std::sync::mpsc::{Sender, channel, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use super::check::{Checked, Checker};
 use crate::source::{Block, Blocks};
 
-/// How many blocks wait for a thread, and how many results for the collector: memory is bounded.
-const WAITING: usize = 2;
+/// How many results of a worker wait for the collector: memory is bounded.
+const WAITING: usize = 4;
 
-/// Checks the source of `checker` on `threads` threads, or as many as the machine runs at once, and hands out each
-/// result in order.
+/// What is left of a source, and who took its turn.
+struct Turns<'s> {
+    blocks: Blocks<'s>,
+    /// The workers that took a block, by their numbers.
+    taken: Sender<usize>,
+}
+
+/// As many threads as were asked for, or as the machine runs at once.
+pub(super) fn count(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from)).max(1)
+}
+
+/// Checks the source of `checker` on `threads` threads, and hands out each result in order.
 pub(super) fn run(
     checker: Checker<'_>,
-    threads: Option<usize>,
+    threads: usize,
     mut collect: impl FnMut(Checked) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut blocks = checker.source.blocks()?;
-    let mut next = || blocks.next().map_err(|error| checker.source.unreadable(&error));
-    let Some(first) = next()? else { return Ok(()) };
-    let Some(second) = next()? else { return collect(checker.check(&first)) };
-    let threads = threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
+    let mut next = |spare| blocks.next(spare).map_err(|error| checker.source.unreadable(&error));
+    let Some(first) = next(None)? else { return Ok(()) };
+    collect(checker.check(&first))?;
+    let Some(mut block) = next(Some(first))? else { return Ok(()) };
+    collect(checker.check(&block))?;
     if threads > 1 {
-        return spread(checker, threads, [first, second], blocks, collect);
+        return spread(checker, threads, blocks, collect);
     }
-    [first, second].iter().try_for_each(|block| collect(checker.check(block)))?;
-    while let Some(block) = blocks.next().map_err(|error| checker.source.unreadable(&error))? {
-        collect(checker.check(&block))?;
+    while let Some(read) = next(Some(block))? {
+        collect(checker.check(&read))?;
+        block = read;
     }
     Ok(())
 }
@@ -39,50 +55,52 @@ pub(super) fn run(
 fn spread(
     checker: Checker<'_>,
     threads: usize,
-    first: [Block; 2],
-    mut blocks: Blocks<'_>,
+    blocks: Blocks<'_>,
     mut collect: impl FnMut(Checked) -> io::Result<()>,
 ) -> io::Result<()> {
+    let (taken, turns) = channel();
+    // None at the end, or behind an error.
+    let source = Mutex::new(Some(Turns { blocks, taken }));
     thread::scope(|scope| {
-        let (mut jobs, mut results) = (Vec::new(), Vec::new());
-        let (finished, spare) = channel::<Block>();
-        for _ in 0..threads {
-            let (job, to_do) = sync_channel::<Block>(WAITING);
-            let (done, result) = sync_channel::<Checked>(WAITING);
-            let finished = finished.clone();
-            // Ends when there are no more blocks, or when the collector has given up.
-            scope.spawn(move || {
-                for block in to_do {
-                    let checked = checker.check(&block);
-                    // The reader may have come to the end.
-                    let _ = finished.send(block);
-                    if done.send(checked).is_err() {
-                        return;
+        let source = &source;
+        let results: Vec<_> = (0..threads)
+            .map(|worker| {
+                let (done, result) = sync_channel::<io::Result<Checked>>(WAITING);
+                scope.spawn(move || {
+                    let mut spare = None;
+                    // Ends when there are no more blocks, or when the collector has given up.
+                    while let Some(read) = take_turn(source, worker, spare.take()) {
+                        let checked = match read {
+                            Ok(block) => Ok(checker.check(spare.insert(block))),
+                            Err(error) => Err(checker.source.unreadable(&error)),
+                        };
+                        if done.send(checked).is_err() {
+                            return;
+                        }
                     }
-                }
-            });
-            jobs.push(job);
-            results.push(result);
-        }
-        let reader = scope.spawn(move || -> io::Result<()> {
-            let mut turns = jobs.iter().cycle();
-            let mut give = |block| turns.next().is_some_and(|job| job.send(block).is_ok());
-            for block in first {
-                give(block);
-            }
-            loop {
-                spare.try_iter().for_each(|block| blocks.recycle(block));
-                let Some(block) = blocks.next()? else { return Ok(()) };
-                if !give(block) {
-                    return Ok(());
-                }
-            }
-        });
-        drop(finished);
-        // The first that has nothing more is the one whose turn it would have been.
-        let collected = results.iter().cycle().map_while(|result| result.recv().ok()).try_for_each(&mut collect);
+                });
+                result
+            })
+            .collect();
+        // A worker that took a turn sends its result, or has panicked, which the end of the scope says.
+        let collected =
+            turns.iter().map_while(|worker| results.get(worker)?.recv().ok()).try_for_each(|checked| collect(checked?));
         drop(results);
-        let read = reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        read.map_err(|error| checker.source.unreadable(&error)).and(collected)
+        collected
     })
+}
+
+/// The next block of `source` for `worker`; none at the end.
+fn take_turn(source: &Mutex<Option<Turns<'_>>>, worker: usize, spare: Option<Block>) -> Option<io::Result<Block>> {
+    let mut source = source.lock().unwrap_or_else(PoisonError::into_inner);
+    let turns = source.as_mut()?;
+    let read = turns.blocks.next(spare).transpose();
+    if read.is_some() {
+        // The collector may have given up.
+        let _ = turns.taken.send(worker);
+    }
+    if !matches!(read, Some(Ok(_))) {
+        *source = None;
+    }
+    read
 }

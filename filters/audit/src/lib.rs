@@ -25,7 +25,7 @@ use careplane_export::{Exporter, Item, Signal, write_to_log};
 pub use careplane_export::{LOST, SPILLED};
 pub use chain::{Chain, Chains};
 pub use record::SCHEMA;
-pub use sinks::FILTER_STATE;
+pub use sinks::{FILTER_STATE, SHADOW_FILTER_STATE};
 
 use record::Kind;
 
@@ -104,6 +104,9 @@ impl Filter for Audit {
     fn on_request(&self, request: &Incoming, host: &dyn Host) {
         let identity = request.identity(host);
         request.correlation(host);
+        if request.is_shadow() {
+            return request.rehearse(host);
+        }
         let level = request.about().context.compliance_level;
         let is_ahead = request.policy().audit.write_ahead.contains(&level) || identity.writes_ahead();
         if !is_ahead || request.denial().is_some() {
@@ -147,6 +150,9 @@ impl Filter for Audit {
         let decision = ending.decision();
         count(&request.context.name, decision, host);
         count_grant(&request.identity, decision, host);
+        if let Some(denial) = request.shadow_denial() {
+            host.count(&["careplane.shadow.denials.", denial.code()].concat(), 1);
+        }
         if let (Some(intent), Some(delivery)) = (request.intent, &self.delivery)
             && let Some(item) = delivery.take(intent.number)
         {
@@ -154,13 +160,14 @@ impl Filter for Audit {
             delivery.exporter.send(Signal::Logs, item, host);
         }
         // A refusal is evidence whatever the context says.
-        if request.context.audited || decision.is_denied() || request.intent.is_some() {
+        let is_refusal = decision.is_denied() || request.shadow_denial().is_some();
+        if request.context.audited || is_refusal || request.intent.is_some() {
             self.begin(host);
             let entry = self.chain.append(host, |link| record::request(ending, link));
             host.count(RECORDS, 1);
             let exporter = self.delivery.as_ref().map(|delivery| &delivery.exporter);
             let item = || sinks::item(&entry, Kind::Request, ending.time(), ending.trace().own.as_ref());
-            sinks::deliver(&entry, item, &request.policy().audit, exporter, host);
+            sinks::deliver(&entry, item, request.policy(), exporter, host);
         }
     }
 

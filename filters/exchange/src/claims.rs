@@ -53,7 +53,7 @@ impl<'c> Claims<'c> {
     /// A claim as it is, if the token has it, it is not empty, and the right issuer made it.
     pub(crate) fn read(&self, claim: &'c Claim) -> Option<Vec<u8>> {
         if let Some(issuer) = &claim.issuer
-            && self.issuer.get_or_init(|| self.ask(&[ISSUER])).as_deref() != Some(issuer.as_bytes())
+            && self.issuer.get_or_init(|| self.ask([ISSUER].into_iter())).as_deref() != Some(issuer.as_bytes())
         {
             return None;
         }
@@ -84,12 +84,11 @@ impl<'c> Claims<'c> {
     }
 
     fn fetch(&self, claim: &Claim) -> Option<Vec<u8>> {
-        let path: Vec<&str> = claim.path.iter().map(String::as_str).collect();
-        self.ask(&path)
+        self.ask(claim.path.iter().map(String::as_str))
     }
 
-    fn ask(&self, names: &[&str]) -> Option<Vec<u8>> {
-        let path: Vec<&str> = CLAIMS.iter().chain(names).copied().collect();
+    fn ask<'n>(&self, names: impl Iterator<Item = &'n str>) -> Option<Vec<u8>> {
+        let path: Vec<&str> = CLAIMS.into_iter().chain(names).collect();
         // An empty value is how some issuers say "none".
         self.host.property(&path).ok().flatten().filter(|value| !value.is_empty())
     }

@@ -3,8 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use careplane_policy::document::Action;
-use careplane_policy::id::{TenantId, UserId};
+use careplane_policy::document::{Action, Jurisdiction};
+use careplane_policy::id::UserId;
 use careplane_policy::{Context, Grant, GrantLimit, Policy, Purpose};
 
 use crate::claims::Claims;
@@ -16,7 +16,8 @@ const USERS_MAX: usize = 1024;
 
 /// What is reached for under a grant, and how.
 pub(crate) struct Act<'a> {
-    pub(crate) tenant: &'a TenantId,
+    /// The jurisdiction and the group of the tenant that is reached for.
+    pub(crate) belongs: (Option<Jurisdiction>, Option<&'a str>),
     pub(crate) action: Action,
     pub(crate) context: &'a Context,
     pub(crate) purpose: Option<Purpose>,
@@ -28,8 +29,8 @@ pub(crate) struct Act<'a> {
 pub enum GrantVerdict {
     /// It does not reach the tenant.
     OtherTenants,
-    /// It is not this person's.
-    OtherPeople,
+    /// It is not this person's: this condition of `when` does not hold.
+    OtherPeople(usize),
     /// It does not cover the action or the context.
     NotCovered,
     /// It needs a purpose that the request does not say.
@@ -74,7 +75,7 @@ pub(crate) fn decide<'c>(
 ) -> Granted {
     let mut refused = Granted::No;
     for grant in &policy.identity.grants {
-        let verdict = match judge(policy, grant, claims, act) {
+        let verdict = match judge(grant, claims, act) {
             GrantVerdict::Allows => match (uses, grant.at_most) {
                 (Some(uses), Some(limit)) if !uses.take(grant, limit, act.user, host) => GrantVerdict::LimitReached,
                 _ => return Granted::By(Arc::clone(grant)),
@@ -89,12 +90,12 @@ pub(crate) fn decide<'c>(
 }
 
 /// What one grant says to an act, its limit apart. Asks for no claim that does not matter.
-pub(crate) fn judge<'c>(policy: &'c Policy, grant: &'c Grant, claims: &Claims<'c>, act: &Act<'_>) -> GrantVerdict {
-    let Some(needed) = grant.tenants.needs(policy.routing.belongs(act.tenant)) else {
+pub(crate) fn judge<'c>(grant: &'c Grant, claims: &Claims<'c>, act: &Act<'_>) -> GrantVerdict {
+    let Some(needed) = grant.tenants.needs(act.belongs) else {
         return GrantVerdict::OtherTenants;
     };
-    if !grant.when.iter().all(|condition| claims.pass(&condition.claim, &condition.test)) {
-        return GrantVerdict::OtherPeople;
+    if let Some(failed) = grant.when.iter().position(|condition| !claims.pass(&condition.claim, &condition.test)) {
+        return GrantVerdict::OtherPeople(failed);
     }
     if needed.is_some_and(|(claim, name)| !claims.name(claim, name)) {
         return GrantVerdict::OtherTenants;
@@ -114,7 +115,7 @@ impl GrantVerdict {
     /// Why an act is refused under a grant that is the person's and reaches the tenant.
     fn denial(self) -> Option<Denial> {
         match self {
-            Self::OtherTenants | Self::OtherPeople | Self::Allows => None,
+            Self::OtherTenants | Self::OtherPeople(_) | Self::Allows => None,
             Self::NotCovered => Some(Denial::GrantAction),
             Self::NeedsPurpose => Some(Denial::GrantPurpose),
             Self::LimitReached => Some(Denial::GrantLimit),

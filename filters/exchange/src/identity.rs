@@ -8,7 +8,7 @@ use careplane_policy::{Classification, Grant, Method, Policy, Purpose, Source, W
 
 use crate::claims::{self, Claims, List};
 use crate::denial::Denial;
-use crate::grants::{self, Act, Granted};
+use crate::grants::{self, Act, GrantVerdict, Granted};
 use crate::headers::HeaderMap;
 use crate::host::Host;
 use crate::kind::RequestKind;
@@ -80,11 +80,8 @@ pub(crate) fn resolve(question: &Question<'_>, host: &dyn Host) -> Identity {
     let Question { rules, headers, about, kind, .. } = *question;
     let policy = &rules.policy;
     let rules = &policy.identity;
-    let peer = host.property(PEER).ok().flatten().and_then(spiffe_id);
-    let trusted = rules.trusted_peers.trust(peer.as_deref());
-    // Repeated is malformed whoever sent it: nothing behind this proxy should have to guess which one counts.
-    let repeated = rules.identity_headers.iter().any(|name| headers.all(name).nth(1).is_some());
-    let asked = Asked { headers, about, trusted, repeated, claims: Claims::new(host, !rules.grants.is_empty()) };
+    let (peer, asked) = Asked::new(question, host);
+    let Asked { trusted, repeated, .. } = asked;
 
     let tenants = Tenants::gather(policy, &asked);
     let user = gather(&rules.user_sources, trusted, |source| asked.read(source), UserId::new);
@@ -125,6 +122,28 @@ pub(crate) fn resolve(question: &Question<'_>, host: &dyn Host) -> Identity {
     identity
 }
 
+/// What each grant says to what a request reaches for, limits apart; nothing where that is no tenant, or two.
+pub(crate) fn verdicts(
+    question: &Question<'_>,
+    identity: &Identity,
+    host: &dyn Host,
+) -> Option<(TenantId, Vec<GrantVerdict>)> {
+    let policy = &question.rules.policy;
+    let (_, asked) = Asked::new(question, host);
+    let tenants = Tenants::gather(policy, &asked);
+    let (target, _) = tenants.asked.filter(|_| !tenants.split)?;
+    let directory = question.rules.directory();
+    let act = Act {
+        belongs: policy.routing.belongs(&target, directory.as_deref()),
+        action: question.about.context.action(question.method),
+        context: &question.about.context,
+        purpose: identity.purpose,
+        user: identity.user.as_ref(),
+    };
+    let verdicts = policy.identity.grants.iter().map(|grant| grants::judge(grant, &asked.claims, &act)).collect();
+    Some((target, verdicts))
+}
+
 /// What sources are read from.
 struct Asked<'a> {
     headers: &'a HeaderMap,
@@ -137,6 +156,18 @@ struct Asked<'a> {
 // === impl Asked ===
 
 impl<'a> Asked<'a> {
+    /// And who the peer is.
+    fn new(question: &Question<'a>, host: &'a dyn Host) -> (Option<Arc<str>>, Self) {
+        let Question { rules, headers, about, .. } = *question;
+        let rules = &rules.policy.identity;
+        let peer = host.property(PEER).ok().flatten().and_then(spiffe_id);
+        let trusted = rules.trusted_peers.trust(peer.as_deref());
+        // Repeated is malformed whoever sent it: nothing behind this proxy should have to guess which one counts.
+        let repeated = rules.identity_headers.iter().any(|name| headers.all(name).nth(1).is_some());
+        let claims = Claims::new(host, !rules.grants.is_empty());
+        (peer, Self { headers, about, trusted, repeated, claims })
+    }
+
     /// What a source says: nothing, or something that is not empty.
     fn read(&self, source: &'a Source) -> Option<Cow<'a, [u8]>> {
         let bytes = match source {
@@ -430,8 +461,9 @@ impl Identity {
             }
             let is_enough = if is_claimed { is_own } else { tenants.claimed.value.is_some() };
             if !is_enough && may_be_granted && !policy.identity.grants.is_empty() {
+                let directory = question.rules.directory();
                 let act = Act {
-                    tenant: target,
+                    belongs: policy.routing.belongs(target, directory.as_deref()),
                     action: question.about.context.action(question.method),
                     context: &question.about.context,
                     purpose: self.purpose,

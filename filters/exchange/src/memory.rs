@@ -69,6 +69,8 @@ pub struct Sent {
     pub cluster: String,
     /// `:path`.
     pub path: String,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -270,7 +272,9 @@ impl Host for MemoryHost {
     fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
         self.check(Call::Property)?;
         let path = path.join(".");
-        let value = self.properties.borrow().get(&path).cloned();
+        let properties = self.properties.borrow();
+        // As Envoy does: a name that it does not know is that of filter state.
+        let value = properties.get(&path).or_else(|| properties.get(&format!("wasm.{path}"))).cloned();
         self.asked.borrow_mut().push(path);
         Ok(value)
     }
@@ -344,7 +348,12 @@ impl Host for MemoryHost {
     fn http_call(&self, call: &HttpCall<'_>) -> Result<u32, HostError> {
         self.check(Call::HttpCall)?;
         let mut calls = self.calls.borrow_mut();
-        calls.push(Sent { cluster: call.cluster.into(), path: call.path.into(), body: call.body.into() });
+        calls.push(Sent {
+            cluster: call.cluster.into(),
+            path: call.path.into(),
+            headers: call.headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            body: call.body.into(),
+        });
         u32::try_from(calls.len()).map_err(|_| HostError::InternalFailure)
     }
 }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 const NEITHER: &[u8] = b"?";
 
 /// The value of a parameter in the query of a `:path`, decoded. One that comes with different values has none that can be meant.
-pub(crate) fn value<'p>(path: &'p [u8], parameter: &str) -> Option<Cow<'p, [u8]>> {
+pub fn value<'p>(path: &'p [u8], parameter: &str) -> Option<Cow<'p, [u8]>> {
     let path = path.split(|byte| *byte == b'#').next()?;
     let start = path.iter().position(|byte| *byte == b'?')?.saturating_add(1);
     let mut found: Option<Cow<'p, [u8]>> = None;

@@ -15,7 +15,7 @@ use crate::incoming::Incoming;
 use crate::trace::TraceReason;
 
 /// Everything that a span can carry of careplane: filter state `wasm.careplane.<tag>`.
-pub const SPAN_TAGS: [&str; 12] = [
+pub const SPAN_TAGS: [&str; 13] = [
     "tenant_id",
     "user_id",
     "correlation_id",
@@ -28,6 +28,7 @@ pub const SPAN_TAGS: [&str; 12] = [
     "sampling_rate",
     "sampling_reason",
     "denial_reason",
+    "shadow_denial_reason",
 ];
 /// The tag of a request without a tenant.
 const UNKNOWN: &str = "unknown";
@@ -59,6 +60,10 @@ impl Incoming {
         self.force_trace(decision);
         let tier = &self.about().context.tier;
         self.tag_span("sampling_tier", Arc::clone(&tier.name));
+        if self.is_shadow() {
+            // Envoy is not asked for anything. So it exports what it keeps without careplane, at a rate that is not known here.
+            return self.tag_span("sampling_reason", TraceReason::Inherited.as_str());
+        }
         self.tag_span("sampling_reason", decision.reason.as_str());
         // For a backend to extrapolate: a span at 10 % stands for ten. At which rate somebody else decided is not known here.
         let rate = match decision.reason {

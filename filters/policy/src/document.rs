@@ -23,6 +23,8 @@ pub struct Document {
     /// The version of this schema: `careplane/v1`.
     #[cfg_attr(feature = "schema", schemars(required))]
     pub version: Option<String>,
+    /// Whether requests are changed and refused, or only recorded; a context may say otherwise.
+    pub enforcement: Enforcement,
     /// Who is calling: which sources are believed, and from whom.
     pub identity: Identity,
     /// The names of the headers that careplane writes upstream.
@@ -45,6 +47,18 @@ pub struct Document {
     pub audit: Audit,
     /// The OTLP/HTTP collector that receives what leaves the proxy.
     pub export: Option<Export>,
+}
+
+/// `enforcement`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Enforcement {
+    /// What is decided happens.
+    #[default]
+    Enforce,
+    /// What is decided is recorded, counted and tagged. No request is refused or held, and no header changes.
+    Shadow,
 }
 
 /// `identity`: who is calling.
@@ -339,6 +353,8 @@ pub struct Context {
     pub audit: AuditLevel,
     /// Overrides `identity.tenant.required`.
     pub tenant: Option<TenantRequirement>,
+    /// Overrides `enforcement`.
+    pub enforcement: Option<Enforcement>,
     /// Which requests it is about.
     #[serde(rename = "match")]
     #[cfg_attr(feature = "schema", schemars(required))]
@@ -372,6 +388,8 @@ pub struct DefaultContext {
     pub audit: AuditLevel,
     /// Overrides `identity.tenant.required`.
     pub tenant: Option<TenantRequirement>,
+    /// Overrides `enforcement`.
+    pub enforcement: Option<Enforcement>,
 }
 
 /// How much a mistake would matter.
@@ -461,10 +479,44 @@ pub struct Late {
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Tenants {
-    /// What becomes of a tenant that is not in `entries`.
+    /// What becomes of a tenant that is neither in `entries` nor in the directory.
     pub unknown: UnknownTenant,
     /// Tenant id → what is known of it.
     pub entries: BTreeMap<String, TenantEntry>,
+    /// A server of many more tenants, for which `entries` would be too large.
+    pub directory: Option<Directory>,
+}
+
+/// `tenants.directory`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Directory {
+    /// The Envoy cluster of the server.
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub cluster: Option<String>,
+    /// The `:authority` of the requests; the cluster's name when absent.
+    pub authority: Option<String>,
+    /// The folder of `index.json` on the server: `/directory` when absent.
+    pub path: Option<String>,
+    /// How often each worker asks for a new one: `60s` when absent.
+    pub interval: Option<String>,
+    /// How long one request may take: `5s` when absent.
+    pub timeout: Option<String>,
+    /// What becomes of a directory with less than half of the tenants.
+    pub shrink: Shrink,
+}
+
+/// `tenants.directory.shrink`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Shrink {
+    /// The old one stays: a file that was cut off is likelier than a closure of half of the homes.
+    #[default]
+    Refuse,
+    /// It is taken.
+    Allow,
 }
 
 /// `tenants.unknown`.

@@ -82,10 +82,10 @@ impl Grant {
 
 impl GrantedTenants {
     /// The claim that has to name what a tenant belongs to, and that; `None` when a tenant belongs to nothing of the kind.
-    pub fn needs<'g>(
+    pub fn needs<'g, 't>(
         &'g self,
-        (jurisdiction, group): (Option<Jurisdiction>, Option<&'g Arc<str>>),
-    ) -> Option<Option<(&'g Claim, &'g str)>> {
+        (jurisdiction, group): (Option<Jurisdiction>, Option<&'t str>),
+    ) -> Option<Option<(&'g Claim, &'t str)>> {
         match self {
             Self::Any => Some(None),
             Self::Jurisdiction(claim) => Some(Some((claim, jurisdiction?.as_str()))),

@@ -27,6 +27,7 @@
 
 mod compile;
 mod decode;
+pub mod directory;
 pub mod document;
 mod folded;
 mod grants;
@@ -49,8 +50,8 @@ pub use folded::{Watched, WatchedHeaders};
 pub use grants::{Condition, Grant, GrantLimit, GrantedTenants, Test};
 pub use host_pattern::HostPattern;
 pub use policy::{
-    Audit, Claim, Classification, Context, Export, Headers, Identity, Late, PeerPattern, Placement, Policy, Routing,
-    Source, Tier, TrustedPeers, UnknownTenant,
+    Audit, Claim, Classification, Context, DirectorySource, Export, Headers, Identity, Late, PeerPattern, Placement,
+    Policy, Routing, Source, Tier, TrustedPeers, UnknownTenant,
 };
 pub use problem::{Problem, Problems};
 pub use purpose::Purpose;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use xxhash_rust::xxh64::Xxh64Builder;
 
+use crate::directory::{Directory, KnownPools};
 use crate::document::{Action, Cohort, ComplianceLevel, Jurisdiction, ProxyLog, ProxyPlacement};
 use crate::folded::WatchedHeaders;
 use crate::grants::Grant;
@@ -21,6 +22,8 @@ use crate::template::Template;
 /// A policy document that is valid, compiled for requests.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    /// Whether the document as a whole is in shadow. What holds for a request is [`Context::shadow`].
+    pub shadow: bool,
     /// Who is believed about whom.
     pub identity: Identity,
     /// What is written upstream.
@@ -162,6 +165,8 @@ pub struct Context {
     pub audited: bool,
     /// Whether requests without a tenant are refused.
     pub tenant_required: bool,
+    /// Whether requests pass unchanged, and only their record says what would have become of them.
+    pub shadow: bool,
 }
 
 /// A sampling tier.
@@ -195,8 +200,30 @@ pub struct Routing {
     pub cohort_header: Option<Arc<str>>,
     pub(crate) canary: Rate,
     pub(crate) pools: Pools,
+    /// Where more tenants come from.
+    pub directory: Option<DirectorySource>,
     pub(crate) tenants: ByName<TenantId, Tenant>,
     pub(crate) deny_unknown: bool,
+    pub(crate) known_pools: KnownPools,
+}
+
+/// Where a directory comes from, and what is accepted from there.
+#[derive(Debug, Clone)]
+pub struct DirectorySource {
+    /// Its Envoy cluster.
+    pub cluster: String,
+    /// Its `:authority`.
+    pub authority: String,
+    /// The folder of `index.json`, without a slash at its end.
+    pub path: String,
+    /// How often it is asked.
+    pub interval: Duration,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// Whether a directory with less than half of the tenants is taken.
+    pub may_shrink: bool,
+    /// The pools that its entries can name.
+    pub pools: KnownPools,
 }
 
 /// By the names of the document. They are the operator's, so nobody chooses some that collide; and std's own hasher would panic in a
@@ -220,7 +247,7 @@ pub struct Placement {
     pub cohort: Option<Cohort>,
     /// The nation whose regulator inspects the tenant, where the policy says.
     pub jurisdiction: Option<Jurisdiction>,
-    /// Whether the pool is the one that the policy pins the tenant to.
+    /// Whether the pool is the one that the policy or the directory pins the tenant to.
     pub pinned: bool,
 }
 
@@ -355,31 +382,44 @@ impl PeerPattern {
 // === impl Routing ===
 
 impl Routing {
-    /// Where a tenant is sent.
+    /// Where a tenant is sent. What the policy itself says of it comes before what the directory says.
     ///
     /// # Errors
-    /// When the policy refuses tenants that it does not know.
-    pub fn place(&self, id: &TenantId) -> Result<Placement, UnknownTenant> {
+    /// When the policy refuses tenants that neither of them knows.
+    #[inline(never)]
+    pub fn place(&self, id: &TenantId, directory: Option<&Directory>) -> Result<Placement, UnknownTenant> {
         let known = self.tenants.get(id);
-        if known.is_none() && self.deny_unknown {
+        let listed = directory.and_then(|directory| directory.find(id.as_str()));
+        if known.is_none() && listed.is_none() && self.deny_unknown {
             return Err(UnknownTenant);
         }
-        let pinned = known.and_then(|tenant| tenant.pool.as_ref());
+        let listed = listed.unwrap_or_default();
+        let pinned = known.and_then(|tenant| tenant.pool.clone());
+        let pinned = pinned.or_else(|| self.known_pools.pool(listed.pool?));
         let by_number = || if self.canary.keeps(Self::cohort_number(id)) { Cohort::Canary } else { Cohort::Stable };
         Ok(Placement {
-            pool: pinned.or_else(|| self.pools.of(id.as_str())).cloned(),
+            pinned: pinned.is_some(),
+            pool: pinned.or_else(|| self.pools.of(id.as_str()).cloned()),
             cohort: self
                 .cohort_header
                 .is_some()
-                .then(|| known.and_then(|tenant| tenant.cohort).unwrap_or_else(by_number)),
-            jurisdiction: known.and_then(|tenant| tenant.jurisdiction),
-            pinned: pinned.is_some(),
+                .then(|| known.and_then(|tenant| tenant.cohort).or(listed.cohort).unwrap_or_else(by_number)),
+            jurisdiction: known.and_then(|tenant| tenant.jurisdiction).or(listed.jurisdiction),
         })
     }
 
     /// What grants ask of a tenant: the nation whose regulator inspects it, and its group.
-    pub fn belongs(&self, id: &TenantId) -> (Option<Jurisdiction>, Option<&Arc<str>>) {
-        self.tenants.get(id).map_or((None, None), |tenant| (tenant.jurisdiction, tenant.group.as_ref()))
+    pub fn belongs<'a>(
+        &'a self,
+        id: &TenantId,
+        directory: Option<&'a Directory>,
+    ) -> (Option<Jurisdiction>, Option<&'a str>) {
+        let known = self.tenants.get(id);
+        let listed = directory.and_then(|directory| directory.find(id.as_str())).unwrap_or_default();
+        (
+            known.and_then(|tenant| tenant.jurisdiction).or(listed.jurisdiction),
+            known.and_then(|tenant| tenant.group.as_deref()).or(listed.group),
+        )
     }
 
     /// The number that puts a tenant into a cohort where no entry does: canary when the canary percentage is above it.

@@ -3,6 +3,10 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use careplane_evidence::{
+    source::Source,
+    verify::{Clock, Settings, Verification, Verifier},
+};
 use careplane_integration::{Collector, Ledger};
 
 use crate::{
@@ -72,4 +76,43 @@ async fn a_collector_that_is_away_for_ten_seconds_misses_nothing_that_is_not_wri
     let trail = Trail::read(&arrived, &[&lab.envoy().log().text()?])?;
     assert_eq!(trail.count("request"), requests);
     lab.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_archive_with_a_folder_for_each_proxy_is_verified_in_parts_that_read_their_own_folders() -> Result<()> {
+    const PROXIES: [&str; 4] = ["proxy-a", "proxy-b", "proxy-c", "proxy-d"];
+    if !ready_with_collector() {
+        return Ok(());
+    }
+    let mut collector = Collector::start_with_archive().await?;
+    for proxy in PROXIES {
+        let named = move |document: &mut serde_json::Value| document["node"]["id"] = proxy.into();
+        let lab = lab().patch(named).collector(collector.address()).start().await?;
+        load(&lab, 100).await?;
+        Ledger::settled(lab.envoy()).await?.balanced()?;
+        lab.stop().await?;
+    }
+    // The copy is written after the collector has acknowledged: its end brings what is left of it.
+    collector.stop().await?;
+
+    let whole = verify(&collector, None)?;
+    assert_eq!(whole.chains.len(), PROXIES.len() * WORKERS as usize);
+    assert_eq!(whole.chains.iter().map(|chain| chain.records).sum::<u64>() as usize, collector.logs()?.len());
+    let parts = [verify(&collector, Some("0/2"))?, verify(&collector, Some("1/2"))?];
+    for part in &parts {
+        assert!(part.input.lines < whole.input.lines, "a part reads its own folders");
+    }
+    assert_eq!(parts.iter().map(|part| part.input.lines).sum::<u64>(), whole.input.lines);
+    assert_eq!(Verification::merge(parts)?.chains, whole.chains);
+    Ok(())
+}
+
+/// What the copy of `collector` proves, or a part of it.
+fn verify(collector: &Collector, part: Option<&str>) -> Result<Verification> {
+    let part = part.map(str::parse).transpose().map_err(anyhow::Error::msg)?;
+    let mut verifier = Verifier::new(Settings { part, clock: Clock::NewestRecord, ..Settings::default() });
+    for source in Source::expand(&[collector.archive()])? {
+        verifier.read(&source)?;
+    }
+    Ok(verifier.finish()?)
 }

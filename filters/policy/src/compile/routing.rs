@@ -2,17 +2,15 @@
 
 use std::sync::Arc;
 
-use super::names;
+use super::{directory, names};
 use crate::decode::Seen;
+use crate::directory::{DEDICATED, KnownPools};
 use crate::document::{self, TenantCase, UnknownTenant};
 use crate::id::TenantId;
 use crate::policy::{ByName, Routing, Tenant};
 use crate::pools::{Pools, WEIGHT_MAX};
 use crate::problem::Problems;
 use crate::rate::Rate;
-
-/// A pool of this name says itself that only pinned tenants are in it, so it need not be declared. Once one is, all have to be.
-const DEDICATED: &str = "dedicated-";
 
 #[inline(never)]
 pub(super) fn compile(
@@ -64,10 +62,10 @@ pub(super) fn compile(
             None => problems.add(path(), format!("{id:?} is not a tenant id: expected {}", TenantId::EXPECTED)),
         }
     }
-    if tenants.unknown == UnknownTenant::Deny && tenants.entries.is_empty() {
+    if tenants.unknown == UnknownTenant::Deny && tenants.entries.is_empty() && tenants.directory.is_none() {
         problems.add(
             "tenants.unknown",
-            "\"deny\" without entries refuses every tenant: expected \"route\", or the tenants in tenants.entries",
+            "\"deny\" without entries refuses every tenant: expected \"route\", or the tenants in tenants.entries or a directory",
         );
     }
 
@@ -85,13 +83,16 @@ pub(super) fn compile(
         }
         None => (Rate::ZERO, pins_a_cohort.then(|| document::Canary::default().header)),
     };
+    let known_pools = KnownPools::new(known.into_iter().cloned().collect(), dedicated.is_empty());
     Routing {
         pool_header: names::header("routing.poolHeader", &routing.pool_header, problems),
         cohort_header: cohort_header.map(|header| names::header("routing.canary.header", &header, problems)),
         canary,
         pools: Pools::new(hashed),
+        directory: tenants.directory.map(|directory| directory::compile(directory, &known_pools, problems)),
         tenants: compiled,
         deny_unknown: tenants.unknown == UnknownTenant::Deny,
+        known_pools,
     }
 }
 

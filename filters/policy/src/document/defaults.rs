@@ -72,6 +72,7 @@ impl Default for DefaultContext {
             tier: "default".into(),
             audit: AuditLevel::Full,
             tenant: None,
+            enforcement: None,
         }
     }
 }

@@ -4,15 +4,16 @@
 
 use super::{
     Action, AmbiguousPath, Audit, AuditLevel, Batch, Canary, Cohort, ComplianceLevel, Condition, Context, Correlation,
-    DefaultContext, Document, Export, Grant, GrantLimit, Headers, Identity, Jurisdiction, Late, Match, Overrides,
-    Paths, ProxyLog, ProxyPlacement, Pseudonyms, Purpose, Requirements, Routing, Sampling, Sinks, TenantCase,
-    TenantEntry, TenantIdentity, TenantRequirement, Tenants, UnknownTenant, UserIdentity,
+    DefaultContext, Directory, Document, Enforcement, Export, Grant, GrantLimit, Headers, Identity, Jurisdiction, Late,
+    Match, Overrides, Paths, ProxyLog, ProxyPlacement, Pseudonyms, Purpose, Requirements, Routing, Sampling, Shrink,
+    Sinks, TenantCase, TenantEntry, TenantIdentity, TenantRequirement, Tenants, UnknownTenant, UserIdentity,
 };
 use crate::decode::{fields, words};
 
 fields! {
     Document {
         "version": version,
+        "enforcement": enforcement,
         "identity": identity,
         "headers": headers,
         "paths": paths,
@@ -73,10 +74,18 @@ fields! {
         "retention": retention,
         "audit": audit,
         "tenant": tenant,
+        "enforcement": enforcement,
         "match": matches,
     }
     Match { "methods": methods, "path": path }
-    DefaultContext { "name": name, "complianceLevel": compliance_level, "tier": tier, "audit": audit, "tenant": tenant }
+    DefaultContext {
+        "name": name,
+        "complianceLevel": compliance_level,
+        "tier": tier,
+        "audit": audit,
+        "tenant": tenant,
+        "enforcement": enforcement,
+    }
     Sampling { "tiers": tiers, "late": late }
     Late {
         "denied": denied,
@@ -84,7 +93,15 @@ fields! {
         "slowerThan": slower_than,
         "unsampledParents": unsampled_parents,
     }
-    Tenants { "unknown": unknown, "entries": entries }
+    Tenants { "unknown": unknown, "entries": entries, "directory": directory }
+    Directory {
+        "cluster": cluster,
+        "authority": authority,
+        "path": path,
+        "interval": interval,
+        "timeout": timeout,
+        "shrink": shrink,
+    }
     TenantEntry { "pool": pool, "jurisdiction": jurisdiction, "cohort": cohort, "group": group }
     Routing { "poolHeader": pool_header, "pools": pools, "dedicated": dedicated, "canary": canary }
     Canary { "percent": percent, "header": header }
@@ -96,6 +113,7 @@ fields! {
 
 words! {
     TenantCase { "exact": Exact, "lower": Lower }
+    Enforcement { "enforce": Enforce, "shadow": Shadow }
     Overrides { "remove": Remove, "pass": Pass }
     AmbiguousPath { "accept": Accept, "reject": Reject }
     ComplianceLevel { "critical": Critical, "high": High, "standard": Standard, "low": Low }
@@ -103,6 +121,7 @@ words! {
     AuditLevel { "full": Full, "none": None }
     TenantRequirement { "required": Required, "optional": Optional }
     UnknownTenant { "route": Route, "deny": Deny }
+    Shrink { "refuse": Refuse, "allow": Allow }
     Jurisdiction { "england": England, "scotland": Scotland, "wales": Wales, "northern-ireland": NorthernIreland }
     Cohort { "canary": Canary, "stable": Stable }
     ProxyPlacement { "gateway": Gateway, "inbound": Inbound, "outbound": Outbound }
@@ -124,6 +143,7 @@ mod tests {
     fn every_field_is_read_under_the_name_that_it_is_written_under() {
         let written = json!({
             "version": "careplane/v1",
+            "enforcement": "shadow",
             "identity": {
                 "trustedPeers": ["spiffe://a/b"],
                 "tenant": {"required": false, "sources": [
@@ -151,10 +171,11 @@ mod tests {
             "contexts": [{
                 "name": "n", "complianceLevel": "low", "tier": "t", "action": "update", "resource": "R",
                 "subject": "s", "flags": ["f"], "retention": "P1Y", "audit": "none", "tenant": "optional",
-                "match": [{"methods": ["GET"], "path": "/"}],
+                "enforcement": "enforce", "match": [{"methods": ["GET"], "path": "/"}],
             }],
             "defaultContext": {
                 "name": "d", "complianceLevel": "high", "tier": "u", "audit": "none", "tenant": "required",
+                "enforcement": "shadow",
             },
             "sampling": {
                 "tiers": {"t": 12.5},
@@ -163,6 +184,10 @@ mod tests {
             "tenants": {
                 "unknown": "deny",
                 "entries": {"e": {"pool": "p", "jurisdiction": "wales", "cohort": "stable", "group": "g"}},
+                "directory": {
+                    "cluster": "c", "authority": "a", "path": "/d", "interval": "9s", "timeout": "3s",
+                    "shrink": "allow",
+                },
             },
             "routing": {
                 "poolHeader": "p", "pools": [{"name": "a", "weight": 2}], "dedicated": ["b"],
@@ -192,6 +217,7 @@ mod tests {
             }
         }
         check::<TenantCase>();
+        check::<Enforcement>();
         check::<Overrides>();
         check::<AmbiguousPath>();
         check::<ComplianceLevel>();
@@ -199,6 +225,7 @@ mod tests {
         check::<AuditLevel>();
         check::<TenantRequirement>();
         check::<UnknownTenant>();
+        check::<Shrink>();
         check::<Jurisdiction>();
         check::<Cohort>();
         check::<ProxyPlacement>();

@@ -73,6 +73,12 @@ pub fn all() -> Vec<Case> {
             "carer, nurse, manager, inspector, clinician and an unknown role on twelve acts: each allowed one 200, each forbidden one 403, no other status"
         ),
         case!(
+            security::people_reach_the_homes_of_their_grants,
+            "Grants",
+            "base/careplane/policy/policy.yaml",
+            "an agency nurse, an inspector, a group manager and a clinician in an emergency on thirteen acts in three homes: each gets what grant and role allow, else 403 with the reason"
+        ),
+        case!(
             security::a_spelling_is_no_way_around,
             "Roles",
             "base/security/core-healthcare/medication-service.yaml",
@@ -178,7 +184,7 @@ pub fn all() -> Vec<Case> {
             careplane::a_bad_policy_is_refused_at_the_door,
             "Admission",
             "base/careplane/admission/refuse.yaml",
-            "ten bad plugins are refused by the API server, each with what to write instead; the shipped ones are taken"
+            "eleven bad plugins are refused by the API server, each with what to write instead; the shipped ones are taken"
         ),
         case!(
             alone careplane::a_key_is_rotated,

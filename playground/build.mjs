@@ -28,12 +28,15 @@ const style = await build({...common, entryPoints: ['web/style.css']});
 /** The licence of an npm package of the bundle, with its text. */
 function notice(folder) {
   const {name, version, license} = JSON.parse(read(`${folder}/package.json`));
-  if (!allowed.includes(license)) throw new Error(`${name} ${version} is under ${license}, which deny.toml does not allow`);
+  if (!allowed.includes(license)) {
+    throw new Error(`${name} ${version} is under ${license}, which deny.toml does not allow`);
+  }
   const files = readdirSync(folder).filter((file) => /^(licen[cs]e|notice|copying)/i.test(file)).sort();
   if (files.length === 0) throw new Error(`${name} ${version} comes without a licence text`);
   return [`${name} ${version} (${license})`, ...files.map((file) => read(`${folder}/${file}`).trim())].join('\n\n');
 }
-const packages = Object.keys(script.metafile.inputs).flatMap((path) => /^node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path) ?? []);
+const files = Object.keys(script.metafile.inputs);
+const packages = files.flatMap((path) => /^node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path) ?? []);
 const rule = `\n\n${'='.repeat(100)}\n`;
 const notices = [
   read('THIRD-PARTY-NOTICES.txt').trim(),
@@ -45,7 +48,13 @@ const code = script.outputFiles[0].text;
 const hash = createHash('sha256').update(code).digest('base64');
 const inside = {
   // Styles are the editor's too, which writes them while it runs. Nothing is fetched, from anywhere.
-  policy: `default-src 'none'; script-src 'sha256-${hash}' 'wasm-unsafe-eval'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'`,
+  policy: [
+    "default-src 'none'",
+    `script-src 'sha256-${hash}' 'wasm-unsafe-eval'`,
+    "style-src 'unsafe-inline'",
+    "base-uri 'none'",
+    "form-action 'none'",
+  ].join('; '),
   module: gzipSync(readFileSync('build/careplane_playground_bg.wasm'), {level: 9}).toString('base64'),
   notices: notices.replace(/&/g, '&amp;').replace(/</g, '&lt;'),
   script: code,

@@ -15,7 +15,12 @@ FILE = "THIRD-PARTY-NOTICES.txt"
 # Folder, package, target, first line.
 MADE = [
     (HERE, linked.PACKAGE, linked.TARGET, "What careplane's module is made of, beside careplane itself."),
-    (HERE.parents[1] / "playground", "careplane-playground", "wasm32-unknown-unknown", "What the playground's WebAssembly is made of, beside careplane itself."),
+    (
+        HERE.parents[1] / "playground",
+        "careplane-playground",
+        "wasm32-unknown-unknown",
+        "What the playground's WebAssembly is made of, beside careplane itself.",
+    ),
 ]
 RULE = "=" * 100
 

@@ -43,7 +43,8 @@ function values(schemas) {
     const words = schema.const !== undefined ? [schema.const] : (schema.enum ?? []);
     const truths = schema.type === 'boolean' ? ['true', 'false'] : [];
     const usual = typeof schema.default === 'string' ? [schema.default] : [];
-    return [...words, ...truths, ...usual].map((word) => ({label: String(word), type: 'enum', info: schema.description}));
+    const all = [...words, ...truths, ...usual];
+    return all.map((word) => ({label: String(word), type: 'enum', info: schema.description}));
   });
 }
 

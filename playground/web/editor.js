@@ -19,12 +19,15 @@ const colours = HighlightStyle.define([
 
 /** CodeMirror's own marks are images, which the page's Content Security Policy forbids. */
 const marks = Object.fromEntries(
-  [['error', '--bad', 'circle(50%)'], ['warning', '--doubtful', 'polygon(50% 0, 100% 100%, 0 100%)'], ['info', '--accent', 'inset(15%)']]
-    .flatMap(([severity, colour, shape]) => [
-      [`.cm-lint-marker-${severity}`, {content: 'normal', background: `var(${colour})`, clipPath: shape}],
-      [`.cm-lintRange-${severity}`, {backgroundImage: 'none', textDecoration: `underline wavy var(${colour})`}],
-      [`.cm-diagnostic-${severity}`, {borderLeftColor: `var(${colour})`}],
-    ]),
+  [
+    ['error', '--bad', 'circle(50%)'],
+    ['warning', '--doubtful', 'polygon(50% 0, 100% 100%, 0 100%)'],
+    ['info', '--accent', 'inset(15%)'],
+  ].flatMap(([severity, colour, shape]) => [
+    [`.cm-lint-marker-${severity}`, {content: 'normal', background: `var(${colour})`, clipPath: shape}],
+    [`.cm-lintRange-${severity}`, {backgroundImage: 'none', textDecoration: `underline wavy var(${colour})`}],
+    [`.cm-diagnostic-${severity}`, {borderLeftColor: `var(${colour})`}],
+  ]),
 );
 
 const theme = EditorView.theme({
@@ -37,7 +40,10 @@ const theme = EditorView.theme({
   '.cm-gutters': {color: 'var(--soft)', backgroundColor: 'transparent', border: '0'},
   '.cm-activeLine': {backgroundColor: 'color-mix(in srgb, var(--marked) 45%, transparent)'},
   '.cm-tooltip': {color: 'var(--ink)', backgroundColor: 'var(--card)', border: '1px solid var(--soft)'},
-  '.cm-tooltip.cm-tooltip-autocomplete > ul > li[aria-selected]': {color: 'var(--paper)', backgroundColor: 'var(--accent)'},
+  '.cm-tooltip.cm-tooltip-autocomplete > ul > li[aria-selected]': {
+    color: 'var(--paper)',
+    backgroundColor: 'var(--accent)',
+  },
   '.cm-panels': {color: 'var(--ink)', backgroundColor: 'var(--card)'},
   '.cm-panel.cm-panel-lint ul [aria-selected]': {backgroundColor: 'var(--marked)'},
 });

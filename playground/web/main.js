@@ -57,7 +57,9 @@ function question() {
 function finding(it) {
   const place = `line ${it.place.line}, column ${it.place.column}`;
   const level = element('span', {className: 'level'}, it.level);
-  const related = it.related.map(([place, message]) => element('small', {}, link(place, `line ${place.line}`), `: ${message}`));
+  const related = it.related.map(([other, message]) =>
+    element('small', {}, link(other, `line ${other.line}`), `: ${message}`),
+  );
   return element(
     'li',
     {className: it.level === 'note' ? 'note-level' : it.level},
@@ -98,8 +100,10 @@ function show(answer) {
   at('back').disabled = policy.text() === before;
   at('keep').disabled = policy.text() === before;
 
-  const worst = ['error', 'warning', 'note'].map((level) => answer.findings.filter((it) => it.level === level).length);
-  const counts = [plural(worst[0], 'error', 'errors'), plural(worst[1], 'warning', 'warnings'), plural(worst[2], 'note', 'notes')];
+  const counts = ['error', 'warning', 'note'].map((level) => {
+    const number = answer.findings.filter((it) => it.level === level).length;
+    return plural(number, level, `${level}s`);
+  });
   const status = `${counts.join(', ')}. ${decision.replace(/[.]?$/, '.')}${explanation ? ` ${comparison}` : ''}`;
   // Said again only when it is something else.
   if (at('status').textContent !== status) at('status').textContent = status;

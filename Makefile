@@ -3,23 +3,21 @@
 SHELL := /bin/sh
 FILTERS := tracing-tags tenant-routing sampling audit
 WASM := wasm32-wasip1
+BROWSER := wasm32-unknown-unknown
 ENVOY_NEWEST := 1.40.0
 ENVOY_OLDEST := 1.36.2
 # One of each minor release: `make test 'ENVOYS=$(ENVOY_ALL)'`, as continuous integration does.
 ENVOY_ALL := $(ENVOY_NEWEST) 1.39.3 1.38.2 1.37.0 $(ENVOY_OLDEST)
 ENVOYS := $(ENVOY_NEWEST) $(ENVOY_OLDEST)
 # Bytes of one module: what a proxy of 256 MiB can compile beside its work.
-SIZE_LIMIT := 430000
-# The crates that are plain Rust: what a filter decides, without a proxy.
-PURE := policy attributes exchange export $(FILTERS)
+SIZE_LIMIT := 450000
+# The crates that are plain Rust: what a filter decides, without a proxy; and what tells it in a page.
+PURE := policy attributes exchange export directory $(FILTERS) playground
 # The runner has to be of the version of the library.
 WASM_BINDGEN = $(shell sed -n '/^name = "wasm-bindgen"$$/{n;s/version = "\(.*\)"/\1/p;}' Cargo.lock)
 # Without $(CURDIR), here and below: its name may have spaces in it.
-RUNNER = .tools/wasm-bindgen-$(WASM_BINDGEN)/bin/wasm-bindgen-test-runner
-# The grammar of PowerShell, for machines without it.
-TREE_SITTER := 0.26.1
-TREE_SITTER_POWERSHELL := 0.26.4
-GRAMMAR := .tools/tree-sitter-powershell-$(TREE_SITTER_POWERSHELL)
+BINDGEN = .tools/wasm-bindgen-$(WASM_BINDGEN)/bin
+RUNNER = $(BINDGEN)/wasm-bindgen-test-runner
 LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
 
 # One selection for all that is tested natively: cargo decides on features by the packages that are selected, and with others it would
@@ -29,7 +27,7 @@ NATIVE = --quiet --locked --workspace --exclude careplane-plugin --all-features
 tests = $(patsubst %,--test %,$(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)) $(basename $(wildcard $(1)/tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain mesh-programs telemetry-programs build image envoy-newest demo up mesh compose-files compose compose-down test-compose pictures test test-mesh format lint supply-chain reproduce fresh tools unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-micro bench-results clean
+.PHONY: help toolchain mesh-programs telemetry-programs build image playground envoy-newest demo up mesh compose-files compose compose-down test-compose pictures test test-mesh format lint supply-chain reproduce fresh tools unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-capacity bench-micro bench-results clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -89,8 +87,9 @@ toolchain:
 	@integration/prerequisites.sh
 
 # The paths of whoever builds it are in no module: the same sources, the same bytes, whoever builds them.
-# As a list, not as RUSTFLAGS, which end at each space. $(1): further flags
-wasm_flags = --config "target.$(WASM).rustflags = ['--remap-path-prefix=$(CURDIR)=careplane', '--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo'$(1)]"
+# As a list, not as RUSTFLAGS, which end at each space. $(1): target; $(2): further flags
+rust_flags = --config "target.$(1).rustflags = ['--remap-path-prefix=$(CURDIR)=careplane', '--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo'$(2)]"
+wasm_flags = $(call rust_flags,$(WASM),$(1))
 
 # V8 has SIMD, and SHA-256 is a fifth faster with it.
 SIMD = , '-C', 'target-feature=+simd128'
@@ -125,6 +124,19 @@ image: build ## OCI images of the modules: dist/image/<module>, with what is in 
 	@$(call image,careplane,)
 	@$(foreach filter,$(FILTERS),$(call image,careplane-$(filter),$(filter)) &&) true
 
+# Without Node.js there is no page, and `careplane playground` says so. wasm-bindgen reads what `strip` would take away.
+playground: toolchain ## The playground: a page that has `careplane check` and `explain` inside, into playground/page
+	@if node=$$(integration/install-node.sh); then \
+		$(MAKE) --no-print-directory $(RUNNER) && \
+		echo "building playground/page/playground.html" && \
+		CARGO_PROFILE_RELEASE_STRIP=debuginfo cargo build --quiet --locked --release --target $(BROWSER) $(call rust_flags,$(BROWSER)) -p careplane-playground && \
+		PATH="$$node:$$PATH" playground/build.sh target/$(BROWSER)/release/careplane_playground.wasm $(BINDGEN); \
+	elif [ "$$CI" = true ]; then \
+		echo "careplane: the playground needs Node.js" >&2; exit 1; \
+	else \
+		echo "SKIPPED: the playground, because there is no Node.js to build it"; \
+	fi
+
 envoy-newest:
 	@integration/install-envoy.sh $(ENVOY_NEWEST) >/dev/null
 
@@ -132,32 +144,34 @@ format: toolchain ## Is the code formatted?
 	@echo "== format"
 	@cargo fmt --all --check
 
-lint: toolchain ## Clippy, natively and for what the proxy loads
+lint: toolchain ## Clippy, natively and for what the proxy and the playground load
 	@echo "== lint"
 	@cargo clippy $(NATIVE) --all-targets -- -D warnings
 	@cargo clippy --quiet --locked --target $(WASM) -p careplane-plugin -- -D warnings
+	@cargo clippy --quiet --locked --target $(BROWSER) -p careplane-playground -- -D warnings
 	@for filter in $(FILTERS); do \
 		cargo clippy --quiet --locked --target $(WASM) -p careplane-plugin --no-default-features --features $$filter -- -D warnings || exit 1; \
 	done
 	@python3 filters/plugin/notices.py --check
 
-unit: toolchain envoy-newest ## Unit tests, natively, and a route as a real Envoy decides it
+unit: toolchain envoy-newest playground ## Unit tests, natively, and a route as a real Envoy decides it
 	@echo "== unit tests"
 	@evidence/test-tools.sh
 	@evidence/chdb.sh
 	@evidence/fhir-validator.sh
-	@cargo test $(NATIVE) --lib --bins $(call tests,filters/policy) $(call tests,cli) $(call tests,evidence)
+	@cargo test $(NATIVE) --lib --bins $(call tests,filters/policy) $(call tests,cli) $(call tests,evidence) $(call tests,playground)
 	@cargo test $(NATIVE) --doc
 
 # The tests' OTLP decoder brings a random number generator that it never calls: here it has no source, and must say so to compile.
-unit-wasm: toolchain ## The unit tests of the pure crates as WebAssembly, in Node
+unit-wasm: toolchain ## The unit tests of the pure crates and of the playground as WebAssembly, in Node
 	@echo "== unit tests in WebAssembly"
 	@if node=$$(integration/install-node.sh); then \
 		$(MAKE) --no-print-directory $(RUNNER) && \
 		PATH="$$node:$$PATH" \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER=$(RUNNER) \
 		CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS='--cfg getrandom_backend="unsupported"' \
-			cargo test --locked --lib --target wasm32-unknown-unknown $(PURE:%=-p careplane-%); \
+			cargo test --locked --lib --target $(BROWSER) $(PURE:%=-p careplane-%) && \
+		PATH="$$node:$$PATH" node --test playground/web/*.test.js; \
 	elif [ "$$CI" = true ]; then \
 		echo "careplane: the unit tests in WebAssembly need Node.js" >&2; exit 1; \
 	else \
@@ -221,6 +235,7 @@ tools: toolchain ## Installs all that `make test` needs, and uses each of it onc
 	@cargo test --quiet --locked -p careplane-evidence --test page --test fhir --test clickhouse
 	@$(MAKE) --no-print-directory supply-chain
 	@$(MAKE) --no-print-directory unit-wasm PURE=policy
+	@$(MAKE) --no-print-directory playground
 
 # Most tests run in each Envoy; these two take the first that they are given.
 integration: build envoy-newest telemetry-programs ## The filters in real Envoys: the newest and the oldest, or ENVOYS='1.38.2 1.37.0'
@@ -250,16 +265,10 @@ test-mesh: build ## The manifests on Istio's own control plane, without containe
 		echo "SKIPPED: the mesh, because there is no Go"; \
 	else \
 		$(MAKE) --no-print-directory mesh-programs && \
-		$(MAKE) --no-print-directory $(GRAMMAR) && \
-		integration/mesh/deploy/test.sh && PYTHONPATH="$$PWD/$(GRAMMAR)" integration/mesh/deploy/powershell.py && \
 		integration/mesh/rules/check.py && \
-		cargo build $(NATIVE) --bin careplane --test mesh && \
-		cargo test $(NATIVE) --test mesh; \
+		cargo build $(NATIVE) --bin careplane --test mesh --test existing && \
+		cargo test $(NATIVE) --test mesh --test existing; \
 	fi
-
-$(GRAMMAR):
-	@PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --target $@.new tree-sitter==$(TREE_SITTER) tree-sitter-powershell==$(TREE_SITTER_POWERSHELL)
-	@mv $@.new $@
 
 schema: ## The JSON Schemas of the policy document and of what verify tells, from their types
 	@cargo run --quiet --locked -p careplane-cli -- schema > filters/policy/policy.schema.json.new
@@ -267,7 +276,7 @@ schema: ## The JSON Schemas of the policy document and of what verify tells, fro
 	@cargo run --quiet --locked -p careplane-cli -- schema verification > docs/verification.schema.json.new
 	@mv docs/verification.schema.json.new docs/verification.schema.json
 
-notices: toolchain ## The licences of what is linked into the module
+notices: toolchain ## The licences of what is linked into the module and into the playground
 	@python3 filters/plugin/notices.py
 
 bench: bench-load bench-breakdown bench-scale ## What it costs, measured here, into target/bench: twenty minutes, or an hour with BENCH=full
@@ -287,13 +296,17 @@ bench-breakdown: build envoy-newest ## What the time of a request goes to in Env
 bench-scale: build envoy-newest ## Policies from small to large
 	@cargo run --quiet --locked -p careplane-scale
 
+bench-capacity: telemetry-programs ## What a national platform needs: a simulation with constants measured here (Go)
+	@evidence/chdb.sh
+	@cargo run --quiet --locked --profile measure -p careplane-capacity
+
 bench-micro: ## The parts, natively, by criterion
 	@cargo bench --quiet --locked -p careplane-benches
 	@cargo bench --quiet --locked -p careplane-evidence
 
 bench-results: ## Keeps what was measured last in benches/results
 	@mkdir -p benches/results
-	@cp target/bench/load.md target/bench/load.json target/bench/load.svg target/bench/breakdown.md target/bench/breakdown.json target/bench/scale.md target/bench/scale.json target/bench/scale.svg benches/results/
+	@cp target/bench/*.md target/bench/*.json target/bench/*.svg benches/results/
 
 clean: ## Removes everything that was built or installed here
-	@rm -rf target dist .tools .run
+	@rm -rf target dist .tools .run playground/node_modules playground/build playground/page/playground.html

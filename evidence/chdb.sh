@@ -4,7 +4,7 @@
 # test then prints SKIPPED, or fails with CI=true.
 set -eu
 cd "$(dirname "$0")/.."
-# evidence/tests/clickhouse.rs has the same number.
+# evidence/tests and benches/capacity have the same number.
 version=26.9.0
 target=$PWD/.tools/chdb-$version
 

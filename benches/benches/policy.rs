@@ -42,7 +42,7 @@ fn placement(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("placement");
     for (name, tenant) in [("pinned", "care-home-000042"), ("hashed", "somewhere-else")] {
         let tenant = TenantId::new(tenant.as_bytes()).unwrap();
-        group.bench_function(name, |bencher| bencher.iter(|| policy.routing.place(black_box(&tenant))));
+        group.bench_function(name, |bencher| bencher.iter(|| policy.routing.place(black_box(&tenant), None)));
     }
     group.finish();
 }

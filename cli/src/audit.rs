@@ -15,6 +15,7 @@ mod pseudonym;
 mod report;
 mod scope;
 mod search;
+mod shadow;
 mod verify;
 
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Command {
     Export(export::Arguments),
     /// Finds who did what with whose data, and lists the chains that it searched
     Search(search::Arguments),
+    /// Shows what policies in shadow would have refused, and what to change
+    Shadow(shadow::Arguments),
     /// Prints the pseudonym of a person under each key
     Pseudonym(pseudonym::Arguments),
     /// Prints new records as they are written
@@ -51,6 +54,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Command::Report(arguments) => report::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Search(arguments) => search::run(arguments),
+        Command::Shadow(arguments) => shadow::run(arguments),
         Command::Pseudonym(arguments) => pseudonym::run(arguments),
         Command::Follow(arguments) => follow::run(arguments),
     }

@@ -1,49 +1,36 @@
 //! `careplane check`: policies, the manifests that carry them, and the rest of the mesh that has to agree with them.
 
+#[cfg(feature = "commands")]
+mod command;
 mod envoy_filters;
-mod finding;
+pub mod finding;
 mod headers;
 mod identity;
 #[cfg(test)]
 mod lab;
 mod mesh;
 mod observability;
+#[cfg(feature = "commands")]
 mod output;
 mod paths;
+mod people;
 mod placement;
 mod plugins;
 pub mod routes;
 mod routing;
 pub mod rules;
+mod shadow;
 mod tracing;
 mod writes;
 
-use std::path::PathBuf;
-use std::process::ExitCode;
-
 use careplane_policy::Policy;
 
-use crate::input::{self, Input};
-use crate::out;
+use crate::input::Input;
 use crate::yaml::Node;
+#[cfg(feature = "commands")]
+pub use command::{Arguments, run};
 use finding::{Finding, Findings};
 pub use mesh::Mesh;
-use output::Format;
-use rules::Level;
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// Policies (YAML or JSON), manifests, folders of them; a kustomization is rendered first. `-` is the standard
-    /// input
-    #[arg(required = true, value_name = "FILE|DIR")]
-    paths: Vec<PathBuf>,
-    /// Format of the findings
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
-    /// Warnings count as errors for the exit code
-    #[arg(long)]
-    strict: bool,
-}
 
 /// How much was checked, for the last line.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize)]
@@ -53,18 +40,8 @@ pub struct Summary {
     pub plugins: usize,
 }
 
-/// Exit code 0 without errors (`--strict`: and warnings), 1 with; 2, by the caller, when something cannot be read.
-pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let input = input::read(&arguments.paths)?;
-    let (findings, looked) = check(&input);
-    out::print(&arguments.format.text(&input, &findings, looked))?;
-    let worst = if arguments.strict { Level::Warning } else { Level::Error };
-    let fails = findings.iter().any(|finding| finding.rule.level <= worst);
-    Ok(ExitCode::from(u8::from(fails)))
-}
-
 /// Everything that is wrong, in the order of files and lines.
-fn check(input: &Input) -> (Vec<Finding>, Summary) {
+pub fn check(input: &Input) -> (Vec<Finding>, Summary) {
     let mut findings = Findings::default();
     for broken in &input.broken {
         findings.add(&rules::NOT_YAML, &broken.place, broken.message.clone());
@@ -80,6 +57,8 @@ fn check(input: &Input) -> (Vec<Finding>, Summary) {
         policies(&mesh, &mut findings);
         plugins::check(&mesh, &mut findings);
         identity::check(&mesh, &mut findings);
+        people::check(&mesh, &mut findings);
+        shadow::check(&mesh, &mut findings);
         let tables = routes::tables(&mesh);
         routing::check(&mesh, &tables, &mut findings);
         writes::check(&mesh, &tables, &mut findings);

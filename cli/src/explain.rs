@@ -1,14 +1,15 @@
 //! `careplane explain`: one request through the filters that the proxy runs, and the rule behind each decision.
 
-mod account;
+pub mod account;
+#[cfg(feature = "commands")]
+mod command;
 mod context;
+mod grants;
 mod human;
 mod identity;
 mod request;
 mod run;
 
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -17,44 +18,21 @@ use careplane_policy::Policy;
 use careplane_policy::document::Document as PolicyDocument;
 
 use crate::filters;
-use crate::input;
+use crate::input::Input;
 use crate::manifest::{Document, Manifest};
-use crate::out;
 use crate::yaml::Node;
-
-#[derive(clap::Args)]
-pub struct Arguments {
-    /// A policy, or a manifest with one inside: a file, a kustomization, or `-`
-    #[arg(long, value_name = "FILE")]
-    policy: PathBuf,
-    /// The manifest to use, if the file has several with a policy
-    #[arg(long)]
-    name: Option<String>,
-    #[command(flatten)]
-    request: request::RequestArguments,
-    /// The filters to run; default: those of the manifest, else all
-    #[arg(long, value_parser = filters::NAMES)]
-    plugin: Option<String>,
-    /// The collector's answer to the intents of `audit.writeAhead`
-    #[arg(long, value_enum, default_value_t = Collector::Acknowledges)]
-    collector: Collector,
-    /// Format of the explanation
-    #[arg(long, value_enum, default_value_t = Format::Human)]
-    format: Format,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Format {
-    /// For people
-    Human,
-    /// As docs/explain.md describes it
-    Json,
-}
+use account::Account;
+#[cfg(feature = "commands")]
+pub use command::{Arguments, run};
+pub use human::Human;
+pub use request::{Request, RequestArguments};
 
 /// What the collector makes of an intent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum Collector {
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Collector {
     /// It acknowledges the intent
+    #[default]
     Acknowledges,
     /// It does not answer
     Unavailable,
@@ -70,7 +48,7 @@ impl Collector {
 }
 
 /// What a request is judged by, and where that is written.
-struct Judged {
+pub struct Judged {
     rules: Arc<Rules>,
     document: PolicyDocument,
     node: Node,
@@ -80,62 +58,65 @@ struct Judged {
     has_key: bool,
 }
 
-pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let judged = read(&arguments.policy, arguments.name.as_deref())?;
-    let plugin = arguments.plugin.as_deref().or(judged.plugin.as_deref()).unwrap_or(filters::ALL).to_owned();
-    if !filters::NAMES.contains(&plugin.as_str()) {
-        bail!("pluginName {plugin:?} is not a filter: expected one of {}", filters::NAMES.join(", "));
-    }
-    let request = arguments.request.read()?;
-    let account = run::run(&judged, &request, &plugin, arguments.collector);
-    out::print(&match arguments.format {
-        Format::Human => human::Human(&account).to_string(),
-        Format::Json => serde_json::to_string_pretty(&account)? + "\n",
-    })?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn read(path: &Path, name: Option<&str>) -> anyhow::Result<Judged> {
-    let shown = path.display();
-    let input = input::read(&[path.to_owned()])?;
-    if let Some(broken) = input.broken.first() {
-        bail!("{}: {}", broken.place, broken.message);
-    }
-    let mut candidates: Vec<(Option<&Manifest>, &Node)> = Vec::new();
-    for document in input.documents.iter().chain(input.alternatives.iter().flatten()) {
-        match document {
-            Document::Policy(node) => candidates.push((None, node)),
-            Document::Manifest(manifest) => {
-                candidates.extend(manifest.policy().map(|policy| (Some(manifest), policy)));
-            }
-            Document::Other(_) => {}
+impl Judged {
+    /// The first policy of what was read, or that of the manifest with this name. `shown` is what errors call the input.
+    ///
+    /// # Errors
+    /// When there is none, or when the proxy would refuse it.
+    pub fn of(input: &Input, shown: &str, name: Option<&str>) -> anyhow::Result<Self> {
+        if let Some(broken) = input.broken.first() {
+            bail!("{}: {}", broken.place, broken.message);
         }
+        let mut candidates: Vec<(Option<&Manifest>, &Node)> = Vec::new();
+        for document in input.documents.iter().chain(input.alternatives.iter().flatten()) {
+            match document {
+                Document::Policy(node) => candidates.push((None, node)),
+                Document::Manifest(manifest) => {
+                    candidates.extend(manifest.policy().map(|policy| (Some(manifest), policy)));
+                }
+                Document::Other(_) => {}
+            }
+        }
+        let known =
+            || candidates.iter().filter_map(|(it, _)| Some(it.as_ref()?.name.as_str())).collect::<Vec<_>>().join(", ");
+        let found =
+            candidates.iter().find(|(manifest, _)| name.is_none_or(|name| manifest.is_some_and(|it| it.name == name)));
+        let (manifest, node) = match (found, name) {
+            (Some(found), _) => *found,
+            (None, Some(name)) => {
+                bail!("{shown} has no policy in a manifest named {name:?}: expected one of {}", known())
+            }
+            (None, None) => bail!(
+                "{shown} has no policy: expected a document with `version: careplane/v1`, or a manifest with one inside"
+            ),
+        };
+        let json = node.to_json();
+        let mut policy = Policy::from_json(json.to_string().as_bytes()).map_err(|problems| {
+            anyhow::anyhow!("{shown}: the policy is refused; `careplane check` says where:\n{problems}")
+        })?;
+        // The record is shown whatever becomes of it.
+        policy.audit.access_log = true;
+        let key = std::env::var(&policy.pseudonym_key_env).ok().and_then(|key| Key::new(key.as_bytes()));
+        let has_key = key.is_some();
+        let pseudonyms = Pseudonyms::new(key.unwrap_or_else(|| Key::from_bytes([0; 32])));
+        Ok(Self {
+            document: serde_json::from_value(json).context("the policy cannot be read")?,
+            rules: Arc::new(Rules::new(policy, pseudonyms)),
+            node: node.clone(),
+            plugin: manifest.and_then(Manifest::plugin_name).map(Into::into),
+            has_key,
+        })
     }
-    let known =
-        || candidates.iter().filter_map(|(it, _)| Some(it.as_ref()?.name.as_str())).collect::<Vec<_>>().join(", ");
-    let found =
-        candidates.iter().find(|(manifest, _)| name.is_none_or(|name| manifest.is_some_and(|it| it.name == name)));
-    let (manifest, node) = match (found, name) {
-        (Some(found), _) => *found,
-        (None, Some(name)) => bail!("{shown} has no policy in a manifest named {name:?}: expected one of {}", known()),
-        (None, None) => bail!(
-            "{shown} has no policy: expected a document with `version: careplane/v1`, or a manifest with one inside"
-        ),
-    };
-    let json = node.to_json();
-    let mut policy = Policy::from_json(json.to_string().as_bytes()).map_err(|problems| {
-        anyhow::anyhow!("{shown}: the policy is refused; `careplane check` says where:\n{problems}")
-    })?;
-    // The record is shown whatever becomes of it.
-    policy.audit.access_log = true;
-    let key = std::env::var(&policy.pseudonym_key_env).ok().and_then(|key| Key::new(key.as_bytes()));
-    let has_key = key.is_some();
-    let pseudonyms = Pseudonyms::new(key.unwrap_or_else(|| Key::from_bytes([0; 32])));
-    Ok(Judged {
-        document: serde_json::from_value(json).context("the policy cannot be read")?,
-        rules: Arc::new(Rules::new(policy, pseudonyms)),
-        node: node.clone(),
-        plugin: manifest.and_then(Manifest::plugin_name).map(Into::into),
-        has_key,
-    })
+
+    /// What the filters do with a request: those of the manifest, unless `plugin` names others.
+    ///
+    /// # Errors
+    /// When there are no such filters.
+    pub fn explain(&self, request: &Request, plugin: Option<&str>, collector: Collector) -> anyhow::Result<Account> {
+        let plugin = plugin.or(self.plugin.as_deref()).unwrap_or(filters::ALL);
+        if !filters::NAMES.contains(&plugin) {
+            bail!("pluginName {plugin:?} is not a filter: expected one of {}", filters::NAMES.join(", "));
+        }
+        Ok(run::run(self, request, plugin, collector))
+    }
 }

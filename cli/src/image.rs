@@ -18,7 +18,8 @@ use crate::out;
 use digest::sha256;
 use forms::Form;
 use layout::Layout;
-use registry::Address;
+pub use pin::addressed;
+pub use registry::Address;
 
 #[derive(clap::Args)]
 pub struct Arguments {

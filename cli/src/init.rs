@@ -31,6 +31,9 @@ pub struct Arguments {
     /// templates
     #[arg(long, value_name = "FILE")]
     access_log: Vec<PathBuf>,
+    /// Writes the policy as a patch of WasmPlugins, for kustomize
+    #[arg(long)]
+    patch: bool,
     /// Writes the policy there, which must not exist yet, instead of printing it
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -76,7 +79,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     }
     found.endpoints = unique;
-    let (text, contexts) = policy(&found)?;
+    let (mut text, contexts) = policy(&found)?;
+    if arguments.patch {
+        text = as_patch(&text);
+    }
     match &arguments.output {
         Some(path) => {
             let file = std::fs::File::create_new(path);
@@ -91,6 +97,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         found.endpoints.len()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// The policy at the place where a WasmPlugin has it.
+fn as_patch(policy: &str) -> String {
+    let head = "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {name: every-careplane-plugin}\n\
+                spec:\n  pluginConfig:\n";
+    let indent = |line: &str| if line.is_empty() { "\n".to_owned() } else { format!("    {line}\n") };
+    policy.lines().map(indent).fold(head.to_owned(), |patch, line| patch + &line)
 }
 
 /// The policy as text, and how many contexts it has.

@@ -69,6 +69,14 @@ fn is_kustomization(folder: &Path) -> bool {
 }
 
 impl Input {
+    /// One text, as if it was a file of this name.
+    pub fn of_text(name: &str, text: &str) -> Self {
+        let mut input = Self::default();
+        let documents = input.parse(name, text);
+        input.documents.extend(named(documents));
+        input
+    }
+
     /// The text that a place is in. What kustomize read by itself is read for this alone.
     pub fn text(&self, place: &Place) -> Option<Cow<'_, str>> {
         match self.texts.get(&place.file) {

@@ -1,63 +1,7 @@
-//! `careplane`: what an operator runs beside the filters.
-
-mod audit;
-mod check;
-mod explain;
-mod filters;
-mod image;
-mod init;
-mod input;
-mod manifest;
-mod out;
-mod schema;
-mod shell;
-mod yaml;
+//! The program. All of it is in the library, which the playground shares.
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory, Parser, Subcommand};
-
-#[derive(Parser)]
-#[command(name = "careplane", version, about)]
-struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-#[allow(clippy::large_enum_variant, reason = "there is one of it, once")]
-enum Command {
-    /// Verifies audit records, reports on them, exports them
-    Audit(audit::Arguments),
-    /// Checks policies and the manifests around them, and prints every problem with its place
-    Check(check::Arguments),
-    /// Shows what the filters do with one request, and by which rule
-    Explain(explain::Arguments),
-    /// Writes a first policy from OpenAPI documents, routes or access logs
-    Init(init::Arguments),
-    /// Builds the OCI image of a module, pushes it, and pins it in the manifests
-    Image(image::Arguments),
-    /// Prints the JSON Schema of the policy document, or of the output of `audit verify`
-    Schema(schema::Arguments),
-    /// Prints the completions for a shell
-    Completions(shell::Completions),
-    /// Prints the manual page, or writes all of them
-    Man(shell::Man),
-}
-
 fn main() -> ExitCode {
-    let done = match Arguments::parse().command {
-        Command::Audit(arguments) => audit::run(&arguments),
-        Command::Check(arguments) => check::run(&arguments),
-        Command::Explain(arguments) => explain::run(&arguments),
-        Command::Init(arguments) => init::run(&arguments),
-        Command::Image(arguments) => image::run(&arguments),
-        Command::Schema(arguments) => schema::run(&arguments),
-        Command::Completions(arguments) => shell::completions(&arguments, Arguments::command()),
-        Command::Man(arguments) => shell::man(&arguments, Arguments::command()),
-    };
-    done.unwrap_or_else(|error| {
-        eprintln!("careplane: {error:#}");
-        ExitCode::from(2)
-    })
+    careplane_cli::main()
 }

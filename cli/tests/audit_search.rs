@@ -42,6 +42,10 @@ fn request(id: &str, user: &str, subject: &str, door: &str, status: u16) -> Valu
         403 => json!({"result": "denied", "by": "careplane", "reason": "tenant-conflict"}),
         _ => json!({"result": "allowed"}),
     };
+    request_with(decision, id, user, subject, door, status)
+}
+
+fn request_with(decision: Value, id: &str, user: &str, subject: &str, door: &str, status: u16) -> Value {
     json!({
         "context": {"action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86d081884c7d65", "resource": "Patient", "subject": subject},
         "decision": decision,
@@ -160,6 +164,52 @@ fn each_question_has_its_answer() {
         found.sort();
         assert_eq!(found, wanted, "{arguments:?}");
     }
+}
+
+#[test]
+fn what_was_done_under_a_grant_is_found_by_grant_and_purpose() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(1);
+    let mut lines = vec![writer.milestone("start")];
+    for (id, grant, purpose, status) in [
+        ("r-1", Some("emergency"), Some("BTG"), 200),
+        ("r-2", Some("emergency"), None, 403),
+        ("r-3", Some("inspector"), Some("HCOMPL"), 200),
+        ("r-4", None, Some("ETREAT"), 200),
+        ("r-5", None, None, 200),
+    ] {
+        let decision = match status {
+            403 => json!({"result": "denied", "by": "careplane", "reason": "grant-purpose", "grant": grant}),
+            _ => json!({"result": "allowed", "grant": grant}),
+        };
+        let mut record = request_with(decision, id, "p-nurse", "p-somebody", "gateway", status);
+        record["who"]["purpose"] = json!(purpose);
+        (record["tenant"]["membership"], record["tenant"]["selectedBy"]) = (json!(4), json!("header"));
+        lines.push(writer.append("request", record));
+    }
+    lines.push(writer.milestone("end"));
+    fs::write(folder.path().join("records.jsonl"), lines.join("\n")).unwrap();
+    let found = |arguments: &[&str]| {
+        let (_, text, errors) = search(folder.path(), &[arguments, &["--format", "json"]].concat(), "");
+        let mut objects = objects(&text);
+        assert!(objects.pop().is_some_and(|it| it["searched"].is_object()), "{errors}");
+        objects.into_iter().map(|it| it["requestId"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(found(&["--grant", "emergency"]), ["r-1", "r-2"]);
+    assert_eq!(found(&["--purpose", "BTG,ETREAT"]), ["r-1", "r-4"]);
+    assert_eq!(found(&["--purpose", "btg", "--grant", "emergency"]), ["r-1"]);
+    assert_eq!(found(&["--purpose", "TREAT"]), Vec::<String>::new());
+    let (code, _, errors) = search(folder.path(), &["--purpose", "EMERGENCY"], "");
+    assert_eq!(code, 2, "{errors}");
+    assert!(errors.contains("expected a code of HL7 v3 PurposeOfUse, such as TREAT, ETREAT or BTG"), "{errors}");
+    let (_, table, _) = search(folder.path(), &["--grant", "emergency", "--purpose", "BTG"], "");
+    assert!(table.contains("emergency access") && table.contains("grant emergency · purpose BTG"), "{table}");
+    let (_, csv, _) = search(folder.path(), &["--request-id", "r-1", "--format", "csv"], "");
+    let rows: Vec<&str> = csv.lines().collect();
+    assert!(
+        rows[0].contains(",otherTenant,membership,selectedBy,action,") && rows[1].contains(",,4,header,read,"),
+        "{csv}"
+    );
 }
 
 #[test]

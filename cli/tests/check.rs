@@ -376,6 +376,12 @@ fn each_disagreement_is_found_where_it_is() {
         ("inbound.yaml", "      audit: {placement: inbound}\n", "", &["inbound.yaml:15:7 careplane/placement-missing"]),
         (
             "gateway.yaml",
+            "        tier: always\n",
+            "        tier: always\n        enforcement: shadow\n",
+            &["gateway.yaml:23:22 careplane/shadow"],
+        ),
+        (
+            "gateway.yaml",
             "    identity:\n",
             "    identity:\n      overrides: pass\n",
             &["gateway.yaml:18:18 careplane/overrides-pass"],
@@ -410,6 +416,36 @@ fn each_disagreement_is_found_where_it_is() {
             "items:\n",
             "items:\n  - apiVersion: v1\n    kind: ConfigMap\n    metadata: {name: istio-ca}\n    data: {mesh: \"not: [yaml\"}\n",
             &[],
+        ),
+        (
+            "gateway.yaml",
+            "    identity:\n",
+            "    identity:\n      tenant: {sources: [{claim: [care, tenants]}]}\n",
+            &["gateway.yaml:18:26 careplane/list-unselected"],
+        ),
+        (
+            "gateway.yaml",
+            "    identity:\n",
+            "    identity:\n      tenant: {sources: [{claim: tenants}, {path: tenant}]}\n",
+            &[],
+        ),
+        (
+            "gateway.yaml",
+            "    identity:\n",
+            "    identity:\n      grants: [{name: support, when: {claim: roles, contains: support}, tenants: any}]\n",
+            &["gateway.yaml:18:16 careplane/grant-unlimited"],
+        ),
+        (
+            "gateway.yaml",
+            "    identity:\n",
+            "    identity:\n      grants: [{name: support, when: {claim: roles, contains: support}, tenants: any, actions: [read]}]\n",
+            &[],
+        ),
+        (
+            "gateway.yaml",
+            "    identity:\n",
+            "    identity:\n      grants: [{name: chain, when: {claim: roles, contains: group-manager}, tenants: {group: {claim: group}}}]\n",
+            &["gateway.yaml:18:86 careplane/grant-reaches-none"],
         ),
         ("traffic.yaml", "apiVersion", "apiVersion: [", &["traffic.yaml:1:14 careplane/not-yaml"]),
     ];
@@ -469,6 +505,39 @@ fn a_waypoint_that_believes_everyone_is_a_warning() {
     let text = fs::read_to_string(&file).unwrap();
     fs::write(&file, text.replace("[spiffe://cluster.local/ns/core-healthcare/sa/api-gateway]", "any")).unwrap();
     assert_eq!(findings(&folder), ["inbound.yaml:17:23 careplane/trusted-peers-waypoint"]);
+}
+
+#[test]
+fn an_emergency_that_no_alert_tells_of_is_a_warning() {
+    let emergency = "    identity:\n      purpose: {sources: [{header: x-purpose-of-use}]}\n      grants: [{name: emergency, when: {claim: roles, contains: nurse}, tenants: any, requires: {purpose: [BTG]}}]\n";
+    let folder = changed("emergency", ("gateway.yaml", "    identity:\n", emergency));
+    // Without rules among the inputs, nothing is known of alerts.
+    assert_eq!(findings(&folder), Vec::<String>::new());
+    let expected = ["gateway.yaml:19:107 careplane/emergency-unalerted"];
+    let write = |metric: &str| {
+        let rules = format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: rules}}\ndata:\n  a.yaml: |\n    groups:\n      - name: a\n        rules:\n          - alert: A\n            expr: {metric} > 0\n"
+        );
+        fs::write(folder.join("alerts.yaml"), rules).unwrap();
+    };
+    write("careplane_audit_lost");
+    assert_eq!(findings(&folder), expected);
+    write("careplane_emergency_access");
+    assert_eq!(findings(&folder), Vec::<String>::new());
+    let rule = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata: {name: a}\nspec: {groups: [{name: a, rules: [{alert: A, expr: up == 0}]}]}\n";
+    fs::write(folder.join("alerts.yaml"), rule).unwrap();
+    assert_eq!(findings(&folder), expected);
+}
+
+#[test]
+fn what_is_in_shadow_is_noted_and_that_it_does_not_wait() {
+    let folder = folder("shadow");
+    let policy = "version: careplane/v1\nenforcement: shadow\ncontexts:\n  - {name: a, complianceLevel: critical, match: [{path: /a}]}\n  - {name: b, complianceLevel: critical, enforcement: enforce, match: [{path: /b}]}\naudit: {writeAhead: [critical]}\nexport: {cluster: collector}\n";
+    fs::write(folder.join("policy.yaml"), policy).unwrap();
+    let expected = ["policy.yaml:2:14 careplane/shadow", "policy.yaml:6:21 careplane/shadow-write-ahead"];
+    assert_eq!(findings(&folder), expected);
+    // Notes fail no pipeline.
+    assert_eq!(careplane(&folder, &["."]).status.code(), Some(0));
 }
 
 #[test]

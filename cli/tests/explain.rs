@@ -78,6 +78,31 @@ fn a_trace_is_kept_below_the_rate_and_not_at_it() {
 }
 
 #[test]
+fn a_request_in_shadow_passes_and_the_account_says_what_enforcement_would_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let policy =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explain/policy.yaml")).unwrap();
+    let path = folder.path().join("policy.yaml");
+    std::fs::write(&path, policy.replacen("version: careplane/v1", "version: careplane/v1\nenforcement: shadow", 1))
+        .unwrap();
+    let explain = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_careplane"));
+        let output = command.args(["explain", "--policy", path.to_str().unwrap()]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let conflict = ["--request", "/api/v1/tenants/care-home-0001/staff", "--claim", "tenant_id=care-home-0012"];
+    let text = explain(&conflict);
+    let expected = "decision    allowed: the request is in shadow, so nothing of it changes\n              \
+                    enforced: denied with 403, tenant-conflict, by tracing-tags\nheaders     as they were sent\n";
+    assert!(text.contains(expected), "{text}");
+    let account: Value = serde_json::from_str(&explain(&[&conflict[..], &["--format", "json"]].concat())).unwrap();
+    assert_eq!(account["shadow"]["code"], "tenant-conflict");
+    let shadow = &account["record"]["record"]["decision"]["shadow"];
+    assert_eq!(*shadow, json!({"reason": "tenant-conflict", "result": "denied"}));
+}
+
+#[test]
 fn headers_are_believed_from_trusted_peers() {
     let tenant = |peer: &str| {
         account(&["--request", "/api/v1/residents/17", "-H", "x-tenant-id: care-home-0042", "--peer", peer])

@@ -137,6 +137,15 @@ spec:
 }
 
 #[test]
+fn a_patch_has_the_policy_where_a_plugin_has_it() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/init/care.openapi.yaml");
+    let policy: Value = serde_saphyr::from_str(&init("patch", &[file.to_str().unwrap()])).unwrap();
+    let output = careplane(&["init", "--patch", file.to_str().unwrap()]);
+    let patch: Value = serde_saphyr::from_str(&String::from_utf8(output.stdout).unwrap()).unwrap();
+    assert_eq!((&patch["kind"], &patch["spec"]["pluginConfig"]), (&json!("WasmPlugin"), &policy));
+}
+
+#[test]
 fn an_access_log_gives_words_and_keeps_nothing_of_a_person() {
     let mut log = String::new();
     for number in 0..20 {

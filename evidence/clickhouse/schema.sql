@@ -16,7 +16,19 @@ CREATE TABLE careplane_audit
     -- The hash that the text should carry: of it without its own member, behind a zero. Of keyed chains the key is not
     -- here.
     expected String MATERIALIZED
-        lower(hex(SHA256(concat('\0', replaceOne(record, concat(',"hash":"', hash, '"'), '')))))
+        lower(hex(SHA256(concat('\0', replaceOne(record, concat(',"hash":"', hash, '"'), ''))))),
+    -- Who, whom, why: of requests.
+    user String MATERIALIZED JSONExtractString(record, 'who', 'user'),
+    purpose LowCardinality(String) MATERIALIZED JSONExtractString(record, 'who', 'purpose'),
+    granted LowCardinality(String) MATERIALIZED JSONExtractString(record, 'decision', 'grant'),
+    decision LowCardinality(String) MATERIALIZED JSONExtractString(record, 'decision', 'result'),
+    subject String MATERIALIZED JSONExtractString(record, 'context', 'subject'),
+    context LowCardinality(String) MATERIALIZED JSONExtractString(record, 'context', 'name'),
+    action LowCardinality(String) MATERIALIZED JSONExtractString(record, 'context', 'action'),
+    request String MATERIALIZED JSONExtractString(record, 'request', 'id'),
+    tenant String MATERIALIZED JSONExtractString(record, 'tenant', 'id'),
+    -- How many tenants the user is a member of, where the claim is a list.
+    membership UInt32 MATERIALIZED JSONExtractUInt(record, 'tenant', 'membership')
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(time)

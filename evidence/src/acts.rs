@@ -18,7 +18,9 @@ mod fold;
 mod names;
 
 pub use fact::Door;
-pub(crate) use fact::{ACTION, CONTEXT, FLAGS, Fact, LEVEL, OTHER, POLICY, REGULATOR, TENANT, USER, request_key};
+pub(crate) use fact::{
+    ACTION, CONTEXT, FLAGS, Fact, GRANT, LEVEL, OTHER, POLICY, PURPOSE, REGULATOR, SUBJECT, TENANT, USER, request_key,
+};
 pub(crate) use fold::{Act, fold};
 pub use fold::{Kinds, Lineage};
 pub(crate) use names::Names;

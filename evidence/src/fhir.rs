@@ -17,7 +17,9 @@ use std::fmt;
 
 use rangemap::RangeInclusiveSet;
 
-pub use resource::{Agent, AuditEvent, Coding, Detail, Entity, Identifier, Network, Period, Reference, Source};
+pub use resource::{
+    Agent, AuditEvent, Coding, Detail, Entity, Identifier, Network, Period, Purpose, Reference, Source,
+};
 pub use write::{Form, Writer};
 
 use crate::{Kind, Record};

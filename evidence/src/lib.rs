@@ -4,9 +4,11 @@
 
 mod acts;
 pub mod fhir;
+pub mod purpose;
 mod record;
 pub mod report;
 pub mod search;
+pub mod shadow;
 mod sort;
 pub mod source;
 #[cfg(feature = "synthetic")]

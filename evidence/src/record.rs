@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, IgnoredAny};
+
+use crate::purpose;
 
 /// One record, borrowed from its line of JSON. Members that are not known here are ignored: a version can gain some.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -139,12 +140,23 @@ pub struct Decision<'r> {
     /// Why, in their words.
     #[serde(borrow)]
     pub reason: Option<Cow<'r, str>>,
-    /// The grant under which the request was allowed.
-    #[serde(borrow, default, deserialize_with = "text_alone")]
+    /// What enforcement would have done; only where the policy or the context is in shadow.
+    #[serde(borrow)]
+    pub shadow: Option<ShadowDecision<'r>>,
+    /// The grant under which the caller acted beyond their own tenants, also where its terms were the reason to deny.
+    #[serde(borrow)]
     pub grant: Option<Cow<'r, str>>,
-    /// The purpose of use: a code of HL7 v3 PurposeOfUse.
-    #[serde(borrow, default, deserialize_with = "text_alone")]
-    pub purpose: Option<Cow<'r, str>>,
+}
+
+/// What enforcement would have done.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct ShadowDecision<'r> {
+    /// `allowed`, `denied`, or `none`: careplane was not asked.
+    #[serde(borrow)]
+    pub result: Cow<'r, str>,
+    /// Why it would have been denied.
+    #[serde(borrow)]
+    pub reason: Option<Cow<'r, str>>,
 }
 
 /// What became of the request.
@@ -206,13 +218,19 @@ pub struct Request<'r> {
 
 /// The tenant.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Tenant<'r> {
     /// Who it is.
     #[serde(borrow)]
     pub id: Option<Cow<'r, str>>,
-    /// What named it: `claim`, `path`, `header`.
+    /// What named it: `claim`, `path`, `header`, `host`, `query`.
     #[serde(borrow)]
     pub source: Option<Cow<'r, str>>,
+    /// How many tenants the claim lists; only where it is a list.
+    pub membership: Option<u64>,
+    /// What selected one of these: `path`, `header`, `host`, `query`.
+    #[serde(borrow)]
+    pub selected_by: Option<Cow<'r, str>>,
     /// Another one that was named.
     #[serde(borrow)]
     pub other: Option<Cow<'r, str>>,
@@ -266,23 +284,12 @@ pub struct Who<'r> {
     /// The SPIFFE id of the peer.
     #[serde(borrow)]
     pub peer: Option<Cow<'r, str>>,
+    /// What for: a code of HL7 v3 PurposeOfUse.
+    #[serde(borrow)]
+    pub purpose: Option<Cow<'r, str>>,
     /// Identity headers that were sent and not true.
     #[serde(borrow, default)]
     pub forged_headers: Vec<Cow<'r, str>>,
-}
-
-/// A text; what else a later version may put there is passed over.
-fn text_alone<'de: 'r, 'r, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Cow<'r, str>>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Member<'r> {
-        Text(#[serde(borrow)] Cow<'r, str>),
-        Other(IgnoredAny),
-    }
-    Ok(match Member::deserialize(deserializer)? {
-        Member::Text(text) => Some(text),
-        Member::Other(_) => None,
-    })
 }
 
 // === impl Record ===
@@ -294,5 +301,23 @@ impl<'r> Record<'r> {
     /// When it is not JSON, or not a record.
     pub fn parse(text: &'r [u8]) -> serde_json::Result<Self> {
         serde_json::from_slice(text)
+    }
+
+    /// The grant under which the caller acted beyond their own tenants.
+    #[must_use]
+    pub fn grant(&self) -> Option<&str> {
+        self.decision.as_ref()?.grant.as_deref()
+    }
+
+    /// The purpose of use.
+    #[must_use]
+    pub fn purpose(&self) -> Option<&str> {
+        self.who.as_ref()?.purpose.as_deref()
+    }
+
+    /// Whether it is emergency access: under a grant, for a purpose of emergencies.
+    #[must_use]
+    pub fn is_emergency(&self) -> bool {
+        self.grant().is_some() && self.purpose().is_some_and(purpose::is_emergency)
     }
 }

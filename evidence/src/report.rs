@@ -17,12 +17,16 @@ mod counts;
 mod ledger;
 mod page;
 mod plot;
+mod reach;
 mod scope;
 mod sections;
 pub(crate) mod words;
 
 pub use crate::acts::{Door, Kinds, Lineage};
-pub use aggregate::{AddError, Aggregate, Attempt, Beyond, Crossing, Denial, Doors, Failure, Outside, Person, SCHEMA};
+pub use aggregate::{
+    AddError, Aggregate, Attempt, Beyond, Crossing, Denial, Doors, Failure, Outside, Person, Reach, Reached, SCHEMA,
+    WouldRefuse,
+};
 pub use build::Making;
 pub(crate) use build::clock;
 pub use chains::{Intent, Seen, Way};

@@ -249,6 +249,32 @@ impl Records {
             80..83 => outcome = json!({"durationMicros": duration, "flags": ["DC"]}),
             83..190 => outcome["status"] = json!(404),
             190..200 => who["forgedHeaders"] = json!(["x-tenant-id"]),
+            // A nurse of an agency, whose token lists the homes that they work in.
+            drawn @ 200..400 => {
+                who["user"] = json!(pseudonym(&format!("agency {}", drawn % 5)));
+                (tenant["membership"], tenant["selectedBy"]) = (json!(drawn % 5 + 2), json!("header"));
+            }
+            drawn @ 400..460 => {
+                who["user"] = json!(pseudonym(&format!("inspector {regulator} {}", drawn % 2)));
+                who["purpose"] = json!("HCOMPL");
+                decision["grant"] = json!("inspector");
+                if action != "read" {
+                    decision = refuse(&mut outcome, "careplane", "grant-action", 403);
+                    decision["grant"] = json!("inspector");
+                }
+            }
+            drawn @ 460..480 => {
+                who["user"] = json!(pseudonym(&format!("emergency {}", drawn % 3)));
+                who["purpose"] = json!(if drawn % 4 == 0 { "ETREAT" } else { "BTG" });
+                if drawn == 479 {
+                    decision = refuse(&mut outcome, "careplane", "grant-limit", 403);
+                }
+                decision["grant"] = json!("emergency");
+            }
+            480..484 => {
+                decision = refuse(&mut outcome, "careplane", "grant-purpose", 403);
+                decision["grant"] = json!("emergency");
+            }
             _ => {}
         }
         let chain = rng.usize(..self.chains.len());

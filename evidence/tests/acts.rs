@@ -116,3 +116,48 @@ fn the_page_shows_the_truth() {
     }
     assert!(page.contains("The answer was cut off on its way"));
 }
+
+/// What a gateway records of one request under a policy that is enforced, under one in shadow, or under that alone.
+fn at_the_gateway(id: &str, shadow: Option<serde_json::Value>) -> serde_json::Value {
+    let mut decision = serde_json::json!({"result": "allowed"});
+    if let Some(shadow) = shadow {
+        decision["shadow"] = shadow;
+    }
+    serde_json::json!({
+        "context": {"action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86d081884c7d65"},
+        "decision": decision,
+        "outcome": {"status": 200, "durationMicros": 5000, "answeredBy": "upstream"},
+        "proxy": {"placement": "gateway"},
+        "request": {"id": id, "method": "GET", "pathTemplate": "/api/v1/residents/{id}"},
+        "tenant": {},
+        "time": "2026-01-01T06:00:00.000000Z",
+        "trace": {"spanId": "b7ad6b7169203331"},
+        "who": {},
+    })
+}
+
+#[test]
+fn a_policy_in_shadow_beside_another_counts_no_request_twice() {
+    let denied = || Some(serde_json::json!({"reason": "tenant-missing", "result": "denied"}));
+    let mut chain = support::Writer::new(1);
+    let lines = [
+        chain.milestone("start"),
+        // First or second in the chain of filters.
+        chain.append("request", at_the_gateway("r-1", denied())),
+        chain.append("request", at_the_gateway("r-1", None)),
+        chain.append("request", at_the_gateway("r-2", None)),
+        chain.append("request", at_the_gateway("r-2", denied())),
+        // Alone.
+        chain.append("request", at_the_gateway("r-3", denied())),
+        chain.append("request", at_the_gateway("r-4", Some(serde_json::json!({"result": "allowed"})))),
+        chain.milestone("end"),
+    ];
+    let making = Making::new(Scope::default(), "2026-01-02T00:00:00Z".parse().unwrap());
+    let aggregate = making.make(&[Source::text("records", lines.join("\n"))]).unwrap();
+    assert_eq!((aggregate.total.total(), aggregate.kinds.acts, aggregate.kinds.hops), (4, 4, 2));
+    assert_eq!((aggregate.total.answered, aggregate.repeats), (4, 0));
+    let rows: Vec<_> = aggregate.would_refuse.iter().map(|(it, tally)| (it.reason.as_str(), tally.count)).collect();
+    assert_eq!(rows, [("tenant-missing", 3)]);
+    let page = html(&aggregate, None).unwrap();
+    assert!(page.contains("What would be refused") && page.contains("tenant-missing · resident · GET"), "{page}");
+}

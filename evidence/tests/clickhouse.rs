@@ -1,15 +1,19 @@
-//! Gaps and broken links found by SQL: the same verdicts as those of the verifier, on the same data.
+//! What SQL finds: the same verdicts as those of the verifier, and the same access beyond tenants as the report.
 
 mod support;
 mod tools;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use careplane_evidence::report::{Making, Scope};
 use careplane_evidence::source::Source;
+use careplane_evidence::synthetic::Synthetic;
 use careplane_evidence::verify::{Settings, Verifier};
+use jiff::Timestamp;
+use serde_json::Value;
 use support::{KEY, Random, Writer, hash};
 use tools::{Tool, tool};
 
@@ -74,6 +78,15 @@ const CHANGES: [Change; 11] = [
     |lines, random| random.shuffle(lines),
 ];
 
+/// The rows that a query answers on each file.
+fn ask(chdb: &Path, query: &str, files: &[PathBuf]) -> Vec<Vec<Value>> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clickhouse/query.py");
+    let output = Command::new("python3").env("PYTHONPATH", chdb).arg(script).arg(query).args(files).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
+}
+
 #[test]
 fn sql_has_the_same_verdicts_as_the_verifier() {
     let Some(chdb) = tool(Tool::Chdb) else { return };
@@ -102,19 +115,51 @@ fn sql_has_the_same_verdicts_as_the_verifier() {
         expected.push(chains.map(|chain| (chain.id, verdict(chain.verdict))).collect::<BTreeMap<_, _>>());
         files.push(file);
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clickhouse/verdicts.py");
-    let output = Command::new("python3").env("PYTHONPATH", chdb).arg(script).args(&files).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let told: Vec<BTreeMap<String, String>> = output
-        .stdout
-        .split(|byte| *byte == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| serde_json::from_slice(line).unwrap())
-        .collect();
+    let rows = ask(&chdb, "verify.sql", &files);
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let told: Vec<BTreeMap<String, String>> =
+        rows.iter().map(|rows| rows.iter().map(|row| (text(&row["chain"]), text(&row["verdict"]))).collect()).collect();
     assert_eq!(told.len(), expected.len());
     for (number, (told, expected)) in told.iter().zip(&expected).enumerate() {
         assert_eq!(told, expected, "change {number}");
     }
     let all: std::collections::BTreeSet<&String> = expected.iter().flat_map(BTreeMap::values).collect();
     assert_eq!(all.len(), 5, "every verdict is met: {all:?}");
+}
+
+#[test]
+fn sql_has_the_same_access_beyond_tenants_as_the_report() {
+    let Some(chdb) = tool(Tool::Chdb) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let from = "2026-10-01T00:00:00Z".parse().unwrap();
+    let mut lines: Vec<String> = Synthetic { seed: 3, from, days: 8, requests: 900, chains: 3 }.records().collect();
+    // One that says something else than what was written, and copies.
+    let granted = |line: &&mut String| line.contains(r#""grant":"emergency""#);
+    let changed = lines.iter_mut().find(granted).unwrap();
+    *changed = changed.replacen(r#""grant":"emergency""#, r#""grant":"group""#, 1);
+    lines.extend(lines.clone());
+    let file = folder.path().join("records.jsonl");
+    fs::write(&file, lines.join("\n")).unwrap();
+    let aggregate =
+        Making::new(Scope::default(), "2026-11-01T00:00:00Z".parse().unwrap()).make(&[Source::file(&file)]).unwrap();
+    let time = |time: Timestamp| time.strftime("%F %T.%6f").to_string();
+    let mut expected: Vec<Value> = aggregate
+        .reaches
+        .iter()
+        .map(|(reach, reached)| {
+            serde_json::json!({
+                "emergency": u8::from(reach.is_emergency()), "granted": reach.grant, "purpose": reach.purpose,
+                "user": reach.user, "tenant": reach.tenant, "subject": reach.subject, "contexts": reached.contexts,
+                "first": time(reached.first), "last": time(reached.last),
+                "requests": reached.counts.total(), "refused": reached.counts.refused,
+            })
+        })
+        .collect();
+    let [mut told] = <[_; 1]>::try_from(ask(&chdb, "beyond.sql", &[file])).unwrap();
+    assert_eq!(told[0]["emergency"], 1, "emergencies come first");
+    assert!(told.iter().any(|row| row["refused"] != 0) && told.len() > 20, "{told:?}");
+    for rows in [&mut told, &mut expected] {
+        rows.sort_by_key(Value::to_string);
+    }
+    assert_eq!(told, expected);
 }

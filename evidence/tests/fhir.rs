@@ -104,6 +104,35 @@ fn a_crossing_names_both_tenants_and_one_agent_began_it() {
 }
 
 #[test]
+fn an_event_has_the_purpose_of_use_and_says_what_was_an_emergency() {
+    let under = |grant: Value, purpose: Value, result: &str| {
+        event_of(|record| {
+            record["decision"] = json!({"result": result, "by": "careplane", "reason": "grant-limit", "grant": grant});
+            record["who"]["purpose"] = purpose;
+        })
+    };
+    let codes = |event: &Value| {
+        let subtypes = event["subtype"].as_array().unwrap().iter();
+        subtypes.map(|it| it["code"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let event = under("emergency".into(), "BTG".into(), "allowed");
+    let purpose = json!([{"coding": [{
+        "system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "BTG", "display": "break the glass"
+    }]}]);
+    assert_eq!(event["purposeOfEvent"], purpose);
+    assert_eq!((&event["agent"][0]["purposeOfUse"], &event["agent"][1]["purposeOfUse"]), (&purpose, &Value::Null));
+    assert_eq!(codes(&event), ["read", "110127"]);
+    assert!(event.to_string().contains(r#"{"type":"grant","valueString":"emergency"}"#), "{event}");
+    // Refused, no emergency, no grant: nothing was overridden.
+    assert_eq!(codes(&under("emergency".into(), "BTG".into(), "denied")), ["read"]);
+    assert_eq!(codes(&under("inspector".into(), "HCOMPL".into(), "allowed")), ["read"]);
+    assert_eq!(codes(&under(Value::Null, "ETREAT".into(), "allowed")), ["read"]);
+    assert_eq!(event_of(|_| ()).get("purposeOfEvent"), None);
+    let unknown = event_of(|record| record["who"]["purpose"] = "NEWCODE".into());
+    assert_eq!(unknown["purposeOfEvent"], json!([{"text": "NEWCODE"}]));
+}
+
+#[test]
 fn a_chain_that_cannot_be_an_id_is_refused() {
     let lines = [event_record("not a uuid").to_string()];
     let record: Record<'_> = serde_json::from_str(&lines[0]).unwrap();

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use careplane_evidence::fhir::Form;
+use careplane_evidence::purpose;
 use serde_json::{Value, json};
 
 use events::{event_of, export, lines};
@@ -74,7 +75,13 @@ fn variants() -> Vec<Value> {
         |it| (it["request"]["shadow"], it["request"]["correlationId"]) = (true.into(), "c-1".into()),
         |it| it["trace"] = json!({"id": "4bf92f3577b34da6a3ce929d0e0e4736"}),
     ];
-    changes.iter().map(|change| event_of(change)).collect()
+    let mut variants: Vec<Value> = changes.iter().map(|change| event_of(change)).collect();
+    let of = |code: &str, grant: Option<&str>| {
+        event_of(|it| (it["decision"]["grant"], it["who"]["purpose"]) = (json!(grant), json!(code)))
+    };
+    variants.extend(purpose::codes().map(|code| of(code, None)));
+    variants.extend([of("BTG", Some("emergency")), of("ETREAT", Some("emergency"))]);
+    variants
 }
 
 fn write(folder: &Path, name: &str, resources: &[Value]) -> PathBuf {

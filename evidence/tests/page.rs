@@ -6,7 +6,7 @@ mod tools;
 use std::fs;
 use std::sync::LazyLock;
 
-use careplane_evidence::report::{Aggregate, Door, Doors, Ledger, Making, Scope, html};
+use careplane_evidence::report::{Aggregate, Door, Doors, Ledger, Making, Reach, Scope, html};
 use careplane_evidence::search::{self, Person, Query};
 use careplane_evidence::source::Source;
 use careplane_evidence::synthetic::Synthetic;
@@ -46,7 +46,13 @@ fn troubled() -> Aggregate {
     // Names as long as they can be.
     let long = "an-organisation-with-a-name-that-is-as-long-as-names-of-organisations-are-allowed-to-be".to_owned();
     let counts = aggregate.tenants.values().next().copied().unwrap();
-    aggregate.tenants.insert(long, counts);
+    aggregate.tenants.insert(long.clone(), counts);
+    let reached = aggregate.reaches.values().next().unwrap().clone();
+    for purpose in ["BTG", "CLINTRCHNPC"] {
+        let (grant, purpose) = (long.clone(), purpose.to_owned());
+        let reach = Reach { grant, purpose, user: String::new(), tenant: long.clone(), subject: String::new() };
+        aggregate.reaches.insert(reach, reached.clone());
+    }
     aggregate
 }
 
@@ -59,7 +65,13 @@ fn the_page_shows_the_figures_and_asks_for_nothing() {
         shown.ask("[...document.querySelectorAll('.figures b')].map(it => Number(it.innerText.replace(/,/g, '')))");
     let crossings: u64 = aggregate.attempts.values().map(|it| it.refused + it.passed).sum();
     let total = aggregate.total;
-    assert_eq!(tiles, json!([total.total(), total.refused, crossings, total.failed]));
+    let emergencies = aggregate.reaches.iter().filter(|(reach, _)| reach.is_emergency());
+    let emergencies: u64 = emergencies.map(|(_, reached)| reached.counts.total()).sum();
+    assert!(emergencies > 0);
+    assert_eq!(tiles, json!([total.total(), total.refused, crossings, emergencies, total.failed]));
+    // Each emergency has its line, by time.
+    let lines = shown.ask("document.querySelectorAll('section[aria-labelledby=emergency] tbody tr').length");
+    assert_eq!(lines, aggregate.reaches.keys().filter(|reach| reach.is_emergency()).count());
     // Every context has its row, and the rows add up.
     let rows = shown.ask(
         "[...document.querySelectorAll('section[aria-labelledby=contexts] table:first-of-type')][0].querySelectorAll('td.n:nth-child(2)').values().map(it => Number(it.innerText.replace(/,/g, ''))).toArray()",
@@ -145,6 +157,8 @@ fn pages() -> Vec<(&'static str, String)> {
         search::html(&answer, query, vec!["person in care p-abcdefgh-abcdefghijklmnopabcdefghijklmnop".into()], None)
             .unwrap()
     };
+    let emergencies = Query { purposes: vec!["BTG".into(), "ETREAT".into()], ..query(subject.clone()) };
+    let emergencies = Query { people: Vec::new(), ..emergencies };
     let (asked, nobody) = (query(subject.clone()), query("p-nobody".into()));
     let mut damaged = MONTH.clone();
     damaged.retain(|line| !line.contains(r#""time":"2026-10-31"#));
@@ -155,6 +169,7 @@ fn pages() -> Vec<(&'static str, String)> {
         ("report", html(&troubled(), Some("A heading")).unwrap()),
         ("search", answer(&asked, &MONTH)),
         ("search-troubled", answer(&asked, &damaged)),
+        ("search-emergency", answer(&emergencies, &MONTH)),
         ("search-empty", answer(&nobody, &MONTH)),
     ]
 }

@@ -237,8 +237,8 @@ fn nothing_in_a_record_becomes_markup() {
     for (object, members) in [
         ("context", &["name", "complianceLevel", "action", "policy", "subject"][..]),
         ("tenant", &["id", "other", "regulator"]),
-        ("who", &["user"]),
-        ("decision", &["by", "reason"]),
+        ("who", &["user", "purpose"]),
+        ("decision", &["by", "reason", "grant"]),
     ] {
         for member in members {
             poison(&mut record[object][member]);
@@ -277,6 +277,65 @@ fn a_record_that_is_none_although_it_has_its_hash_is_unreadable() {
     let aggregate = of(Scope::default(), &lines);
     assert_eq!((aggregate.verification.unreadable_count, aggregate.total.total()), (1, 0));
     assert_eq!(aggregate.verification.unreadable[0].place.to_string(), "records:2");
+}
+
+#[test]
+fn what_was_done_under_a_grant_is_told_by_who_whom_why_and_when() {
+    let mut writer = support::Writer::new(1);
+    let mut request = |id: &str, grant: Value, purpose: Value, subject: &str, refused: Option<&str>| {
+        let decision = match refused {
+            Some(reason) => json!({"result": "denied", "by": "careplane", "reason": reason, "grant": grant}),
+            None => json!({"result": "allowed", "grant": grant}),
+        };
+        writer.append(
+            "request",
+            json!({
+                "context": {"action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86", "subject": subject},
+                "decision": decision,
+                "outcome": {"status": if refused.is_some() { 403 } else { 200 }},
+                "request": {"id": id, "method": "GET", "pathTemplate": "/api/v1/residents/{id}"},
+                "tenant": {"id": "care-home-0001", "regulator": "CQC"},
+                "who": {"user": "p-nurse", "purpose": purpose},
+            }),
+        )
+    };
+    let lines = [
+        request("r-1", "emergency".into(), "BTG".into(), "p-a", None),
+        request("r-2", "emergency".into(), "BTG".into(), "p-a", None),
+        request("r-3", "emergency".into(), "BTG".into(), "p-b", Some("grant-limit")),
+        request("r-4", "emergency".into(), Value::Null, "p-a", Some("grant-purpose")),
+        request("r-5", "inspector".into(), "HCOMPL".into(), "p-a", None),
+        // For a purpose of emergencies, of somebody who belongs there.
+        request("r-6", Value::Null, "ETREAT".into(), "p-a", None),
+    ];
+    let aggregate = of(Scope::default(), &lines);
+    let told: Vec<_> = aggregate
+        .reaches
+        .iter()
+        .map(|(reach, it)| (&*reach.grant, &*reach.purpose, &*reach.subject, it.counts.answered, it.counts.refused))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("emergency", "", "p-a", 0, 1),
+            ("emergency", "BTG", "p-a", 2, 0),
+            ("emergency", "BTG", "p-b", 0, 1),
+            ("inspector", "HCOMPL", "p-a", 1, 0)
+        ]
+    );
+    let page = html(&aggregate, None).unwrap();
+    for shown in [
+        "Emergency access was used or tried in 3 requests, by 1 user. Each needs an explanation.",
+        "1 user did in 3 requests, and reached 1 person in care.",
+        "break the glass (BTG)<small>Looked something up · resident</small>",
+        "<th scope=\"row\">inspector<small class=\"word\">p-nurse</small>",
+        "2 requests came under one, and 1 of these was refused",
+        "Reached beyond the caller’s organisations more often than is allowed",
+    ] {
+        assert!(page.contains(shown), "{shown} in {page}");
+    }
+    let none = html(&of(Scope::default(), &lines[5..]), None).unwrap();
+    assert!(none.contains("Emergency access was not used.") && none.contains("There was none, but for emergencies."));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The licences of what is compiled into the module, as its THIRD-PARTY-NOTICES.txt.
+"""The licences of what is compiled into the module, and into the playground: a THIRD-PARTY-NOTICES.txt of each.
 
-`notices.py` writes the file, `notices.py --check` fails when it is not current.
+`notices.py` writes the files, `notices.py --check` fails when one is not current.
 """
 
 import pathlib
@@ -11,13 +11,18 @@ sys.dont_write_bytecode = True
 import linked  # noqa: E402
 
 HERE = pathlib.Path(__file__).resolve().parent
-FILE = HERE / "THIRD-PARTY-NOTICES.txt"
+FILE = "THIRD-PARTY-NOTICES.txt"
+# Folder, package, target, first line.
+MADE = [
+    (HERE, linked.PACKAGE, linked.TARGET, "What careplane's module is made of, beside careplane itself."),
+    (HERE.parents[1] / "playground", "careplane-playground", "wasm32-unknown-unknown", "What the playground's WebAssembly is made of, beside careplane itself."),
+]
 RULE = "=" * 100
 
 
-def packages():
-    """The packages that the module is linked from, those of the project excepted."""
-    return (package for package in linked.packages(linked.metadata()) if package["source"])
+def packages(name, target):
+    """What a package is linked from, without what is of the project."""
+    return (package for package in linked.packages(linked.metadata(target), (), name, target) if package["source"])
 
 
 def notice(package):
@@ -34,12 +39,13 @@ def notice(package):
 
 
 def main():
-    head = "What careplane's module is made of, beside careplane itself.\n"
-    text = head + "\n" + "\n\n".join(map(notice, packages())) + "\n"
-    if sys.argv[1:] != ["--check"]:
-        FILE.write_text(text, encoding="utf-8")
-    elif not FILE.exists() or FILE.read_text(encoding="utf-8") != text:
-        sys.exit(f"{FILE.name} is out of date: run `make notices`")
+    for folder, name, target, head in MADE:
+        file = folder / FILE
+        text = head + "\n\n" + "\n\n".join(map(notice, packages(name, target))) + "\n"
+        if sys.argv[1:] != ["--check"]:
+            file.write_text(text, encoding="utf-8")
+        elif not file.exists() or file.read_text(encoding="utf-8") != text:
+            sys.exit(f"{file.relative_to(HERE.parents[1])} is out of date: run `make notices`")
 
 
 main()

@@ -52,7 +52,11 @@ pub(crate) fn run(data: &[u8]) {
                 let retry_after = (event % 8 == 5).then(|| body.to_vec());
                 let status = STATUSES.get(usize::from(event / 8 % 8)).copied();
                 let call = u32::try_from(host.calls().len()).expect("few calls");
-                queue.answered(call, &HttpAnswer { status, retry_after, body: body.to_vec() }, &host);
+                queue.answered(
+                    call,
+                    &HttpAnswer { status, retry_after, body: body.to_vec(), ..HttpAnswer::default() },
+                    &host,
+                );
             }
             6 => {
                 queue.answered(u32::from(*event), &HttpAnswer::default(), &host);
@@ -76,7 +80,7 @@ fn settled(host: &MemoryHost) -> u64 {
 
 /// Where a body is a response as OTLP has it, without members twice, it is read as a protobuf library reads it.
 fn means_what_protobuf_means(exporter: &Exporter, body: &[u8], host: &MemoryHost) {
-    let answer = HttpAnswer { status: Some(200), retry_after: None, body: body.to_vec() };
+    let answer = HttpAnswer { status: Some(200), body: body.to_vec(), ..HttpAnswer::default() };
     let taken = exporter.settle(record("awaited"), &answer, host);
     if let Ok(response) = ExportLogsServiceResponse::decode(body)
         && response.encoded_len() == body.len()

@@ -11,6 +11,7 @@
 //! | `headers` | a client, by way of the proxy | the map is what the model reads, or malformed; every filter lives with it |
 //! | `traceparent` | a client, a peer | W3C Trace Context, as the model reads it |
 //! | `claims` | an identity provider, a client | tenant, user and refusal are the model's; no NHS number in the record |
+//! | `grants` | an operator, an identity provider, a client | tenant, grant and refusal are the model's; no claim is read twice |
 //! | `collector` | a collector | what was queued is acknowledged, rejected, spilled or still queued: never lost, never twice |
 //! | `record` | everybody | records are RFC 8785, and their hashes are of what they say |
 //!
@@ -20,6 +21,7 @@
 
 mod claims;
 mod collector;
+mod grants;
 mod headers;
 mod input;
 mod nhs;
@@ -39,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     ("headers", headers::run),
     ("traceparent", traceparent::run),
     ("claims", claims::run),
+    ("grants", grants::run),
     ("collector", collector::run),
     ("record", record::run),
 ];

@@ -72,6 +72,18 @@ impl Collector {
         self.otlp.address()
     }
 
+    /// Its process, while it runs.
+    #[must_use]
+    pub fn pid(&self) -> Option<u32> {
+        self.peer.pid()
+    }
+
+    /// The file of its log records.
+    #[must_use]
+    pub fn audit_file(&self) -> PathBuf {
+        self.peer.file("audit.jsonl")
+    }
+
     /// Starts it again, at the same address, with the files that it has written so far.
     ///
     /// # Errors

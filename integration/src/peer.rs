@@ -57,6 +57,11 @@ impl Peer {
         self.directory.path().join(name)
     }
 
+    /// Its process, while it runs.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        self.process.as_ref().map(Guarded::id)
+    }
+
     /// Where it has to be asked how it is.
     pub(crate) fn health(&self) -> SocketAddr {
         self.health.address

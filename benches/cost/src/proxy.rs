@@ -28,8 +28,8 @@ pub struct Compiled {
 pub struct Request {
     /// Names in lower case, pseudo-headers first; `x-request-id` is added.
     pub headers: Vec<(String, String)>,
-    /// Claims of a verified token.
-    pub claims: Vec<(&'static str, &'static str)>,
+    /// Claims of a verified token, as the proxy hands them over; the parts of a nested name have NUL between them.
+    pub claims: Vec<(&'static str, Vec<u8>)>,
     /// Envoy's random number for sampling: 0 to 9,999.
     pub draw: u32,
 }
@@ -193,11 +193,8 @@ impl Proxy {
         let bytes = |(name, value): &(String, String)| (name.clone().into_bytes(), value.clone().into_bytes());
         state.request = request.headers.iter().map(bytes).collect();
         state.request.push((b"x-request-id".to_vec(), id.into_bytes()));
-        state.properties = request
-            .claims
-            .iter()
-            .map(|(name, value)| ([CLAIMS, name.as_bytes()].concat(), value.as_bytes().to_vec()))
-            .collect();
+        state.properties =
+            request.claims.iter().map(|(name, value)| ([CLAIMS, name.as_bytes()].concat(), value.clone())).collect();
         state.reply = None;
         state.resumed = false;
         state.phase = Phase::Request;

@@ -1,6 +1,7 @@
 //! What is measured: requests of a care home, and the policy that they meet.
 
 use anyhow::{Context, Result, ensure};
+use careplane_exchange::memory::list;
 use careplane_integration::config::Template;
 use serde_json::{Value, json};
 
@@ -62,6 +63,8 @@ pub struct Configured {
     pub memory: u64,
 }
 
+/// The tenant of most requests.
+const TENANT: &str = "care-home-0107";
 const BUNDLE: &[&str] = &["careplane"];
 const FOUR: &[&str] = &["audit", "tracing-tags", "tenant-routing", "sampling"];
 
@@ -82,6 +85,19 @@ pub fn all() -> Result<Vec<Scenario>> {
     delivered["audit"] = json!({"sinks": {"accessLog": false, "otlp": true}});
     let mut ahead = collector(policy.clone());
     ahead["audit"] = json!({"sinks": {"accessLog": true}, "writeAhead": ["critical"]});
+    let homes = ["care-home-0001", "care-home-0042", TENANT, "care-home-0233", "care-home-0305"];
+    let mut granting = policy.clone();
+    granting["identity"]["purpose"] = json!({"sources": [{"header": "x-purpose-of-use"}]});
+    granting["identity"]["grants"] = json!([
+        {
+            "name": "emergency", "when": {"claim": ["realm_access", "roles"], "anyOf": ["nurse", "doctor"]},
+            "tenants": "any", "requires": {"purpose": ["BTG", "ETREAT"]}
+        },
+        {
+            "name": "inspector", "when": {"claim": ["realm_access", "roles"], "contains": "inspector"},
+            "tenants": {"jurisdiction": {"claim": "jurisdiction"}}, "actions": ["read"]
+        }
+    ]);
     let scenario = |name, about, policy: &Value, request, expected| Scenario {
         name,
         about,
@@ -99,6 +115,20 @@ pub fn all() -> Result<Vec<Scenario>> {
             Expected { recorded: false, ..PASSED },
         ),
         scenario("read", "a read, identity from claims, 8 headers, trace not kept", &policy, read(), PASSED),
+        scenario(
+            "read-list-5",
+            "the read, the tenant selected by a header among the five of a claim",
+            &policy,
+            selecting(vec![("tenant_id", list(homes))]),
+            PASSED,
+        ),
+        scenario(
+            "read-grant",
+            "the read by an inspector without a tenant: the second of two grants",
+            &granting,
+            selecting(vec![("realm_access\0roles", list(["staff", "inspector"])), ("jurisdiction", "wales".into())]),
+            PASSED,
+        ),
         scenario("read-40", "the same with 40 headers", &policy, with_headers(read(), 40), PASSED),
         scenario(
             "kept",
@@ -149,7 +179,7 @@ pub fn sized(policy: Value) -> Scenario {
         policy,
         request: Request {
             headers: request("GET", "/api/v1/service-7/1732").headers,
-            claims: vec![("tenant_id", "care-home-000000"), ("sub", "user-17")],
+            claims: vec![("tenant_id", "care-home-000000".into()), ("sub", "user-17".into())],
             draw: UNLUCKY,
         },
         expected: PASSED,
@@ -171,8 +201,17 @@ fn request(method: &str, path: &str) -> Request {
 }
 
 fn read() -> Request {
-    let claims = vec![("tenant_id", "care-home-0107"), ("sub", "sian.oneill@care.example")];
+    let claims = vec![("tenant_id", TENANT.into()), ("sub", "sian.oneill@care.example".into())];
     Request { claims, ..request("GET", "/api/v1/residents/1732/notes") }
+}
+
+/// The read with other claims in place of the tenant's, and the tenant in a header.
+fn selecting(claims: Vec<(&'static str, Vec<u8>)>) -> Request {
+    let mut read = read();
+    read.headers.push(("x-tenant-id".into(), TENANT.into()));
+    read.claims.retain(|(name, _)| *name == "sub");
+    read.claims.extend(claims);
+    read
 }
 
 /// With this many headers in all, `x-request-id` among them.

@@ -77,7 +77,7 @@ fn decide(policy: &Policy, message: &ProcessingRequest, request: &HttpHeaders) -
         return Err("tenant-conflict");
     }
     let known = TenantId::new(tenant.as_bytes()).ok_or("tenant-malformed")?;
-    let place = policy.routing.place(&known).map_err(|_| "tenant-unknown")?;
+    let place = policy.routing.place(&known, None).map_err(|_| "tenant-unknown")?;
     let request_id = header("x-request-id").unwrap_or_default();
     Ok(Decision {
         tenant,

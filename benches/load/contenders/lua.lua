@@ -1,9 +1,12 @@
 -- What careplane does to a request, in Lua: who it is from, what it is about, where it goes, and a record of it.
+-- With evidence.lua before it, the user is a pseudonym, and the record is hashed and chained.
 
 local JWT = "envoy.filters.http.jwt_authn"
 local NAMESPACE = "careplane"
 local POOLS = {"pool-a", "pool-b", "pool-c"}
 local PINNED = {["care-home-0042"] = "dedicated-a"}
+
+local ACTIONS = {POST = "create", PUT = "update", PATCH = "update", DELETE = "delete"}
 
 -- The first that matches is it.
 local CONTEXTS = {
@@ -37,8 +40,15 @@ local function quoted(text)
   return '"' .. tostring(text):gsub('[%c"\\]', function(char) return string.format("\\u%04x", char:byte()) end) .. '"'
 end
 
+-- RFC 3339, UTC, microseconds.
+local function instant(handle)
+  local micros = handle:timestampString(EnvoyTimestampResolution.MICROSECOND)
+  return os.date("!%Y-%m-%dT%H:%M:%S", tonumber(micros:sub(1, -7))) .. "." .. micros:sub(-6) .. "Z"
+end
+
 local function refuse(handle, reason)
-  handle:respond({[":status"] = "403", ["content-type"] = "application/problem+json"}, '{"type":"urn:problem-type:careplane:' .. reason .. '"}')
+  local headers = {[":status"] = "403", ["content-type"] = "application/problem+json"}
+  handle:respond(headers, '{"type":"urn:problem-type:careplane:' .. reason .. '"}')
 end
 
 function envoy_on_request(handle)
@@ -67,16 +77,29 @@ function envoy_on_request(handle)
   headers:replace("x-tenant-pool", place)
   headers:replace("x-release-cohort", "stable")
 
+  local method, id = headers:get(":method"), headers:get("x-request-id")
+  if evidence then
+    user = evidence.pseudonym(user)
+  end
   metadata:set(NAMESPACE, "tenant_id", tenant)
   metadata:set(NAMESPACE, "user_id", user)
   metadata:set(NAMESPACE, "correlation_id", correlation)
   metadata:set(NAMESPACE, "healthcare_context", context[2])
   metadata:set(NAMESPACE, "compliance_level", context[3])
-  metadata:set(NAMESPACE, "record", table.concat({
-    '"context":{"name":', quoted(context[2]), ',"complianceLevel":', quoted(context[3]), ',"resource":', quoted(context[4] or ""),
-    '},"request":{"id":', quoted(headers:get("x-request-id")), ',"correlationId":', quoted(correlation), ',"method":', quoted(headers:get(":method")),
-    '},"tenant":{"id":', quoted(tenant), ',"pool":', quoted(place), ',"cohort":"stable"},"who":{"user":', quoted(user), '}}',
-  }))
+  local about = table.concat({
+    '"context":{"action":"', ACTIONS[method] or "read", '","complianceLevel":"', context[3], '","name":"', context[2],
+    '","resource":', quoted(context[4] or ""), "}",
+  })
+  local request = table.concat({
+    '"request":{"correlationId":', quoted(correlation), ',"id":', quoted(id), ',"method":', quoted(method), "}",
+  })
+  local whose = table.concat({
+    '"tenant":{"cohort":"stable","id":', quoted(tenant), ',"pool":"', place, '","source":"claim"}',
+  })
+  local when = table.concat({'"time":"', instant(handle), '"'})
+  local who = table.concat({'"who":{"user":', quoted(user), "}"})
+  metadata:set(NAMESPACE, "begin", about .. ',"decision":{"result":"allowed"}')
+  metadata:set(NAMESPACE, "rest", table.concat({request, '"schema":"careplane.audit/v1"', whose, when, who}, ","))
 end
 
 function envoy_on_response(handle)
@@ -88,5 +111,11 @@ function envoy_on_response(handle)
   local headers = handle:headers()
   headers:replace("x-correlation-id", decided.correlation_id)
   local status = headers:get(":status")
-  metadata:set(NAMESPACE, "record", table.concat({'{"time":', quoted(handle:timestampString()), ',"outcome":{"status":', status, '},', decided.record}))
+  if evidence then
+    metadata:set(NAMESPACE, "record", evidence.record(decided.begin, status, decided.rest))
+  else
+    metadata:set(NAMESPACE, "record", table.concat({
+      "{", decided.begin, ',"kind":"request","outcome":{"status":', status, "},", decided.rest, "}",
+    }))
+  end
 end

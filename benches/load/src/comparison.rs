@@ -107,8 +107,8 @@ impl Plan {
     fn cells(&self) -> Vec<(Cell, Vec<Contender>)> {
         let everybody = contender::all;
         let main = |contender: &Contender| {
-            [contender::ROUTER, contender::EMPTY, contender::LUA, contender::EXT_PROC, contender::BUNDLE]
-                .contains(&contender.name)
+            use contender::{BUNDLE, EMPTY, EXT_PROC, LUA, LUA_EVIDENCE, ROUTER};
+            [ROUTER, EMPTY, LUA, LUA_EVIDENCE, EXT_PROC, BUNDLE].contains(&contender.name)
         };
         if self.full {
             return Cell::all().map(|cell| (cell, everybody())).collect();

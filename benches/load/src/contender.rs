@@ -27,6 +27,8 @@ pub struct Contender {
     file: &'static str,
     /// Wasm filters in the order of the chain: module and root id.
     plugins: Vec<(PathBuf, &'static str)>,
+    /// Its Lua: files in `contenders/`, one after the other.
+    scripts: &'static [&'static str],
 }
 
 /// Where the parts of a configuration are.
@@ -68,8 +70,9 @@ pub fn policy() -> Result<Value> {
 pub fn all() -> Vec<Contender> {
     let dist = |module: &str| workspace::dist().join(module);
     let bundle = dist("careplane.wasm");
-    let plain = |name, about, file| Contender { name, about, file, plugins: Vec::new() };
-    let wasm = |name, about, plugins| Contender { name, about, file: "careplane.yaml", plugins };
+    let plain = |name, about, file| Contender { name, about, file, plugins: Vec::new(), scripts: &[] };
+    let lua = |name, about, scripts| Contender { scripts, ..plain(name, about, "lua.yaml") };
+    let wasm = |name, about, plugins| Contender { plugins, ..plain(name, about, "careplane.yaml") };
     let alone = |name, about| wasm(name, about, vec![(dist(&format!("careplane-{name}.wasm")), name)]);
     let four = ["audit", "tracing-tags", "tenant-routing", "sampling"].map(|filter| (bundle.clone(), filter)).to_vec();
     vec![
@@ -80,7 +83,12 @@ pub fn all() -> Vec<Contender> {
             "header_mutation, metadata tags, JSON access log; no decisions, one context for all",
             "native.yaml",
         ),
-        plain(LUA, "the same decisions; no pseudonyms, no hash, no chain", "lua.yaml"),
+        lua(LUA, "the same decisions; no pseudonyms, no hash, no chain", &["lua.lua"]),
+        lua(
+            LUA_EVIDENCE,
+            "that, with pseudonyms, and records that are hashed and chained; they know less of the answer",
+            &["evidence.lua", "lua.lua"],
+        ),
         plain(
             EXT_PROC,
             "the same decisions in a Rust server on loopback; no pseudonyms, no hash, no chain",
@@ -106,6 +114,8 @@ pub const ROUTER: &str = "router only";
 pub const EMPTY: &str = "empty module";
 /// What a team would write first.
 pub const LUA: &str = "lua";
+/// The same with evidence that can be verified.
+pub const LUA_EVIDENCE: &str = "lua, same evidence";
 /// What a team would write in its own language.
 pub const EXT_PROC: &str = "ext_proc";
 /// The normal deployment.
@@ -129,7 +139,7 @@ impl Contender {
     /// A module that needs no policy.
     #[must_use]
     pub fn of_module(name: &'static str, about: &'static str, module: PathBuf) -> Self {
-        Self { name, about, file: "empty.yaml", plugins: vec![(module, "empty")] }
+        Self { name, about, file: "empty.yaml", plugins: vec![(module, "empty")], scripts: &[] }
     }
 
     /// What it needs and is not there.
@@ -187,12 +197,16 @@ impl Contender {
             let all = base["static_resources"]["clusters"].as_array_mut().context("envoy.yaml has no clusters")?;
             all.extend(clusters.iter().cloned());
         }
+        let scripts = self.scripts.iter().map(|script| {
+            let file = folder().join("contenders").join(script);
+            fs::read_to_string(&file).with_context(|| format!("cannot read {}", file.display()))
+        });
         let words = BTreeMap::from([
             ("@UPSTREAM@", json!(places.upstream.unwrap_or(places.collector).port())),
             ("@COLLECTOR@", json!(places.collector.port())),
             ("@EXT_PROC@", json!(places.ext_proc.port())),
             ("@LOG@", json!(places.log)),
-            ("@LUA@", json!(folder().join("contenders/lua.lua"))),
+            ("@LUA@", json!(scripts.collect::<Result<Vec<_>>>()?.concat())),
             ("@POLICY@", json!(policy)),
         ]);
         fill(&mut base, &words);

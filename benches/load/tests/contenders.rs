@@ -10,8 +10,11 @@ use careplane_load::{
     running::{ENVOY, Running, nowhere},
 };
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 const SOON: Duration = Duration::from_secs(20);
+/// A block of SHA-256 and some more.
+const REQUESTS: usize = 70;
 const TAGS: [&str; 5] = ["tenant_id", "user_id", "correlation_id", "healthcare_context", "compliance_level"];
 
 /// What one request shows of a contender's work.
@@ -39,7 +42,12 @@ async fn every_contender_does_the_visible_work() -> Result<()> {
         // The filters alone do parts of it, and `vanilla` is the bundle.
         let expected = match contender.name {
             ROUTER | EMPTY => Visible { forwarded: vec![], echoed: false, tags: vec![], recorded: false },
-            "native" | contender::LUA | contender::EXT_PROC | contender::BUNDLE | contender::FOUR => {
+            "native"
+            | contender::LUA
+            | contender::LUA_EVIDENCE
+            | contender::EXT_PROC
+            | contender::BUNDLE
+            | contender::FOUR => {
                 Visible { forwarded: headers.to_vec(), echoed: true, tags: TAGS.to_vec(), recorded: true }
             }
             _ => continue,
@@ -47,6 +55,58 @@ async fn every_contender_does_the_visible_work() -> Result<()> {
         let name = contender.name;
         assert_eq!(look(contender, &headers).await.context(name)?, expected, "{name}");
     }
+    Ok(())
+}
+
+/// What is called the same evidence is: `verify` finds the chain whole, and the pseudonym is the one that careplane makes.
+#[tokio::test]
+async fn lua_writes_the_same_evidence() -> Result<()> {
+    if !prerequisites(ENVOY, Plugins::Bundle) {
+        return Ok(());
+    }
+    let upstream = Upstream::start(["upstream"]).await?;
+    let mut users = Vec::new();
+    for name in [contender::LUA_EVIDENCE, contender::BUNDLE] {
+        let contender = contender::all().into_iter().find(|contender| contender.name == name).context(name)?;
+        let directory = tempfile::tempdir()?;
+        let log = directory.path().join("record.jsonl");
+        let places = Places {
+            upstream: Some(upstream.address("upstream")?),
+            collector: nowhere(),
+            ext_proc: nowhere(),
+            log: log.clone(),
+        };
+        let running = Running::start(contender, &places).await?;
+        let client = Client::plain(running.proxy.address());
+        for length in 0..REQUESTS {
+            // Records of every length modulo a block of SHA-256.
+            let path = Request::get("/api/v1/residents").header("x-correlation-id", "c".repeat(1 + length));
+            assert_eq!(client.send(path).await?.status, 200);
+        }
+        let records: Vec<Value> = until("the records", SOON, async || {
+            let text = std::fs::read_to_string(&log).unwrap_or_default();
+            let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+            Ok((lines.len() == REQUESTS && text.ends_with('\n')).then_some(lines))
+        })
+        .await?
+        .iter()
+        .enumerate()
+        .map(|(index, line)| {
+            let record: Value = serde_json::from_str(line)?;
+            let own = record["hash"].as_str().context("no hash")?.to_owned();
+            let hashed = [b"\0", line.replacen(&format!(r#","hash":"{own}""#), "", 1).as_bytes()].concat();
+            let hash = data_encoding::HEXLOWER.encode(&Sha256::digest(&hashed));
+            assert_eq!(own, hash, "{name}: {line}");
+            assert_eq!(record["chain"]["seq"], index + 1, "{name}");
+            assert_eq!(serde_json::to_string(&record)?, line.as_str(), "{name}: not canonical");
+            Ok(record)
+        })
+        .collect::<Result<_>>()?;
+        let linked = records.windows(2).all(|pair| pair[1]["chain"]["prev"] == pair[0]["hash"]);
+        assert!(linked, "{name}: a broken link");
+        users.push(records[0]["who"]["user"].clone());
+    }
+    assert_eq!(users[0], users[1]);
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! Which records: what `search` and `follow` have in common.
 
+use careplane_evidence::purpose;
 use careplane_evidence::report::Scope;
 use careplane_evidence::search::{Person, Query};
 use careplane_exchange::Role;
@@ -26,9 +27,12 @@ pub struct FilterArguments {
     /// Only refused requests
     #[arg(long)]
     denied: bool,
-    /// Requests that were allowed under this grant
+    /// Requests under this grant, beyond the caller's own tenants; also those that it did not allow
     #[arg(long, value_name = "NAME")]
     grant: Option<String>,
+    /// Requests for one of these purposes of use, in the codes of HL7 v3; emergency access is `BTG,ETREAT`
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = purpose_of_use)]
+    purpose: Vec<String>,
     /// Requests from then on: a date, from its midnight UTC, or an instant of RFC 3339
     #[arg(long, value_name = "TIME", value_parser = Scope::bound)]
     from: Option<Timestamp>,
@@ -61,6 +65,9 @@ impl FilterArguments {
             ("trace", &self.trace),
         ];
         asked.extend(texts.into_iter().filter_map(|(name, text)| Some(format!("{name} {}", text.as_ref()?))));
+        if !self.purpose.is_empty() {
+            asked.push(format!("purpose {}", self.purpose.join(" or ")));
+        }
         if self.denied {
             asked.push("refused requests".to_owned());
         }
@@ -73,6 +80,7 @@ impl FilterArguments {
             action: self.action.clone(),
             denied: self.denied,
             grant: self.grant.clone(),
+            purposes: self.purpose.clone(),
             from: self.from,
             to: self.to,
             request_id: self.request_id.clone(),
@@ -80,6 +88,15 @@ impl FilterArguments {
         };
         Ok((query, asked))
     }
+}
+
+/// A code of the list, in any case.
+fn purpose_of_use(text: &str) -> Result<String, String> {
+    let code = text.trim().to_ascii_uppercase();
+    purpose::display(&code)
+        .is_some()
+        .then_some(code)
+        .ok_or_else(|| "expected a code of HL7 v3 PurposeOfUse, such as TREAT, ETREAT or BTG".to_owned())
 }
 
 fn describe(named: &Named) -> String {

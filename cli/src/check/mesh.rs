@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use careplane_policy::Problems;
-use careplane_policy::document::{ClaimPath, Document as PolicyDocument, Source};
+use careplane_policy::document::{ClaimPath, Document as PolicyDocument, GrantedTenants, Source};
 use serde_json::Value;
 
 use crate::filters;
@@ -245,12 +245,23 @@ impl<'d> Policy<'d> {
 /// The claims that a policy reads.
 pub fn claims(document: &PolicyDocument) -> Vec<String> {
     let identity = &document.identity;
-    let sources = identity.tenant.sources.iter().chain(&identity.user.sources);
-    sources
-        .filter_map(|source| match source {
-            Source::Claim(ClaimPath::Name(name)) => Some(name.clone()),
-            Source::Claim(ClaimPath::Nested(names)) => Some(names.join(".")),
-            Source::Path(_) | Source::Header(_) => None,
+    let sources = identity.tenant.sources.iter().chain(&identity.user.sources).chain(&identity.purpose.sources);
+    let in_sources = sources.filter_map(|source| match source {
+        Source::Claim(claim) => Some(&claim.path),
+        _ => None,
+    });
+    let in_grants = identity.grants.iter().flat_map(|grant| {
+        let tenants = match &grant.tenants {
+            Some(GrantedTenants::Jurisdiction(claim) | GrantedTenants::Group(claim)) => Some(&claim.path),
+            Some(GrantedTenants::Any) | None => None,
+        };
+        grant.when.0.iter().filter_map(|condition| condition.claim.as_ref()).chain(tenants)
+    });
+    in_sources
+        .chain(in_grants)
+        .map(|path| match path {
+            ClaimPath::Name(name) => name.clone(),
+            ClaimPath::Nested(names) => names.join("."),
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! Telemetry: whether anything reads what careplane writes for spans and access logs, and the base rate that tiers
 //! build on.
 
-use careplane_policy::document::Document as PolicyDocument;
+use careplane_policy::document::{Document as PolicyDocument, Enforcement};
 
 use super::finding::{Findings, Related};
 use super::mesh::{Mesh, NETWORKING, Policy, TELEMETRY, may_meet};
@@ -13,20 +13,26 @@ use crate::yaml::{Node, Place};
 /// The tags of every span.
 const TAGS: [&str; 5] = ["tenant_id", "user_id", "correlation_id", "healthcare_context", "compliance_level"];
 /// Filter state below `wasm.careplane.`, and the filters that write it.
-const FILTER_STATE: [(&str, &[&str]); 11] = [
+const FILTER_STATE: [(&str, &[&str]); 15] = [
     ("tenant_id", &[filters::TRACING_TAGS]),
     ("user_id", &[filters::TRACING_TAGS]),
     ("correlation_id", &[filters::TRACING_TAGS]),
     ("healthcare_context", &[filters::TRACING_TAGS]),
     ("compliance_level", &[filters::TRACING_TAGS]),
     ("path_template", &[filters::TRACING_TAGS]),
+    ("grant", &[filters::TRACING_TAGS]),
+    ("purpose_of_use", &[filters::TRACING_TAGS]),
     ("sampling_tier", &[filters::SAMPLING]),
     ("sampling_rate", &[filters::SAMPLING]),
     ("sampling_reason", &[filters::SAMPLING]),
     ("denial_reason", &[filters::TRACING_TAGS, filters::TENANT_ROUTING]),
+    ("shadow_denial_reason", &[filters::TRACING_TAGS, filters::TENANT_ROUTING, filters::AUDIT]),
     (AUDIT_RECORD, &[filters::AUDIT]),
+    (SHADOW_RECORD, &[filters::AUDIT]),
 ];
 const AUDIT_RECORD: &str = "audit";
+/// The record of a policy that is in shadow.
+const SHADOW_RECORD: &str = "shadow";
 const PREFIX: &str = "wasm.careplane.";
 const OPERATOR: &str = "FILTER_STATE(";
 /// Istio's own base rate, in percent.
@@ -216,18 +222,28 @@ fn base_rate(mesh: &Mesh<'_>, tracings: &[Tracing<'_>], findings: &mut Findings)
     }
 }
 
+/// The filter state of the records of a policy.
+fn record_state(document: &PolicyDocument) -> &'static str {
+    match document.enforcement {
+        Enforcement::Enforce => AUDIT_RECORD,
+        Enforcement::Shadow => SHADOW_RECORD,
+    }
+}
+
 fn audit_log(mesh: &Mesh<'_>, findings: &mut Findings) {
-    let Some((policy, _)) = mesh.policies_for(filters::AUDIT).find(|(_, document)| document.audit.sinks.access_log)
-    else {
-        return;
-    };
+    let logged = || mesh.policies_for(filters::AUDIT).filter(|(_, document)| document.audit.sinks.access_log);
+    let Some((policy, document)) = logged().next() else { return };
+    let state = record_state(document);
+    let states: Vec<&str> = logged().map(|(_, document)| record_state(document)).collect();
     let telemetries: Vec<&Manifest> = mesh.of(TELEMETRY, "Telemetry").collect();
     let config = mesh.mesh_config();
     if !mesh.runs(filters::AUDIT) || (telemetries.is_empty() && config.is_none()) {
         return;
     }
     let reads = |node: &Node| {
-        node.texts().iter().any(|text| text.as_text().is_some_and(|text| reads_state(text, AUDIT_RECORD)))
+        let texts = node.texts();
+        let mut texts = texts.iter().filter_map(|text| text.as_text());
+        texts.any(|text| states.iter().any(|state| reads_state(text, state)))
     };
     let providers: Vec<&Node> =
         config.map(|config| config.list(&["extensionProviders"])).unwrap_or_default().iter().collect();
@@ -246,7 +262,7 @@ fn audit_log(mesh: &Mesh<'_>, findings: &mut Findings) {
             &rules::AUDIT_UNREAD,
             place,
             format!(
-                "no access log provider has %{OPERATOR}{PREFIX}{AUDIT_RECORD}:PLAIN)% in its format: expected one in \
+                "no access log provider has %{OPERATOR}{PREFIX}{state}:PLAIN)% in its format: expected one in \
                  meshConfig.extensionProviders, or audit.sinks: {{accessLog: false}}"
             ),
             vec![Related::new(providers, "the providers")],
@@ -300,10 +316,16 @@ mod tests {
 
     use super::*;
 
+    const RECORDS: [&str; 2] = [AUDIT_RECORD, SHADOW_RECORD];
+
     #[test]
     fn every_span_tag_has_its_filters() {
         let known: Vec<&str> =
-            FILTER_STATE.iter().map(|(name, _)| *name).filter(|name| *name != AUDIT_RECORD).collect();
+            FILTER_STATE.iter().map(|(name, _)| *name).filter(|name| !RECORDS.contains(name)).collect();
         assert_eq!(known, SPAN_TAGS);
+        assert_eq!(
+            RECORDS.map(|name| format!("careplane.{name}")),
+            [careplane_audit::FILTER_STATE, careplane_audit::SHADOW_FILTER_STATE]
+        );
     }
 }

@@ -69,6 +69,14 @@ rules! {
     CLAIMS_UNVERIFIED = Warning "claims-unverified", "Claims are there only where a RequestAuthentication has \
          verified a token.";
 
+    GRANT_UNLIMITED = Warning "grant-unlimited", "A grant for every tenant, every action and every context, without a purpose: who has it is bound by no boundary.";
+    GRANT_REACHES_NONE = Warning "grant-reaches-none", "No tenant is in a group, or a jurisdiction, so the grant for these never applies.";
+    EMERGENCY_UNALERTED = Warning "emergency-unalerted", "Emergency access is only as safe as the look at each use of it, and no alerting rule tells of one.";
+    LIST_UNSELECTED = Warning "list-unselected", "A person whose claim lists several tenants cannot say which: every request is a 403 `tenant-unselected`.";
+
+    SHADOW = Note "shadow", "The policy or the context is in shadow: it refuses nothing and changes no header.";
+    SHADOW_WRITE_AHEAD = Note "shadow-write-ahead", "`audit.writeAhead` has no effect on a context in shadow.";
+
     OVERRIDES_PASS = Warning "overrides-pass", "`identity.overrides: pass` lets a caller name another method or URL \
          than the one that careplane classified.";
 

@@ -15,6 +15,8 @@ pub struct Account {
     pub context: ContextAccount,
     pub peer: PeerAccount,
     pub tenant: IdentityAccount,
+    /// What each grant says; empty where none is asked.
+    pub grants: Vec<GrantAccount>,
     pub user: IdentityAccount,
     /// None without a tenant.
     pub placement: Option<PlacementAccount>,
@@ -22,6 +24,9 @@ pub struct Account {
     /// None where the policy does not want the intent acknowledged first.
     pub write_ahead: Option<WriteAheadAccount>,
     pub decision: DecisionAccount,
+    /// What enforcement would do; none where the request is not in shadow. Which headers would change is in the record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ShadowAccount>,
     /// What becomes of the request headers; empty when nothing goes upstream.
     pub headers: Vec<HeaderAccount>,
     /// The tags of the span; empty when the trace is not kept.
@@ -94,6 +99,16 @@ pub struct IdentityAccount {
 }
 
 #[derive(Debug, Serialize)]
+pub struct GrantAccount {
+    pub name: String,
+    /// Whether it is the one that lets the caller act.
+    pub used: bool,
+    /// What it says to the act, and what is missing.
+    pub verdict: String,
+    pub rule: Rule,
+}
+
+#[derive(Debug, Serialize)]
 pub struct SourceAccount {
     /// `claim tenant_id`
     pub source: String,
@@ -152,6 +167,16 @@ pub struct DecisionAccount {
     pub grpc_status: Option<i32>,
     pub headers: Vec<(String, String)>,
     pub body: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ShadowAccount {
+    /// `allowed` or `denied`
+    pub result: &'static str,
+    /// The filter that would deny.
+    pub by: Option<&'static str>,
+    pub code: Option<&'static str>,
+    pub status: Option<u16>,
 }
 
 #[derive(Debug, Serialize)]

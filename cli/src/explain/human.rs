@@ -22,6 +22,10 @@ impl fmt::Display for Human<'_> {
         context(f, account)?;
         peer(f, account)?;
         identity(f, "tenant", &account.tenant)?;
+        for (index, grant) in account.grants.iter().enumerate() {
+            line(f, if index == 0 { "grants" } else { "" }, &format!("{}: {}", grant.name, grant.verdict))?;
+            more(f, &format!("by {}", rule(&grant.rule)))?;
+        }
         identity(f, "user", &account.user)?;
         placement(f, account)?;
         trace(f, account)?;
@@ -131,6 +135,7 @@ fn trace(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
         None => "no UUID in x-request-id".into(),
     };
     let kept = match (trace.decided, trace.kept) {
+        (true, true) if account.shadow.is_some() => "would be kept; in shadow Envoy is not asked",
         (true, true) => "kept",
         (true, false) => "not kept",
         (false, true) => "left to sampling, which would keep it",
@@ -138,6 +143,7 @@ fn trace(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
     };
     let why = match trace.reason {
         "denied" => "refusals are kept".to_owned(),
+        "emergency" => "an emergency access is kept, whatever its tier".to_owned(),
         "inherited" => format!("Envoy traces it already, above tier {} with {} %", trace.tier, trace.rate),
         _ => format!("tier {} keeps {} %: numbers of 0 to 9999 below {}", trace.tier, trace.rate, below(&trace.rate)),
     };
@@ -152,6 +158,16 @@ fn below(rate: &str) -> i64 {
 
 fn decision(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
     let decision = &account.decision;
+    if let Some(shadow) = &account.shadow {
+        line(f, "decision", "allowed: the request is in shadow, so nothing of it changes")?;
+        return match (shadow.code, shadow.status) {
+            (Some(code), Some(status)) => {
+                let by = shadow.by.unwrap_or_default();
+                more(f, &format!("enforced: denied with {status}, {code}, by {by}"))
+            }
+            _ => more(f, "enforced: allowed"),
+        };
+    }
     let (Some(code), Some(status)) = (decision.code, decision.status) else {
         line(f, "decision", "allowed")?;
         return decision.headers.iter().try_for_each(|(name, value)| more(f, &format!("response: {name}: {value}")));

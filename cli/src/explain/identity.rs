@@ -1,9 +1,9 @@
 //! Who a request is from: what each source said, and what was made of it.
 
-use careplane_exchange::{Identity, Incoming};
+use careplane_exchange::{Identity, Incoming, query_value};
 use careplane_policy::document::{Document, TrustedPeers as Written};
 use careplane_policy::id::{TenantId, UserId};
-use careplane_policy::{Source, TrustedPeers};
+use careplane_policy::{Claim, Source, TrustedPeers};
 use serde_json::Value;
 
 use super::account::{IdentityAccount, PeerAccount, SourceAccount};
@@ -33,20 +33,23 @@ pub fn tenant(incoming: &Incoming, identity: &Identity, request: &Request, node:
     let known = |said: &str| TenantId::new(said.as_bytes()).is_some();
     let sources = &incoming.policy().identity.tenant_sources;
     let value = identity.tenant.as_ref().map(TenantId::as_str);
-    account(incoming, identity, request, node, &Asked { part: "tenant", sources, value, can_be: &known })
+    let folds = incoming.policy().identity.fold_tenants;
+    account(incoming, identity, request, node, &Asked { part: "tenant", folds, sources, value, can_be: &known })
 }
 
 pub fn user(incoming: &Incoming, identity: &Identity, request: &Request, node: &Node) -> IdentityAccount {
     let known = |said: &str| UserId::new(said.as_bytes()).is_some();
     let sources = &incoming.policy().identity.user_sources;
     let value = identity.user.as_ref().map(UserId::as_str);
-    account(incoming, identity, request, node, &Asked { part: "user", sources, value, can_be: &known })
+    account(incoming, identity, request, node, &Asked { part: "user", folds: false, sources, value, can_be: &known })
 }
 
 /// One part of an identity.
 struct Asked<'a> {
     part: &'static str,
     sources: &'a [Source],
+    /// Whether case does not matter.
+    folds: bool,
     /// What the filters took.
     value: Option<&'a str>,
     can_be: &'a dyn Fn(&str) -> bool,
@@ -64,12 +67,25 @@ fn account(
     let mut sources = Vec::with_capacity(asked.sources.len());
     for (index, source) in asked.sources.iter().enumerate() {
         let (name, said) = said(incoming, request, source);
-        let only_asks = matches!(source, Source::Path(_)) && has_claim && !identity.trusted;
-        let unbelieved = matches!(source, Source::Header(_)) && !identity.trusted;
+        let is_tenant = asked.part == "tenant";
+        let said = said.map(|said| if is_tenant && asked.folds { said.to_ascii_lowercase() } else { said });
+        let only_asks = matches!(source, Source::Path(_) | Source::Host(_)) && has_claim && !identity.trusted;
+        let unbelieved = matches!(source, Source::Header(_) | Source::Query(_)) && !identity.trusted;
+        let is_value = said.as_deref().is_some_and(|said| Some(said) == asked.value);
+        let selects = is_tenant && is_value && identity.selected_by == Some(kind(source));
+        let is_other = is_tenant
+            && identity.other_tenant.as_ref().is_some_and(|other| said.as_deref() == Some(other.as_str()))
+            && (identity.membership.is_some() || identity.grant.is_some());
+        let listed = is_tenant.then(|| listed(request, source)).flatten();
         let repeated = matches!(source, Source::Header(name) if request.header(name).count() > 1);
         let verdict = match said.as_deref() {
             None => "says nothing".to_owned(),
             Some(_) if repeated => "sent more than once".to_owned(),
+            Some(_) if listed.is_some_and(|count| count != 1) => {
+                format!("lists {}: what is selected has to be among them", listed.unwrap_or_default())
+            }
+            Some(_) if selects => "selects".to_owned(),
+            Some(_) if is_other => "reaches beyond the caller's own".to_owned(),
             Some(_) if unbelieved => "not believed: the peer is not trusted".to_owned(),
             Some(said) if !(asked.can_be)(said) => format!("cannot be a {}", asked.part),
             Some(said) if Some(said) != asked.value && only_asks => {
@@ -96,14 +112,16 @@ fn account(
 fn said(incoming: &Incoming, request: &Request, source: &Source) -> (String, Option<String>) {
     let not_empty = |text: String| Some(text).filter(|text| !text.is_empty());
     match source {
-        Source::Claim(names) => {
-            let name = names.join(".");
-            let text = request.claims.get(&name).and_then(|claim| match claim {
+        Source::Claim(claim) => {
+            let name = claim.path.join(".");
+            let text = claimed(request, claim).and_then(|claim| match claim {
                 Value::Null => None,
                 Value::String(text) => Some(text.clone()),
+                Value::Array(items) if items.len() == 1 => items[0].as_str().map(Into::into),
                 other => Some(other.to_string()),
             });
-            (format!("claim {name}"), text.and_then(not_empty))
+            let issuer = claim.issuer.as_ref().map(|issuer| format!(" of {issuer}")).unwrap_or_default();
+            (format!("claim {name}{issuer}"), text.and_then(not_empty))
         }
         Source::Path(parameter) => {
             (format!("path {{{parameter}}}"), incoming.about().capture(parameter).map(Into::into).and_then(not_empty))
@@ -112,5 +130,38 @@ fn said(incoming: &Incoming, request: &Request, source: &Source) -> (String, Opt
             let values: Vec<_> = request.header(name).collect();
             (format!("header {name}"), not_empty(values.join(", ")))
         }
+        Source::Host(pattern) => {
+            let host = request.header(":authority").next().unwrap_or_default();
+            let tenant = pattern.tenant(host.as_bytes()).map(|tenant| String::from_utf8_lossy(tenant).into_owned());
+            (format!("host {host}"), tenant)
+        }
+        Source::Query(parameter) => {
+            let value = query_value(request.path.as_bytes(), parameter);
+            let value = value.map(|value| String::from_utf8_lossy(&value).into_owned());
+            (format!("query {parameter}"), value.and_then(not_empty))
+        }
+    }
+}
+
+/// A claim of the token, if the right issuer made that.
+fn claimed<'r>(request: &'r Request, claim: &Claim) -> Option<&'r Value> {
+    let issuer = request.claims.get("iss").and_then(Value::as_str);
+    let is_right = claim.issuer.as_deref().is_none_or(|wanted| issuer == Some(wanted));
+    request.claims.get(&claim.path.join(".")).filter(|_| is_right)
+}
+
+/// How many tenants a claim lists that is a list.
+fn listed(request: &Request, source: &Source) -> Option<usize> {
+    let Source::Claim(claim) = source else { return None };
+    claimed(request, claim)?.as_array().map(Vec::len)
+}
+
+fn kind(source: &Source) -> &'static str {
+    match source {
+        Source::Claim(_) => "claim",
+        Source::Path(_) => "path",
+        Source::Header(_) => "header",
+        Source::Host(_) => "host",
+        Source::Query(_) => "query",
     }
 }

@@ -7,7 +7,8 @@ use careplane_exchange::REQUEST_ID;
 use careplane_policy::Random;
 use serde_json::Value;
 
-#[derive(clap::Args)]
+#[derive(Debug, Default, clap::Args, serde::Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct RequestArguments {
     /// Method and path, as a caller would send them: 'POST /api/v1/medications/administer'
     #[arg(long, value_name = "METHOD PATH")]
@@ -46,6 +47,8 @@ pub struct Request {
 }
 
 impl RequestArguments {
+    /// # Errors
+    /// When it is not a request that a proxy could get.
     pub fn read(&self) -> anyhow::Result<Request> {
         let (method, path) = match self.request.trim().split_once(char::is_whitespace) {
             Some((method, path)) => (method, path.trim_start()),
@@ -62,7 +65,10 @@ impl RequestArguments {
                 .find(|(index, character)| *index > 0 && *character == ':')
                 .map(|(index, _)| (&header[..index], &header[index + 1..]))
                 .with_context(|| format!("-H {header:?} is not a header: expected 'name: value'"))?;
-            headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
+            let name = name.trim().to_ascii_lowercase();
+            // Envoy has one name for both.
+            let name = if name == "host" { ":authority".to_owned() } else { name };
+            headers.push((name, value.trim().to_owned()));
         }
         let sent = headers.iter().any(|(name, _)| name == REQUEST_ID);
         let id = match (&self.request_id, self.sampling_number) {
@@ -135,10 +141,7 @@ pub fn property(claim: &Value) -> Vec<u8> {
         Value::String(text) => text.clone().into_bytes(),
         Value::Number(number) => number.as_f64().unwrap_or_default().to_le_bytes().to_vec(),
         Value::Bool(value) => vec![u8::from(*value)],
-        Value::Array(items) => {
-            let keys = items.iter().map(|item| (item.as_str().unwrap_or_default(), ""));
-            keys.collect::<careplane_exchange::HeaderMap>().serialise()
-        }
+        Value::Array(items) => careplane_exchange::memory::list(items.iter().map(property)),
         Value::Null | Value::Object(_) => Vec::new(),
     }
 }

@@ -4,21 +4,24 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use careplane_audit::FILTER_STATE;
+use careplane_audit::{FILTER_STATE, SHADOW_FILTER_STATE};
 use careplane_exchange::memory::MemoryHost;
 use careplane_exchange::{
-    Denial, FORCE_TRACE, HeaderMap, Host, Incoming, LocalReply, MapType, REQUEST_ID, SPAN_TAGS, TraceReason, is_traced,
+    Denial, FORCE_TRACE, HeaderMap, Host, Incoming, LocalReply, MapType, REQUEST_ID, Rules, SPAN_TAGS, TraceReason,
+    is_traced,
 };
 use careplane_export::{ExportQueue, ExportTarget, Exporter, Resource};
 use careplane_pipeline::{Decided, Filters, Parts, Plugin, Stream};
 use careplane_policy::Routing;
 use careplane_policy::document::ProxyLog;
+use serde_json::Value;
 
 use super::account::{
-    Account, Asked, DecisionAccount, HeaderAccount, PlacementAccount, RecordAccount, TraceAccount, WriteAheadAccount,
+    Account, Asked, DecisionAccount, HeaderAccount, PlacementAccount, RecordAccount, ShadowAccount, TraceAccount,
+    WriteAheadAccount,
 };
 use super::request::{Request, property};
-use super::{Collector, Judged, context, identity};
+use super::{Collector, Judged, context, grants, identity};
 use crate::filters;
 
 /// Where in a request id Envoy keeps why it traces: `a` is "a filter asked" (`UUIDRequestIDExtension`).
@@ -27,19 +30,25 @@ const TRACE_REASON: usize = 14;
 pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collector) -> Account {
     let host = host(request);
     // Twice through the same filters: once to ask each decision, once as a stream of the module, with all that it does to the proxy.
-    let Decided { request: incoming, refused_by } = self::plugin(judged, plugin).decide(&self::host(request));
+    // Rules of its own for the first, so that a grant with a limit is not used up by it.
+    let asking = Plugin { rules: Arc::new(Rules::clone(&judged.rules)), ..self::plugin(judged, plugin) };
+    let Decided { request: incoming, refused_by } = asking.decide(&self::host(request));
     let mut stream = Stream::new(self::plugin(judged, plugin));
     stream.on_request_headers(&host);
     let write_ahead = stream.awaited_call().map(|call| {
         stream.on_answer(call, &collector.answer(), &host);
         WriteAheadAccount {
-            rule: context::rule(&judged.node, "audit.writeAhead"),
+            rule: match incoming.identity(&host).grant.as_ref().filter(|_| incoming.identity(&host).writes_ahead()) {
+                Some(grant) => context::rule(&judged.node, format!("identity.grants[{}].writeAhead", grant.index)),
+                None => context::rule(&judged.node, "audit.writeAhead"),
+            },
             collector: judged.document.export.as_ref().and_then(|export| export.cluster.clone()).unwrap_or_default(),
             acknowledged: collector == Collector::Acknowledges,
         }
     });
     let reply = host.replies().pop();
     let code = reply.as_ref().and_then(|reply| Denial::from_details(&reply.details));
+    let shadow = incoming.is_shadow().then(|| shadow(&incoming, refused_by));
     let refused_by = refused_by.or(code.map(|_| filters::AUDIT));
     let decides = filters::includes(plugin, filters::SAMPLING) || code.is_some();
     let trace = trace(&incoming, code, judged, request, decides);
@@ -49,10 +58,15 @@ pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collecto
         .filter_map(|tag| Some((tag, host.property_text(&format!("wasm.careplane.{tag}"))?)))
         .collect();
     let host = answered(host, reply.as_ref());
-    envoy_decides(&host, trace.decided && trace.kept);
+    // In shadow Envoy is not asked.
+    envoy_decides(&host, trace.decided && trace.kept && shadow.is_none());
     stream.on_response_headers(&host);
     stream.on_log(&host);
-    let record = host.property_text(&format!("wasm.{FILTER_STATE}")).and_then(|text| serde_json::from_str(&text).ok());
+    let states = [FILTER_STATE, SHADOW_FILTER_STATE];
+    let record: Option<Value> = states
+        .iter()
+        .find_map(|state| host.property_text(&format!("wasm.{state}")))
+        .and_then(|text| serde_json::from_str(&text).ok());
 
     let (document, node) = (&judged.document, &judged.node);
     let found = incoming.identity(&host);
@@ -63,14 +77,26 @@ pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collecto
         context: context::context(&incoming, document, node, request),
         peer: identity::peer(&incoming, found, document, node),
         tenant: identity::tenant(&incoming, found, request, node),
+        grants: grants::account(&incoming, found, &host, node),
         user: identity::user(&incoming, found, request, node),
         placement: placement(&incoming, &host, judged),
         trace,
         write_ahead,
         decision: decision(reply, code, refused_by, &host),
+        shadow,
         headers,
         span,
         record: record.map(|record| RecordAccount { sinks: sinks(judged), real_pseudonyms: judged.has_key, record }),
+    }
+}
+
+/// What enforcement would have done.
+fn shadow(incoming: &Incoming, refused_by: Option<&'static str>) -> ShadowAccount {
+    ShadowAccount {
+        result: if incoming.denial().is_some() { "denied" } else { "allowed" },
+        by: refused_by.filter(|_| incoming.denial().is_some()),
+        code: incoming.denial().map(Denial::code),
+        status: incoming.denial().map(Denial::status),
     }
 }
 
@@ -128,6 +154,7 @@ fn trace(
     let tier = &incoming.about().context.tier;
     let path = match decision.reason {
         TraceReason::Denied => "sampling.late.denied".to_owned(),
+        TraceReason::Emergency => "identity.grants".to_owned(),
         _ => format!("sampling.tiers.{}", tier.name),
     };
     TraceAccount {

@@ -76,7 +76,7 @@ pub fn pin(manifests: &Path, address: &Address) -> Result<Vec<Change>> {
 }
 
 /// The address in a line `url: oci://…`, and where it stands.
-fn addressed(line: &str) -> Option<(Address, std::ops::Range<usize>)> {
+pub fn addressed(line: &str) -> Option<(Address, std::ops::Range<usize>)> {
     let (key, _) = line.split_once("oci://")?;
     let is_url = key.trim_end_matches(['"', '\'', ' ']).ends_with("url:") && !key.contains('#');
     let rest = &line[key.len()..];

@@ -36,6 +36,15 @@ impl Address {
         self.0.digest()
     }
 
+    /// Another image with its tag, from beside it.
+    pub fn beside(&self, image: &str) -> Self {
+        let repository = match self.0.repository().rsplit_once('/') {
+            Some((folder, _)) => format!("{folder}/{image}"),
+            None => image.to_owned(),
+        };
+        Self(Reference::with_tag(self.0.registry().into(), repository, self.0.tag().unwrap_or("latest").into()))
+    }
+
     fn with_digest(&self, digest: &str) -> Self {
         let [registry, repository, tag] = [self.0.registry(), self.0.repository(), self.0.tag().unwrap_or_default()];
         // The tag stays for people to read; with a digest beside it, nobody looks it up.

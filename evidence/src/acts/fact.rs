@@ -48,10 +48,12 @@ pub(crate) struct Fact {
     pub is_preflight: bool,
     pub is_shadow: bool,
     pub is_unreadable: bool,
+    /// Of a policy in shadow. (`is_shadow` is a mirrored copy.)
+    pub is_rehearsal: bool,
     pub names: [Name; NAMES],
 }
 
-const NAMES: usize = 14;
+const NAMES: usize = 17;
 pub(crate) const CONTEXT: usize = 0;
 pub(crate) const LEVEL: usize = 1;
 pub(crate) const ACTION: usize = 2;
@@ -71,6 +73,11 @@ pub(crate) const FAILURE: usize = 11;
 pub(crate) const FORGED: usize = 12;
 /// Method and template.
 pub(crate) const MESSAGE: usize = 13;
+/// Under which the caller acted beyond their own tenants.
+pub(crate) const GRANT: usize = 14;
+pub(crate) const PURPOSE: usize = 15;
+/// Why enforcement would have refused it and the peer, joined by a line end.
+pub(crate) const WOULD_REFUSE: usize = 16;
 
 /// The id of the request in the text of a record, as it stands there. What is no canonical record may have one and
 /// none is found.
@@ -129,6 +136,7 @@ impl Fact {
             is_preflight,
             is_shadow: request.is_some_and(|request| request.shadow),
             is_unreadable: request.is_some_and(|request| request.readable == Some(false)),
+            is_rehearsal: record.decision.as_ref().is_some_and(|decision| decision.shadow.is_some()),
             names: [
                 names.optional(context.map(|it| &*it.name)),
                 names.optional(context.map(|it| &*it.compliance_level)),
@@ -144,6 +152,9 @@ impl Fact {
                 names.optional(failure.as_deref()),
                 names.optional(forged.as_deref()),
                 names.optional(message.as_deref()),
+                names.optional(record.grant()),
+                names.optional(record.purpose()),
+                names.optional(would_refuse(record).as_deref()),
             ],
         }
     }
@@ -156,6 +167,13 @@ impl Fact {
     pub(crate) fn name(&self, which: usize) -> Name {
         self.names.get(which).copied().unwrap_or_default()
     }
+}
+
+/// Why enforcement would have refused it, a line end, and the peer.
+fn would_refuse(record: &Record<'_>) -> Option<String> {
+    let reason = record.decision.as_ref()?.shadow.as_ref()?.reason.as_deref()?;
+    let peer = record.who.as_ref().and_then(|who| who.peer.as_deref()).unwrap_or_default();
+    Some(format!("{reason}\n{peer}"))
 }
 
 /// By whom, a line end, and why.
@@ -203,7 +221,10 @@ impl Entry for Fact {
     }
 
     fn write(&self, out: &mut Vec<u8>) {
-        let bits = u8::from(self.is_preflight) | u8::from(self.is_shadow) << 1 | u8::from(self.is_unreadable) << 2;
+        let bits = u8::from(self.is_preflight)
+            | u8::from(self.is_shadow) << 1
+            | u8::from(self.is_unreadable) << 2
+            | u8::from(self.is_rehearsal) << 3;
         out.extend(self.request);
         out.extend(self.time.to_le_bytes());
         out.extend(self.chain.as_bytes());
@@ -238,6 +259,7 @@ impl Entry for Fact {
             is_preflight: bits & 1 != 0,
             is_shadow: bits & 2 != 0,
             is_unreadable: bits & 4 != 0,
+            is_rehearsal: bits & 8 != 0,
             names: std::array::from_fn(|_| Name(u32::from_le_bytes(take(&mut rest)))),
         }
     }

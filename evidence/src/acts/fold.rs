@@ -6,7 +6,10 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::fact::{CONTEXT, DENIAL, Door, FAILURE, FORGED, Fact, MESSAGE, OTHER, REGULATOR, SUBJECT, TENANT, USER};
+use super::fact::{
+    CONTEXT, DENIAL, Door, FAILURE, FORGED, Fact, GRANT, MESSAGE, OTHER, PURPOSE, REGULATOR, SUBJECT, TENANT, USER,
+    WOULD_REFUSE,
+};
 use super::names::Name;
 use crate::report::{Ending, Merge};
 
@@ -32,6 +35,8 @@ pub(crate) struct Act {
     pub failure: Name,
     /// The lists of identity headers that were not true.
     pub forged: BTreeSet<Name>,
+    /// What enforcement would have refused, where a policy is in shadow: reason and peer, context, method and template.
+    pub would_refuse: BTreeSet<(Name, Name, Name)>,
     /// Who acted on whom, also by calls between services.
     pub pairs: BTreeSet<(Name, Name)>,
     /// Attempts beyond the first of each hop.
@@ -76,6 +81,8 @@ enum Relation {
     Hop,
     /// The same request, after an internal redirect.
     Pass,
+    /// The same request at the same proxy, as a policy in shadow saw it beside the one that was enforced.
+    Rehearsal,
     /// Another request that it caused.
     Call,
 }
@@ -134,6 +141,11 @@ pub enum Lineage {
 /// The record that the one at `index` belongs to, and how.
 fn link(group: &[Fact], spans: &HashMap<u64, usize>, index: usize) -> Option<(usize, Relation)> {
     let fact = &group[index];
+    // By time, these are neighbours.
+    let near = index.saturating_sub(NEAR)..group.len().min(index + NEAR);
+    if let Some(enforced) = near.clone().find(|other| is_rehearsal_of(fact, &group[*other])) {
+        return Some((enforced, Relation::Rehearsal));
+    }
     if fact.redirects > 0 {
         let is_before = |other: &Fact| {
             other.chain == fact.chain && other.redirects + 1 == fact.redirects && other.time <= fact.time
@@ -146,8 +158,8 @@ fn link(group: &[Fact], spans: &HashMap<u64, usize>, index: usize) -> Option<(us
         let relation = if is_same(&group[*caller], fact) { Relation::Hop } else { Relation::Call };
         return Some((*caller, relation));
     }
-    let near = index.saturating_sub(NEAR)..group.len().min(index + NEAR);
-    let around = near.filter(|other| *other != index && surrounds(group, *other, index));
+    let is_twin = |other: usize| is_rehearsal_of(&group[other], fact);
+    let around = near.filter(|other| *other != index && !is_twin(*other) && surrounds(group, *other, index));
     let related = around.filter_map(|other| Some((other, relation(&group[other], fact)?)));
     // A hop rather than a call, and of these the innermost.
     related.min_by_key(|(other, relation)| (*relation == Relation::Call, group[*other].duration))
@@ -158,6 +170,12 @@ fn surrounds(group: &[Fact], outer: usize, inner: usize) -> bool {
     let (o, i) = (&group[outer], &group[inner]);
     let is_outer = outer < inner || o.door < i.door;
     is_outer && o.chain != i.chain && o.time <= i.time + SKEW && i.end() <= o.end() + SKEW && o.duration >= i.duration
+}
+
+/// Whether `fact` is of a policy in shadow, beside the one that `other` is of: both tell when the proxy began and ended the same stream.
+fn is_rehearsal_of(fact: &Fact, other: &Fact) -> bool {
+    let stream = |it: &Fact| (it.time, it.duration, it.door, it.redirects, it.span);
+    fact.is_rehearsal && !other.is_rehearsal && stream(fact) == stream(other)
 }
 
 /// What `inner` is to `outer` by what they say, where no span says it.
@@ -205,7 +223,7 @@ impl Act {
         };
         let same = || of(&[Lineage::Root, Lineage::Hop, Lineage::Pass]);
         let mut fact = group[root];
-        for which in [TENANT, REGULATOR, OTHER, USER, SUBJECT] {
+        for which in [TENANT, REGULATOR, OTHER, USER, SUBJECT, GRANT, PURPOSE] {
             fact.names[which] = same().fold(fact.name(which), |name, other| name.or(other.name(which)));
         }
         let last = of(&[Lineage::Pass]).max_by_key(|fact| fact.redirects).unwrap_or(&group[root]);
@@ -218,6 +236,13 @@ impl Act {
             denial: end.name(DENIAL),
             failure: end.name(FAILURE),
             forged: same().map(|fact| fact.name(FORGED)).filter(|name| name.is_some()).collect(),
+            would_refuse: members
+                .iter()
+                .filter(|(_, lineage)| *lineage != Lineage::Copy)
+                .map(|(index, _)| &group[*index])
+                .map(|fact| (fact.name(WOULD_REFUSE), fact.name(CONTEXT), fact.name(MESSAGE)))
+                .filter(|(reason, ..)| reason.is_some())
+                .collect(),
             pairs: BTreeSet::new(),
             repeats: repeats(group, members, links),
             kinds: Kinds::default(),

@@ -28,6 +28,9 @@ pub(super) const REQUEST_ID: Coding = Coding {
     display: "transport specific unique identifier where http X-Request-Id is used",
 };
 
+/// What DICOM calls it when a user is let in where they have no right to be.
+pub(super) const EMERGENCY: Coding = Coding { system: DICOM, code: "110127", display: "Emergency Override Started" };
+
 const APPLICATION: Coding = Coding { system: DICOM, code: "110150", display: "Application" };
 const DESTINATION: Coding = Coding { system: DICOM, code: "110152", display: "Destination Role ID" };
 const SOURCE: Coding = Coding { system: DICOM, code: "110153", display: "Source Role ID" };

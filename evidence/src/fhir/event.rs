@@ -3,9 +3,9 @@
 use jiff::{Timestamp, ToSpan};
 
 use super::codes::{
-    DOMAIN_RESOURCE, Interaction, ORGANIZATION, PATIENT, PERSON, REQUEST_ID, REST, SYSTEM_OBJECT, WEB_SERVER,
+    DOMAIN_RESOURCE, EMERGENCY, Interaction, ORGANIZATION, PATIENT, PERSON, REQUEST_ID, REST, SYSTEM_OBJECT, WEB_SERVER,
 };
-use super::resource::{Agent, AuditEvent, Detail, Entity, Identifier, Network, Period, Reference, Source};
+use super::resource::{Agent, AuditEvent, Detail, Entity, Identifier, Network, Period, Purpose, Reference, Source};
 use super::{EventError, SYSTEM};
 use crate::Record;
 use crate::report::Ending;
@@ -29,16 +29,19 @@ pub(super) fn of(record: &Record<'_>, proxy: Option<&str>) -> Result<AuditEvent,
     let outcome = outcome(record);
     let agent = agents(record, interaction, proxy);
     let entity = entities(record);
+    // Where it was refused, nothing was overridden.
+    let is_override = record.is_emergency() && Ending::of(record) != Ending::Refused;
     Ok(AuditEvent {
         resource_type: "AuditEvent",
         id: id(record)?,
         r#type: REST,
-        subtype: vec![interaction.coding()],
+        subtype: [interaction.coding()].into_iter().chain(is_override.then_some(EMERGENCY)).collect(),
         action: interaction.action(),
         period: period(record, time),
         recorded: time.to_string(),
         outcome,
         outcome_desc: (outcome != "0").then(|| description(record)),
+        purpose_of_event: record.purpose().map(Purpose::of).into_iter().collect(),
         agent,
         source: source(record, proxy),
         entity,
@@ -101,6 +104,7 @@ fn agents(record: &Record<'_>, interaction: Interaction, proxy: Option<&str>) ->
         requestor: false,
         policy: Vec::new(),
         network,
+        purpose_of_use: Vec::new(),
     };
     let mut agents = Vec::with_capacity(3);
     agents.extend(user.map(|user| agent(user_part, Some(Reference::identified(format!("{SYSTEM}user"), user)), None)));
@@ -114,6 +118,7 @@ fn agents(record: &Record<'_>, interaction: Interaction, proxy: Option<&str>) ->
     if let Some(first) = agents.first_mut() {
         first.requestor = true;
         first.policy = policy;
+        first.purpose_of_use = record.purpose().map(Purpose::of).into_iter().collect();
     }
     agents
 }
@@ -170,8 +175,12 @@ fn entities(record: &Record<'_>) -> Vec<Entity> {
         let identifier = Some(Identifier { system: None, value: id.to_owned() });
         entities.push(entity(Reference { identifier, ..Reference::default() }, REQUEST_ID));
     }
+    let own = match record.grant() {
+        Some(_) => "a tenant that the caller acted for under a grant",
+        None => "the tenant of the caller",
+    };
     let tenants = [
-        (tenant.and_then(|tenant| tenant.id.as_deref()), "the tenant of the caller"),
+        (tenant.and_then(|tenant| tenant.id.as_deref()), own),
         (tenant.and_then(|tenant| tenant.other.as_deref()), "another tenant that the request named"),
     ];
     for (id, description) in tenants {
@@ -195,6 +204,7 @@ fn details(record: &Record<'_>) -> Vec<Detail> {
         ("correlation-id", record.request.as_ref().and_then(|request| request.correlation_id.as_deref())),
         ("trace-id", record.trace.as_ref().and_then(|trace| trace.id.as_deref())),
         ("record-hash", Some(&*record.hash)),
+        ("grant", record.grant()),
         ("mirrored-copy", message_is_shadow(record).then_some("true")),
     ];
     single

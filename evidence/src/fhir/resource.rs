@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::purpose;
+
 /// `AuditEvent`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -26,6 +28,9 @@ pub struct AuditEvent {
     /// Why it is not `0`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome_desc: Option<String>,
+    /// What the user wanted it for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub purpose_of_event: Vec<Purpose>,
     /// The user, the client, the server.
     pub agent: Vec<Agent>,
     /// The proxy.
@@ -78,8 +83,19 @@ pub struct Identifier {
     pub value: String,
 }
 
+/// A purpose of use: a `CodeableConcept`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Purpose {
+    /// A code of HL7 v3 PurposeOfUse.
+    Coding([Coding; 1]),
+    /// A code that is not in the list, as a text.
+    Text(String),
+}
+
 /// `AuditEvent.agent`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Agent {
     /// The part that it had.
     pub r#type: Concept,
@@ -94,6 +110,9 @@ pub struct Agent {
     /// Where it is in the network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network: Option<Network>,
+    /// What for, of the user.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub purpose_of_use: Vec<Purpose>,
 }
 
 /// `CodeableConcept` of one coding.
@@ -154,6 +173,18 @@ pub struct Detail {
 impl From<Coding> for Concept {
     fn from(coding: Coding) -> Self {
         Self { coding: [coding] }
+    }
+}
+
+// === impl Purpose ===
+
+impl Purpose {
+    /// By the code of a record.
+    pub(super) fn of(code: &str) -> Self {
+        match purpose::find(code) {
+            Some((code, display)) => Self::Coding([Coding { system: purpose::SYSTEM, code, display }]),
+            None => Self::Text(code.to_owned()),
+        }
     }
 }
 

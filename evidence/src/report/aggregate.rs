@@ -11,6 +11,7 @@ use super::counts::{Counts, Merge, Tally, rows};
 use super::ledger::Ledger;
 use super::scope::Scope;
 use crate::acts::{Door, Kinds};
+use crate::purpose;
 use crate::verify::{MergeError, Verification};
 
 /// The version of the aggregate.
@@ -58,6 +59,12 @@ pub struct Aggregate {
     /// Requests that named another tenant.
     #[serde(with = "rows")]
     pub attempts: BTreeMap<Attempt, Crossing>,
+    /// Requests under a grant: beyond the tenants of their user.
+    #[serde(with = "rows", default)]
+    pub reaches: BTreeMap<Reach, Reached>,
+    /// Requests that enforcement would have refused, where a policy is in shadow.
+    #[serde(with = "rows", default)]
+    pub would_refuse: BTreeMap<WouldRefuse, Tally>,
     /// Requests that failed.
     #[serde(with = "rows")]
     pub failures: BTreeMap<Failure, Tally>,
@@ -127,6 +134,19 @@ pub struct Denial {
     pub reason: String,
 }
 
+/// What enforcement would have refused.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WouldRefuse {
+    /// careplane's reason.
+    pub reason: String,
+    /// The SPIFFE id of the peer; empty without a certificate.
+    pub peer: String,
+    /// The healthcare context.
+    pub context: String,
+    /// Method and template.
+    pub message: String,
+}
+
 /// Somebody named another tenant than their own.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Attempt {
@@ -147,6 +167,36 @@ pub struct Crossing {
     pub refused: u64,
     /// Requests that were let through.
     pub passed: u64,
+    /// The earliest.
+    pub first: Timestamp,
+    /// The latest.
+    pub last: Timestamp,
+}
+
+/// Somebody acted under a grant, beyond their own tenants: who, whom, and why.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Reach {
+    /// The grant.
+    pub grant: String,
+    /// The purpose of use; empty when none was given.
+    pub purpose: String,
+    /// By whom, as a pseudonym; empty when the record names no user.
+    pub user: String,
+    /// The tenant that was reached; empty when none was named.
+    pub tenant: String,
+    /// Whose data it was, as a pseudonym; empty for requests that are about no single person.
+    pub subject: String,
+}
+
+/// What was done under a [`Reach`], and when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// The requests.
+    pub counts: Counts,
+    /// Their healthcare contexts.
+    pub contexts: BTreeSet<String>,
+    /// What was done, or tried.
+    pub actions: BTreeSet<String>,
     /// The earliest.
     pub first: Timestamp,
     /// The latest.
@@ -216,6 +266,8 @@ impl Aggregate {
             tenants: BTreeMap::new(),
             denials: BTreeMap::new(),
             attempts: BTreeMap::new(),
+            reaches: BTreeMap::new(),
+            would_refuse: BTreeMap::new(),
             failures: BTreeMap::new(),
             people: BTreeMap::new(),
             forged: BTreeMap::new(),
@@ -281,6 +333,8 @@ impl Aggregate {
         self.tenants.absorb(other.tenants);
         self.denials.absorb(other.denials);
         self.attempts.absorb(other.attempts);
+        self.reaches.absorb(other.reaches);
+        self.would_refuse.absorb(other.would_refuse);
         self.failures.absorb(other.failures);
         self.people.absorb(other.people);
         self.forged.absorb(other.forged);
@@ -291,6 +345,16 @@ impl Aggregate {
         self.chains.extend(other.chains);
         self.beyond.absorb(other.beyond);
         Ok(())
+    }
+}
+
+// === impl Reach ===
+
+impl Reach {
+    /// Whether it is emergency access.
+    #[must_use]
+    pub fn is_emergency(&self) -> bool {
+        purpose::is_emergency(&self.purpose)
     }
 }
 

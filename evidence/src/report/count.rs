@@ -1,13 +1,17 @@
 //! Adding acts to the figures, and figures to figures.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
-use super::aggregate::{Aggregate, Attempt, Beyond, Crossing, Denial, Doors, Failure, Outside, Person};
+use super::aggregate::{
+    Aggregate, Attempt, Beyond, Crossing, Denial, Doors, Failure, Outside, Person, Reach, Reached, WouldRefuse,
+};
 use super::counts::{Counts, Ending, Merge, Tally};
 use super::scope::Standing;
-use crate::acts::{ACTION, Act, CONTEXT, FLAGS, LEVEL, Names, OTHER, POLICY, REGULATOR, TENANT, USER};
+use crate::acts::{
+    ACTION, Act, CONTEXT, FLAGS, GRANT, LEVEL, Names, OTHER, POLICY, PURPOSE, REGULATOR, SUBJECT, TENANT, USER,
+};
 
 /// The rows that one table can have. A policy makes far fewer; a caller who tries one name after another could make
 /// any number.
@@ -62,10 +66,22 @@ impl Aggregate {
             Ending::Failed => fits &= self.count_failure(names.text(act.failure), &context, time),
             Ending::Answered | Ending::Declined => {}
         }
-        if let Some(other) = owned(OTHER) {
+        if let Some(grant) = owned(GRANT) {
+            fits &= self.count_reach(grant, act, names, time);
+        }
+        // What a grant allows is beyond the caller's own tenants, and no attempt to get there.
+        if let Some(other) = owned(OTHER).filter(|_| owned(GRANT).is_none() || ending == Ending::Refused) {
             let (tenant, user) = (owned(TENANT).unwrap_or_default(), owned(USER).unwrap_or_default());
             let attempt = Attempt { tenant, other, user, context };
             fits &= change(&mut self.attempts, attempt, || Crossing::starting(time), |it| it.add(ending, time));
+        }
+        for (refused, context, message) in &act.would_refuse {
+            let text = |name| names.text(name).unwrap_or_default().to_owned();
+            let refused = text(*refused);
+            let (reason, peer) = refused.split_once('\n').unwrap_or_default();
+            let (reason, peer) = (reason.to_owned(), peer.to_owned());
+            let refused = WouldRefuse { reason, peer, context: text(*context), message: text(*message) };
+            fits &= change(&mut self.would_refuse, refused, || Tally::starting(time), |tally| tally.add(time));
         }
         let mut headers: Vec<&str> =
             act.forged.iter().filter_map(|name| names.text(*name)).flat_map(str::lines).collect();
@@ -92,6 +108,24 @@ impl Aggregate {
             fits &= change(&mut self.flags, flag.to_owned(), Counts::default, |counts| *counts += ending);
         }
         fits
+    }
+
+    fn count_reach(&mut self, grant: String, act: &Act, names: &Names, time: Timestamp) -> bool {
+        let owned = |which| names.text(act.fact.name(which)).unwrap_or_default().to_owned();
+        // Of a refused one, the tenant can be the caller's own, and the other the one that was reached for.
+        let tenant = if act.fact.name(OTHER).is_some() { owned(OTHER) } else { owned(TENANT) };
+        let reach = Reach { grant, purpose: owned(PURPOSE), user: owned(USER), tenant, subject: owned(SUBJECT) };
+        change(
+            &mut self.reaches,
+            reach,
+            || Reached::starting(time),
+            |reached| {
+                let [contexts, actions] = [owned(CONTEXT), owned(ACTION)].map(|it| BTreeSet::from([it]));
+                let mut counts = Counts::default();
+                counts += act.ending;
+                reached.absorb(Reached { counts, contexts, actions, first: time, last: time });
+            },
+        )
     }
 
     fn count_denial(&mut self, denial: Option<&str>, time: Timestamp) -> bool {
@@ -183,7 +217,25 @@ impl Crossing {
     }
 }
 
+// === impl Reached ===
+
+impl Reached {
+    fn starting(time: Timestamp) -> Self {
+        Self { counts: Counts::default(), contexts: BTreeSet::new(), actions: BTreeSet::new(), first: time, last: time }
+    }
+}
+
 // === impl Merge ===
+
+impl Merge for Reached {
+    fn absorb(&mut self, other: Self) {
+        self.counts.absorb(other.counts);
+        self.contexts.absorb(other.contexts);
+        self.actions.absorb(other.actions);
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+}
 
 impl Merge for Crossing {
     fn absorb(&mut self, other: Self) {

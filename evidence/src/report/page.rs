@@ -6,8 +6,10 @@ use super::aggregate::Aggregate;
 use super::completeness::{Account, Completeness};
 use super::counts::{Counts, Tally};
 use super::plot::{Columns, Series, Timeline};
+use super::reach::{Beyond, Emergencies};
 use super::sections::{
     Attempts, Chains, CountRow, Delivery, Hops, Level, People, TallyRow, actions, by_name, denials, failures, levels,
+    would_refuse,
 };
 use super::words::{self, counted, number};
 use askama::Template;
@@ -36,7 +38,10 @@ struct Page<'a> {
     flags: Vec<CountRow<'a>>,
     tenants: Vec<CountRow<'a>>,
     denials: Vec<TallyRow>,
+    would_refuse: Vec<TallyRow>,
     attempts: Attempts<'a>,
+    emergencies: Emergencies<'a>,
+    beyond: Beyond<'a>,
     people: People<'a>,
     hops: Hops,
     failures: Vec<TallyRow>,
@@ -57,6 +62,7 @@ pub fn html(aggregate: &Aggregate, title: Option<&str>) -> Result<String, askama
     let scope = &aggregate.scope;
     let attempts = Attempts::of(aggregate);
     let people = People::of(aggregate);
+    let emergencies = Emergencies::of(aggregate);
     let page = Page {
         title: title.unwrap_or(TITLE),
         regulator: scope.regulator.as_deref().map(words::regulator),
@@ -68,14 +74,17 @@ pub fn html(aggregate: &Aggregate, title: Option<&str>) -> Result<String, askama
         completeness: account.completeness,
         reasons: &account.reasons,
         total: aggregate.total,
-        summary: summary(aggregate, &attempts, &people),
+        summary: summary(aggregate, &attempts, &emergencies, &people),
         timeline: timeline(aggregate),
         levels: levels(aggregate),
         actions: actions(aggregate),
         flags: by_name(&aggregate.flags),
         tenants: by_name(&aggregate.tenants),
         denials: denials(aggregate),
+        would_refuse: would_refuse(aggregate),
         attempts,
+        emergencies,
+        beyond: Beyond::of(aggregate),
         people,
         hops: Hops::of(aggregate),
         failures: failures(aggregate),
@@ -100,7 +109,12 @@ fn judged(aggregate: &Aggregate) -> String {
 }
 
 /// The report in sentences.
-fn summary(aggregate: &Aggregate, attempts: &Attempts<'_>, people: &People<'_>) -> Vec<String> {
+fn summary(
+    aggregate: &Aggregate,
+    attempts: &Attempts<'_>,
+    emergencies: &Emergencies<'_>,
+    people: &People<'_>,
+) -> Vec<String> {
     let total = aggregate.total;
     let mut sentences = vec![format!(
         "In this period the platform recorded {}, each counted once. {} the application answered, {} it turned down, {} failed, and {} were refused.",
@@ -132,6 +146,14 @@ fn summary(aggregate: &Aggregate, attempts: &Attempts<'_>, people: &People<'_>) 
             counted(refused + passed, "request"),
             number(refused),
             number(passed)
+        ),
+    });
+    sentences.push(match emergencies.allowed + emergencies.refused {
+        0 => "Emergency access was not used.".to_owned(),
+        total => format!(
+            "Emergency access was used or tried in {}, by {}. Each needs an explanation.",
+            counted(total, "request"),
+            counted(emergencies.users, "user"),
         ),
     });
     sentences

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::aggregate::{Aggregate, Attempt, Crossing, Person};
+use super::aggregate::{Aggregate, Attempt, Crossing, Denial, Person};
 use super::chains::{self, Way};
 use super::completeness::Account;
 use super::counts::{Counts, Merge, Tally};
@@ -181,6 +181,17 @@ pub(super) fn denials(aggregate: &Aggregate) -> Vec<TallyRow> {
         (words::denial(denial).to_owned(), format!("{} · {}", denial.by, denial.reason), *tally)
     });
     tally_rows(tallies.collect(), aggregate.total.refused)
+}
+
+/// What enforcement would have refused, where a policy is in shadow.
+pub(super) fn would_refuse(aggregate: &Aggregate) -> Vec<TallyRow> {
+    let tallies = aggregate.would_refuse.iter().map(|(it, tally)| {
+        let denial = Denial { by: "careplane".to_owned(), reason: it.reason.clone() };
+        let peer = if it.peer.is_empty() { "a caller without a certificate" } else { &it.peer };
+        let word = format!("{} · {} · {} · from {peer}", it.reason, it.context, it.message);
+        (words::denial(&denial).to_owned(), word, *tally)
+    });
+    tally_rows(tallies.collect(), aggregate.total.total())
 }
 
 /// Failures by what happened, with the contexts in which it did.

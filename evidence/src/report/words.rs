@@ -28,7 +28,20 @@ pub(crate) fn denial(denial: &Denial) -> &'static str {
         ("oauth2" | "basic_auth" | "api_key_auth", _) => "The caller was not signed in",
         ("cors", _) => "Came from a page of a site that may not use the platform",
         ("careplane", "tenant-unselected") => "Did not say for which of the caller’s organisations it was made",
+        ("careplane", "grant-action") => "Wanted more of another organisation than the caller’s grant allows",
+        ("careplane", "grant-purpose") => "Reached beyond the caller’s organisations without a reason that is accepted",
+        ("careplane", "grant-limit") => "Reached beyond the caller’s organisations more often than is allowed",
         _ => "Refused by a part of the platform that this report has no words for",
+    }
+}
+
+/// What somebody wanted it for, in HL7's words, with the code.
+pub(crate) fn purpose(code: &str) -> String {
+    match crate::purpose::display(code) {
+        _ if code.is_empty() => "no reason given".to_owned(),
+        // HL7 writes some in capitals, and some not.
+        Some(words) => format!("{} ({code})", words.to_lowercase()),
+        None => code.to_owned(),
     }
 }
 

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::Record;
 use crate::acts::{Door, Lineage};
+use crate::purpose;
 use crate::report::Ending;
 use crate::source::Way;
 use crate::verify::{Found, State, Verdict};
@@ -23,6 +24,10 @@ pub struct Hit {
     pub tenant: Option<String>,
     /// Which other tenant was named.
     pub other_tenant: Option<String>,
+    /// How many tenants the user is a member of, where the claim is a list.
+    pub membership: Option<u64>,
+    /// What selected the tenant from that list: `path`, `header`, `host`, `query`.
+    pub selected_by: Option<String>,
     /// What was done.
     pub action: Option<String>,
     /// In which healthcare context.
@@ -45,7 +50,7 @@ pub struct Hit {
     pub denied_by: Option<String>,
     /// Why.
     pub denied_for: Option<String>,
-    /// The grant under which it was allowed.
+    /// The grant under which the caller acted beyond their own tenants.
     pub grant: Option<String>,
     /// The purpose of use.
     pub purpose: Option<String>,
@@ -105,6 +110,8 @@ impl Hit {
             subject: owned(context.and_then(|it| it.subject.as_deref())),
             tenant: owned(tenant.and_then(|it| it.id.as_deref())),
             other_tenant: owned(tenant.and_then(|it| it.other.as_deref())),
+            membership: tenant.and_then(|it| it.membership),
+            selected_by: owned(tenant.and_then(|it| it.selected_by.as_deref())),
             action: owned(context.map(|it| &*it.action)),
             context: owned(context.map(|it| &*it.name)),
             resource: owned(context.and_then(|it| it.resource.as_deref())),
@@ -121,8 +128,8 @@ impl Hit {
             status: record.outcome.as_ref().and_then(|it| it.status),
             denied_by: owned(decision.and_then(|it| it.by.as_deref())),
             denied_for: owned(decision.and_then(|it| it.reason.as_deref())),
-            grant: owned(decision.and_then(|it| it.grant.as_deref())),
-            purpose: owned(decision.and_then(|it| it.purpose.as_deref())),
+            grant: owned(record.grant()),
+            purpose: owned(record.purpose()),
             part: None,
             preflight: request.is_some_and(|it| it.preflight),
             request_id: owned(request.and_then(|it| it.id.as_deref())),
@@ -140,6 +147,12 @@ impl Hit {
             way: found.way,
             place: found.place.to_string(),
         }
+    }
+
+    /// Whether it is emergency access.
+    #[must_use]
+    pub fn is_emergency(&self) -> bool {
+        self.grant.is_some() && self.purpose.as_deref().is_some_and(purpose::is_emergency)
     }
 
     /// Whether it is a request or a call of its own: no hop, pass or copy of another.

@@ -34,8 +34,13 @@ struct Row<'a> {
     about: String,
     tenant: &'a str,
     from: String,
-    outcome: String,
+    outcome: &'static str,
     class: &'static str,
+    /// The purpose of use in words; empty when none was given.
+    why: String,
+    /// The grant; empty for users of the tenant itself.
+    grant: &'a str,
+    is_emergency: bool,
     remark: String,
 }
 
@@ -101,11 +106,11 @@ impl<'a> Row<'a> {
             about: about.into_iter().flatten().collect::<Vec<_>>().join(" · "),
             tenant: hit.tenant.as_deref().unwrap_or("not named"),
             from,
-            outcome: match &hit.purpose {
-                Some(purpose) => format!("{outcome}, for {purpose}"),
-                None => outcome.to_owned(),
-            },
+            outcome,
             class,
+            why: hit.purpose.as_deref().map(words::purpose).unwrap_or_default(),
+            grant: hit.grant.as_deref().unwrap_or_default(),
+            is_emergency: hit.is_emergency(),
             remark: remark.to_owned(),
         }
     }

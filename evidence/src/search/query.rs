@@ -30,8 +30,10 @@ pub struct Query {
     pub action: Option<String>,
     /// Refused requests alone.
     pub denied: bool,
-    /// The grant under which it was allowed.
+    /// The grant under which the caller acted beyond their own tenants.
     pub grant: Option<String>,
+    /// The purposes of use, of which each will do; any when empty.
+    pub purposes: Vec<String>,
     /// The first instant.
     pub from: Option<Timestamp>,
     /// The first instant after it.
@@ -58,6 +60,7 @@ impl Query {
         let texts = [&self.tenant, &self.context, &self.action, &self.grant, &self.request_id, &self.trace];
         has(r#""kind":"request""#)
             && texts.into_iter().flatten().all(|wanted| has(wanted))
+            && (self.purposes.is_empty() || self.purposes.iter().any(|wanted| has(wanted)))
             && self.people.iter().all(|person| person.pseudonyms().iter().any(|it| has(it)))
     }
 
@@ -76,7 +79,8 @@ impl Query {
             && is_of_tenant
             && is(&self.context, context.map(|it| &*it.name))
             && is(&self.action, context.map(|it| &*it.action))
-            && is(&self.grant, record.decision.as_ref().and_then(|it| it.grant.as_deref()))
+            && is(&self.grant, record.grant())
+            && (self.purposes.is_empty() || record.purpose().is_some_and(|it| self.purposes.iter().any(|of| of == it)))
             && is(&self.request_id, record.request.as_ref().and_then(|it| it.id.as_deref()))
             && is(&self.trace, record.trace.as_ref().and_then(|it| it.id.as_deref()))
             && (!self.denied || Ending::of(record) == Ending::Refused)

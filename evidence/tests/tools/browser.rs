@@ -96,6 +96,30 @@ impl Shown {
         self.call("Emulation.setEmulatedMedia", json!({"features": features}));
     }
 
+    /// Types a text where the focus is.
+    pub fn type_text(&mut self, text: &str) {
+        self.call("Input.insertText", json!({"text": text}));
+    }
+
+    /// Presses a key (`Tab`, `Space`) and lets it go; with `Control`, or without a modifier.
+    pub fn press(&mut self, key: &str, modifier: &str) {
+        let (name, code) = match key {
+            "Backspace" => (key, 8),
+            "Tab" => (key, 9),
+            "Enter" => (key, 13),
+            "Escape" => (key, 27),
+            "Space" => (" ", 32),
+            _ => panic!("the key {key} is not known here"),
+        };
+        let modifiers = if modifier == "Control" { 2 } else { 0 };
+        for kind in ["rawKeyDown", "keyUp"] {
+            let event = json!({
+                "type": kind, "key": name, "code": key, "windowsVirtualKeyCode": code, "modifiers": modifiers,
+            });
+            self.call("Input.dispatchKeyEvent", event);
+        }
+    }
+
     /// Takes a picture of the whole page, and one of it printed.
     pub fn picture(&mut self, name: &str) {
         let Some(folder) = std::env::var_os(PICTURES).map(PathBuf::from) else { return };

@@ -19,18 +19,24 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use careplane_exchange::{Decision, Denial, Ending, Filter, Host, HttpAnswer, Incoming, Intent};
+use careplane_exchange::{Decision, Denial, Ending, Filter, Host, HttpAnswer, Identity, Incoming, Intent};
 use careplane_export::{Exporter, Item, Signal, write_to_log};
 
 pub use careplane_export::{LOST, SPILLED};
 pub use chain::{Chain, Chains};
 pub use record::SCHEMA;
-pub use sinks::FILTER_STATE;
+pub use sinks::{FILTER_STATE, SHADOW_FILTER_STATE};
 
 use record::Kind;
 
 /// Counts records.
 pub const RECORDS: &str = "careplane.audit.records";
+/// Counts requests under a grant, by its name.
+const GRANTS: &str = "careplane.grants.";
+/// Counts requests under grants in an emergency.
+pub const EMERGENCIES: &str = "careplane.emergency_access";
+/// Counts requests that say a purpose of use which is none.
+pub const INVALID_PURPOSES: &str = "careplane.purposes_invalid";
 /// Counts chains that were begun.
 pub const CHAINS: &str = "careplane.audit.chains";
 /// When the present chain was begun: seconds since 1970.
@@ -96,10 +102,14 @@ impl Filter for Audit {
     /// Computes the identity while what was sent is still there: as the first plugin of a chain it sees forged headers too. Holds the
     /// request where the policy wants its intent acknowledged first.
     fn on_request(&self, request: &Incoming, host: &dyn Host) {
-        request.identity(host);
+        let identity = request.identity(host);
         request.correlation(host);
+        if request.is_shadow() {
+            return request.rehearse(host);
+        }
         let level = request.about().context.compliance_level;
-        if !request.policy().audit.write_ahead.contains(&level) || request.denial().is_some() {
+        let is_ahead = request.policy().audit.write_ahead.contains(&level) || identity.writes_ahead();
+        if !is_ahead || request.denial().is_some() {
             return;
         }
         let Some(delivery) = &self.delivery else { return };
@@ -139,6 +149,10 @@ impl Filter for Audit {
         let request = ending.request();
         let decision = ending.decision();
         count(&request.context.name, decision, host);
+        count_grant(&request.identity, decision, host);
+        if let Some(denial) = request.shadow_denial() {
+            host.count(&["careplane.shadow.denials.", denial.code()].concat(), 1);
+        }
         if let (Some(intent), Some(delivery)) = (request.intent, &self.delivery)
             && let Some(item) = delivery.take(intent.number)
         {
@@ -146,13 +160,14 @@ impl Filter for Audit {
             delivery.exporter.send(Signal::Logs, item, host);
         }
         // A refusal is evidence whatever the context says.
-        if request.context.audited || decision.is_denied() || request.intent.is_some() {
+        let is_refusal = decision.is_denied() || request.shadow_denial().is_some();
+        if request.context.audited || is_refusal || request.intent.is_some() {
             self.begin(host);
             let entry = self.chain.append(host, |link| record::request(ending, link));
             host.count(RECORDS, 1);
             let exporter = self.delivery.as_ref().map(|delivery| &delivery.exporter);
             let item = || sinks::item(&entry, Kind::Request, ending.time(), ending.trace().own.as_ref());
-            sinks::deliver(&entry, item, &request.policy().audit, exporter, host);
+            sinks::deliver(&entry, item, request.policy(), exporter, host);
         }
     }
 
@@ -203,6 +218,18 @@ fn count(context: &str, decision: Decision, host: &dyn Host) {
         Decision::DeniedBy(filter) => filter,
     };
     host.count(&["careplane.denials.", reason].concat(), 1);
+}
+
+fn count_grant(identity: &Identity, decision: Decision, host: &dyn Host) {
+    if identity.invalid_purpose {
+        host.count(INVALID_PURPOSES, 1);
+    }
+    if let Some(grant) = identity.grant.as_ref().filter(|_| identity.is_granted() && !decision.is_denied()) {
+        host.count(&[GRANTS, &grant.name].concat(), 1);
+        if identity.is_emergency() {
+            host.count(EMERGENCIES, 1);
+        }
+    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::time::{Duration, SystemTime};
 
-use careplane_exchange::{Decision, Ending, Handled, TraceReason};
+use careplane_exchange::{Decision, Denial, Ending, Handled, ShadowDecision, TraceReason};
 
 use crate::canonical::{self, Object};
 use crate::chain::Link;
@@ -145,7 +145,7 @@ fn context(object: &mut Object<'_>, request: &Handled) {
     let context = &request.context;
     object.text("action", context.action(request.method).as_str());
     object.text("complianceLevel", context.compliance_level.as_str());
-    object.texts("flags", context.flags.iter().map(|flag| &**flag));
+    object.texts("flags", context.flags.iter().chain(request.identity.grant_flags()).map(|flag| &**flag));
     object.text("name", &context.name);
     object.text("policy", &request.policy().digest);
     object.optional_text("resource", context.resource.as_deref());
@@ -155,17 +155,30 @@ fn context(object: &mut Object<'_>, request: &Handled) {
 
 fn decision(object: &mut Object<'_>, ending: &Ending<'_>) {
     let decision = ending.decision();
-    match decision {
-        Decision::Allowed | Decision::Undecided => {}
-        Decision::Denied(denial) => {
-            object.text("by", "careplane");
-            object.text("reason", denial.code());
-        }
-        Decision::DeniedBy(filter) => {
-            object.text("by", filter);
-            object.optional_text("reason", ending.details());
-        }
+    let (by, reason) = match decision {
+        Decision::Allowed | Decision::Undecided => (None, None),
+        Decision::Denied(denial) => (Some("careplane"), Some(denial.code())),
+        Decision::DeniedBy(filter) => (Some(filter), ending.details()),
+    };
+    object.optional_text("by", by);
+    object.optional_text("grant", ending.request().identity.grant.as_ref().map(|grant| &*grant.name));
+    object.optional_text("reason", reason);
+    object.text("result", decision.as_str());
+    let request = ending.request();
+    if let Some(shadow) = &request.shadow {
+        object.object("shadow", |object| self::shadow(object, shadow, request));
     }
+}
+
+/// What would have become of it.
+fn shadow(object: &mut Object<'_>, decision: &ShadowDecision, request: &Handled) {
+    let goes_on = decision.asked && decision.denial.is_none();
+    let placement = request.placement.as_ref().filter(|_| goes_on);
+    object.optional_text("cohort", placement.and_then(|placement| placement.cohort).map(|cohort| cohort.as_str()));
+    object.texts("headersRemoved", decision.removed.iter().map(|name| &**name));
+    object.texts("headersWritten", decision.written.iter().map(|name| &**name));
+    object.optional_text("pool", placement.and_then(|placement| placement.pool.as_deref()));
+    object.optional_text("reason", decision.denial.map(Denial::code));
     object.text("result", decision.as_str());
 }
 
@@ -212,12 +225,16 @@ fn message(object: &mut Object<'_>, request: &Handled, id: Option<&str>) {
 fn tenant(object: &mut Object<'_>, request: &Handled) {
     let (identity, placement) = (&request.identity, request.placement.as_ref());
     let jurisdiction = placement.and_then(|placement| placement.jurisdiction);
+    // In shadow it is sent wherever its routes say.
+    let placement = placement.filter(|_| request.shadow.is_none());
     object.optional_text("cohort", placement.and_then(|placement| placement.cohort).map(|cohort| cohort.as_str()));
     object.optional_text("id", identity.tenant.as_ref().map(|tenant| tenant.as_str()));
     object.optional_text("jurisdiction", jurisdiction.map(|jurisdiction| jurisdiction.as_str()));
+    object.optional_number("membership", identity.membership.and_then(|count| u64::try_from(count).ok()));
     object.optional_text("other", identity.other_tenant.as_ref().map(|tenant| tenant.as_str()));
     object.optional_text("pool", placement.and_then(|placement| placement.pool.as_deref()));
     object.optional_text("regulator", jurisdiction.map(|jurisdiction| jurisdiction.regulator()));
+    object.optional_text("selectedBy", identity.selected_by);
     object.optional_text("source", identity.tenant_source);
 }
 
@@ -239,9 +256,12 @@ fn trace(object: &mut Object<'_>, ending: &Ending<'_>) {
 fn reason(ending: &Ending<'_>) -> &'static str {
     let decision = ending.trace_decision();
     let trace = &ending.request().trace;
+    let is_shadow = ending.request().shadow.is_some();
     match (decision.kept, ending.trace().sampled) {
         // Envoy's tracer follows a parent, whatever a filter asks.
         (true, Some(false)) if trace.parent.is_some() || trace.sent.is_some() => "parent",
+        (true, Some(false)) if is_shadow => "shadow",
+        (true, Some(true)) if is_shadow => TraceReason::Inherited.as_str(),
         // The request was answered before careplane could ask, or before Envoy decided again; or the tracer does not listen.
         (true, Some(false)) => "unseen",
         // Envoy's base rate can be above the tier.
@@ -256,5 +276,6 @@ fn who(object: &mut Object<'_>, request: &Handled) {
     object.texts("overrideHeaders", identity.overrides.iter().map(|name| &**name));
     let peer = identity.peer.as_deref().map(|peer| request.rules.pseudonyms.redact(peer));
     object.optional_text("peer", peer.as_deref());
+    object.optional_text("purpose", identity.purpose.map(|purpose| purpose.as_str()));
     object.optional_text("user", request.user.as_deref());
 }

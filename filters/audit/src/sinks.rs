@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use careplane_exchange::{Host, TraceContext};
 use careplane_export::{Exporter, Item, LOST, Signal, overflow, write_to_log};
-use careplane_policy::Audit;
+use careplane_policy::Policy;
 use careplane_policy::document::ProxyLog;
 
 use crate::chain::Entry;
@@ -12,16 +12,20 @@ use crate::record::Kind;
 
 /// The filter state that holds the record when Envoy's access loggers run: `%FILTER_STATE(wasm.careplane.audit:PLAIN)%`.
 pub const FILTER_STATE: &str = "careplane.audit";
+/// The same, for a policy that is in shadow: another plugin beside it may enforce one, and filter state holds one record.
+pub const SHADOW_FILTER_STATE: &str = "careplane.shadow";
 
 /// Hands the record of a request to every sink of the policy. What none of them took goes to the proxy's log, whole.
 pub(crate) fn deliver(
     entry: &Entry,
     item: impl FnOnce() -> Item,
-    sinks: &Audit,
+    policy: &Policy,
     exporter: Option<&Exporter>,
     host: &dyn Host,
 ) {
-    let logged = sinks.access_log && host.set_property(FILTER_STATE, entry.text.as_bytes()).is_ok();
+    let sinks = &policy.audit;
+    let state = if policy.shadow { SHADOW_FILTER_STATE } else { FILTER_STATE };
+    let logged = sinks.access_log && host.set_property(state, entry.text.as_bytes()).is_ok();
     let exporter = exporter.filter(|_| sinks.otlp);
     if let Some(exporter) = exporter {
         // From here on it is the exporter's: acknowledged, or written down.

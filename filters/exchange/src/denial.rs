@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use careplane_policy::Purpose;
 use careplane_policy::id::CorrelationId;
 
 /// Why a request is refused.
@@ -21,6 +22,14 @@ pub enum Denial {
     UserConflict,
     /// No source names a tenant, and the context needs one.
     TenantMissing,
+    /// The caller may act for several tenants, and the request selects none.
+    TenantUnselected,
+    /// The grant that reaches the tenant does not cover the act.
+    GrantAction,
+    /// The grant needs a purpose of use that the request does not say.
+    GrantPurpose,
+    /// The user has acted under the grant as often as it allows.
+    GrantLimit,
     /// The policy knows its tenants, and this is none of them.
     TenantUnknown,
     /// The policy wants the intent acknowledged first, and it was not.
@@ -46,7 +55,7 @@ pub struct LocalReply {
 
 impl Denial {
     /// Every reason, for tables and metrics.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 13] = [
         Self::IdentityRepeated,
         Self::PathAmbiguous,
         Self::TenantMalformed,
@@ -54,6 +63,10 @@ impl Denial {
         Self::TenantConflict,
         Self::UserConflict,
         Self::TenantMissing,
+        Self::TenantUnselected,
+        Self::GrantAction,
+        Self::GrantPurpose,
+        Self::GrantLimit,
         Self::TenantUnknown,
         Self::EvidenceUnavailable,
     ];
@@ -76,16 +89,32 @@ impl Denial {
             Self::TenantConflict => "The request names a tenant that is not the caller's",
             Self::UserConflict => "The request names a user that is not the caller",
             Self::TenantMissing => "The request names no tenant",
+            Self::TenantUnselected => "The caller may act for several tenants, and the request selects none",
+            Self::GrantAction => "The caller's access to this tenant does not cover what the request does",
+            Self::GrantPurpose => "The caller's access to this tenant needs a purpose of use",
+            Self::GrantLimit => "The caller has used this access as often as it allows for now",
             Self::TenantUnknown => "The tenant is not known here",
             Self::EvidenceUnavailable => "The request cannot be recorded now, so it is not carried out",
         }
+    }
+
+    /// Whether a grant that reaches the tenant is what refuses.
+    pub fn is_of_grant(self) -> bool {
+        matches!(self, Self::GrantAction | Self::GrantPurpose | Self::GrantLimit)
     }
 
     /// 400 when the request is malformed, 403 when it is forbidden, 503 when there would be no evidence of it.
     pub fn status(self) -> u16 {
         match self {
             Self::IdentityRepeated | Self::PathAmbiguous | Self::TenantMalformed | Self::UserMalformed => 400,
-            Self::TenantConflict | Self::UserConflict | Self::TenantMissing | Self::TenantUnknown => 403,
+            Self::TenantConflict
+            | Self::UserConflict
+            | Self::TenantMissing
+            | Self::TenantUnselected
+            | Self::GrantAction
+            | Self::GrantPurpose
+            | Self::GrantLimit
+            | Self::TenantUnknown => 403,
             Self::EvidenceUnavailable => 503,
         }
     }
@@ -122,6 +151,30 @@ impl Denial {
         }
     }
 
+    /// The answer to a request that does not say a purpose which a grant needs: it says which are accepted, and how to send one.
+    pub(crate) fn reply_with_purposes(
+        self,
+        correlation: Option<(&str, &CorrelationId)>,
+        is_grpc: bool,
+        accepted: &[Purpose],
+        header: Option<&str>,
+    ) -> LocalReply {
+        let mut reply = self.reply(correlation, is_grpc);
+        let codes: Vec<&str> = accepted.iter().map(|purpose| purpose.as_str()).collect();
+        if is_grpc {
+            reply.body = [&reply.body, ": one of ", &codes.join(", ")].concat();
+        } else if reply.body.pop().is_some() {
+            // A header name has no character that JSON would escape, and neither has a code.
+            let how = header.map_or_else(|| "in the token".into(), |header| ["in the header ", header].concat());
+            let _ = write!(
+                reply.body,
+                r#","detail":"Send one of the accepted purposes of use {how}","acceptedPurposes":["{}"]}}"#,
+                codes.join(r#"",""#),
+            );
+        }
+        reply
+    }
+
     /// What Envoy is told as response code details, so that every plugin in the chain and every access log knows who refused,
     /// and why.
     pub(crate) fn details(self) -> &'static str {
@@ -133,6 +186,10 @@ impl Denial {
             Self::TenantConflict => "careplane{tenant-conflict}",
             Self::UserConflict => "careplane{user-conflict}",
             Self::TenantMissing => "careplane{tenant-missing}",
+            Self::TenantUnselected => "careplane{tenant-unselected}",
+            Self::GrantAction => "careplane{grant-action}",
+            Self::GrantPurpose => "careplane{grant-purpose}",
+            Self::GrantLimit => "careplane{grant-limit}",
             Self::TenantUnknown => "careplane{tenant-unknown}",
             Self::EvidenceUnavailable => "careplane{evidence-unavailable}",
         }
@@ -177,5 +234,22 @@ mod tests {
         assert_eq!((body["status"].as_u64(), &body["correlationId"]), (Some(403), &"c-1".into()));
         assert_eq!(Denial::TenantMissing.reply(None, true).body, "The request names no tenant");
         serde_json::from_str::<serde_json::Value>(&Denial::TenantMissing.reply(None, false).body).unwrap();
+    }
+
+    #[test]
+    fn an_answer_says_which_purposes_are_accepted_and_how_to_send_one() {
+        let accepted = ["BTG", "ETREAT"].map(|code| Purpose::new(code.as_bytes()).unwrap());
+        let id = CorrelationId::new(b"c-1").unwrap();
+        let reply = |is_grpc, header| {
+            Denial::GrantPurpose.reply_with_purposes(Some(("x-correlation-id", &id)), is_grpc, &accepted, header)
+        };
+        let body: serde_json::Value = serde_json::from_str(&reply(false, Some("x-purpose-of-use")).body).unwrap();
+        assert_eq!(body["acceptedPurposes"], serde_json::json!(["BTG", "ETREAT"]));
+        assert_eq!(body["detail"], "Send one of the accepted purposes of use in the header x-purpose-of-use");
+        assert_eq!((body["status"].as_u64(), &body["correlationId"]), (Some(403), &"c-1".into()));
+        let body: serde_json::Value = serde_json::from_str(&reply(false, None).body).unwrap();
+        assert_eq!(body["detail"], "Send one of the accepted purposes of use in the token");
+        let message = reply(true, None).body;
+        assert_eq!(message, "The caller's access to this tenant needs a purpose of use: one of BTG, ETREAT");
     }
 }

@@ -262,7 +262,8 @@ impl<'e> Ending<'e> {
 
     /// Whether its trace is kept, as far as filters decide that, now that it is known whether it was refused.
     pub fn trace_decision(&self) -> TraceDecision {
-        self.request.trace_decision(matches!(self.decision(), Decision::Denied(_)))
+        let denied = self.request.shadow_denial().is_some() || matches!(self.decision(), Decision::Denied(_));
+        self.request.trace_decision(denied)
     }
 }
 

@@ -15,8 +15,8 @@ pub trait Filter {
     /// What [`Incoming::hold`] waited for: the answer to that call. The request goes on unless it is denied here.
     fn on_answer(&self, _request: &Incoming, _answer: &HttpAnswer, _host: &dyn Host) {}
 
-    /// The request has trailers that have to be removed: names as they were sent.
-    fn on_unwanted_trailers(&self, _rules: &Rules, _names: &[String], _host: &dyn Host) {}
+    /// The request has trailers that have to be removed: names as they were sent. In shadow they stay.
+    fn on_unwanted_trailers(&self, _rules: &Rules, _names: &[String], _is_shadow: bool, _host: &dyn Host) {}
 
     /// The response is on its way out.
     fn on_response(&self, _rules: &Rules, _correlation: Option<&CorrelationId>, _host: &dyn Host) {}

@@ -47,6 +47,21 @@ pub struct Handled {
     pub denial: Option<Denial>,
     /// The intent record, written before the request was forwarded, where the policy wants one.
     pub intent: Option<Intent>,
+    /// What this plugin would have done, where its policy is in shadow. [`Self::denial`] is none then.
+    pub shadow: Option<Box<ShadowDecision>>,
+}
+
+/// What would have become of a request, had the policy been enforced.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ShadowDecision {
+    /// Whether the filters were asked. They are not where the request cannot be read, or was answered before.
+    pub asked: bool,
+    /// Why it would have been refused.
+    pub denial: Option<Denial>,
+    /// The request headers that would have been given another value; none when it would have been refused.
+    pub written: Vec<Arc<str>>,
+    /// The request headers that would have been removed; none when it would have been refused.
+    pub removed: Vec<Arc<str>>,
 }
 
 /// A record that was written before its request was forwarded.
@@ -60,6 +75,19 @@ pub struct Intent {
     pub answered: bool,
 }
 
+// === impl ShadowDecision ===
+
+impl ShadowDecision {
+    /// The word on records.
+    pub fn as_str(&self) -> &'static str {
+        match (self.denial, self.asked) {
+            (Some(_), _) => "denied",
+            (None, true) => "allowed",
+            (None, false) => "none",
+        }
+    }
+}
+
 // === impl Handled ===
 
 impl Handled {
@@ -70,7 +98,12 @@ impl Handled {
 
     /// Whether its trace is kept, as far as filters decide that.
     pub fn trace_decision(&self, denied: bool) -> TraceDecision {
-        self.trace.decision(self.policy(), &self.context.tier, denied)
+        self.trace.decision(self.policy(), &self.context.tier, denied, self.identity.is_emergency())
+    }
+
+    /// Why it would have been refused, had the policy been enforced.
+    pub fn shadow_denial(&self) -> Option<Denial> {
+        self.shadow.as_ref()?.denial
     }
 
     /// The template that matched, as text; none in the default context.

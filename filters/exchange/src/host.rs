@@ -111,11 +111,13 @@ pub struct HttpCall<'c> {
     pub cluster: &'c str,
     /// `:authority`
     pub authority: &'c str,
+    /// `:method`
+    pub method: &'c str,
     /// `:path`
     pub path: &'c str,
-    /// `content-type`
-    pub content_type: &'c str,
-    /// The body, sent by POST.
+    /// Further headers.
+    pub headers: &'c [(&'c str, &'c str)],
+    /// The body.
     pub body: &'c [u8],
     /// After which the proxy gives up; whole milliseconds.
     pub timeout: Duration,
@@ -139,7 +141,11 @@ pub struct HttpAnswer {
     pub status: Option<u16>,
     /// The header `retry-after`.
     pub retry_after: Option<Vec<u8>>,
-    /// The body.
+    /// The header `etag`, where it was asked for.
+    pub etag: Option<Vec<u8>>,
+    /// How many bytes the body has.
+    pub size: usize,
+    /// The body, or as much of it as was asked for.
     pub body: Vec<u8>,
 }
 

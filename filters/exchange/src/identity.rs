@@ -4,19 +4,21 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use careplane_policy::id::{TenantId, UserId};
-use careplane_policy::{Classification, Policy, Source, Watched};
+use careplane_policy::{Classification, Grant, Method, Policy, Purpose, Source, Watched};
 
+use crate::claims::{self, Claims, List};
 use crate::denial::Denial;
+use crate::grants::{self, Act, GrantVerdict, Granted};
 use crate::headers::HeaderMap;
 use crate::host::Host;
 use crate::kind::RequestKind;
+use crate::query;
+use crate::rules::Rules;
 
 /// The first URI SAN of the peer's TLS certificate: its SPIFFE id.
 const PEER: &[&str] = &["connection", "uri_san_peer_certificate"];
 /// The longest SPIFFE id, in bytes.
 const SPIFFE_ID_MAX: usize = 2048;
-/// Where jwt_authn leaves the claims that it verified (`payload_in_metadata: payload`, as Istio sets it).
-const CLAIMS: &[&str] = &["metadata", "filter_metadata", "envoy.filters.http.jwt_authn", "payload"];
 
 /// Who a request is from.
 #[derive(Debug, Clone, Default)]
@@ -25,12 +27,22 @@ pub struct Identity {
     pub peer: Option<Arc<str>>,
     /// Whether the peer's identity headers are believed.
     pub trusted: bool,
-    /// The tenant that the most authoritative source names.
+    /// The tenant that the most authoritative source names, that is selected among the caller's own, or that a grant reaches.
     pub tenant: Option<TenantId>,
     /// Which kind of source that was.
     pub tenant_source: Option<&'static str>,
+    /// How many tenants the caller's claim lists, where it is a list.
+    pub membership: Option<usize>,
+    /// Which kind of source selected the tenant among several, or beyond the caller's own.
+    pub selected_by: Option<&'static str>,
     /// Another tenant that a source names, one that is contradicted or not enough on its own: the one that was reached for.
     pub other_tenant: Option<TenantId>,
+    /// The grant that lets the caller act for the tenant; or, where the denial is a grant's, the one that does not.
+    pub grant: Option<Arc<Grant>>,
+    /// What the data are used for, as the caller says.
+    pub purpose: Option<Purpose>,
+    /// Whether the caller says a purpose that is none.
+    pub invalid_purpose: bool,
     /// The user that the most authoritative source names.
     pub user: Option<UserId>,
     /// Headers that pretend to be careplane's, by the names that they pretend to have: identity headers of an untrusted peer with a value
@@ -52,68 +64,252 @@ struct Claimed<T> {
     malformed: bool,
 }
 
+/// A request, as far as its identity follows from it.
+pub(crate) struct Question<'q> {
+    pub(crate) rules: &'q Rules,
+    pub(crate) headers: &'q HeaderMap,
+    pub(crate) about: &'q Classification,
+    pub(crate) method: Method,
+    pub(crate) kind: RequestKind,
+    /// Whether grants count it as a use.
+    pub(crate) counts: bool,
+}
+
 /// Finds out who a request is from.
-pub(crate) fn resolve(
-    policy: &Policy,
-    headers: &HeaderMap,
-    about: &Classification,
-    kind: RequestKind,
-    host: &dyn Host,
-) -> Identity {
+pub(crate) fn resolve(question: &Question<'_>, host: &dyn Host) -> Identity {
+    let Question { rules, headers, about, kind, .. } = *question;
+    let policy = &rules.policy;
     let rules = &policy.identity;
-    let peer = host.property(PEER).ok().flatten().and_then(spiffe_id);
-    let trusted = rules.trusted_peers.trust(peer.as_deref());
-    // Repeated is malformed whoever sent it: nothing behind this proxy should have to guess which one counts.
-    let repeated = rules.identity_headers.iter().any(|name| headers.all(name).nth(1).is_some());
+    let (peer, asked) = Asked::new(question, host);
+    let Asked { trusted, repeated, .. } = asked;
 
-    let read = |source: &Source| -> Option<Cow<'_, [u8]>> {
-        let bytes = match source {
-            Source::Claim(names) => {
-                let path: Vec<&str> = CLAIMS.iter().copied().chain(names.iter().map(String::as_str)).collect();
-                Cow::Owned(claim_text(host.property(&path).ok().flatten()?))
-            }
-            Source::Path(parameter) => Cow::Borrowed(about.capture(parameter)?.as_bytes()),
-            Source::Header(name) if trusted && !repeated => Cow::Borrowed(headers.get(name)?),
-            Source::Header(_) => return None,
-        };
-        // An empty value is how some proxies say "none".
-        (!bytes.is_empty()).then_some(bytes)
-    };
-    let tenant = gather(&rules.tenant_sources, trusted, read, TenantId::new);
-    let user = gather(&rules.user_sources, trusted, read, UserId::new);
-
-    let denial = if repeated {
+    let tenants = Tenants::gather(policy, &asked);
+    let user = gather(&rules.user_sources, trusted, |source| asked.read(source), UserId::new);
+    let (purpose, invalid_purpose) = asked.purpose(&rules.purpose_sources);
+    let malformed = if repeated {
         Some(Denial::IdentityRepeated)
-    } else if tenant.malformed {
+    } else if tenants.claimed.malformed {
         Some(Denial::TenantMalformed)
     } else if user.malformed {
         Some(Denial::UserMalformed)
-    } else if tenant.contradicts() {
-        Some(Denial::TenantConflict)
-    } else if user.contradicts() {
-        Some(Denial::UserConflict)
-    } else if tenant.value.is_none() && about.context.tenant_required && !kind.preflight {
-        Some(Denial::TenantMissing)
     } else {
         None
     };
+    let user_contradicts = user.contradicts();
     let mut identity = Identity {
         peer,
         trusted,
-        tenant: tenant.value,
-        tenant_source: tenant.source,
-        other_tenant: tenant.other,
+        membership: tenants.membership,
+        purpose,
+        invalid_purpose,
         user: user.value,
-        forged: Vec::new(),
-        overrides: Vec::new(),
-        unwanted: Vec::new(),
-        denial,
+        denial: malformed,
+        ..Identity::default()
     };
+    // What is refused anyway costs no claim more, and is no use of a grant.
+    let may_be_granted = malformed.is_none() && !user_contradicts && !kind.preflight;
+    identity.settle(tenants, question, &asked, may_be_granted, host);
+    if identity.denial.is_none() && user_contradicts {
+        identity.denial = Some(Denial::UserConflict);
+    }
+    if identity.denial.is_none() && identity.tenant.is_none() && about.context.tenant_required && !kind.preflight {
+        identity.denial = Some(Denial::TenantMissing);
+    }
     if !trusted {
         identity.forged = forged(policy, headers, &identity);
     }
     identity.find_unwanted(policy, headers);
     identity
+}
+
+/// What each grant says to what a request reaches for, limits apart; nothing where that is no tenant, or two.
+pub(crate) fn verdicts(
+    question: &Question<'_>,
+    identity: &Identity,
+    host: &dyn Host,
+) -> Option<(TenantId, Vec<GrantVerdict>)> {
+    let policy = &question.rules.policy;
+    let (_, asked) = Asked::new(question, host);
+    let tenants = Tenants::gather(policy, &asked);
+    let (target, _) = tenants.asked.filter(|_| !tenants.split)?;
+    let act = Act {
+        tenant: &target,
+        action: question.about.context.action(question.method),
+        context: &question.about.context,
+        purpose: identity.purpose,
+        user: identity.user.as_ref(),
+    };
+    let verdicts =
+        policy.identity.grants.iter().map(|grant| grants::judge(policy, grant, &asked.claims, &act)).collect();
+    Some((target, verdicts))
+}
+
+/// What sources are read from.
+struct Asked<'a> {
+    headers: &'a HeaderMap,
+    about: &'a Classification,
+    trusted: bool,
+    repeated: bool,
+    claims: Claims<'a>,
+}
+
+// === impl Asked ===
+
+impl<'a> Asked<'a> {
+    /// And who the peer is.
+    fn new(question: &Question<'a>, host: &'a dyn Host) -> (Option<Arc<str>>, Self) {
+        let Question { rules, headers, about, .. } = *question;
+        let rules = &rules.policy.identity;
+        let peer = host.property(PEER).ok().flatten().and_then(spiffe_id);
+        let trusted = rules.trusted_peers.trust(peer.as_deref());
+        // Repeated is malformed whoever sent it: nothing behind this proxy should have to guess which one counts.
+        let repeated = rules.identity_headers.iter().any(|name| headers.all(name).nth(1).is_some());
+        let claims = Claims::new(host, !rules.grants.is_empty());
+        (peer, Self { headers, about, trusted, repeated, claims })
+    }
+
+    /// What a source says: nothing, or something that is not empty.
+    fn read(&self, source: &'a Source) -> Option<Cow<'a, [u8]>> {
+        let bytes = match source {
+            Source::Claim(claim) => {
+                let bytes = self.claims.read(claim)?;
+                let digits = match claims::text(&bytes) {
+                    Cow::Owned(digits) => Some(digits),
+                    Cow::Borrowed(_) => None,
+                };
+                Cow::Owned(digits.unwrap_or(bytes))
+            }
+            Source::Path(parameter) => Cow::Borrowed(self.about.capture(parameter)?.as_bytes()),
+            Source::Header(name) if self.trusted && !self.repeated => Cow::Borrowed(self.headers.get(name)?),
+            Source::Host(pattern) => Cow::Borrowed(pattern.tenant(self.headers.get(":authority")?)?),
+            Source::Query(parameter) if self.trusted => query::value(self.headers.get(":path")?, parameter)?,
+            Source::Header(_) | Source::Query(_) => return None,
+        };
+        // An empty value is how some proxies say "none".
+        (!bytes.is_empty()).then_some(bytes)
+    }
+
+    /// The first purpose that a source says, from whichever caller; and whether it is none.
+    #[inline(never)]
+    fn purpose(&self, sources: &'a [Source]) -> (Option<Purpose>, bool) {
+        for source in sources {
+            let said = match source {
+                Source::Claim(claim) => self.claims.read(claim).map(|claim| {
+                    List::new(&claim).map_or_else(|| claim.clone(), |list| list.only().unwrap_or_default().to_vec())
+                }),
+                Source::Header(name) => {
+                    let mut values = self.headers.all(name);
+                    // Of several, none counts.
+                    values.next().map(|first| values.next().map_or(first, |_| b"").to_vec())
+                }
+                Source::Path(_) | Source::Host(_) | Source::Query(_) => None,
+            };
+            if let Some(said) = said {
+                let purpose = Purpose::new(&said);
+                return (purpose, purpose.is_none());
+            }
+        }
+        (None, false)
+    }
+}
+
+/// What the sources of the tenant say together.
+struct Tenants {
+    /// What they say where no claim is a list.
+    claimed: Claimed<TenantId>,
+    /// The tenant of the claims that are not lists, or lists of one.
+    own: Option<TenantId>,
+    /// How many tenants the first claim lists that is a list.
+    membership: Option<usize>,
+    /// The claims that are lists of none or several.
+    lists: Vec<Vec<u8>>,
+    /// What the request reaches for, and the kind of source that says so first: not a claim.
+    asked: Option<(TenantId, &'static str)>,
+    /// Whether claims contradict claims, or the request reaches for two.
+    split: bool,
+}
+
+// === impl Tenants ===
+
+impl Tenants {
+    // In a function of its own, as what is rare below: V8 compiles each at load, and keeps the memory that the largest takes.
+    #[inline(never)]
+    fn gather<'a>(policy: &'a Policy, asked: &Asked<'a>) -> Self {
+        let rules = &policy.identity;
+        let sources = &*rules.tenant_sources;
+        let mut tenants = Self {
+            claimed: Claimed { value: None, source: None, other: None, malformed: false },
+            own: None,
+            membership: None,
+            lists: Vec::new(),
+            asked: None,
+            split: false,
+        };
+        let parse = |bytes: &[u8]| {
+            let id = TenantId::new(bytes)?;
+            Some(if rules.fold_tenants { id.into_lower() } else { id })
+        };
+        let needs_claim = needs_claim(sources, asked.trusted);
+        for source in sources {
+            let Some(bytes) = asked.read(source) else { continue };
+            let is_claim = matches!(source, Source::Claim(_));
+            let mut id = parse(&bytes);
+            if let (None, true) = (&id, is_claim)
+                && let Some(list) = List::new(&bytes)
+            {
+                tenants.membership.get_or_insert(list.len());
+                let Some(only) = list.only() else {
+                    tenants.lists.push(bytes.into_owned());
+                    continue;
+                };
+                id = parse(&claims::text(only));
+            }
+            match id {
+                None => tenants.claimed.malformed = true,
+                Some(id) => {
+                    tenants.note(&id, source);
+                    tenants.claimed.add(id, source, !(needs_claim && only_asks(source)));
+                }
+            }
+        }
+        // A header of any caller selects among their own tenants, and reaches beyond them where there are grants.
+        let selects = tenants.membership.is_some() || !rules.grants.is_empty();
+        if selects && !asked.trusted && !asked.repeated {
+            for source in sources {
+                let Source::Header(name) = source else { continue };
+                let Some(bytes) = asked.headers.get(name).filter(|bytes| !bytes.is_empty()) else { continue };
+                match parse(bytes) {
+                    None => tenants.claimed.malformed = true,
+                    Some(id) => {
+                        tenants.note(&id, source);
+                        tenants.claimed.add(id, source, false);
+                    }
+                }
+            }
+        }
+        tenants.claimed.finish();
+        tenants
+    }
+
+    /// Notes what a source says: of the caller, or of what the request reaches for.
+    fn note(&mut self, id: &TenantId, source: &Source) {
+        match source {
+            Source::Claim(_) => match &self.own {
+                None => self.own = Some(id.clone()),
+                Some(own) => self.split |= own != id,
+            },
+            _ => match &self.asked {
+                None => self.asked = Some((id.clone(), source_kind(source))),
+                Some((asked, _)) => self.split |= asked != id,
+            },
+        }
+    }
+
+    /// Whether the claims let the caller act for a tenant, as far as there are claims.
+    fn allow(&self, id: &TenantId, fold: bool) -> bool {
+        let is_listed = |bytes: &Vec<u8>| List::new(bytes).is_some_and(|list| list.has(id.as_str(), fold));
+        self.own.as_ref().is_none_or(|own| own == id) && self.lists.iter().all(is_listed)
+    }
 }
 
 /// A SPIFFE id of at most 2,048 bytes (SPIFFE-ID §2.4): what is longer is none, and would only fill records.
@@ -123,40 +319,57 @@ fn spiffe_id(bytes: Vec<u8>) -> Option<Arc<str>> {
 }
 
 /// Asks every source. The first that answers is believed; one that answers otherwise contradicts it.
-///
-/// A path says what is asked for, not who asks. So where the policy also knows claims, a path alone names nobody, unless a trusted
-/// peer sent it: it can confirm a claim, and contradict it.
 fn gather<'a, T: PartialEq>(
     sources: &'a [Source],
     trusted: bool,
     read: impl Fn(&'a Source) -> Option<Cow<'a, [u8]>>,
     parse: impl Fn(&[u8]) -> Option<T>,
 ) -> Claimed<T> {
-    let needs_claim = !trusted && sources.iter().any(|source| matches!(source, Source::Claim(_)));
-    let is_enough = |source: &Source| !(needs_claim && matches!(source, Source::Path(_)));
+    let needs_claim = needs_claim(sources, trusted);
     let mut claimed = Claimed { value: None, source: None, other: None, malformed: false };
     for source in sources {
         let Some(bytes) = read(source) else { continue };
-        match (parse(&bytes), &claimed.value) {
-            (None, _) => claimed.malformed = true,
-            (Some(value), None) if is_enough(source) => {
-                claimed.value = Some(value);
-                claimed.source = Some(source_kind(source));
-            }
-            (Some(value), first) if first.as_ref() != Some(&value) => {
-                claimed.other.get_or_insert(value);
-            }
-            (Some(_), _) => {}
+        match parse(&bytes) {
+            None => claimed.malformed = true,
+            Some(value) => claimed.add(value, source, !(needs_claim && only_asks(source))),
         }
     }
-    // What was not enough on its own was a contradiction only if it is not what another source said after all.
-    if claimed.other == claimed.value {
-        claimed.other = None;
-    }
+    claimed.finish();
     claimed
 }
 
-impl<T> Claimed<T> {
+/// A path and a host say what is asked for, not who asks. So where the policy also knows claims, these alone name nobody, unless a
+/// trusted peer sent them: they can confirm a claim, and contradict it.
+fn needs_claim(sources: &[Source], trusted: bool) -> bool {
+    !trusted && sources.iter().any(|source| matches!(source, Source::Claim(_)))
+}
+
+fn only_asks(source: &Source) -> bool {
+    matches!(source, Source::Path(_) | Source::Host(_))
+}
+
+impl<T: PartialEq> Claimed<T> {
+    /// Takes what a source says; `is_enough` is whether that names a value on its own.
+    fn add(&mut self, value: T, source: &Source, is_enough: bool) {
+        match &self.value {
+            None if is_enough => {
+                self.value = Some(value);
+                self.source = Some(source_kind(source));
+            }
+            first if first.as_ref() != Some(&value) => {
+                self.other.get_or_insert(value);
+            }
+            _ => {}
+        }
+    }
+
+    /// What was not enough on its own was a contradiction only if it is not what another source said after all.
+    fn finish(&mut self) {
+        if self.other == self.value {
+            self.other = None;
+        }
+    }
+
     fn contradicts(&self) -> bool {
         self.value.is_some() && self.other.is_some()
     }
@@ -167,6 +380,8 @@ fn source_kind(source: &Source) -> &'static str {
         Source::Claim(_) => "claim",
         Source::Path(_) => "path",
         Source::Header(_) => "header",
+        Source::Host(_) => "host",
+        Source::Query(_) => "query",
     }
 }
 
@@ -179,11 +394,18 @@ fn add(names: &mut Vec<Arc<str>>, name: &Arc<str>) {
 /// The headers of an untrusted peer that say something about the caller which is not so.
 fn forged(policy: &Policy, headers: &HeaderMap, identity: &Identity) -> Vec<Arc<str>> {
     let own = |name: &str| identity.upstream_value(policy, name).map(|value| value.as_bytes());
+    let is_own = |name: &Arc<str>, sent: &[u8]| match own(name) {
+        // Ids that differ in case alone are one tenant.
+        Some(own) if policy.identity.fold_tenants && **name == *policy.headers.tenant_id => {
+            own.eq_ignore_ascii_case(sent)
+        }
+        own => own == Some(sent),
+    };
     policy
         .identity
         .identity_headers
         .iter()
-        .filter(|name| headers.all(name).any(|sent| Some(sent) != own(name)))
+        .filter(|name| headers.all(name).any(|sent| !is_own(name, sent)))
         .cloned()
         .collect()
 }
@@ -191,6 +413,115 @@ fn forged(policy: &Policy, headers: &HeaderMap, identity: &Identity) -> Vec<Arc<
 // === impl Identity ===
 
 impl Identity {
+    /// Whether it is a grant that lets the caller act for the tenant.
+    pub fn is_granted(&self) -> bool {
+        self.grant.is_some() && self.denial.is_none_or(|denial| !denial.is_of_grant())
+    }
+
+    /// Whether it is an emergency access: under a grant that needs a purpose, for one that breaks the glass.
+    pub fn is_emergency(&self) -> bool {
+        let needs_purpose = self.grant.as_ref().is_some_and(|grant| !grant.purposes.is_empty());
+        needs_purpose && self.is_granted() && self.purpose.is_some_and(Purpose::is_emergency)
+    }
+
+    /// Whether the grant wants the intent acknowledged first.
+    pub fn writes_ahead(&self) -> bool {
+        self.is_granted() && self.grant.as_ref().is_some_and(|grant| grant.write_ahead)
+    }
+
+    /// The words for regulatory tracking that a grant adds to those of the context.
+    pub fn grant_flags(&self) -> &[Arc<str>] {
+        self.grant.as_ref().filter(|_| self.is_granted()).map_or(&[], |grant| &grant.flags)
+    }
+
+    /// The tenant, and what is wrong with it: one of the caller's own, or one that a grant reaches.
+    #[inline(never)]
+    fn settle<'a>(
+        &mut self,
+        tenants: Tenants,
+        question: &Question<'a>,
+        asked: &Asked<'a>,
+        may_be_granted: bool,
+        host: &dyn Host,
+    ) {
+        let policy = &question.rules.policy;
+        let fold = policy.identity.fold_tenants;
+        let has_lists = !tenants.lists.is_empty();
+        let is_claimed = tenants.own.is_some() || has_lists;
+        if !tenants.split
+            && let Some((target, kind)) = &tenants.asked
+        {
+            let is_own = tenants.allow(target, fold);
+            if is_own && has_lists {
+                // Listed among others, so the request has selected it.
+                self.tenant_source = Some(tenants.claimed.source.filter(|_| tenants.own.is_some()).unwrap_or("claim"));
+                self.selected_by = tenants.own.is_none().then_some(*kind);
+                self.tenant = Some(target.clone());
+                return;
+            }
+            let is_enough = if is_claimed { is_own } else { tenants.claimed.value.is_some() };
+            if !is_enough && may_be_granted && !policy.identity.grants.is_empty() {
+                let directory = question.rules.directory();
+                let act = Act {
+                    belongs: policy.routing.belongs(target, directory.as_deref()),
+                    action: question.about.context.action(question.method),
+                    context: &question.about.context,
+                    purpose: self.purpose,
+                    user: self.user.as_ref(),
+                };
+                let uses = question.counts.then_some(&question.rules.grant_uses);
+                match grants::decide(policy, &asked.claims, &act, uses, host) {
+                    Granted::No => {}
+                    Granted::By(grant) => {
+                        self.grant = Some(grant);
+                        self.tenant_source = Some(kind);
+                        self.selected_by = Some(kind);
+                        self.tenant = Some(target.clone());
+                        return;
+                    }
+                    Granted::Refused(grant, denial) => {
+                        self.grant = Some(grant);
+                        self.denial = Some(denial);
+                        self.tenant_source = tenants.own.as_ref().map(|_| "claim");
+                        self.other_tenant = Some(target.clone());
+                        self.tenant = tenants.own;
+                        return;
+                    }
+                }
+            }
+            if has_lists {
+                self.deny(Denial::TenantConflict);
+                self.tenant_source = tenants.own.as_ref().map(|_| "claim");
+                self.other_tenant = Some(target.clone());
+                self.tenant = tenants.own;
+                return;
+            }
+        } else if has_lists && !tenants.split {
+            let is_listed = tenants.own.as_ref().is_some_and(|own| tenants.allow(own, fold));
+            let is_empty = tenants.own.is_none() && tenants.membership == Some(0);
+            if !is_listed && !is_empty {
+                let required = question.about.context.tenant_required && !question.kind.preflight;
+                match tenants.own {
+                    Some(_) => self.deny(Denial::TenantConflict),
+                    // Where no tenant is needed, none has to be selected.
+                    None if required => self.deny(Denial::TenantUnselected),
+                    None => {}
+                }
+            }
+        }
+        if tenants.claimed.contradicts() || (tenants.split && is_claimed) {
+            self.deny(Denial::TenantConflict);
+        }
+        self.tenant = tenants.claimed.value;
+        self.tenant_source = tenants.claimed.source;
+        self.other_tenant = tenants.claimed.other;
+    }
+
+    /// The first reason stands.
+    fn deny(&mut self, denial: Denial) {
+        self.denial.get_or_insert(denial);
+    }
+
     /// Notes headers that pretend to be careplane's, and override headers.
     fn find_unwanted(&mut self, policy: &Policy, headers: &HeaderMap) {
         for (sent, _) in headers.iter() {
@@ -225,30 +556,6 @@ impl Identity {
             None
         }
     }
-}
-
-/// A claim as text. Envoy hands strings over as they are and numbers as eight bytes of IEEE 754, little-endian.
-///
-/// Eight printable bytes are read as text: as a number they would be above 2^52, where identifiers do not live.
-fn claim_text(bytes: Vec<u8>) -> Vec<u8> {
-    let printable = bytes.iter().all(|byte| !byte.is_ascii_control()) && std::str::from_utf8(&bytes).is_ok();
-    match <[u8; 8]>::try_from(bytes.as_slice()) {
-        Ok(number) if !printable => integer(f64::from_le_bytes(number)).map_or(bytes, String::into_bytes),
-        _ => bytes,
-    }
-}
-
-fn integer(number: f64) -> Option<String> {
-    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
-    if number.fract() != 0.0 || !(0.0..EXACT).contains(&number) {
-        return None;
-    }
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a whole number below 2^53, checked above"
-    )]
-    Some((number as u64).to_string())
 }
 
 #[cfg(test)]

@@ -3,15 +3,16 @@
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
 
-use careplane_policy::id::CorrelationId;
-use careplane_policy::{Classification, Method, Placement, Policy, UnknownTenant};
+use careplane_policy::id::{CorrelationId, TenantId};
+use careplane_policy::{Classification, Method, Placement, Policy, Source, UnknownTenant};
 
 use crate::correlation::Correlation;
 use crate::denial::{Denial, LocalReply};
-use crate::handled::{Handled, Intent};
+use crate::grants::GrantVerdict;
+use crate::handled::{Handled, Intent, ShadowDecision};
 use crate::headers::{Grpc, HeaderMap};
 use crate::host::{Host, MapType};
-use crate::identity::{self, Identity};
+use crate::identity::{self, Identity, Question};
 use crate::kind::RequestKind;
 use crate::pseudonym::{Pseudonyms, Role};
 use crate::rules::Rules;
@@ -34,6 +35,8 @@ pub struct Incoming {
     method: Method,
     about: Classification,
     trace: TraceInput,
+    /// Whether grants count it as a use: not when it was answered before.
+    counts: bool,
     identity: OnceCell<Identity>,
     placement: OnceCell<Result<Option<Placement>, UnknownTenant>>,
     user: OnceCell<Option<Arc<str>>>,
@@ -74,6 +77,7 @@ impl Incoming {
             headers,
             readable,
             method,
+            counts: true,
             identity: OnceCell::new(),
             placement: OnceCell::new(),
             user: OnceCell::new(),
@@ -100,6 +104,11 @@ impl Incoming {
         &self.rules.pseudonyms
     }
 
+    /// Whether it passes unchanged, whatever is decided: denials and writes are for its record alone.
+    pub fn is_shadow(&self) -> bool {
+        self.about.context.shadow
+    }
+
     /// The method.
     pub fn method(&self) -> Method {
         self.method
@@ -117,7 +126,24 @@ impl Incoming {
 
     /// Who it is from.
     pub fn identity(&self, host: &dyn Host) -> &Identity {
-        self.identity.get_or_init(|| identity::resolve(&self.rules.policy, &self.headers, &self.about, self.kind, host))
+        self.identity.get_or_init(|| identity::resolve(&self.question(), host))
+    }
+
+    fn question(&self) -> Question<'_> {
+        Question {
+            rules: &self.rules,
+            headers: &self.headers,
+            about: &self.about,
+            method: self.method,
+            kind: self.kind,
+            counts: self.counts,
+        }
+    }
+
+    /// The tenant that it reaches for, and what each grant of the policy says to that, limits apart: for explanations.
+    /// Filters take [`Identity::grant`].
+    pub fn grant_verdicts(&self, host: &dyn Host) -> Option<(TenantId, Vec<GrantVerdict>)> {
+        identity::verdicts(&self.question(), self.identity(host), host)
     }
 
     /// The user as tags, logs and records know them: a pseudonym, unless the policy lets them know the user (and never an NHS
@@ -138,15 +164,15 @@ impl Incoming {
     /// # Errors
     /// When the policy refuses the tenant.
     pub fn placement(&self, host: &dyn Host) -> Result<Option<&Placement>, UnknownTenant> {
-        let place =
-            || self.identity(host).tenant.as_ref().map(|tenant| self.policy().routing.place(tenant)).transpose();
+        let place = || self.identity(host).tenant.as_ref().map(|tenant| self.rules.place(tenant)).transpose();
         self.placement.get_or_init(place).as_ref().map(Option::as_ref).map_err(|unknown| *unknown)
     }
 
-    /// The correlation id: what the caller sent if it is valid, else a new UUIDv7; `None` when the proxy has no random numbers.
+    /// The correlation id: what the caller sent if it is valid, else a new UUIDv7; `None` when the proxy has no random numbers, and in
+    /// shadow, where the upstream would not be told.
     pub fn correlation(&self, host: &dyn Host) -> Option<&CorrelationId> {
-        let found =
-            self.correlation.get_or_init(|| self.sent_correlation().or_else(|| Correlation::generate(host).ok()));
+        let new = || if self.is_shadow() { None } else { Correlation::generate(host).ok() };
+        let found = self.correlation.get_or_init(|| self.sent_correlation().or_else(new));
         found.as_ref().map(|correlation| &correlation.id)
     }
 
@@ -167,7 +193,8 @@ impl Incoming {
 
     /// Whether its trace is kept, as far as it is known now.
     pub fn trace_decision(&self) -> TraceDecision {
-        self.trace.decision(self.policy(), &self.about.context.tier, self.denial.get().is_some())
+        let is_emergency = self.identity.get().is_some_and(Identity::is_emergency);
+        self.trace.decision(self.policy(), &self.about.context.tier, self.denial.get().is_some(), is_emergency)
     }
 
     /// What refuses it for a reason that every filter sees alike: its path, or who it is from.
@@ -248,7 +275,8 @@ impl Incoming {
         }
     }
 
-    /// Ends the request phase: applies everything that was collected. The reply is the answer to send, when the request is refused.
+    /// Ends the request phase: applies everything that was collected. The reply is the answer to send, when the request is refused. In
+    /// shadow, only the span is told.
     ///
     /// A write that fails is counted by the host; the others are made all the same.
     pub fn conclude(&self, host: &dyn Host) -> Option<LocalReply> {
@@ -256,9 +284,13 @@ impl Incoming {
             // Whichever filter refused, alone or in company: its trace is kept where the policy says so, and says what was refused.
             self.keep_trace();
             self.describe_on_span(host);
-            self.tag_span("denial_reason", denial.code());
+            self.tag_span(if self.is_shadow() { "shadow_denial_reason" } else { "denial_reason" }, denial.code());
             // The answer has it, and so has the request in Envoy's log.
             self.correlation(host);
+        }
+        if self.is_shadow() {
+            self.tag_shadow_span(host);
+            return None;
         }
         if let Some(Some(Correlation { id, generated: true })) = self.correlation.get() {
             self.set_header(&self.policy().identity.correlation_header, Arc::clone(id.text()));
@@ -277,10 +309,58 @@ impl Incoming {
                 let _ = host.set_property(&["careplane.", name].concat(), value.as_bytes());
             }
         }
+        let denial = self.denial.get()?;
         let header = &*self.policy().identity.correlation_header;
-        self.denial
-            .get()
-            .map(|denial| denial.reply(self.correlation(host).map(|id| (header, id)), self.grpc == Some(Grpc::Native)))
+        let correlation = self.correlation(host).map(|id| (header, id));
+        let is_grpc = self.grpc == Some(Grpc::Native);
+        match self.identity(host).grant.as_ref().filter(|_| denial == Denial::GrantPurpose) {
+            Some(grant) => {
+                let header = self.policy().identity.purpose_sources.iter().find_map(|source| match source {
+                    Source::Header(name) => Some(&**name),
+                    _ => None,
+                });
+                Some(denial.reply_with_purposes(correlation, is_grpc, &grant.purposes, header))
+            }
+            None => Some(denial.reply(correlation, is_grpc)),
+        }
+    }
+
+    /// Describes the span of a request that passes unchanged. What another plugin of careplane has written stands: that one may enforce
+    /// its policy.
+    fn tag_shadow_span(&self, host: &dyn Host) {
+        let spans = self.span_writes.take();
+        if !self.trace_decision().kept {
+            return;
+        }
+        for (name, value) in spans {
+            let state = ["careplane.", name].concat();
+            if host.property(&[&state]).is_ok_and(|written| written.is_none()) {
+                let _ = host.set_property(&state, value.as_bytes());
+            }
+        }
+    }
+
+    /// What would have become of it. Headers matter only where it would have gone on.
+    fn shadow_decision(&self) -> ShadowDecision {
+        let mut decision = ShadowDecision { asked: self.readable, denial: self.denial.get(), ..Default::default() };
+        let writes = self.header_writes.take();
+        if decision.denial.is_some() {
+            return decision;
+        }
+        if let Some(None) = self.correlation.get() {
+            decision.written.push(Arc::clone(&self.policy().identity.correlation_header));
+        }
+        let watched = &self.policy().identity.watched_headers;
+        for HeaderWrite { name, value, .. } in writes {
+            // A caller can spell one name in a thousand ways.
+            let name = watched.find(name.as_bytes()).map_or(name, |(known, _)| Arc::clone(known));
+            let names = if value.is_some() { &mut decision.written } else { &mut decision.removed };
+            // In order, each once. They are few, and std's sort is 3 kB.
+            if let Err(place) = names.binary_search(&name) {
+                names.insert(place, name);
+            }
+        }
+        decision
     }
 
     /// What is left of it without its headers.
@@ -301,18 +381,24 @@ impl Incoming {
             correlation: self.correlation(host).cloned(),
             request_id: self.request_id().map(Into::into),
             trace: self.trace.clone(),
-            denial: self.denial.get(),
+            denial: self.denial.get().filter(|_| !self.is_shadow()),
             intent: self.intent.get(),
+            shadow: self.is_shadow().then(|| Box::new(self.shadow_decision())),
         }
     }
 
     /// What is left of a request that this plugin sees for the first time when its stream is over: another filter, or the proxy,
     /// answered it before. The upstream was told nothing, so no correlation id is made up.
     pub fn never_seen(rules: Arc<Rules>, host: &dyn Host) -> Handled {
-        let incoming = Self::open(rules, host);
+        let incoming = Self { counts: false, ..Self::open(rules, host) };
         let sent = incoming.sent_correlation();
         incoming.correlation.get_or_init(|| sent);
-        incoming.handled(host)
+        let mut handled = incoming.handled(host);
+        if let Some(shadow) = &mut handled.shadow {
+            // What is left of its headers is not what the caller sent, so nothing is said of what would have been decided.
+            **shadow = ShadowDecision::default();
+        }
+        handled
     }
 }
 

@@ -14,10 +14,12 @@
 
 #![forbid(unsafe_code)]
 
+mod claims;
 mod correlation;
 mod denial;
 mod ending;
 mod filter;
+mod grants;
 mod handled;
 mod headers;
 mod host;
@@ -27,17 +29,20 @@ mod key;
 mod kind;
 pub mod memory;
 mod pseudonym;
+mod query;
 mod rules;
 mod span;
 mod trace;
 mod tracer;
+mod upstream;
 mod writes;
 
 pub use careplane_attributes::{Answerer, Flags, TraceContext, is_traced};
 pub use denial::{Denial, LocalReply};
 pub use ending::{Decision, Ending, TraceOutcome};
 pub use filter::Filter;
-pub use handled::{Handled, Intent};
+pub use grants::{GrantUses, GrantVerdict};
+pub use handled::{Handled, Intent, ShadowDecision};
 pub use headers::{Grpc, HeaderMap};
 pub use host::{Host, HostError, HttpAnswer, HttpCall, MapType};
 pub use identity::Identity;
@@ -45,6 +50,7 @@ pub use incoming::Incoming;
 pub use key::{KEY_MIN, Key};
 pub use kind::RequestKind;
 pub use pseudonym::{Pseudonyms, Role};
+pub use query::value as query_value;
 pub use rules::Rules;
 pub use span::SPAN_TAGS;
 pub use trace::{FORCE_TRACE, REQUEST_ID, TRACEPARENT, TraceDecision, TraceInput, TraceReason};

@@ -24,6 +24,13 @@ pub fn rules(document: &str) -> Result<Arc<Rules>, Problems> {
     Ok(Arc::new(Rules::new(policy, pseudonyms)))
 }
 
+/// A list as Envoy hands it over: a serialised map whose names are the items.
+pub fn list<I: AsRef<[u8]>>(items: impl IntoIterator<Item = I>) -> Vec<u8> {
+    let map: HeaderMap = items.into_iter().map(|item| (item, "")).collect();
+    // Of no items, the number of them is there all the same.
+    if map.is_empty() { vec![0; 4] } else { map.serialise() }
+}
+
 /// The calls of a [`Host`] that can be made to fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
@@ -62,6 +69,8 @@ pub struct Sent {
     pub cluster: String,
     /// `:path`.
     pub path: String,
+    /// Further headers.
+    pub headers: Vec<(String, String)>,
     /// The body.
     pub body: Vec<u8>,
 }
@@ -73,6 +82,7 @@ pub struct MemoryHost {
     trailers: RefCell<Vec<(Vec<u8>, Vec<u8>)>>,
     response: RefCell<Vec<(Vec<u8>, Vec<u8>)>>,
     properties: RefCell<BTreeMap<String, Vec<u8>>>,
+    asked: RefCell<Vec<String>>,
     replies: RefCell<Vec<LocalReply>>,
     counters: RefCell<BTreeMap<String, u64>>,
     failing: RefCell<BTreeSet<Call>>,
@@ -113,6 +123,17 @@ impl MemoryHost {
     #[must_use]
     pub fn with_claim(self, name: &str, value: impl AsRef<[u8]>) -> Self {
         self.with_property(&format!("metadata.filter_metadata.envoy.filters.http.jwt_authn.payload.{name}"), value)
+    }
+
+    /// Adds a claim that is a list, as Envoy hands it over.
+    #[must_use]
+    pub fn with_list_claim<I: AsRef<[u8]>>(self, name: &str, items: impl IntoIterator<Item = I>) -> Self {
+        self.with_claim(name, list(items))
+    }
+
+    /// The properties that were asked for, their parts separated by dots.
+    pub fn asked(&self) -> Vec<String> {
+        self.asked.borrow().clone()
     }
 
     /// Gives the peer a certificate with this SPIFFE id.
@@ -250,7 +271,12 @@ impl Host for MemoryHost {
 
     fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
         self.check(Call::Property)?;
-        Ok(self.properties.borrow().get(&path.join(".")).cloned())
+        let path = path.join(".");
+        let properties = self.properties.borrow();
+        // As Envoy does: a name that it does not know is that of filter state.
+        let value = properties.get(&path).or_else(|| properties.get(&format!("wasm.{path}"))).cloned();
+        self.asked.borrow_mut().push(path);
+        Ok(value)
     }
 
     fn set_property(&self, name: &str, value: &[u8]) -> Result<(), HostError> {
@@ -322,7 +348,12 @@ impl Host for MemoryHost {
     fn http_call(&self, call: &HttpCall<'_>) -> Result<u32, HostError> {
         self.check(Call::HttpCall)?;
         let mut calls = self.calls.borrow_mut();
-        calls.push(Sent { cluster: call.cluster.into(), path: call.path.into(), body: call.body.into() });
+        calls.push(Sent {
+            cluster: call.cluster.into(),
+            path: call.path.into(),
+            headers: call.headers.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            body: call.body.into(),
+        });
         u32::try_from(calls.len()).map_err(|_| HostError::InternalFailure)
     }
 }

@@ -42,6 +42,8 @@ pub struct TraceDecision {
 pub enum TraceReason {
     /// The request was refused, and the policy keeps refusals.
     Denied,
+    /// It is an emergency access.
+    Emergency,
     /// The tier of its context, on Envoy's random number.
     Tier,
     /// Somebody before decided: Envoy's base rate, the previous hop, or the client.
@@ -76,10 +78,11 @@ impl TraceInput {
     }
 
     /// The decision for a request of this tier, as far as filters decide it.
-    pub(crate) fn decision(&self, policy: &Policy, tier: &Tier, denied: bool) -> TraceDecision {
+    pub(crate) fn decision(&self, policy: &Policy, tier: &Tier, denied: bool, emergency: bool) -> TraceDecision {
         let (kept, reason) = match self.random {
             None => (false, TraceReason::NoRequestId),
             Some(_) if denied && policy.late.denied => (true, TraceReason::Denied),
+            Some(_) if emergency => (true, TraceReason::Emergency),
             Some(random) if tier.rate.keeps(random) => (true, TraceReason::Tier),
             Some(_) if self.traced => (true, TraceReason::Inherited),
             Some(_) => (false, TraceReason::Tier),
@@ -99,6 +102,7 @@ impl TraceReason {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Denied => "denied",
+            Self::Emergency => "emergency",
             Self::Tier => "tier",
             Self::Inherited => "inherited",
             Self::NoRequestId => "no-request-id",

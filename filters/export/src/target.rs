@@ -22,8 +22,9 @@ impl ExportTarget {
         HttpCall {
             cluster,
             authority,
+            method: "POST",
             path: signal.path(),
-            content_type: "application/x-protobuf",
+            headers: &[("content-type", "application/x-protobuf")],
             body,
             timeout: *timeout,
         }

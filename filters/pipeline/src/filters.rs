@@ -87,7 +87,7 @@ impl Filters {
         }
         #[cfg(feature = "audit")]
         if Self::includes(plugin, "audit") {
-            filters.push(("audit", Box::new(audit(&rules.policy.audit, parts))));
+            filters.push(("audit", Box::new(audit(&rules.policy, parts))));
         }
         let follows = filters.iter().any(|(_, filter)| filter.follows());
         Self { filters: filters.into(), follows }
@@ -115,13 +115,13 @@ impl Filters {
 }
 
 #[cfg(feature = "audit")]
-fn audit(policy: &careplane_policy::Audit, parts: Parts) -> Audit {
+fn audit(policy: &careplane_policy::Policy, parts: Parts) -> Audit {
     let audit = Audit::new(parts.chain);
-    let wanted = policy.otlp || !policy.write_ahead.is_empty();
+    let wanted = policy.audit.otlp || policy.writes_ahead();
     match parts.exporter.filter(|_| wanted) {
         Some(exporter) => {
             let proxy = parts.proxy.unwrap_or_else(|| "unknown".into());
-            audit.delivered(Delivery::new(exporter, proxy, policy.proxy_log != ProxyLog::Off))
+            audit.delivered(Delivery::new(exporter, proxy, policy.audit.proxy_log != ProxyLog::Off))
         }
         None => audit,
     }

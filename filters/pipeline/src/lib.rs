@@ -13,3 +13,6 @@ mod stream;
 
 pub use filters::{Filters, Parts, Plugin};
 pub use stream::{Action, Decided, Stream};
+
+#[cfg(test)]
+mod tests;

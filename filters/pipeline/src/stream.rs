@@ -33,6 +33,8 @@ enum Phase {
     Concluded {
         /// What the response is told.
         correlation: Option<CorrelationId>,
+        /// Whether trailers and response pass unchanged.
+        is_shadow: bool,
         /// What is known of the request, when a filter wants to know how it ends.
         handled: Option<Box<Handled>>,
     },
@@ -112,6 +114,7 @@ impl Stream {
         let keep = self.plugin.filters.follows();
         self.phase = Phase::Concluded {
             correlation: request.correlation_if_known().cloned(),
+            is_shadow: request.is_shadow(),
             handled: keep.then(|| Box::new(request.handled(host))),
         };
         let Some(reply) = reply else { return Action::Continue };
@@ -132,16 +135,18 @@ impl Stream {
         if unwanted.is_empty() {
             return;
         }
+        let is_shadow = matches!(self.phase, Phase::Concluded { is_shadow: true, .. });
         if let Phase::Concluded { handled: Some(handled), .. } = &mut self.phase {
             unwanted.iter().for_each(|name| handled.identity.note_trailer(policy, name));
         }
         let rules = &self.plugin.rules;
-        self.plugin.filters.iter().for_each(|(_, filter)| filter.on_unwanted_trailers(rules, &unwanted, host));
+        let filters = &self.plugin.filters;
+        filters.iter().for_each(|(_, filter)| filter.on_unwanted_trailers(rules, &unwanted, is_shadow, host));
     }
 
     /// The response is on its way out.
     pub fn on_response_headers(&self, host: &dyn Host) {
-        if let Phase::Concluded { correlation, .. } = &self.phase {
+        if let Phase::Concluded { correlation, is_shadow: false, .. } = &self.phase {
             let rules = &self.plugin.rules;
             self.plugin.filters.iter().for_each(|(_, filter)| filter.on_response(rules, correlation.as_ref(), host));
         }

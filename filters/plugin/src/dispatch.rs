@@ -131,14 +131,13 @@ extern "C" fn proxy_on_http_call_response(root: u32, call: u32, headers: usize, 
     match stop_waiting(|(awaited, _)| awaited == call) {
         // What follows is of the stream: without this, the proxy would take it for the root's.
         Some((_, stream)) if abi::set_effective_context(stream).is_ok() => {
-            let answer = EnvoyHost.answer(headers, body);
+            let answer = EnvoyHost.collector_answer(headers, body);
             STREAMS.with(|streams| streams.with(stream, |stream| stream.on_answer(call, &answer, &EnvoyHost)));
         }
         // It has ended in between.
         Some(_) => {}
         None => {
-            let answer = EnvoyHost.answer(headers, body);
-            ROOTS.with(|roots| roots.with(root, |root| root.answered(call, &answer)));
+            ROOTS.with(|roots| roots.with(root, |root| root.answered(call, headers, body)));
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::abi;
 use crate::host::EnvoyHost;
 
 /// How often the queue is looked at: no batch is older than its interval and this.
-const TICK: Duration = Duration::from_millis(200);
+pub(crate) const TICK: Duration = Duration::from_millis(200);
 /// The longest node id or cluster that is repeated, in bytes: twice what Istio can put together of Kubernetes' names.
 const NODE_NAME_MAX: usize = 2048;
 

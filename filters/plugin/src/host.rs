@@ -32,8 +32,8 @@ impl EnvoyHost {
         let _ = failing("set_tick_period_milliseconds", abi::set_tick_period(millis));
     }
 
-    /// The answer to a call, while the proxy tells of it. Without headers, there was none.
-    pub(crate) fn answer(&self, headers: usize, body: usize) -> HttpAnswer {
+    /// The answer to a call, while the proxy tells of it, with at most `max` bytes of its body. Without headers, there was none.
+    pub(crate) fn answer(&self, headers: usize, body: usize, max: usize, with_etag: bool) -> HttpAnswer {
         if headers == 0 {
             return HttpAnswer::default();
         }
@@ -41,15 +41,19 @@ impl EnvoyHost {
             |name| failing("get_header_map_value", abi::header(abi::HTTP_CALL_RESPONSE_HEADERS, name)).ok().flatten();
         HttpAnswer {
             status: header(":status").and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok()),
-            retry_after: header("retry-after"),
+            retry_after: if with_etag { None } else { header("retry-after") },
+            etag: if with_etag { header("etag") } else { None },
+            size: body,
             body: match body {
                 0 => Vec::new(),
-                // What is looked for is in the first bytes.
-                size => {
-                    failing("get_buffer_bytes", abi::http_call_response_body(size.min(ANSWER_MAX))).unwrap_or_default()
-                }
+                size => failing("get_buffer_bytes", abi::http_call_response_body(size.min(max))).unwrap_or_default(),
             },
         }
+    }
+
+    /// The answer of a collector: what is looked for is in the first bytes.
+    pub(crate) fn collector_answer(&self, headers: usize, body: usize) -> HttpAnswer {
+        self.answer(headers, body, ANSWER_MAX, false)
     }
 }
 
@@ -145,13 +149,8 @@ impl Host for EnvoyHost {
     }
 
     fn http_call(&self, call: &HttpCall<'_>) -> Result<u32, HostError> {
-        let headers = [
-            (":method", "POST"),
-            (":path", call.path),
-            (":authority", call.authority),
-            ("content-type", call.content_type),
-        ];
-        let headers: HeaderMap = headers.into_iter().collect();
+        let headers = [(":method", call.method), (":path", call.path), (":authority", call.authority)];
+        let headers: HeaderMap = headers.into_iter().chain(call.headers.iter().copied()).collect();
         let millis = u32::try_from(call.timeout.as_millis()).unwrap_or(u32::MAX);
         failing("http_call", abi::http_call(call.cluster, &headers.serialise(), call.body, millis))
     }

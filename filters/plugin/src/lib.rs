@@ -10,6 +10,7 @@
 )]
 
 mod abi;
+mod directory;
 #[cfg(not(feature = "sdk"))]
 mod dispatch;
 mod export;

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use careplane_exchange::{HttpAnswer, Rules};
+use careplane_exchange::Rules;
 use careplane_pipeline::{Filters, Parts, Plugin, Stream};
 use careplane_policy::document::ProxyLog;
 use careplane_policy::{Policy, Problems};
 
 use crate::abi;
+use crate::directory::DirectoryDriver;
 use crate::export::{self, ExportDriver};
 use crate::host::EnvoyHost;
 use crate::key;
@@ -35,6 +36,8 @@ struct Configured {
     plugin: Plugin,
     /// None when the policy has no collector.
     driver: Option<ExportDriver>,
+    /// None when the policy has no directory.
+    directory: Option<DirectoryDriver>,
     /// Dropped with the plugin.
     _states: States,
 }
@@ -59,15 +62,24 @@ impl Root {
 
     /// Time has passed.
     pub(crate) fn tick(&self) {
-        let Some(Configured { plugin, driver: Some(driver), .. }) = &self.configured else { return };
-        plugin.filters.on_tick(&EnvoyHost);
-        driver.queue().tick(&EnvoyHost);
+        let Some(Configured { plugin, driver, directory, .. }) = &self.configured else { return };
+        if let Some(directory) = directory {
+            directory.tick();
+        }
+        if let Some(driver) = driver {
+            plugin.filters.on_tick(&EnvoyHost);
+            driver.queue().tick(&EnvoyHost);
+        }
     }
 
-    /// The answer to a call of this plugin.
-    pub(crate) fn answered(&self, call: u32, answer: &HttpAnswer) {
-        if let Some(Configured { driver: Some(driver), .. }) = &self.configured {
-            driver.queue().answered(call, answer, &EnvoyHost);
+    /// The answer to a call of this plugin: so many headers, and bytes of its body.
+    pub(crate) fn answered(&self, call: u32, headers: usize, body: usize) {
+        let Some(Configured { driver, directory, .. }) = &self.configured else { return };
+        if directory.as_ref().is_some_and(|directory| directory.answered(call, headers, body)) {
+            return;
+        }
+        if let Some(driver) = driver {
+            driver.queue().answered(call, &EnvoyHost.collector_answer(headers, body), &EnvoyHost);
         }
     }
 
@@ -128,7 +140,12 @@ fn configure(size: usize) -> Result<Configured, Vec<String>> {
             CHAINS.with(|chains| chains.of(key))
         },
     };
-    let rules = Arc::new(Rules::new(policy, pseudonyms));
+    let directory = policy.routing.directory.as_ref().map(DirectoryDriver::attach);
+    let mut rules = Rules::new(policy, pseudonyms);
+    if let Some(directory) = &directory {
+        rules.directory = directory.view();
+    }
+    let rules = Arc::new(rules);
     let filters = Filters::named(&name, &rules, parts);
-    Ok(Configured { plugin: Plugin { filters, rules }, driver, _states: states })
+    Ok(Configured { plugin: Plugin { filters, rules }, driver, directory, _states: states })
 }

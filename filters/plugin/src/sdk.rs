@@ -24,7 +24,7 @@ struct HttpStream(Option<Stream>);
 
 impl Context for Root {
     fn on_http_call_response(&mut self, call: u32, headers: usize, body: usize, _trailers: usize) {
-        self.answered(call, &EnvoyHost.answer(headers, body));
+        self.answered(call, headers, body);
     }
 }
 
@@ -49,7 +49,7 @@ impl RootContext for Root {
 impl Context for HttpStream {
     fn on_http_call_response(&mut self, call: u32, headers: usize, body: usize, _trailers: usize) {
         if let Some(stream) = &mut self.0 {
-            stream.on_answer(call, &EnvoyHost.answer(headers, body), &EnvoyHost);
+            stream.on_answer(call, &EnvoyHost.collector_answer(headers, body), &EnvoyHost);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! [`Document`] → [`Policy`]: everything that a type cannot say is checked here, once, and all problems are reported together.
 
 mod contexts;
+mod directory;
 mod export;
+mod grants;
 mod identity;
 mod names;
 mod routing;
@@ -9,10 +11,9 @@ mod sampling;
 
 use std::sync::Arc;
 
-use sha2::{Digest, Sha256};
-
 use crate::decode;
-use crate::document::{AmbiguousPath, Document};
+use crate::directory::sha256;
+use crate::document::{AmbiguousPath, Document, Enforcement};
 use crate::policy::Policy;
 use crate::problem::Problems;
 
@@ -46,24 +47,28 @@ fn compile(document: Document, bytes: &[u8]) -> Result<Policy, Problems> {
         Some(other) => problems.add("version", format!("{other:?} is not known: expected {VERSION:?}")),
         None => problems.add("version", format!("missing: expected {VERSION:?}")),
     }
-    let (identity, headers) = identity::compile(&document, &mut problems);
+    let (mut identity, headers) = identity::compile(&document, &mut problems);
     let pseudonym_key_env =
         names::environment("pseudonyms.keyEnv", document.pseudonyms.key_env, "CAREPLANE_PSEUDONYM_KEY", &mut problems);
     let tiers = sampling::tiers(&document.sampling, &mut problems);
     let late = sampling::late(&document.sampling.late, &mut problems);
-    let contexts = contexts::compile(
-        document.contexts,
-        document.default_context,
-        &tiers,
-        document.identity.tenant.required,
-        &mut problems,
-    );
-    let routing = routing::compile(document.tenants, document.routing, &mut problems);
+    let otherwise =
+        contexts::Otherwise { tenant_required: document.identity.tenant.required, enforcement: document.enforcement };
+    let contexts = contexts::compile(document.contexts, document.default_context, &tiers, otherwise, &mut problems);
+    let known = grants::Known {
+        contexts: contexts.all.iter().chain([&contexts.default]).map(|context| &*context.name).collect(),
+        says_purpose: !identity.purpose_sources.is_empty(),
+        has_collector: document.export.is_some(),
+    };
+    let grants = grants::compile(document.identity.grants, &known, &mut problems);
+    identity.grants = grants;
+    let routing = routing::compile(document.tenants, document.routing, document.identity.tenant.case, &mut problems);
     let (audit, export) = export::compile(document.audit, document.export, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
     Ok(Policy {
+        shadow: document.enforcement == Enforcement::Shadow,
         identity,
         headers,
         reject_ambiguous_paths: document.paths.ambiguous == AmbiguousPath::Reject,
@@ -81,8 +86,8 @@ fn compile(document: Document, bytes: &[u8]) -> Result<Policy, Problems> {
 }
 
 fn digest(bytes: &[u8]) -> Arc<str> {
-    let hash = Sha256::digest(bytes);
-    hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect::<String>().into()
+    let hash = sha256(bytes);
+    hash.get(..16).unwrap_or_default().into()
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ impl<'de> Deserialize<'de> for Document {
 }
 
 /// A JSON value in which no map has a key twice: `serde_json` alone would keep the last and forget the others.
-struct Tree(Value);
+pub(crate) struct Tree(pub(crate) Value);
 
 impl<'de> Deserialize<'de> for Tree {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -23,6 +23,8 @@ pub struct Document {
     /// The version of this schema: `careplane/v1`.
     #[cfg_attr(feature = "schema", schemars(required))]
     pub version: Option<String>,
+    /// Whether requests are changed and refused, or only recorded; a context may say otherwise.
+    pub enforcement: Enforcement,
     /// Who is calling: which sources are believed, and from whom.
     pub identity: Identity,
     /// The names of the headers that careplane writes upstream.
@@ -47,6 +49,18 @@ pub struct Document {
     pub export: Option<Export>,
 }
 
+/// `enforcement`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Enforcement {
+    /// What is decided happens.
+    #[default]
+    Enforce,
+    /// What is decided is recorded, counted and tagged. No request is refused or held, and no header changes.
+    Shadow,
+}
+
 /// `identity`: who is calling.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
@@ -58,6 +72,10 @@ pub struct Identity {
     pub tenant: TenantIdentity,
     /// The user of a request.
     pub user: UserIdentity,
+    /// What a request is for: a code of HL7 v3 PurposeOfUse.
+    pub purpose: Purpose,
+    /// Who may act beyond their own tenants, and on what terms. The first that allows an act is used.
+    pub grants: Vec<Grant>,
     /// The correlation id of a request.
     pub correlation: Correlation,
     /// Headers of untrusted peers that change the method or the URL for the application, such as `x-http-method-override`.
@@ -106,6 +124,20 @@ pub struct TenantIdentity {
     pub required: bool,
     /// Where the tenant is looked for, most authoritative first; all that yield must agree, else 403.
     pub sources: Vec<Source>,
+    /// Whether ids that differ in case alone are one tenant.
+    pub case: TenantCase,
+}
+
+/// `identity.tenant.case`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum TenantCase {
+    /// They are two.
+    #[default]
+    Exact,
+    /// They are one: the upstream, the records and the entries have it in lower case.
+    Lower,
 }
 
 /// `identity.user`.
@@ -130,17 +162,120 @@ pub struct Correlation {
     pub echo: bool,
 }
 
-/// One place where an identity is looked for.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+/// `identity.purpose`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Purpose {
+    /// Where it is looked for: claims, and headers of any caller. The first that yields counts.
+    pub sources: Vec<Source>,
+}
+
+/// One entry of `identity.grants`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Grant {
+    /// Its name: on records, spans and metrics.
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub name: Option<String>,
+    /// Whose it is: what their claims say. All of several conditions have to hold.
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub when: Conditions,
+    /// The tenants that it reaches.
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub tenants: Option<GrantedTenants>,
+    /// The actions that it allows; all when empty.
+    pub actions: Vec<Action>,
+    /// The contexts that it allows, by their names; all when empty.
+    pub contexts: Vec<String>,
+    /// What a request has to say.
+    pub requires: Requirements,
+    /// Words for regulatory tracking, beside those of the context.
+    pub flags: Vec<String>,
+    /// How often one user may act under it, in each worker of a proxy.
+    pub at_most: Option<GrantLimit>,
+    /// Whether its requests wait until the intent is acknowledged.
+    pub write_ahead: bool,
+}
+
+/// `identity.grants[].when`: one condition, or a list.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Conditions(pub Vec<Condition>);
+
+/// What a claim has to say: just one of `equals`, `contains` and `anyOf`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Condition {
+    /// The claim: its name, or the names on the way to a nested one.
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub claim: Option<ClaimPath>,
+    /// The issuer that has to have made the token.
+    pub issuer: Option<String>,
+    /// The claim is this, and nothing else.
+    pub equals: Option<String>,
+    /// The claim is this, or a list that has it.
+    pub contains: Option<String>,
+    /// The claim is one of these, or a list that has one of them.
+    pub any_of: Option<Vec<String>>,
+}
+
+/// `identity.grants[].tenants`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum GrantedTenants {
+    /// All.
+    Any,
+    /// Those whose `tenants.entries.*.jurisdiction` the claim names.
+    Jurisdiction(Claim),
+    /// Those whose `tenants.entries.*.group` the claim names.
+    Group(Claim),
+}
+
+/// `identity.grants[].requires`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Requirements {
+    /// The purposes that are accepted: codes of HL7 v3 PurposeOfUse. None is needed when empty.
+    pub purpose: Vec<String>,
+}
+
+/// `identity.grants[].atMost`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct GrantLimit {
+    /// The requests of one user: 1 to 1000.
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub per_user: Option<u64>,
+    /// In this time: `1h`.
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub within: Option<String>,
+}
+
+/// One place where an identity is looked for.
+#[derive(Debug, Clone, PartialEq)]
 pub enum Source {
-    /// A claim that Envoy's jwt_authn verified: its name, or the names on the way to a nested one.
-    Claim(ClaimPath),
+    /// A claim that Envoy's jwt_authn verified.
+    Claim(Claim),
     /// A parameter of the path template that matched.
     Path(String),
     /// A request header, believed from trusted peers alone.
     Header(String),
+    /// The host of the request: a pattern with one `{tenant}`.
+    Host(String),
+    /// A query parameter, believed from trusted peers alone.
+    Query(String),
+}
+
+/// A claim, and who has to have issued it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Its name, or the names on the way to a nested one.
+    pub path: ClaimPath,
+    /// The issuer (`iss`) that has to have made the token; any when absent.
+    pub issuer: Option<String>,
 }
 
 /// The name of a claim, or the list of names that leads to a nested one.
@@ -218,6 +353,8 @@ pub struct Context {
     pub audit: AuditLevel,
     /// Overrides `identity.tenant.required`.
     pub tenant: Option<TenantRequirement>,
+    /// Overrides `enforcement`.
+    pub enforcement: Option<Enforcement>,
     /// Which requests it is about.
     #[serde(rename = "match")]
     #[cfg_attr(feature = "schema", schemars(required))]
@@ -251,6 +388,8 @@ pub struct DefaultContext {
     pub audit: AuditLevel,
     /// Overrides `identity.tenant.required`.
     pub tenant: Option<TenantRequirement>,
+    /// Overrides `enforcement`.
+    pub enforcement: Option<Enforcement>,
 }
 
 /// How much a mistake would matter.
@@ -340,10 +479,44 @@ pub struct Late {
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Tenants {
-    /// What becomes of a tenant that is not in `entries`.
+    /// What becomes of a tenant that is neither in `entries` nor in the directory.
     pub unknown: UnknownTenant,
     /// Tenant id → what is known of it.
     pub entries: BTreeMap<String, TenantEntry>,
+    /// A server of many more tenants, for which `entries` would be too large.
+    pub directory: Option<Directory>,
+}
+
+/// `tenants.directory`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Directory {
+    /// The Envoy cluster of the server.
+    #[cfg_attr(feature = "schema", schemars(required))]
+    pub cluster: Option<String>,
+    /// The `:authority` of the requests; the cluster's name when absent.
+    pub authority: Option<String>,
+    /// The folder of `index.json` on the server: `/directory` when absent.
+    pub path: Option<String>,
+    /// How often each worker asks for a new one: `60s` when absent.
+    pub interval: Option<String>,
+    /// How long one request may take: `5s` when absent.
+    pub timeout: Option<String>,
+    /// What becomes of a directory with less than half of the tenants.
+    pub shrink: Shrink,
+}
+
+/// `tenants.directory.shrink`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Shrink {
+    /// The old one stays: a file that was cut off is likelier than a closure of half of the homes.
+    #[default]
+    Refuse,
+    /// It is taken.
+    Allow,
 }
 
 /// `tenants.unknown`.
@@ -369,6 +542,8 @@ pub struct TenantEntry {
     pub jurisdiction: Option<Jurisdiction>,
     /// The release cohort it is pinned to.
     pub cohort: Option<Cohort>,
+    /// The group of homes that it belongs to, for grants.
+    pub group: Option<String>,
 }
 
 /// A nation of the United Kingdom.

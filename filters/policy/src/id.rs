@@ -10,6 +10,8 @@ use crate::nhs;
 
 /// The longest tenant id, in bytes.
 pub const TENANT_ID_MAX: usize = 128;
+/// What a tenant id has beside letters and digits.
+const TENANT_PUNCTUATION: &[u8] = b"._:-";
 /// The longest user id, in bytes.
 pub const USER_ID_MAX: usize = 256;
 /// The longest correlation id, in bytes.
@@ -37,8 +39,18 @@ impl TenantId {
 
     /// The id that `bytes` is, if it is one.
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let id = word(bytes, TENANT_ID_MAX, b"._:-")?;
+        let id = word(bytes, TENANT_ID_MAX, TENANT_PUNCTUATION)?;
         (!nhs::contains(bytes)).then(|| Self(id.into()))
+    }
+
+    /// The id in lower case.
+    #[must_use]
+    pub fn into_lower(self) -> Self {
+        if self.0.bytes().any(|byte| byte.is_ascii_uppercase()) {
+            Self(self.0.to_ascii_lowercase().into())
+        } else {
+            self
+        }
     }
 
     /// The id as text.
@@ -116,6 +128,11 @@ impl CorrelationId {
     pub fn text(&self) -> &Arc<str> {
         &self.0
     }
+}
+
+/// Whether `bytes` is a tenant id.
+pub(crate) fn is_tenant_id(bytes: &[u8]) -> bool {
+    word(bytes, TENANT_ID_MAX, TENANT_PUNCTUATION).is_some() && !nhs::contains(bytes)
 }
 
 fn word<'a>(bytes: &'a [u8], max: usize, punctuation: &[u8]) -> Option<&'a str> {

@@ -27,14 +27,18 @@
 
 mod compile;
 mod decode;
+pub mod directory;
 pub mod document;
 mod folded;
+mod grants;
+mod host_pattern;
 pub mod id;
 pub mod nhs;
 pub mod path;
 mod policy;
 mod pools;
 mod problem;
+mod purpose;
 mod rate;
 mod router;
 #[cfg(feature = "schema")]
@@ -43,11 +47,14 @@ mod template;
 
 pub use compile::VERSION;
 pub use folded::{Watched, WatchedHeaders};
+pub use grants::{Condition, Grant, GrantLimit, GrantedTenants, Test};
+pub use host_pattern::HostPattern;
 pub use policy::{
-    Audit, Classification, Context, Export, Headers, Identity, Late, PeerPattern, Placement, Policy, Routing, Source,
-    Tier, TrustedPeers, UnknownTenant,
+    Audit, Claim, Classification, Context, DirectorySource, Export, Headers, Identity, Late, PeerPattern, Placement,
+    Policy, Routing, Source, Tier, TrustedPeers, UnknownTenant,
 };
 pub use problem::{Problem, Problems};
+pub use purpose::Purpose;
 pub use rate::{Random, Rate};
 pub use router::Method;
 pub use template::Template;

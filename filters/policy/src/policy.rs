@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use xxhash_rust::xxh64::Xxh64Builder;
 
+use crate::directory::{Directory, KnownPools};
 use crate::document::{Action, Cohort, ComplianceLevel, Jurisdiction, ProxyLog, ProxyPlacement};
 use crate::folded::WatchedHeaders;
+use crate::grants::Grant;
+use crate::host_pattern::HostPattern;
 use crate::id::TenantId;
 use crate::path;
 use crate::pools::{self, Pools};
@@ -19,6 +22,8 @@ use crate::template::Template;
 /// A policy document that is valid, compiled for requests.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    /// Whether the document as a whole is in shadow. What holds for a request is [`Context::shadow`].
+    pub shadow: bool,
     /// Who is believed about whom.
     pub identity: Identity,
     /// What is written upstream.
@@ -58,8 +63,14 @@ pub struct Identity {
     pub trusted_peers: TrustedPeers,
     /// Where the tenant is looked for, most authoritative first.
     pub tenant_sources: Vec<Source>,
+    /// Whether tenant ids are in lower case, however they are sent.
+    pub fold_tenants: bool,
     /// Where the user is looked for, most authoritative first.
     pub user_sources: Vec<Source>,
+    /// Where the purpose of use is looked for, most authoritative first.
+    pub purpose_sources: Vec<Source>,
+    /// Who may act beyond their own tenants: the first that allows an act is used.
+    pub grants: Vec<Arc<Grant>>,
     /// Whether tags and records carry a pseudonym of the user.
     pub pseudonymise_user: bool,
     /// The header of the correlation id.
@@ -91,12 +102,25 @@ pub struct PeerPattern {
 /// One place where an identity is looked for.
 #[derive(Debug, Clone)]
 pub enum Source {
-    /// A verified claim: the names on the way to it.
-    Claim(Vec<String>),
+    /// A verified claim.
+    Claim(Claim),
     /// A path parameter.
     Path(Arc<str>),
     /// A request header, lower case.
     Header(Arc<str>),
+    /// A part of the host.
+    Host(HostPattern),
+    /// A query parameter.
+    Query(Arc<str>),
+}
+
+/// A verified claim.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// The names on the way to it.
+    pub path: Vec<String>,
+    /// The issuer that has to have made the token; any when absent.
+    pub issuer: Option<String>,
 }
 
 /// The names of the headers written upstream, lower case.
@@ -141,6 +165,8 @@ pub struct Context {
     pub audited: bool,
     /// Whether requests without a tenant are refused.
     pub tenant_required: bool,
+    /// Whether requests pass unchanged, and only their record says what would have become of them.
+    pub shadow: bool,
 }
 
 /// A sampling tier.
@@ -174,8 +200,30 @@ pub struct Routing {
     pub cohort_header: Option<Arc<str>>,
     pub(crate) canary: Rate,
     pub(crate) pools: Pools,
+    /// Where more tenants come from.
+    pub directory: Option<DirectorySource>,
     pub(crate) tenants: ByName<TenantId, Tenant>,
     pub(crate) deny_unknown: bool,
+    pub(crate) known_pools: KnownPools,
+}
+
+/// Where a directory comes from, and what is accepted from there.
+#[derive(Debug, Clone)]
+pub struct DirectorySource {
+    /// Its Envoy cluster.
+    pub cluster: String,
+    /// Its `:authority`.
+    pub authority: String,
+    /// The folder of `index.json`, without a slash at its end.
+    pub path: String,
+    /// How often it is asked.
+    pub interval: Duration,
+    /// How long one request may take.
+    pub timeout: Duration,
+    /// Whether a directory with less than half of the tenants is taken.
+    pub may_shrink: bool,
+    /// The pools that its entries can name.
+    pub pools: KnownPools,
 }
 
 /// By the names of the document. They are the operator's, so nobody chooses some that collide; and std's own hasher would panic in a
@@ -187,6 +235,7 @@ pub(crate) struct Tenant {
     pub(crate) pool: Option<Arc<str>>,
     pub(crate) jurisdiction: Option<Jurisdiction>,
     pub(crate) cohort: Option<Cohort>,
+    pub(crate) group: Option<Arc<str>>,
 }
 
 /// Where a tenant is sent.
@@ -198,7 +247,7 @@ pub struct Placement {
     pub cohort: Option<Cohort>,
     /// The nation whose regulator inspects the tenant, where the policy says.
     pub jurisdiction: Option<Jurisdiction>,
-    /// Whether the pool is the one that the policy pins the tenant to.
+    /// Whether the pool is the one that the policy or the directory pins the tenant to.
     pub pinned: bool,
 }
 
@@ -270,6 +319,11 @@ impl Policy {
         }
     }
 
+    /// Whether some requests wait for evidence.
+    pub fn writes_ahead(&self) -> bool {
+        !self.audit.write_ahead.is_empty() || self.identity.grants.iter().any(|grant| grant.write_ahead)
+    }
+
     /// The contexts in the order of the document, the default one last.
     pub fn contexts(&self) -> impl Iterator<Item = &Arc<Context>> {
         self.contexts.iter().chain([&self.default_context])
@@ -328,26 +382,44 @@ impl PeerPattern {
 // === impl Routing ===
 
 impl Routing {
-    /// Where a tenant is sent.
+    /// Where a tenant is sent. What the policy itself says of it comes before what the directory says.
     ///
     /// # Errors
-    /// When the policy refuses tenants that it does not know.
-    pub fn place(&self, id: &TenantId) -> Result<Placement, UnknownTenant> {
+    /// When the policy refuses tenants that neither of them knows.
+    #[inline(never)]
+    pub fn place(&self, id: &TenantId, directory: Option<&Directory>) -> Result<Placement, UnknownTenant> {
         let known = self.tenants.get(id);
-        if known.is_none() && self.deny_unknown {
+        let listed = directory.and_then(|directory| directory.find(id.as_str()));
+        if known.is_none() && listed.is_none() && self.deny_unknown {
             return Err(UnknownTenant);
         }
-        let pinned = known.and_then(|tenant| tenant.pool.as_ref());
+        let listed = listed.unwrap_or_default();
+        let pinned = known.and_then(|tenant| tenant.pool.clone());
+        let pinned = pinned.or_else(|| self.known_pools.pool(listed.pool?));
         let by_number = || if self.canary.keeps(Self::cohort_number(id)) { Cohort::Canary } else { Cohort::Stable };
         Ok(Placement {
-            pool: pinned.or_else(|| self.pools.of(id.as_str())).cloned(),
+            pinned: pinned.is_some(),
+            pool: pinned.or_else(|| self.pools.of(id.as_str()).cloned()),
             cohort: self
                 .cohort_header
                 .is_some()
-                .then(|| known.and_then(|tenant| tenant.cohort).unwrap_or_else(by_number)),
-            jurisdiction: known.and_then(|tenant| tenant.jurisdiction),
-            pinned: pinned.is_some(),
+                .then(|| known.and_then(|tenant| tenant.cohort).or(listed.cohort).unwrap_or_else(by_number)),
+            jurisdiction: known.and_then(|tenant| tenant.jurisdiction).or(listed.jurisdiction),
         })
+    }
+
+    /// What grants ask of a tenant: the nation whose regulator inspects it, and its group.
+    pub fn belongs<'a>(
+        &'a self,
+        id: &TenantId,
+        directory: Option<&'a Directory>,
+    ) -> (Option<Jurisdiction>, Option<&'a str>) {
+        let known = self.tenants.get(id);
+        let listed = directory.and_then(|directory| directory.find(id.as_str())).unwrap_or_default();
+        (
+            known.and_then(|tenant| tenant.jurisdiction).or(listed.jurisdiction),
+            known.and_then(|tenant| tenant.group.as_deref()).or(listed.group),
+        )
     }
 
     /// The number that puts a tenant into a cohort where no entry does: canary when the canary percentage is above it.

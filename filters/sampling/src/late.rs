@@ -6,8 +6,11 @@
 
 use std::time::Duration;
 
-use careplane_exchange::{Decision, Ending, Host};
+use careplane_exchange::{Decision, Denial, Ending, Host};
 use careplane_export::{Item, SpanData, SpanStatus};
+
+/// Why there is a late span of a request in shadow: its tier, or that it would have been refused.
+const SHADOW: &str = "shadow";
 
 /// The identity of a late span.
 struct SpanIdentity {
@@ -26,6 +29,8 @@ pub(crate) fn span(ending: &Ending<'_>, host: &dyn Host) -> Option<Item> {
     let error = failed.then(|| status.as_deref().filter(|_| !ending.is_reset()).unwrap_or("reset"));
     let route = request.path_template();
     let method = request.method.as_str();
+    let shadow_denial = request.shadow_denial().map(Denial::code);
+    let rate = (reason == SHADOW && shadow_denial.is_none()).then(|| request.context.tier.rate.to_string());
     let denial = match ending.decision() {
         Decision::Allowed | Decision::Undecided => None,
         Decision::Denied(denial) => Some(denial.code()),
@@ -38,6 +43,8 @@ pub(crate) fn span(ending: &Ending<'_>, host: &dyn Host) -> Option<Item> {
     attributes.extend(route.map(|route| ("http.route", route)));
     attributes.extend(error.map(|error| ("error.type", error)));
     attributes.extend(denial.map(|denial| ("denial_reason", denial)));
+    attributes.extend(shadow_denial.map(|denial| ("shadow_denial_reason", denial)));
+    attributes.extend(rate.as_deref().map(|rate| ("sampling_rate", rate)));
     attributes.extend(ending.trace().request_id.as_deref().map(|id| ("guid:x-request-id", id)));
     attributes.extend((!flags.is_empty()).then_some(("response_flags", &*flags)));
     Some(Item::span(&SpanData {
@@ -65,9 +72,15 @@ fn reason(ending: &Ending<'_>) -> Option<&'static str> {
         "reset"
     } else if late.slower_than.is_some_and(is_slow) {
         "slow"
+    } else if ending.request().identity.is_emergency() {
+        // Where the tracer does not listen to filters.
+        "emergency"
     } else if ending.request().kind.redirects > 0 && ending.trace_decision().kept {
         // The first pass of the request counts as the caller of this one, and Envoy follows that, whatever a filter asks.
         "redirect"
+    } else if ending.request().shadow.as_ref().is_some_and(|shadow| shadow.asked) && ending.trace_decision().kept {
+        // Envoy was not asked, since the application would see the header that asks.
+        SHADOW
     } else {
         return None;
     };

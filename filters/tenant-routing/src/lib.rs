@@ -5,9 +5,7 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
-
-use careplane_exchange::{Denial, Filter, Host, Incoming};
+use careplane_exchange::{Filter, Host, Incoming};
 
 /// The filter.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,20 +18,8 @@ impl Filter for TenantRouting {
             return request.deny(denial);
         }
         request.remove_unwanted(host);
-        let Ok(placement) = request.placement(host) else {
-            return request.deny(Denial::TenantUnknown);
-        };
-        let routing = &request.policy().routing;
-        let (pool, cohort) = placement.map_or((None, None), |placement| (placement.pool.as_ref(), placement.cohort));
-        match pool {
-            Some(pool) => request.set_header(&routing.pool_header, Arc::clone(pool)),
-            None => request.remove_header(&routing.pool_header),
-        }
-        if let Some(header) = &routing.cohort_header {
-            match cohort {
-                Some(cohort) => request.set_header(header, cohort.as_str()),
-                None => request.remove_header(header),
-            }
+        if let Err(denial) = request.write_placement(host) {
+            request.deny(denial);
         }
     }
 }

@@ -13,8 +13,6 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
-
 use careplane_exchange::{Filter, Host, Incoming, MapType, Rules};
 use careplane_policy::Watched;
 use careplane_policy::id::CorrelationId;
@@ -30,8 +28,12 @@ pub struct TracingTags;
 
 impl Filter for TracingTags {
     fn on_request(&self, request: &Incoming, host: &dyn Host) {
-        identify(request, host);
-        describe(request);
+        request.write_identity(host);
+        request.write_context(host);
+        let identity = request.identity(host);
+        for (counter, names) in [(FORGED, &identity.forged), (OVERRIDES, &identity.overrides)] {
+            count(counter, names.len(), request.is_shadow(), host);
+        }
         // While what the caller sent is still there, and can be told to the upstream.
         request.correlation(host);
         request.describe_on_span(host);
@@ -40,14 +42,14 @@ impl Filter for TracingTags {
         }
     }
 
-    fn on_unwanted_trailers(&self, rules: &Rules, names: &[String], host: &dyn Host) {
-        for name in names {
+    fn on_unwanted_trailers(&self, rules: &Rules, names: &[String], is_shadow: bool, host: &dyn Host) {
+        for name in names.iter().filter(|_| !is_shadow) {
             let _ = host.remove_header(MapType::RequestTrailers, name);
         }
         let watched = &rules.policy.identity.watched_headers;
         for (counter, kind) in [(FORGED, Watched::Protected), (OVERRIDES, Watched::Override)] {
             let is_kind = |name: &&String| watched.find(name.as_bytes()).is_some_and(|(_, found)| found == kind);
-            count(counter, names.iter().filter(is_kind).count(), host);
+            count(counter, names.iter().filter(is_kind).count(), is_shadow, host);
         }
     }
 
@@ -60,51 +62,13 @@ impl Filter for TracingTags {
     }
 }
 
-/// Makes the identity headers say who the request is from, whatever they said before.
-///
-/// The outcome depends on the identity alone, so that several plugins in one chain can each see to it.
-fn identify(request: &Incoming, host: &dyn Host) {
-    let policy = request.policy();
-    let identity = request.identity(host);
-    let written = [&policy.headers.tenant_id, &policy.headers.user_id];
-    for name in written {
-        match identity.upstream_value(policy, name) {
-            Some(value) => request.set_header(name, Arc::clone(value)),
-            None => request.remove_header(name),
-        }
-    }
-    if !identity.trusted {
-        let sources = policy.identity.identity_headers.iter().filter(|name| !written.contains(name));
-        sources.for_each(|name| request.remove_header(name));
-    }
-    request.remove_unwanted(host);
-    for (counter, names) in [(FORGED, &identity.forged), (OVERRIDES, &identity.overrides)] {
-        count(counter, names.len(), host);
-    }
-    if let Some(header) = &policy.headers.user_pseudonym {
-        match request.user(host) {
-            Some(user) => request.set_header(header, Arc::clone(user)),
-            None => request.remove_header(header),
-        }
-    }
-}
-
-/// Counts headers, if there are any.
-fn count(counter: &str, headers: usize, host: &dyn Host) {
-    if headers > 0 {
-        host.count(counter, u64::try_from(headers).unwrap_or(u64::MAX));
-    }
-}
-
-/// Says what the request is about.
-fn describe(request: &Incoming) {
-    let names = &request.policy().headers;
-    let context = &request.about().context;
-    request.set_header(&names.healthcare_context, Arc::clone(&context.name));
-    request.set_header(&names.compliance_level, context.compliance_level.as_str());
-    match &context.flags_header {
-        Some(flags) => request.set_header(&names.compliance_flags, Arc::clone(flags)),
-        None => request.remove_header(&names.compliance_flags),
+/// Counts headers, if there are any. What would be removed is counted apart from what is removed.
+fn count(counter: &str, headers: usize, is_shadow: bool, host: &dyn Host) {
+    let by = u64::try_from(headers).unwrap_or(u64::MAX);
+    match counter.strip_prefix("careplane.") {
+        _ if by == 0 => {}
+        Some(name) if is_shadow => host.count(&["careplane.shadow.", name].concat(), by),
+        _ => host.count(counter, by),
     }
 }
 

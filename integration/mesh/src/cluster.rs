@@ -191,6 +191,16 @@ fn said(program: &str, arguments: &[&str], output: &std::process::Output) -> Res
     Ok(text)
 }
 
+/// What a cluster with Istio in it is made of.
+pub const PROGRAMS: [&str; 7] = ["cluster", "pod", "echo", "kubectl", "istioctl", "pilot-discovery", "pilot-agent"];
+
+/// Which of these programs is not built.
+#[must_use]
+pub fn missing(programs: &[&str]) -> Option<String> {
+    let missing = programs.iter().find(|name| !program(name).exists())?;
+    Some(format!(".tools/mesh/{missing} is not built (integration/mesh/build.sh, which needs Go)"))
+}
+
 /// Where `integration/mesh/build.sh` puts its programs.
 #[must_use]
 pub fn tools() -> PathBuf {

@@ -361,13 +361,8 @@ impl Mesh {
         Ok(())
     }
 
-    /// Pushes a module to the cluster's registry, and returns its address with its digest.
     async fn publish(&self, name: &str, module: &Path) -> Result<String> {
-        let layout = self.directory.path().join("image").join(name).display().to_string();
-        let address = format!("oci://{REGISTRY}/careplane/{name}:0.1.0");
-        self.careplane(&["image", "build", "--module", &module.display().to_string(), "--output", &layout]).await?;
-        let pushed = self.careplane(&["image", "push", "--plain-http", "--layout", &layout, &address]).await?;
-        Ok(pushed.trim().to_owned())
+        publish(&self.cluster, self.directory.path(), name, module).await
     }
 
     /// Starts the workloads and waits for them.
@@ -428,6 +423,21 @@ impl Mesh {
     }
 }
 
+/// Pushes a module to the cluster's registry, and returns its address with its digest.
+///
+/// # Errors
+///
+/// When it cannot be built or pushed: what was said.
+pub async fn publish(cluster: &Cluster, directory: &Path, name: &str, module: &Path) -> Result<String> {
+    let layout = directory.join("image").join(name).display().to_string();
+    let address = format!("oci://{REGISTRY}/careplane/{name}:0.1.0");
+    let careplane = careplane().display().to_string();
+    let build = ["image", "build", "--module", &module.display().to_string(), "--output", &layout];
+    cluster.run(&careplane, &build).await?;
+    let push = ["image", "push", "--plain-http", "--layout", &layout, &address];
+    Ok(cluster.run(&careplane, &push).await?.trim().to_owned())
+}
+
 /// The audit records in the collector's file: OTLP in JSON, a line for each batch.
 fn collected(volume: &Path) -> Result<Vec<Value>> {
     let mut text = fs::read_to_string(volume.join("audit.jsonl")).unwrap_or_default();
@@ -443,7 +453,8 @@ fn collected(volume: &Path) -> Result<Vec<Value>> {
 }
 
 /// The command line (`cargo build -p careplane-cli`).
-fn careplane() -> PathBuf {
+#[must_use]
+pub fn careplane() -> PathBuf {
     // Programs are in target/debug, tests in target/debug/deps.
     let this = std::env::current_exe().unwrap_or_default();
     let places = this.ancestors().skip(1).take(2).map(|folder| folder.join("careplane"));

@@ -38,8 +38,13 @@ pub fn cut(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Hostile {
     Hostile { name: name.into(), wire: Wire::Http1Cut(bytes.as_ref().to_vec()) }
 }
 
-/// Sends `bytes` and reads until the answer is complete or the connection is closed.
+/// Sends `bytes`, and says how the answer ended.
 pub async fn exchange(address: SocketAddr, bytes: &[u8], hang_up: bool) -> Result<End> {
+    Ok(end(&answer(address, bytes, hang_up).await?))
+}
+
+/// Sends `bytes` and reads until the answer is complete or the connection is closed.
+pub async fn answer(address: SocketAddr, bytes: &[u8], hang_up: bool) -> Result<Vec<u8>> {
     let mut stream = TcpStream::connect(address).await?;
     let (mut reader, mut writer) = stream.split();
     let write = async {
@@ -61,11 +66,10 @@ pub async fn exchange(address: SocketAddr, bytes: &[u8], hang_up: bool) -> Resul
         }
         answer
     };
-    let answer = tokio::select! {
+    Ok(tokio::select! {
         () = write => unreachable!("it never ends"),
         answer = read => answer,
-    };
-    Ok(end(&answer))
+    })
 }
 
 fn end(answer: &[u8]) -> End {

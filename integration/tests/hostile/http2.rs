@@ -85,8 +85,19 @@ pub fn raw(name: impl Into<String>, frames: impl AsRef<[u8]>) -> Hostile {
     Hostile { name: format!("h2: {}", name.into()), wire: Wire::Http2(frames.as_ref().to_vec()) }
 }
 
-/// Sends the preface, settings and `frames`, and reads until stream 1 or the connection ends.
+/// Sends `frames`, and says how stream 1 ended.
 pub async fn exchange(address: SocketAddr, frames: &[u8]) -> Result<End> {
+    let (status, body) = answer(address, frames).await?;
+    let refused = String::from_utf8_lossy(&body).contains("urn:problem-type:careplane:");
+    Ok(match status {
+        None => End::Closed,
+        Some(status) if refused => End::Refused(status),
+        Some(status) => End::Status(status),
+    })
+}
+
+/// Sends the preface, settings and `frames`, and reads until stream 1 or the connection ends: its status and its body.
+pub async fn answer(address: SocketAddr, frames: &[u8]) -> Result<(Option<u16>, Vec<u8>)> {
     let mut stream = TcpStream::connect(address).await?;
     let bytes = [&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &frame(SETTINGS, 0, 0, b""), frames].concat();
     let (mut reader, mut writer) = stream.split();
@@ -95,12 +106,12 @@ pub async fn exchange(address: SocketAddr, frames: &[u8]) -> Result<End> {
         std::future::pending::<()>().await;
     };
     let read = async {
-        let (mut status, mut refused) = (None, false);
+        let (mut status, mut body) = (None, Vec::new());
         // An error is a closed connection.
         while let Ok((kind, flags, id, payload)) = read_frame(&mut reader).await {
             match (kind, id) {
                 (HEADERS, 1) => status = status_of(&payload).filter(|status| *status >= 200).or(status),
-                (DATA, 1) => refused |= String::from_utf8_lossy(&payload).contains("urn:problem-type:careplane:"),
+                (DATA, 1) => body.extend(payload),
                 // A ping is answered behind everything that was sent before it.
                 (RST_STREAM, 1) | (PING | GOAWAY, _) => break,
                 _ => {}
@@ -109,15 +120,11 @@ pub async fn exchange(address: SocketAddr, frames: &[u8]) -> Result<End> {
                 break;
             }
         }
-        match status {
-            None => End::Closed,
-            Some(status) if refused => End::Refused(status),
-            Some(status) => End::Status(status),
-        }
+        (status, body)
     };
     Ok(tokio::select! {
         () = write => unreachable!("it never ends"),
-        end = read => end,
+        answer = read => answer,
     })
 }
 

@@ -6,6 +6,7 @@ mod corpus;
 mod framing;
 mod http1;
 mod http2;
+mod shadow;
 mod tokens;
 
 #[path = "../support/mod.rs"]

@@ -4,6 +4,7 @@
 pub mod health;
 pub mod nhs;
 pub mod reflect;
+pub mod shadow;
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},

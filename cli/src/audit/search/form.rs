@@ -11,12 +11,14 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 const DIM: Style = Style::new().dimmed();
 
 /// The members of a hit, as JSON and CSV have them.
-const COLUMNS: [&str; 30] = [
+const COLUMNS: [&str; 32] = [
     "time",
     "user",
     "subject",
     "tenant",
     "otherTenant",
+    "membership",
+    "selectedBy",
     "action",
     "context",
     "resource",
@@ -84,6 +86,9 @@ pub fn line(hit: &Hit) -> String {
     }
     if let (Some(by), reason) = (&hit.denied_by, &hit.denied_for) {
         text += &format!("  {DIM}refused by{DIM:#} {by}: {}", or(reason, "no reason given"));
+    }
+    if hit.is_emergency() {
+        text += &format!("  {BAD}emergency access{BAD:#}");
     }
     match hit.state {
         Standing::Valid => {}

@@ -1,6 +1,9 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+mod grants;
+mod membership;
+
 use std::sync::Arc;
 
 use crate::memory::{MemoryHost, rules};

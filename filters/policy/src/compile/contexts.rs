@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::names;
 use super::sampling::Tiers;
-use crate::document::{self, AuditLevel, ComplianceLevel, TenantRequirement};
+use crate::document::{self, AuditLevel, ComplianceLevel, Enforcement, TenantRequirement};
 use crate::policy::{ByName, Context, ContextRoute, Tier};
 use crate::problem::Problems;
 use crate::rate::Rate;
@@ -22,15 +22,22 @@ pub(super) struct Contexts {
     pub(super) router: Router,
 }
 
+/// What holds for a context that does not say it.
+#[derive(Clone, Copy)]
+pub(super) struct Otherwise {
+    pub(super) tenant_required: bool,
+    pub(super) enforcement: Enforcement,
+}
+
 #[inline(never)]
 pub(super) fn compile(
     written: Vec<document::Context>,
     default: document::DefaultContext,
     tiers: &Tiers,
-    tenant_required: bool,
+    otherwise: Otherwise,
     problems: &mut Problems,
 ) -> Contexts {
-    let default = default_context(default, tiers, tenant_required, problems);
+    let default = default_context(default, tiers, otherwise, problems);
     let mut all: Vec<Arc<Context>> = Vec::with_capacity(written.len());
     let mut targets = Vec::new();
     let mut routes = Vec::new();
@@ -38,7 +45,7 @@ pub(super) fn compile(
     for (index, context) in written.into_iter().enumerate() {
         let path = format!("contexts[{index}]");
         let templates = matches(&path, context.matches.as_deref(), problems);
-        let compiled = Arc::new(self::context(&path, context, &templates, tiers, tenant_required, problems));
+        let compiled = Arc::new(self::context(&path, context, &templates, tiers, otherwise, problems));
         if let Some(other) = names.insert(Arc::clone(&compiled.name), path.clone()) {
             // An empty name is missing, which has been said.
             if !compiled.name.is_empty() {
@@ -64,7 +71,7 @@ fn context(
     written: document::Context,
     routes: &[Route],
     tiers: &Tiers,
-    tenant_required: bool,
+    otherwise: Otherwise,
     problems: &mut Problems,
 ) -> Context {
     let name = match &written.name {
@@ -113,7 +120,8 @@ fn context(
         flags,
         retention: written.retention.map(|text| names::iso_duration(&format!("{path}.retention"), &text, problems)),
         audited: written.audit == AuditLevel::Full,
-        tenant_required: requires(written.tenant, tenant_required),
+        tenant_required: requires(written.tenant, otherwise.tenant_required),
+        shadow: written.enforcement.unwrap_or(otherwise.enforcement) == Enforcement::Shadow,
     }
 }
 
@@ -121,7 +129,7 @@ fn context(
 fn default_context(
     written: document::DefaultContext,
     tiers: &Tiers,
-    tenant_required: bool,
+    otherwise: Otherwise,
     problems: &mut Problems,
 ) -> Context {
     Context {
@@ -135,7 +143,8 @@ fn default_context(
         flags_header: None,
         retention: None,
         audited: written.audit == AuditLevel::Full,
-        tenant_required: requires(written.tenant, tenant_required),
+        tenant_required: requires(written.tenant, otherwise.tenant_required),
+        shadow: written.enforcement.unwrap_or(otherwise.enforcement) == Enforcement::Shadow,
     }
 }
 

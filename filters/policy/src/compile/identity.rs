@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::names;
-use crate::document::{self, ClaimPath, Document, Overrides};
+use crate::document::{self, ClaimPath, Document, Overrides, TenantCase};
 use crate::folded::{self, Watched, WatchedHeaders};
-use crate::policy::{Headers, Identity, PeerPattern, Source, TrustedPeers};
+use crate::host_pattern::HostPattern;
+use crate::policy::{Claim, Headers, Identity, PeerPattern, Source, TrustedPeers};
 use crate::problem::Problems;
 
 const SPIFFE: &str = "spiffe://";
@@ -28,10 +29,31 @@ const OVERRIDE_HEADERS: &[&str] = &[
 
 #[inline(never)]
 pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity, Headers) {
-    let document::Identity { trusted_peers, tenant, user, correlation, overrides } = &document.identity;
+    let document::Identity { trusted_peers, tenant, user, purpose, grants: _, correlation, overrides } =
+        &document.identity;
     let headers = headers(&document.headers, problems);
     let tenant_sources = sources("identity.tenant.sources", &tenant.sources, problems);
     let user_sources = sources("identity.user.sources", &user.sources, problems);
+    let purpose_sources = sources("identity.purpose.sources", &purpose.sources, problems);
+    for (part, sources, kinds) in [
+        ("user", &user_sources, "a claim, a path parameter or a header"),
+        ("purpose", &purpose_sources, "a claim or a header"),
+    ] {
+        for (index, source) in sources.iter().enumerate() {
+            let (kind, is_good) = match source {
+                Source::Claim(_) | Source::Header(_) => continue,
+                Source::Path(_) => ("path", part == "user"),
+                Source::Host(_) => ("host", false),
+                Source::Query(_) => ("query", false),
+            };
+            if !is_good {
+                problems.add(
+                    format!("identity.{part}.sources[{index}].{kind}"),
+                    format!("does not say a {part}: expected {kinds}"),
+                );
+            }
+        }
+    }
     let correlation_header = names::header("identity.correlation.header", &correlation.header, problems);
 
     let written = [
@@ -42,6 +64,8 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
         ("headers.complianceFlags", &headers.compliance_flags),
         ("identity.correlation.header", &correlation_header),
     ];
+    let purpose_headers = from_headers(&purpose_sources);
+    let purposes = purpose_headers.iter().map(|name| ("identity.purpose.sources", name));
     let pseudonym = headers.user_pseudonym.iter().map(|name| ("headers.userPseudonym", name));
     let routing = [
         ("routing.poolHeader", Some(document.routing.pool_header.as_str())),
@@ -51,6 +75,7 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
     let all = written
         .into_iter()
         .chain(pseudonym)
+        .chain(purposes)
         .map(|(path, name)| (path, name.to_string()))
         .chain(routing.into_iter().filter_map(|(path, name)| Some((path, name?.to_ascii_lowercase()))));
     for (path, name) in all {
@@ -63,15 +88,6 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
         }
     }
 
-    let from_headers = |sources: &[Source]| {
-        sources
-            .iter()
-            .filter_map(|source| match source {
-                Source::Header(name) => Some(Arc::clone(name)),
-                _ => None,
-            })
-            .collect::<Vec<_>>()
-    };
     let user_headers = from_headers(&user_sources);
     let mut identity_headers = from_headers(&tenant_sources);
     for name in &user_headers {
@@ -89,7 +105,7 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
     }
 
     let written = seen.iter().map(|(path, name)| match *path {
-        "identity.correlation.header" => (Arc::from(name.as_str()), Watched::Spelling),
+        "identity.correlation.header" | "identity.purpose.sources" => (Arc::from(name.as_str()), Watched::Spelling),
         _ => (Arc::from(name.as_str()), Watched::Protected),
     });
     let sources = identity_headers.iter().filter(|name| !seen.iter().any(|(_, written)| **written == ***name));
@@ -104,7 +120,10 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
         ),
         trusted_peers: trusted(trusted_peers, problems),
         tenant_sources,
+        fold_tenants: tenant.case == TenantCase::Lower,
         user_sources,
+        purpose_sources,
+        grants: Vec::new(),
         pseudonymise_user: user.pseudonymise,
         correlation_header,
         echo_correlation: correlation.echo,
@@ -133,16 +152,7 @@ fn sources(path: &str, written: &[document::Source], problems: &mut Problems) ->
             problems.add(&path, "is listed twice: expected each source once");
         }
         compiled.push(match source {
-            document::Source::Claim(claim) => {
-                let names = match claim {
-                    ClaimPath::Name(name) => vec![name.clone()],
-                    ClaimPath::Nested(names) => names.clone(),
-                };
-                if names.is_empty() || names.iter().any(|name| name.is_empty() || name.contains('\0')) {
-                    problems.add(format!("{path}.claim"), "is empty: expected the name of a claim, such as \"tenant_id\"");
-                }
-                Source::Claim(names)
-            }
+            document::Source::Claim(claim) => Source::Claim(self::claim(&path, claim, problems)),
             document::Source::Path(parameter) => {
                 if parameter.is_empty() || parameter.contains(['{', '}', '/', '*']) {
                     problems.add(format!("{path}.path"), format!("{parameter:?} is not the name of a path parameter: expected such as \"tenant\" for {{tenant}}"));
@@ -150,9 +160,46 @@ fn sources(path: &str, written: &[document::Source], problems: &mut Problems) ->
                 Source::Path(parameter.as_str().into())
             }
             document::Source::Header(name) => Source::Header(names::header(&format!("{path}.header"), name, problems)),
+            document::Source::Host(pattern) => match HostPattern::new(pattern) {
+                Some(pattern) => Source::Host(pattern),
+                None => {
+                    problems.add(format!("{path}.host"), format!("{pattern:?} is not a pattern of hosts: expected {}", HostPattern::EXPECTED));
+                    continue;
+                }
+            },
+            document::Source::Query(parameter) => {
+                if parameter.is_empty() || parameter.contains(['&', '=', '#', '%', '+', ' ']) {
+                    problems.add(format!("{path}.query"), format!("{parameter:?} is not the name of a query parameter: expected such as \"tenant\" for ?tenant=…"));
+                }
+                Source::Query(parameter.as_str().into())
+            }
         });
     }
     compiled
+}
+
+/// The headers among sources.
+fn from_headers(sources: &[Source]) -> Vec<Arc<str>> {
+    let header = |source: &Source| match source {
+        Source::Header(name) => Some(Arc::clone(name)),
+        _ => None,
+    };
+    sources.iter().filter_map(header).collect()
+}
+
+/// A claim, written at `path`.
+pub(super) fn claim(path: &str, written: &document::Claim, problems: &mut Problems) -> Claim {
+    let names = match &written.path {
+        ClaimPath::Name(name) => vec![name.clone()],
+        ClaimPath::Nested(names) => names.clone(),
+    };
+    if names.is_empty() || names.iter().any(|name| name.is_empty() || name.contains('\0')) {
+        problems.add(format!("{path}.claim"), "is empty: expected the name of a claim, such as \"tenant_id\"");
+    }
+    if written.issuer.as_ref().is_some_and(String::is_empty) {
+        problems.add(format!("{path}.issuer"), "is empty: expected an issuer, such as \"https://id.example.com\"");
+    }
+    Claim { path: names, issuer: written.issuer.clone() }
 }
 
 fn trusted(written: &document::TrustedPeers, problems: &mut Problems) -> TrustedPeers {

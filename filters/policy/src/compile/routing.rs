@@ -2,25 +2,29 @@
 
 use std::sync::Arc;
 
-use super::names;
+use super::{directory, names};
 use crate::decode::Seen;
-use crate::document::{self, UnknownTenant};
+use crate::directory::{DEDICATED, KnownPools};
+use crate::document::{self, TenantCase, UnknownTenant};
 use crate::id::TenantId;
 use crate::policy::{ByName, Routing, Tenant};
 use crate::pools::{Pools, WEIGHT_MAX};
 use crate::problem::Problems;
 use crate::rate::Rate;
 
-/// A pool of this name says itself that only pinned tenants are in it, so it need not be declared. Once one is, all have to be.
-const DEDICATED: &str = "dedicated-";
-
 #[inline(never)]
-pub(super) fn compile(tenants: document::Tenants, routing: document::Routing, problems: &mut Problems) -> Routing {
+pub(super) fn compile(
+    tenants: document::Tenants,
+    routing: document::Routing,
+    case: TenantCase,
+    problems: &mut Problems,
+) -> Routing {
     let hashed = pools(&routing.pools, problems);
     let dedicated = dedicated(&routing.dedicated, &hashed, problems);
     let known: Vec<&Arc<str>> = hashed.iter().map(|(name, _)| name).chain(&dedicated).collect();
 
     let mut compiled = ByName::with_capacity_and_hasher(tenants.entries.len(), Default::default());
+    let mut groups: ByName<Arc<str>, Arc<str>> = ByName::default();
     for (id, entry) in &tenants.entries {
         let path = || format!("tenants.entries.{id}");
         let pool = entry.pool.as_deref().and_then(|pool| {
@@ -36,17 +40,32 @@ pub(super) fn compile(tenants: document::Tenants, routing: document::Routing, pr
                 }
             }
         });
+        let group = entry.group.as_deref().map(|name| match groups.get(name) {
+            Some(group) => Arc::clone(group),
+            None => {
+                let group = group(&format!("{}.group", path()), name, problems);
+                groups.insert(Arc::clone(&group), Arc::clone(&group));
+                group
+            }
+        });
         match TenantId::new(id.as_bytes()) {
-            Some(id) => {
-                compiled.insert(id, Tenant { pool, jurisdiction: entry.jurisdiction, cohort: entry.cohort });
+            Some(tenant) => {
+                let (jurisdiction, cohort) = (entry.jurisdiction, entry.cohort);
+                let tenant = if case == TenantCase::Lower { tenant.into_lower() } else { tenant };
+                if compiled.insert(tenant, Tenant { pool, jurisdiction, cohort, group }).is_some() {
+                    problems.add(
+                        path(),
+                        format!("{id:?} differs from another entry in case alone: expected each tenant once, for identity.tenant.case is lower"),
+                    );
+                }
             }
             None => problems.add(path(), format!("{id:?} is not a tenant id: expected {}", TenantId::EXPECTED)),
         }
     }
-    if tenants.unknown == UnknownTenant::Deny && tenants.entries.is_empty() {
+    if tenants.unknown == UnknownTenant::Deny && tenants.entries.is_empty() && tenants.directory.is_none() {
         problems.add(
             "tenants.unknown",
-            "\"deny\" without entries refuses every tenant: expected \"route\", or the tenants in tenants.entries",
+            "\"deny\" without entries refuses every tenant: expected \"route\", or the tenants in tenants.entries or a directory",
         );
     }
 
@@ -64,14 +83,28 @@ pub(super) fn compile(tenants: document::Tenants, routing: document::Routing, pr
         }
         None => (Rate::ZERO, pins_a_cohort.then(|| document::Canary::default().header)),
     };
+    let known_pools = KnownPools::new(known.into_iter().cloned().collect(), dedicated.is_empty());
     Routing {
         pool_header: names::header("routing.poolHeader", &routing.pool_header, problems),
         cohort_header: cohort_header.map(|header| names::header("routing.canary.header", &header, problems)),
         canary,
         pools: Pools::new(hashed),
+        directory: tenants.directory.map(|directory| directory::compile(directory, &known_pools, problems)),
         tenants: compiled,
         deny_unknown: tenants.unknown == UnknownTenant::Deny,
+        known_pools,
     }
+}
+
+/// What a claim can say: 1 to 128 characters, none of them a control character.
+fn group(path: &str, name: &str, problems: &mut Problems) -> Arc<str> {
+    if !(1..=128).contains(&name.len()) || name.contains(char::is_control) {
+        problems.add(
+            path,
+            format!("{name:?} is not the name of a group: expected 1 to 128 bytes without control characters"),
+        );
+    }
+    name.into()
 }
 
 fn pools(written: &[document::Pool], problems: &mut Problems) -> Vec<(Arc<str>, u64)> {

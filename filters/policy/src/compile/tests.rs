@@ -109,12 +109,12 @@ fn the_complete_document_means_what_it_says() {
     assert_eq!((&*about.context.name, about.template.is_none()), ("general", true));
     assert_eq!(about.context.action(Method::Delete), Action::Delete);
 
-    let placement = policy.routing.place(&TenantId::new(b"care-home-0042").unwrap()).unwrap();
+    let placement = policy.routing.place(&TenantId::new(b"care-home-0042").unwrap(), None).unwrap();
     assert_eq!(placement.pool.as_deref(), Some("dedicated-a"));
     assert_eq!((placement.cohort, placement.jurisdiction), (Some(Cohort::Canary), Some(Jurisdiction::Scotland)));
     assert_eq!(Jurisdiction::Scotland.regulator(), "Care Inspectorate");
     assert!(placement.pinned);
-    let placement = policy.routing.place(&TenantId::new(b"care-home-7").unwrap()).unwrap();
+    let placement = policy.routing.place(&TenantId::new(b"care-home-7").unwrap(), None).unwrap();
     assert!(placement.pool.is_some_and(|pool| pool.starts_with("pool-")) && !placement.pinned);
 
     assert_eq!(policy.digest.len(), 16);
@@ -149,7 +149,7 @@ fn a_minimal_document_has_defaults() {
     let about = policy.classify(Method::Get, b"/x");
     assert_eq!((&*about.context.name, about.context.tier.rate.to_string()), ("general", "10".into()));
     assert!(about.context.tenant_required);
-    assert_eq!(policy.routing.place(&TenantId::new(b"t").unwrap()).unwrap().pool, None);
+    assert_eq!(policy.routing.place(&TenantId::new(b"t").unwrap(), None).unwrap().pool, None);
 }
 
 #[test]
@@ -173,8 +173,8 @@ fn tenants_that_nobody_knows_can_be_refused() {
     let mut document = complete();
     set(&mut document, "/tenants/unknown", json!("deny"));
     let policy = compiled(&document);
-    assert_eq!(policy.routing.place(&TenantId::new(b"nobody").unwrap()), Err(UnknownTenant));
-    assert!(policy.routing.place(&TenantId::new(b"care-home-0042").unwrap()).is_ok());
+    assert_eq!(policy.routing.place(&TenantId::new(b"nobody").unwrap(), None), Err(UnknownTenant));
+    assert!(policy.routing.place(&TenantId::new(b"care-home-0042").unwrap(), None).is_ok());
 }
 
 #[test]
@@ -226,7 +226,7 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/contexts/0/colour",
             json!("red"),
-            r#"contexts[0].colour: unknown field `colour`, expected one of `name`, `complianceLevel`, `tier`, `action`, `resource`, `subject`, `flags`, `retention`, `audit`, `tenant`, `match`"#,
+            r#"contexts[0].colour: unknown field `colour`, expected one of `name`, `complianceLevel`, `tier`, `action`, `resource`, `subject`, `flags`, `retention`, `audit`, `tenant`, `enforcement`, `match`"#,
         ),
         (
             "/contexts/0/flags",
@@ -343,7 +343,7 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/identity/tenant/sources/0",
             json!({"cookie": "t"}),
-            "identity.tenant.sources[0].cookie: unknown variant `cookie`, expected one of `claim`, `path`, `header`",
+            "identity.tenant.sources[0].cookie: unknown variant `cookie`, expected one of `claim`, `path`, `header`, `host`, `query`",
         ),
         (
             "/identity/tenant/required",
@@ -371,6 +371,180 @@ fn each_problem_says_where_what_and_what_instead() {
         }
         assert_eq!(problems.first().map(String::as_str), Some(*expected), "{pointer} = {value}");
     }
+}
+
+/// A document with grants.
+fn granting(document: &mut Value) {
+    let inspector = json!({
+        "name": "inspector", "when": {"claim": "roles", "contains": "inspector"},
+        "tenants": {"jurisdiction": {"claim": "jurisdiction", "issuer": "https://id.example.com"}}, "actions": ["read"],
+        "contexts": ["medication"]
+    });
+    let emergency = json!({
+        "name": "emergency", "when": [{"claim": ["realm_access", "roles"], "anyOf": ["nurse", "doctor"]}], "tenants": "any",
+        "requires": {"purpose": ["BTG", "ETREAT"]}, "flags": ["emergency"], "atMost": {"perUser": 5, "within": "1h"},
+        "writeAhead": true
+    });
+    set(document, "/identity/purpose", json!({"sources": [{"claim": "purpose"}, {"header": "X-Purpose-Of-Use"}]}));
+    set(document, "/identity/grants", json!([inspector, emergency]));
+    set(document, "/tenants/entries/care-home-0042/group", json!("north"));
+}
+
+#[test]
+fn grants_are_compiled_from_what_is_written() {
+    let mut document = complete();
+    granting(&mut document);
+    let policy = compiled(&document);
+    let [inspector, emergency] = &*policy.identity.grants else { panic!("{:?}", policy.identity.grants) };
+    let about = |path: &[u8]| policy.classify(Method::Get, path).context;
+    assert!(inspector.covers(Action::Read, &about(b"/api/v1/medications")));
+    assert!(!inspector.covers(Action::Update, &about(b"/api/v1/medications")));
+    assert!(!inspector.covers(Action::Read, &about(b"/elsewhere")));
+    assert!(emergency.covers(Action::Delete, &about(b"/elsewhere")));
+    let home = policy.routing.belongs(&TenantId::new(b"care-home-0042").unwrap(), None);
+    assert_eq!(home, (Some(Jurisdiction::Scotland), Some("north")));
+    let needed = inspector.tenants.needs(home).unwrap().unwrap();
+    assert_eq!((needed.0.path.as_slice(), needed.1), (&["jurisdiction".to_owned()][..], "scotland"));
+    // What belongs to no jurisdiction is in nobody's.
+    assert!(inspector.tenants.needs((None, None)).is_none());
+    assert_eq!(emergency.tenants.needs((None, None)), Some(None));
+    assert_eq!(emergency.purposes.iter().map(|purpose| purpose.as_str()).collect::<Vec<_>>(), ["BTG", "ETREAT"]);
+    assert!(emergency.write_ahead && emergency.at_most.is_some_and(|limit| limit.per_user == 5));
+}
+
+#[test]
+fn each_problem_of_a_grant_says_where_what_and_what_instead() {
+    let table = [
+        (
+            "/identity/grants/0/name",
+            Value::Null,
+            r#"identity.grants[0].name: missing: expected the name of the grant, such as "inspector""#,
+        ),
+        (
+            "/identity/grants/1/name",
+            json!("inspector"),
+            r#"identity.grants[1].name: "inspector" is the name of identity.grants[0] already: expected a name of its own"#,
+        ),
+        (
+            "/identity/grants/0/when",
+            json!([]),
+            "identity.grants[0].when: missing: expected whose the grant is, such as {claim: roles, contains: inspector}",
+        ),
+        (
+            "/identity/grants/0/when",
+            json!({"claim": "roles"}),
+            "identity.grants[0].when: says not just one thing of the claim: expected one of equals, contains and anyOf",
+        ),
+        (
+            "/identity/grants/0/when",
+            json!([{"claim": "roles", "equals": "a"}, {"claim": "roles", "anyOf": []}]),
+            "identity.grants[0].when[1]: says not just one thing of the claim: expected one of equals, contains and anyOf",
+        ),
+        (
+            "/identity/grants/0/when",
+            json!({"contains": "inspector"}),
+            "identity.grants[0].when: says no claim: expected such as {claim: roles, contains: inspector}",
+        ),
+        (
+            "/identity/grants/0/when/issuer",
+            json!(""),
+            r#"identity.grants[0].when.issuer: is empty: expected an issuer, such as "https://id.example.com""#,
+        ),
+        (
+            "/identity/grants/0/tenants",
+            Value::Null,
+            "identity.grants[0].tenants: missing: expected any, {jurisdiction: {claim: …}} or {group: {claim: …}}",
+        ),
+        (
+            "/identity/grants/0/tenants",
+            json!("all"),
+            "identity.grants[0].tenants: invalid value: string \"all\", expected the word \"any\", {jurisdiction: {claim: …}} or {group: {claim: …}}",
+        ),
+        ("/identity/grants/0/tenants", json!({"group": {}}), "identity.grants[0].tenants.group: missing field `claim`"),
+        (
+            "/identity/grants/0/contexts/0",
+            json!("medications"),
+            r#"identity.grants[0].contexts[0]: "medications" is not a context: expected one of medication-administration, medication, health-check, general"#,
+        ),
+        (
+            "/identity/grants/1/requires/purpose/1",
+            json!("EMERGENCY"),
+            r#"identity.grants[1].requires.purpose[1]: "EMERGENCY" is not a purpose of use: expected a code of HL7 v3 PurposeOfUse, such as "TREAT", "ETREAT" or "BTG""#,
+        ),
+        (
+            "/identity/purpose/sources",
+            json!([]),
+            "identity.grants[1].requires.purpose: cannot be said by any request: expected sources in identity.purpose.sources",
+        ),
+        (
+            "/identity/grants/1/atMost/perUser",
+            json!(0),
+            "identity.grants[1].atMost.perUser: expected a number of requests, 1 to 1000",
+        ),
+        (
+            "/identity/grants/1/atMost/within",
+            Value::Null,
+            "identity.grants[1].atMost.within: missing: expected a length of time, such as \"1h\"",
+        ),
+        (
+            "/identity/purpose/sources/0",
+            json!({"query": "purpose"}),
+            "identity.purpose.sources[0].query: does not say a purpose: expected a claim or a header",
+        ),
+        (
+            "/identity/user/sources/0",
+            json!({"host": "{tenant}.example.com"}),
+            "identity.user.sources[0].host: does not say a user: expected a claim, a path parameter or a header",
+        ),
+        (
+            "/identity/purpose/sources/1",
+            json!({"header": "x_tenant_id"}),
+            "identity.purpose.sources: \"x_tenant_id\" is headers.tenantId already: expected a header of its own",
+        ),
+        (
+            "/identity/tenant/sources/0",
+            json!({"host": "app.example.com"}),
+            r#"identity.tenant.sources[0].host: "app.example.com" is not a pattern of hosts: expected a host with one {tenant}, such as "{tenant}.app.example.com""#,
+        ),
+        (
+            "/identity/tenant/sources/0",
+            json!({"query": "a&b"}),
+            r#"identity.tenant.sources[0].query: "a&b" is not the name of a query parameter: expected such as "tenant" for ?tenant=…"#,
+        ),
+        (
+            "/identity/tenant/sources/0",
+            json!({"path": "tenant", "header": "x"}),
+            "identity.tenant.sources[0]: invalid type: map, expected just one of claim, path, header, host, query",
+        ),
+        (
+            "/tenants/entries/care-home-0042/group",
+            json!(""),
+            r#"tenants.entries.care-home-0042.group: "" is not the name of a group: expected 1 to 128 bytes without control characters"#,
+        ),
+    ];
+    for (pointer, value, expected) in table {
+        let problems = problems_after(|document| {
+            granting(document);
+            set(document, pointer, value.clone());
+        });
+        assert_eq!(problems.first().map(String::as_str), Some(expected), "{pointer} = {value}");
+    }
+}
+
+#[test]
+fn ids_that_differ_in_case_alone_are_one_tenant_where_the_policy_says_so() {
+    let folded = |document: &mut Value| set(document, "/identity/tenant/case", json!("lower"));
+    let mut document = complete();
+    folded(&mut document);
+    set(&mut document, "/tenants/entries/Home-1", json!({"pool": "pool-a"}));
+    let place = compiled(&document).routing.place(&TenantId::new(b"home-1").unwrap(), None).unwrap();
+    assert!(place.pinned);
+    let problems = problems_after(|document| {
+        folded(document);
+        set(document, "/tenants/entries/Care-Home-0042", json!({}));
+    });
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    assert!(problems[0].contains("differs from another entry in case alone"), "{problems:?}");
 }
 
 #[test]
@@ -428,4 +602,76 @@ fn what_is_not_a_document_is_said_in_one_line() {
         let problems = Policy::from_json(bytes).unwrap_err();
         assert!(problems.to_string().starts_with(start), "{problems}");
     }
+}
+
+#[test]
+fn a_directory_needs_a_cluster_and_a_folder() {
+    let with = |directory: Value| {
+        Policy::from_json(
+            json!({"version": "careplane/v1", "tenants": {"unknown": "deny", "directory": directory}})
+                .to_string()
+                .as_bytes(),
+        )
+    };
+    let source = with(json!({"cluster": "c"})).unwrap().routing.directory.unwrap();
+    assert_eq!((&*source.authority, &*source.path, source.interval.as_secs()), ("c", "/directory", 60));
+    assert_eq!(with(json!({"cluster": "c", "path": "/a/b/"})).unwrap().routing.directory.unwrap().path, "/a/b");
+    assert_eq!(with(json!({"cluster": "c", "path": "/"})).unwrap().routing.directory.unwrap().path, "");
+    for (bad, path) in [
+        (json!({}), "tenants.directory.cluster: missing"),
+        (json!({"cluster": "c", "path": "x"}), "tenants.directory.path: \"x\" is not the path of a folder"),
+        (json!({"cluster": "c", "path": "/x?y"}), "tenants.directory.path: "),
+        (
+            json!({"cluster": "c", "interval": "10ms"}),
+            "tenants.directory.interval: is too short: expected at least \"1s\"",
+        ),
+        (json!({"cluster": "c", "timeout": "0s"}), "tenants.directory.timeout: "),
+        (json!({"cluster": "c", "shrink": "maybe"}), "tenants.directory.shrink: "),
+    ] {
+        let problems = with(bad).unwrap_err().to_string();
+        assert!(problems.contains(path), "{path} is missing in {problems}");
+    }
+}
+
+#[test]
+fn what_the_policy_says_of_a_tenant_comes_before_the_directory() {
+    use crate::directory::{Directory, Entry, Index, KnownPools, Part, build};
+
+    let policy = json!({
+        "version": "careplane/v1",
+        "routing": {"pools": ["pool-a", "pool-b"], "dedicated": ["dedicated-a"], "canary": {"percent": 0}},
+        "tenants": {
+            "unknown": "deny",
+            "entries": {"both": {"pool": "dedicated-a"}, "own": {"jurisdiction": "wales"}},
+            "directory": {"cluster": "c"},
+        },
+    });
+    let policy = Policy::from_json(policy.to_string().as_bytes()).unwrap();
+    let listed = Entry {
+        pool: Some("pool-b"),
+        jurisdiction: Some(Jurisdiction::Scotland),
+        cohort: Some(Cohort::Canary),
+        group: None,
+    };
+    let built = build(&["both", "listed"].map(|id| (id.to_owned(), listed)).into_iter().collect()).unwrap();
+    let index = Index::read(built.index.as_bytes()).unwrap();
+    let part = Part::read(built.parts[0].lines.clone().into_bytes(), 0, &index, &KnownPools::default()).unwrap();
+    let directory = Directory::new(vec![part.into()], index.tenants);
+    let place = |id: &str, directory| {
+        let placement = policy.routing.place(&TenantId::new(id.as_bytes()).unwrap(), directory)?;
+        Ok((placement.pool.as_deref().map(str::to_owned), placement.pinned, placement.jurisdiction, placement.cohort))
+    };
+    let scotland = Some(Jurisdiction::Scotland);
+    for (id, expected) in [
+        ("listed", Ok((Some("pool-b".to_owned()), true, scotland, Some(Cohort::Canary)))),
+        ("both", Ok((Some("dedicated-a".to_owned()), true, scotland, Some(Cohort::Canary)))),
+        ("nowhere", Err(UnknownTenant)),
+    ] {
+        assert_eq!(place(id, Some(&directory)), expected, "{id}");
+    }
+    let own = place("own", Some(&directory)).unwrap();
+    assert_eq!((own.1, own.2, own.3), (false, Some(Jurisdiction::Wales), Some(Cohort::Stable)));
+    // Before the first directory has come.
+    assert_eq!(place("listed", None), Err(UnknownTenant));
+    assert!(place("both", None).is_ok());
 }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AuditLevel, Canary, ClaimPath, ComplianceLevel, Correlation, DefaultContext, Headers, Late, ProxyLog, Pseudonyms,
-    Routing, Sampling, Sinks, Source, TenantIdentity, TrustedPeers, UserIdentity,
+    AuditLevel, Canary, Claim, ClaimPath, ComplianceLevel, Correlation, DefaultContext, Headers, Late, ProxyLog,
+    Pseudonyms, Routing, Sampling, Sinks, Source, TenantCase, TenantIdentity, TrustedPeers, UserIdentity,
 };
 
 impl Default for TrustedPeers {
@@ -13,11 +13,19 @@ impl Default for TrustedPeers {
     }
 }
 
+impl Claim {
+    /// A claim at the top of a token, of any issuer.
+    pub fn named(name: &str) -> Self {
+        Self { path: ClaimPath::Name(name.into()), issuer: None }
+    }
+}
+
 impl Default for TenantIdentity {
     fn default() -> Self {
         Self {
             required: true,
-            sources: vec![Source::Claim(ClaimPath::Name("tenant_id".into())), Source::Header("x-tenant-id".into())],
+            sources: vec![Source::Claim(Claim::named("tenant_id")), Source::Header("x-tenant-id".into())],
+            case: TenantCase::Exact,
         }
     }
 }
@@ -25,7 +33,7 @@ impl Default for TenantIdentity {
 impl Default for UserIdentity {
     fn default() -> Self {
         Self {
-            sources: vec![Source::Claim(ClaimPath::Name("sub".into())), Source::Header("x-user-id".into())],
+            sources: vec![Source::Claim(Claim::named("sub")), Source::Header("x-user-id".into())],
             pseudonymise: true,
         }
     }
@@ -64,6 +72,7 @@ impl Default for DefaultContext {
             tier: "default".into(),
             audit: AuditLevel::Full,
             tenant: None,
+            enforcement: None,
         }
     }
 }

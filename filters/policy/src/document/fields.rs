@@ -3,16 +3,17 @@
 //! [`serde::Serialize`] says the same for the schema; a test holds the two together.
 
 use super::{
-    Action, AmbiguousPath, Audit, AuditLevel, Batch, Canary, Cohort, ComplianceLevel, Context, Correlation,
-    DefaultContext, Document, Export, Headers, Identity, Jurisdiction, Late, Match, Overrides, Paths, ProxyLog,
-    ProxyPlacement, Pseudonyms, Routing, Sampling, Sinks, TenantEntry, TenantIdentity, TenantRequirement, Tenants,
-    UnknownTenant, UserIdentity,
+    Action, AmbiguousPath, Audit, AuditLevel, Batch, Canary, Cohort, ComplianceLevel, Condition, Context, Correlation,
+    DefaultContext, Directory, Document, Enforcement, Export, Grant, GrantLimit, Headers, Identity, Jurisdiction, Late,
+    Match, Overrides, Paths, ProxyLog, ProxyPlacement, Pseudonyms, Purpose, Requirements, Routing, Sampling, Shrink,
+    Sinks, TenantCase, TenantEntry, TenantIdentity, TenantRequirement, Tenants, UnknownTenant, UserIdentity,
 };
 use crate::decode::{fields, words};
 
 fields! {
     Document {
         "version": version,
+        "enforcement": enforcement,
         "identity": identity,
         "headers": headers,
         "paths": paths,
@@ -29,11 +30,28 @@ fields! {
         "trustedPeers": trusted_peers,
         "tenant": tenant,
         "user": user,
+        "purpose": purpose,
+        "grants": grants,
         "correlation": correlation,
         "overrides": overrides,
     }
     Paths { "ambiguous": ambiguous }
-    TenantIdentity { "required": required, "sources": sources }
+    TenantIdentity { "required": required, "sources": sources, "case": case }
+    Purpose { "sources": sources }
+    Grant {
+        "name": name,
+        "when": when,
+        "tenants": tenants,
+        "actions": actions,
+        "contexts": contexts,
+        "requires": requires,
+        "flags": flags,
+        "atMost": at_most,
+        "writeAhead": write_ahead,
+    }
+    Condition { "claim": claim, "issuer": issuer, "equals": equals, "contains": contains, "anyOf": any_of }
+    Requirements { "purpose": purpose }
+    GrantLimit { "perUser": per_user, "within": within }
     UserIdentity { "sources": sources, "pseudonymise": pseudonymise }
     Correlation { "header": header, "echo": echo }
     Headers {
@@ -56,10 +74,18 @@ fields! {
         "retention": retention,
         "audit": audit,
         "tenant": tenant,
+        "enforcement": enforcement,
         "match": matches,
     }
     Match { "methods": methods, "path": path }
-    DefaultContext { "name": name, "complianceLevel": compliance_level, "tier": tier, "audit": audit, "tenant": tenant }
+    DefaultContext {
+        "name": name,
+        "complianceLevel": compliance_level,
+        "tier": tier,
+        "audit": audit,
+        "tenant": tenant,
+        "enforcement": enforcement,
+    }
     Sampling { "tiers": tiers, "late": late }
     Late {
         "denied": denied,
@@ -67,8 +93,16 @@ fields! {
         "slowerThan": slower_than,
         "unsampledParents": unsampled_parents,
     }
-    Tenants { "unknown": unknown, "entries": entries }
-    TenantEntry { "pool": pool, "jurisdiction": jurisdiction, "cohort": cohort }
+    Tenants { "unknown": unknown, "entries": entries, "directory": directory }
+    Directory {
+        "cluster": cluster,
+        "authority": authority,
+        "path": path,
+        "interval": interval,
+        "timeout": timeout,
+        "shrink": shrink,
+    }
+    TenantEntry { "pool": pool, "jurisdiction": jurisdiction, "cohort": cohort, "group": group }
     Routing { "poolHeader": pool_header, "pools": pools, "dedicated": dedicated, "canary": canary }
     Canary { "percent": percent, "header": header }
     Audit { "sinks": sinks, "writeAhead": write_ahead, "chainKeyEnv": chain_key_env, "placement": placement }
@@ -78,6 +112,8 @@ fields! {
 }
 
 words! {
+    TenantCase { "exact": Exact, "lower": Lower }
+    Enforcement { "enforce": Enforce, "shadow": Shadow }
     Overrides { "remove": Remove, "pass": Pass }
     AmbiguousPath { "accept": Accept, "reject": Reject }
     ComplianceLevel { "critical": Critical, "high": High, "standard": Standard, "low": Low }
@@ -85,6 +121,7 @@ words! {
     AuditLevel { "full": Full, "none": None }
     TenantRequirement { "required": Required, "optional": Optional }
     UnknownTenant { "route": Route, "deny": Deny }
+    Shrink { "refuse": Refuse, "allow": Allow }
     Jurisdiction { "england": England, "scotland": Scotland, "wales": Wales, "northern-ireland": NorthernIreland }
     Cohort { "canary": Canary, "stable": Stable }
     ProxyPlacement { "gateway": Gateway, "inbound": Inbound, "outbound": Outbound }
@@ -106,10 +143,22 @@ mod tests {
     fn every_field_is_read_under_the_name_that_it_is_written_under() {
         let written = json!({
             "version": "careplane/v1",
+            "enforcement": "shadow",
             "identity": {
                 "trustedPeers": ["spiffe://a/b"],
-                "tenant": {"required": false, "sources": [{"claim": "t"}, {"claim": ["a", "b"]}, {"path": "p"}]},
+                "tenant": {"required": false, "sources": [
+                    {"claim": "t"}, {"claim": ["a", "b"], "issuer": "i"}, {"path": "p"}, {"host": "{tenant}.example"},
+                    {"query": "q"},
+                ], "case": "lower"},
                 "user": {"sources": [{"header": "h"}], "pseudonymise": false},
+                "purpose": {"sources": [{"header": "p"}]},
+                "grants": [{
+                    "name": "g",
+                    "when": [{"claim": "r", "issuer": "i", "equals": "e", "contains": "c", "anyOf": ["a"]}],
+                    "tenants": {"group": {"claim": "g", "issuer": "i"}}, "actions": ["read"], "contexts": ["n"],
+                    "requires": {"purpose": ["BTG"]}, "flags": ["f"], "atMost": {"perUser": 5, "within": "1h"},
+                    "writeAhead": true,
+                }],
                 "correlation": {"header": "c", "echo": false},
                 "overrides": "pass",
             },
@@ -122,10 +171,11 @@ mod tests {
             "contexts": [{
                 "name": "n", "complianceLevel": "low", "tier": "t", "action": "update", "resource": "R",
                 "subject": "s", "flags": ["f"], "retention": "P1Y", "audit": "none", "tenant": "optional",
-                "match": [{"methods": ["GET"], "path": "/"}],
+                "enforcement": "enforce", "match": [{"methods": ["GET"], "path": "/"}],
             }],
             "defaultContext": {
                 "name": "d", "complianceLevel": "high", "tier": "u", "audit": "none", "tenant": "required",
+                "enforcement": "shadow",
             },
             "sampling": {
                 "tiers": {"t": 12.5},
@@ -133,7 +183,11 @@ mod tests {
             },
             "tenants": {
                 "unknown": "deny",
-                "entries": {"e": {"pool": "p", "jurisdiction": "wales", "cohort": "stable"}},
+                "entries": {"e": {"pool": "p", "jurisdiction": "wales", "cohort": "stable", "group": "g"}},
+                "directory": {
+                    "cluster": "c", "authority": "a", "path": "/d", "interval": "9s", "timeout": "3s",
+                    "shrink": "allow",
+                },
             },
             "routing": {
                 "poolHeader": "p", "pools": [{"name": "a", "weight": 2}], "dedicated": ["b"],
@@ -162,6 +216,8 @@ mod tests {
                 assert_eq!(to_value(T::read(&word).unwrap()).unwrap(), word);
             }
         }
+        check::<TenantCase>();
+        check::<Enforcement>();
         check::<Overrides>();
         check::<AmbiguousPath>();
         check::<ComplianceLevel>();
@@ -169,6 +225,7 @@ mod tests {
         check::<AuditLevel>();
         check::<TenantRequirement>();
         check::<UnknownTenant>();
+        check::<Shrink>();
         check::<Jurisdiction>();
         check::<Cohort>();
         check::<ProxyPlacement>();

@@ -1,9 +1,9 @@
 //! Values of the document that can be written in two ways, or that are a word and a value.
 
-use serde::ser::{Serialize, Serializer};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
-use super::{ClaimPath, Pool, Source, TrustedPeers};
+use super::{Claim, ClaimPath, Conditions, GrantedTenants, Pool, Source, TrustedPeers};
 use crate::decode::{Misfit, Read, Step, fields, word};
 
 impl Serialize for TrustedPeers {
@@ -37,24 +37,119 @@ impl Read for ClaimPath {
     }
 }
 
+/// The field beside `claim`.
+const ISSUER: &str = "issuer";
+
+impl Serialize for Claim {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        map.serialize_entry("claim", &self.path)?;
+        if let Some(issuer) = &self.issuer {
+            map.serialize_entry(ISSUER, issuer)?;
+        }
+        map.end()
+    }
+}
+
+impl Read for Claim {
+    fn read(value: &Value) -> Result<Self, Misfit> {
+        #[derive(Default)]
+        struct Written {
+            claim: Option<ClaimPath>,
+            issuer: Option<String>,
+        }
+        fields! { Written { "claim": claim, "issuer": issuer } }
+        let Written { claim, issuer } = Written::read(value)?;
+        let path = claim.ok_or_else(|| Misfit::new("missing field `claim`".into()))?;
+        Ok(Self { path, issuer })
+    }
+}
+
+impl Serialize for Source {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (kind, named) = match self {
+            Self::Claim(claim) => return claim.serialize(serializer),
+            Self::Path(named) => ("path", named),
+            Self::Header(named) => ("header", named),
+            Self::Host(named) => ("host", named),
+            Self::Query(named) => ("query", named),
+        };
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(kind, named)?;
+        map.end()
+    }
+}
+
 impl Read for Source {
     fn read(value: &Value) -> Result<Self, Misfit> {
-        const KINDS: &[&str] = &["claim", "path", "header"];
-        let Some((kind, named)) = value.as_object().filter(|map| map.len() == 1).and_then(|map| map.iter().next())
-        else {
+        const KINDS: &[&str] = &["claim", "path", "header", "host", "query"];
+        let one = |map: &serde_json::Map<String, Value>| {
+            map.iter().next().filter(|_| map.len() == 1).map(|(kind, named)| (kind.clone(), named.clone()))
+        };
+        let (kind, named) = match value.as_object() {
+            Some(map) if map.contains_key("claim") => return Claim::read(value).map(Self::Claim),
+            Some(map) => {
+                one(map).ok_or_else(|| Misfit::invalid_type(value, "just one of claim, path, header, host, query"))?
+            }
             // A word alone names a kind, and nothing of it.
-            return Err(match word(KINDS, value) {
-                Ok(_) => Misfit::invalid_type(value, "newtype variant"),
-                Err(misfit) => misfit,
-            });
+            None => {
+                return Err(match word(KINDS, value) {
+                    Ok(_) => Misfit::invalid_type(value, "newtype variant"),
+                    Err(misfit) => misfit,
+                });
+            }
         };
         let source = match kind.as_str() {
-            "claim" => Read::read(named).map(Self::Claim),
-            "path" => Read::read(named).map(Self::Path),
-            "header" => Read::read(named).map(Self::Header),
-            _ => Err(Misfit::unknown("variant", kind, KINDS)),
+            "path" => Read::read(&named).map(Self::Path),
+            "header" => Read::read(&named).map(Self::Header),
+            "host" => Read::read(&named).map(Self::Host),
+            "query" => Read::read(&named).map(Self::Query),
+            _ => Err(Misfit::unknown("variant", &kind, KINDS)),
         };
-        source.map_err(|misfit| misfit.inside(Step::Key(kind.clone())))
+        source.map_err(|misfit| misfit.inside(Step::Key(kind)))
+    }
+}
+
+impl Read for Conditions {
+    fn read(value: &Value) -> Result<Self, Misfit> {
+        match value {
+            Value::Array(_) => Read::read(value).map(Self),
+            _ => Read::read(value).map(|one| Self(vec![one])),
+        }
+    }
+}
+
+impl Serialize for GrantedTenants {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (kind, claim) = match self {
+            Self::Any => return serializer.serialize_str("any"),
+            Self::Jurisdiction(claim) => ("jurisdiction", claim),
+            Self::Group(claim) => ("group", claim),
+        };
+        let mut map = serializer.serialize_map(Some(1))?;
+        map.serialize_entry(kind, claim)?;
+        map.end()
+    }
+}
+
+impl Read for GrantedTenants {
+    fn read(value: &Value) -> Result<Self, Misfit> {
+        const EXPECTED: &str = "the word \"any\", {jurisdiction: {claim: …}} or {group: {claim: …}}";
+        match value {
+            Value::String(word) if word == "any" => Ok(Self::Any),
+            Value::Object(map) if map.len() == 1 => {
+                let read = |kind: &str| {
+                    map.get(kind)
+                        .map(|claim| Claim::read(claim).map_err(|misfit| misfit.inside(Step::Key(kind.into()))))
+                };
+                if let Some(claim) = read("jurisdiction") {
+                    return claim.map(Self::Jurisdiction);
+                }
+                read("group").unwrap_or_else(|| Err(Misfit::invalid_value(value, EXPECTED))).map(Self::Group)
+            }
+            Value::String(_) => Err(Misfit::invalid_value(value, EXPECTED)),
+            _ => Err(Misfit::invalid_type(value, EXPECTED)),
+        }
     }
 }
 

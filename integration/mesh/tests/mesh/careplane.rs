@@ -58,7 +58,7 @@ pub async fn every_request_has_its_record(mesh: &Mesh) -> Result<()> {
 
 pub async fn a_bad_policy_is_refused_at_the_door(mesh: &Mesh) -> Result<()> {
     let good = mesh.cluster.get(&["wasmplugin", "careplane-gateway", "-n", "istio-system"]).await?;
-    let bad: [(&str, Value, &str); 10] = [
+    let bad: [(&str, Value, &str); 11] = [
         ("/spec/url", json!("registry.example/careplane:1"), "oci://"),
         ("/spec/pluginName", json!("trace-tags"), "tracing-tags"),
         ("/spec/phase", json!("AUTHN"), "AUTHZ"),
@@ -69,6 +69,7 @@ pub async fn a_bad_policy_is_refused_at_the_door(mesh: &Mesh) -> Result<()> {
         ("/spec/pluginConfig/sampling/tiers/clinical", json!(150), "0 to 100"),
         ("/spec/pluginConfig/identity/trustedPeers", json!("any"), "trustedPeers"),
         ("/spec/pluginConfig/tenants/entries/care-home-0042/pool", json!("pool-z"), "care-home-0042"),
+        ("/spec/pluginConfig/identity/grants/0/when", Value::Null, "inspector"),
     ];
     for (pointer, value, expected) in bad {
         let mut plugin = json!({

@@ -70,7 +70,13 @@ pub fn all() -> Vec<Case> {
             security::each_role_may_do_its_own,
             "Roles",
             "base/security/core-healthcare/medication-service.yaml",
-            "carer, nurse, manager, inspector and an unknown role on twelve acts: each allowed one 200, each forbidden one 403, no other status"
+            "carer, nurse, manager, inspector, clinician and an unknown role on twelve acts: each allowed one 200, each forbidden one 403, no other status"
+        ),
+        case!(
+            security::people_reach_the_homes_of_their_grants,
+            "Grants",
+            "base/careplane/policy/policy.yaml",
+            "an agency nurse, an inspector, a group manager and a clinician in an emergency on thirteen acts in three homes: each gets what grant and role allow, else 403 with the reason"
         ),
         case!(
             security::a_spelling_is_no_way_around,
@@ -88,7 +94,7 @@ pub fn all() -> Vec<Case> {
             security::what_outsiders_say_of_themselves_is_not_believed,
             "Identity headers",
             "base/careplane/bundle/gateway.yaml",
-            "an outsider's x-tenant-id, x-user-id, x-tenant-pool, x-release-cohort, x-compliance-level and x-forwarded-client-cert do not reach the application; the record names the attempt"
+            "an outsider's x-user-id, x-tenant-pool, x-release-cohort, x-compliance-level and x-forwarded-client-cert do not reach the application, and the record names the attempt; an x-tenant-id of another home is a 403"
         ),
         case!(
             breakers::each_service_has_its_numbers,
@@ -178,7 +184,7 @@ pub fn all() -> Vec<Case> {
             careplane::a_bad_policy_is_refused_at_the_door,
             "Admission",
             "base/careplane/admission/refuse.yaml",
-            "ten bad plugins are refused by the API server, each with what to write instead; the shipped ones are taken"
+            "eleven bad plugins are refused by the API server, each with what to write instead; the shipped ones are taken"
         ),
         case!(
             alone careplane::a_key_is_rotated,
@@ -226,7 +232,7 @@ pub fn all() -> Vec<Case> {
             alone deploy::drift_is_set_right,
             "Deployment",
             "deploy-service-mesh.sh",
-            "a timeout that somebody changed and a DestinationRule that somebody deleted are shown by the dry run, and mended by --apply"
+            "a timeout that another manager changed and a deleted DestinationRule are in the plan; --apply refuses to take the timeout, and mends both with --force-conflicts"
         ),
     ]
 }

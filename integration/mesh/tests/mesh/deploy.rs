@@ -131,9 +131,21 @@ pub async fn drift_is_set_right(mesh: &Mesh) -> Result<()> {
     mesh.cluster.kubectl(&[&["delete"], &rule[..]].concat()).await?;
     let patch = r#"[{"op": "replace", "path": "/spec/http/0/timeout", "value": "7s"}]"#;
     mesh.cluster.kubectl(&[&["patch"], &service[..], &["--type=json", "-p", patch]].concat()).await?;
-    let shown = mesh.deploy(&[]).await?;
-    ensure!(shown.contains("medication-service") && shown.contains("7s"), "{shown}");
-    mesh.deploy(&["--apply", "--yes", "--timeout", "120s"]).await?;
+    let plan = mesh.careplane(&["mesh", "plan", "--manifests", &mesh.path(""), "-o", "json"]).await?;
+    let plan: Value = serde_json::from_str(&plan)?;
+    let traffic = plan["steps"].as_array().into_iter().flatten().find(|step| step["step"] == "traffic");
+    let traffic = traffic.context("no step traffic")?;
+    ensure!(traffic["new"] == json!(["DestinationRule core-healthcare/medication-service"]), "{plan:#}");
+    let field = json!({"path": "spec.http[0].timeout", "is": "7s", "becomes": "30s"});
+    let conflict = json!({"manager": "kubectl-patch", "fields": [".spec.http"]});
+    let object = "VirtualService core-healthcare/medication-service.pools";
+    let changed = json!([{"object": object, "fields": [field], "conflicts": [conflict]}]);
+    ensure!(traffic["changed"] == changed && plan["conflicts"] == 1, "{plan:#}");
+    // What others have set is theirs, until it is taken on purpose.
+    let (code, said) = mesh.try_deploy(&["--apply", "--yes", "--timeout", "120s"]).await?;
+    ensure!(code == 5 && said.contains("! belongs to kubectl-patch: .spec.http"), "exit code {code}: {said}");
+    ensure!(mesh.cluster.get(&service).await?["spec"]["http"][0]["timeout"] == "7s", "it was taken: {said}");
+    mesh.deploy(&["--apply", "--yes", "--force-conflicts", "--timeout", "120s"]).await?;
     let mended = mesh.cluster.get(&service).await?;
     ensure!(mended["spec"]["http"][0]["timeout"] == "30s", "{}", mended["spec"]["http"][0]);
     mesh.cluster.get(&rule).await?;

@@ -51,12 +51,8 @@ fn main() -> ExitCode {
 
 /// What this machine lacks.
 fn missing() -> Option<String> {
-    let programs =
-        ["cluster", "pod", "echo", "kubectl", "istioctl", "pilot-discovery", "pilot-agent", "jaeger", "otel-collector"];
-    if let Some(program) = programs.iter().find(|program| !cluster::program(program).exists()) {
-        return Some(format!(".tools/mesh/{program} is not built (integration/mesh/build.sh, which needs Go)"));
-    }
-    sandbox::available().err()
+    let programs = [&cluster::PROGRAMS[..], &["jaeger", "otel-collector"]].concat();
+    cluster::missing(&programs).or_else(|| sandbox::available().err())
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {

@@ -77,13 +77,13 @@ pub async fn prometheus_sees_metrics_only(mesh: &Mesh) -> Result<()> {
 
 /// Acts on services with a sidecar, and who may.
 const ACTS: &[(&str, &str, &[&str])] = &[
-    ("GET", "/api/v1/residents", &["carer", "nurse", "manager", "inspector"]),
-    ("GET", "/api/v1/residents/7", &["carer", "nurse", "manager", "inspector"]),
+    ("GET", "/api/v1/residents", &["carer", "nurse", "manager", "inspector", "clinician"]),
+    ("GET", "/api/v1/residents/7", &["carer", "nurse", "manager", "inspector", "clinician"]),
     ("POST", "/api/v1/residents", &["manager"]),
     ("PUT", "/api/v1/residents/7", &["nurse", "manager"]),
     ("DELETE", "/api/v1/residents/7", &["manager"]),
-    ("GET", "/api/v1/medications", &["carer", "nurse", "manager", "inspector"]),
-    ("GET", "/api/v1/medications/7/stock", &["carer", "nurse", "manager", "inspector"]),
+    ("GET", "/api/v1/medications", &["carer", "nurse", "manager", "inspector", "clinician"]),
+    ("GET", "/api/v1/medications/7/stock", &["carer", "nurse", "manager", "inspector", "clinician"]),
     ("POST", "/api/v1/medications", &["nurse", "manager"]),
     ("POST", "/api/v1/medications/administer", &["nurse"]),
     ("PATCH", "/api/v1/medications/7", &["nurse", "manager"]),
@@ -94,7 +94,7 @@ const ACTS: &[(&str, &str, &[&str])] = &[
 pub async fn each_role_may_do_its_own(mesh: &Mesh) -> Result<()> {
     let mut wrong = Vec::new();
     for (method, path, allowed) in ACTS {
-        for role in ["carer", "nurse", "manager", "inspector", "visitor"] {
+        for role in ["carer", "nurse", "manager", "inspector", "clinician", "visitor"] {
             let request = Request::new(method.parse()?, *path);
             let status = mesh.send(TENANT, role, request).await?.status;
             let expected = if allowed.contains(&role) { 200 } else { 403 };
@@ -157,7 +157,6 @@ pub async fn without_a_token_nobody_enters(mesh: &Mesh) -> Result<()> {
 
 pub async fn what_outsiders_say_of_themselves_is_not_believed(mesh: &Mesh) -> Result<()> {
     let forged = [
-        ("x-tenant-id", "care-home-0107"),
         ("x-user-id", "somebody-else"),
         ("x-tenant-pool", "dedicated-a"),
         ("x-release-cohort", "canary"),
@@ -189,6 +188,73 @@ pub async fn what_outsiders_say_of_themselves_is_not_believed(mesh: &Mesh) -> Re
     let records = mesh.records(|record| record["request"]["correlationId"] == correlation, 2).await?;
     let gateway = records.iter().find(|record| record["who"]["peer"].is_null());
     let named = gateway.map(|record| record["who"]["forgedHeaders"].clone()).unwrap_or(Value::Null);
-    ensure!(named == json!(["x-tenant-id", "x-user-id"]), "{named}");
+    ensure!(named == json!(["x-user-id"]), "{named}");
+    // A tenant header selects among what a token or a grant allows, and nothing else.
+    let other = Request::get("/api/v1/medications/1").header("x-tenant-id", "care-home-0107");
+    let response = mesh.send(TENANT, "carer", other).await?;
+    ensure!(response.status == 403, "{} {}", response.status, response.text());
+    ensure!(response.json()?["type"] == "urn:problem-type:careplane:tenant-conflict", "{}", response.text());
+    Ok(())
+}
+
+/// Who acts beyond one home: role, other claims, method, path, the home, the purpose, and the answer.
+type Beyond = (&'static str, Value, &'static str, &'static str, &'static str, &'static str, Answer);
+
+/// A status, and the end of the type of a refusal.
+type Answer = (u16, &'static str);
+
+pub async fn people_reach_the_homes_of_their_grants(mesh: &Mesh) -> Result<()> {
+    const RESIDENT: &str = "/api/v1/residents/7";
+    let (england, scotland, wales) = ("care-home-0001", "care-home-0042", "care-home-0107");
+    let agency = || json!({"tenant_id": [wales, england]});
+    let inspector = || json!({"tenant_id": null, "jurisdiction": "wales"});
+    let group = || json!({"tenant_id": england, "roles": ["manager", "group-manager"], "group": "northern-care"});
+    let none = || json!({"tenant_id": null});
+    let acts: [Beyond; 13] = [
+        ("nurse", agency(), "GET", RESIDENT, wales, "", (200, "")),
+        ("nurse", agency(), "PUT", RESIDENT, england, "", (200, "")),
+        ("nurse", agency(), "GET", RESIDENT, "", "", (403, "tenant-unselected")),
+        ("inspector", inspector(), "GET", RESIDENT, wales, "", (200, "")),
+        ("inspector", inspector(), "PUT", RESIDENT, wales, "", (403, "grant-action")),
+        ("inspector", inspector(), "GET", RESIDENT, scotland, "", (403, "tenant-missing")),
+        ("manager", group(), "PUT", RESIDENT, scotland, "", (200, "")),
+        ("manager", group(), "GET", RESIDENT, wales, "", (403, "tenant-conflict")),
+        ("manager", group(), "DELETE", RESIDENT, scotland, "", (403, "grant-action")),
+        ("clinician", none(), "GET", RESIDENT, scotland, "", (403, "grant-purpose")),
+        ("clinician", none(), "GET", RESIDENT, scotland, "ETREAT", (200, "")),
+        ("clinician", none(), "PUT", RESIDENT, scotland, "ETREAT", (403, "grant-action")),
+        // What a role may not do at a service, no grant allows.
+        ("clinician", none(), "GET", "/api/v1/compliance/reports", scotland, "ETREAT", (403, "")),
+    ];
+    let mut wrong = Vec::new();
+    for (index, (role, claims, method, path, home, purpose, (status, reason))) in acts.into_iter().enumerate() {
+        let mut request = Request::new(method.parse()?, path)
+            .header("host", HOSTS[0])
+            .header("x-correlation-id", format!("beyond-{index}"))
+            .bearer(&mesh.token_with(TENANT, role, claims)?);
+        for (name, value) in [("x-tenant-id", home), ("x-purpose-of-use", purpose)] {
+            request = if value.is_empty() { request } else { request.header(name, value) };
+        }
+        let response = mesh.outsider(HOSTS[0])?.send(request).await?;
+        let is_right = response.status == status
+            && (reason.is_empty() || response.json()?["type"] == format!("urn:problem-type:careplane:{reason}"))
+            && (status != 200
+                || response.json()?["headers"].to_string().contains(&format!(r#"["x-tenant-id","{home}"]"#)));
+        if !is_right {
+            wrong.push(format!(
+                "act {index}, {role}: {} {}, expected {status} {reason}",
+                response.status,
+                response.text()
+            ));
+        }
+    }
+    ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+    let records = mesh.records(|record| record["request"]["correlationId"] == "beyond-10", 2).await?;
+    for record in records {
+        let at = record["proxy"]["placement"].clone();
+        ensure!(record["who"]["purpose"] == "ETREAT" && record["tenant"]["id"] == scotland, "{record}");
+        // Behind the gateway, its word for the tenant is enough.
+        ensure!(at != "gateway" || record["decision"]["grant"] == "emergency", "{record}");
+    }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `careplane-lab demo`: a day of a care home through a stock Envoy with the filters, and whether all went as it should.
 
 mod files;
+mod grants;
 mod note;
 mod observation;
 mod script;
@@ -79,7 +80,8 @@ struct Evidence {
 async fn observe(day: &[Step], directory: &Path, out: &mut dyn Write, paint: Paint) -> Result<Evidence> {
     let begun = Instant::now();
     writeln!(out, "starting an Envoy with careplane, and peers around it")?;
-    let lab = Lab::builder().version(run::ENVOY).start().await?;
+    let manifests = grants::of_the_manifests()?;
+    let lab = Lab::builder().version(run::ENVOY).policy(move |policy| grants::add(policy, &manifests)).start().await?;
     introduce(out, &lab, paint).await?;
     writeln!(out, "  ready after {:.1} s", begun.elapsed().as_secs_f64())?;
 

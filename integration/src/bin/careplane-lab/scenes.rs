@@ -8,7 +8,8 @@ use crate::demo::{Door, Step, Token, day};
 
 /// The scenes for the page of the composition.
 pub fn scenes() -> Vec<Scene> {
-    day().into_iter().filter(|step| step.door == Door::Gateway && !repeats(step)).map(scene).collect()
+    let is_shown = |step: &Step| step.door == Door::Gateway && !repeats(step) && !has_own_claims(step);
+    day().into_iter().filter(is_shown).map(scene).collect()
 }
 
 /// A browser makes one header of two.
@@ -17,9 +18,14 @@ fn repeats(step: &Step) -> bool {
     names.len() < step.headers.len()
 }
 
+/// The policy of the composition has no grants.
+fn has_own_claims(step: &Step) -> bool {
+    matches!(step.token, Token::With { .. })
+}
+
 fn scene(step: Step) -> Scene {
     let bearer = match step.token {
-        Token::None => None,
+        Token::None | Token::With { .. } => None,
         Token::Of { tenant, user } => Some(Bearer { tenant: tenant.to_owned(), user: user.to_owned(), forged: false }),
         Token::Forged { tenant, user } => {
             Some(Bearer { tenant: tenant.to_owned(), user: user.to_owned(), forged: true })

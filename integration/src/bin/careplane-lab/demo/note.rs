@@ -1,6 +1,7 @@
 //! What is remarkable about one request, in words: each word from what was seen.
 
 use super::{observation::Observation, step::Step};
+use crate::record::Record;
 
 /// The remarks, most important first.
 pub fn remarks(step: &Step, seen: &Observation) -> Vec<String> {
@@ -47,6 +48,7 @@ fn failure(seen: &Observation, remarks: &mut Vec<String>) {
 
 fn identity(step: &Step, seen: &Observation, remarks: &mut Vec<String>) {
     let Some(record) = seen.record() else { return };
+    beyond(record, remarks);
     let peer = record.text("/who/peer").map(|peer| peer.rsplit('/').next().unwrap_or(peer));
     if let (Some(peer), Some("header")) = (peer, record.text("/tenant/source")) {
         remarks.push(format!("{peer} is believed: the tenant is from its header"));
@@ -55,6 +57,20 @@ fn identity(step: &Step, seen: &Observation, remarks: &mut Vec<String>) {
         record.texts("/who/forgedHeaders").into_iter().map(|name| claim(name, step, seen)).collect();
     if !forged.is_empty() {
         remarks.push(format!("{} is not believed: {}", peer.unwrap_or("the outsider"), forged.join(", ")));
+    }
+}
+
+/// For which of several homes, or beyond them.
+fn beyond(record: Record<'_>, remarks: &mut Vec<String>) {
+    let homes = record.0.pointer("/tenant/membership").and_then(serde_json::Value::as_u64);
+    if let (Some(homes), Some(by)) = (homes, record.text("/tenant/selectedBy")) {
+        remarks.push(format!("one of {homes} homes of the token, selected by the {by}"));
+    }
+    let purpose = record.text("/who/purpose").map(|code| format!(" for {code}")).unwrap_or_default();
+    match record.text("/decision/grant") {
+        Some(grant) if record.refusal().is_none() => remarks.push(format!("by the grant {grant}{purpose}")),
+        Some(grant) => remarks.push(format!("the grant {grant} does not allow it{purpose}")),
+        None => {}
     }
 }
 

@@ -28,6 +28,7 @@ const OTHER_PEER: &str = "spiffe://cluster.local/ns/catering/sa/menu-planner";
 pub fn day() -> Vec<Step> {
     let mut day = morning();
     day.extend(boundaries());
+    day.extend(people());
     day.extend(mesh());
     day.extend(proxy());
     day.extend(night());
@@ -96,10 +97,10 @@ fn boundaries() -> Vec<Step> {
             .tenant(SCOTTISH)
             .kept()
             .check(Check::ReachedFor("care-home-0001")),
-        carer("11:20", "A carer claims another tenant", "/api/v1/care-plans")
-            .header("x-tenant-id", SCOTTISH)
+        carer("11:20", "A carer claims to be another", "/api/v1/care-plans")
+            .header("x-user-id", "manager")
             .answered("care-plan", "pool-b")
-            .check(Check::Forged("x-tenant-id")),
+            .check(Check::Forged("x-user-id")),
         carer("11:21", "A carer claims two tenants", "/api/v1/care-plans")
             .header("x-tenant-id", SECOND)
             .header("x-tenant-id", SCOTTISH)
@@ -116,6 +117,60 @@ fn boundaries() -> Vec<Step> {
             .forged_token(SECOND, "carer")
             .draw(6_000)
             .refused(401, "resident", "jwt_authn", "jwt_authn_access_denied"),
+    ]
+}
+
+/// People who work in more than one home, and beyond: by the grants of the manifests.
+fn people() -> Vec<Step> {
+    let agency = |at, story| {
+        Step::get(at, story, "/api/v1/care-plans/cp-31")
+            .token_with(r#"{"tenant_id": ["care-home-0107", "care-home-0042"], "roles": ["nurse"]}"#, "agency-nurse")
+            .draw(6_100)
+    };
+    let inspector = |step: Step| {
+        step.token_with(r#"{"tenant_id": null, "roles": ["inspector"], "jurisdiction": "wales"}"#, "inspector")
+            .header("x-tenant-id", WELSH)
+            .draw(4_100)
+    };
+    let emergency = |at, story| {
+        Step::get(at, story, "/api/v1/health-records/hr-12")
+            .token_with(r#"{"tenant_id": "care-home-0012", "roles": ["nurse"]}"#, "nurse-on-call")
+            .header("x-tenant-id", NORTHERN_IRISH)
+            .draw(9_900)
+    };
+    vec![
+        agency("12:00", "An agency nurse works in Wales")
+            .header("x-tenant-id", WELSH)
+            .answered("care-plan", "pool-c")
+            .tenant(WELSH)
+            .check(Check::Selected(2, "header")),
+        agency("12:01", "And in Scotland, with one token")
+            .header("x-tenant-id", SCOTTISH)
+            .answered("care-plan", "canary")
+            .tenant(SCOTTISH)
+            .check(Check::Selected(2, "header")),
+        agency("12:02", "And says in neither").refused(403, "care-plan", "careplane", "tenant-unselected").kept(),
+        inspector(Step::get("12:10", "An inspector reads in Wales", "/api/v1/residents/res-8"))
+            .answered("resident", "pool-c")
+            .tenant(WELSH)
+            .kept()
+            .check(Check::Granted("inspector", None)),
+        inspector(Step::post("12:11", "An inspector writes there", "/api/v1/assessments"))
+            .refused(403, "assessment", "careplane", "grant-action")
+            .kept()
+            .check(Check::Granted("inspector", None))
+            .check(Check::ReachedFor(WELSH)),
+        emergency("12:40", "A nurse looks into another home")
+            .refused(403, "health-record", "careplane", "grant-purpose")
+            .tenant(SECOND)
+            .kept()
+            .check(Check::Granted("emergency", None)),
+        emergency("12:41", "And says that it is an emergency")
+            .header("x-purpose-of-use", "BTG")
+            .answered("health-record", "pool-c")
+            .tenant(NORTHERN_IRISH)
+            .kept()
+            .check(Check::Granted("emergency", Some("BTG"))),
     ]
 }
 

@@ -49,6 +49,13 @@ pub enum Token {
         /// Its `sub`.
         user: &'static str,
     },
+    /// One with claims of its own: no home, several, or a role that a grant is for.
+    With {
+        /// Its claims beside `sub`, as JSON; `null` leaves one out.
+        claims: &'static str,
+        /// Its `sub`.
+        user: &'static str,
+    },
     /// One that says the same, signed by somebody else.
     Forged {
         /// Its `tenant_id`.
@@ -100,6 +107,10 @@ pub enum Check {
     Forged(&'static str),
     /// The record says from what the tenant was known.
     TenantFrom(&'static str),
+    /// The record has this grant, and this purpose of use.
+    Granted(&'static str, Option<&'static str>),
+    /// The record says of how many homes the user is, and what selected one.
+    Selected(u64, &'static str),
     /// The record names the tenant that was reached for.
     ReachedFor(&'static str),
     /// The policy wants no record.
@@ -125,6 +136,11 @@ impl Step {
     /// With a token of `tenant` for `user`.
     pub fn token(self, tenant: &'static str, user: &'static str) -> Self {
         Self { token: Token::Of { tenant, user }, ..self }
+    }
+
+    /// With a token for `user` with these claims, in JSON.
+    pub fn token_with(self, claims: &'static str, user: &'static str) -> Self {
+        Self { token: Token::With { claims, user }, ..self }
     }
 
     /// With a token of `tenant` for `user` that the identity provider did not sign.
@@ -210,6 +226,9 @@ impl Step {
         request = match self.token {
             Token::None => request,
             Token::Of { tenant, user } => request.bearer(&lab.identity().token(tenant, user, json!({}))?),
+            Token::With { claims, user } => {
+                request.bearer(&lab.identity().token("", user, serde_json::from_str(claims)?)?)
+            }
             Token::Forged { tenant, user } => request.bearer(&stranger.token(tenant, user, json!({}))?),
         };
         let request = self.headers.iter().fold(request, |request, (name, value)| request.header(*name, value));

@@ -89,6 +89,8 @@ impl Summary<'_> {
         writeln!(out, "\n{}", paint.paint(Style::Heading, format!("WHAT ENVOY COUNTED ({METRICS}*)")))?;
         self.fact(out, "requests", &self.counted("requests."), paint)?;
         self.fact(out, "denials", &self.counted("denials."), paint)?;
+        let beyond = format!("{} · emergency access {}", self.counted("grants."), self.metric("emergency_access"));
+        self.fact(out, "grants", &beyond, paint)?;
         let others = format!(
             "records {} · identity headers removed {} · records spilled {}, lost {} · failed host calls {}",
             self.metric("audit.records"),

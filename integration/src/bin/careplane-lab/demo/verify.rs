@@ -116,6 +116,17 @@ fn check(check: Check, step: &Step, seen: &Observation, problems: &mut Problems)
             problems.ensure(seen.upstream_header(header) != sent, || format!("the forged {header} went through"));
         }
         Check::TenantFrom(source) => problems.differ("source of the tenant", Some(source), text("/tenant/source")),
+        Check::Granted(grant, purpose) => {
+            problems.differ("grant", Some(grant), text("/decision/grant"));
+            problems.differ("purpose of use", purpose, text("/who/purpose"));
+            let tag = |name: &str| seen.span.as_ref().and_then(|span| span.attributes.get(name)).map(String::as_str);
+            problems.differ("grant on the span", seen.span.as_ref().map(|_| grant), tag("grant"));
+        }
+        Check::Selected(membership, by) => {
+            let count = seen.record().and_then(|record| record.0.pointer("/tenant/membership")).cloned();
+            problems.differ("membership", Some(Value::from(membership)), count);
+            problems.differ("selected by", Some(by), text("/tenant/selectedBy"));
+        }
         Check::ReachedFor(tenant) => problems.differ("other tenant", Some(tenant), text("/tenant/other")),
         // Step::is_recorded
         Check::NoRecord => {}

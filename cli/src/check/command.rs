@@ -1,0 +1,33 @@
+//! The command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::check;
+use super::output::Format;
+use super::rules::Level;
+use crate::{input, out};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Policies (YAML or JSON), manifests, folders of them; a kustomization is rendered first. `-` is the standard
+    /// input
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+    /// Format of the findings
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+    /// Warnings count as errors for the exit code
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Exit code 0 without errors (`--strict`: and warnings), 1 with; 2, by the caller, when something cannot be read.
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let input = input::read(&arguments.paths)?;
+    let (findings, looked) = check(&input);
+    out::print(&arguments.format.text(&input, &findings, looked))?;
+    let worst = if arguments.strict { Level::Warning } else { Level::Error };
+    let fails = findings.iter().any(|finding| finding.rule.level <= worst);
+    Ok(ExitCode::from(u8::from(fails)))
+}

@@ -1,0 +1,48 @@
+//! The command.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use super::{Collector, Human, Judged, RequestArguments};
+use crate::{filters, input, out};
+
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A policy, or a manifest with one inside: a file, a kustomization, or `-`
+    #[arg(long, value_name = "FILE")]
+    policy: PathBuf,
+    /// The manifest to use, if the file has several with a policy
+    #[arg(long)]
+    name: Option<String>,
+    #[command(flatten)]
+    request: RequestArguments,
+    /// The filters to run; default: those of the manifest, else all
+    #[arg(long, value_parser = filters::NAMES)]
+    plugin: Option<String>,
+    /// The collector's answer to the intents of `audit.writeAhead`
+    #[arg(long, value_enum, default_value_t = Collector::Acknowledges)]
+    collector: Collector,
+    /// Format of the explanation
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    format: Format,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// For people
+    Human,
+    /// As docs/explain.md describes it
+    Json,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let input = input::read(std::slice::from_ref(&arguments.policy))?;
+    let judged = Judged::of(&input, &arguments.policy.display().to_string(), arguments.name.as_deref())?;
+    let request = arguments.request.read()?;
+    let account = judged.explain(&request, arguments.plugin.as_deref(), arguments.collector)?;
+    out::print(&match arguments.format {
+        Format::Human => Human(&account).to_string(),
+        Format::Json => serde_json::to_string_pretty(&account)? + "\n",
+    })?;
+    Ok(ExitCode::SUCCESS)
+}

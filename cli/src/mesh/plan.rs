@@ -1,0 +1,166 @@
+//! What applying would change, found out without changing anything.
+
+use serde_json::{Value, json};
+
+use super::Context;
+use super::difference::{Difference, Presence, compare};
+use super::failure::{Code, Failure};
+use super::keys::{Keys, SECRET};
+use super::manifests::{self, Document, Step};
+use super::plugins::{self, Plugin};
+use crate::check::{self, rules::Level};
+use crate::{input, out};
+
+const TLS_NAMESPACE: &str = "core-healthcare";
+const TLS_SECRET: &str = "writecarenotes-tls";
+
+/// The steps and their documents, Istio's own among them.
+pub struct Plan {
+    pub differences: Vec<Difference>,
+    pub keys: Keys,
+    pub istio: Vec<Document>,
+    /// Plugins of another overlay.
+    pub stale: Vec<Plugin>,
+    has_certificate: bool,
+    warnings: Vec<String>,
+}
+
+/// Prints the plan.
+pub fn run(context: &Context<'_>) -> Result<(), Failure> {
+    let printer = context.printer;
+    printer.say("mode", "plan: nothing is changed; apply applies");
+    if context.manifests.has_placeholder() {
+        printer.warn(
+            "the manifests have the placeholder oci://registry.example/…: apply needs --image, or your address in \
+             base/careplane/policy/image.yaml",
+        );
+    }
+    let plan = Plan::make(context)?;
+    let finished = if plan.is_empty() {
+        "nothing to do: the cluster is as the manifests say"
+    } else {
+        "nothing was changed: apply applies this"
+    };
+    printer.say("finished", finished);
+    if printer.is_quiet() {
+        let _ = out::print(&format!("{:#}\n", plan.to_json(context)));
+    }
+    Ok(())
+}
+
+impl Plan {
+    /// Prints it while it is found out.
+    pub fn make(context: &Context<'_>) -> Result<Self, Failure> {
+        let Context { settings, cluster, manifests, printer } = context;
+        let warnings = check_policies(context)?;
+        let presence = Presence::read(cluster)?;
+        check_gateway_api(context, &presence)?;
+        let mut differences = Vec::new();
+        let mut show = |label, documents: &[&Document]| {
+            let waiting = printer.waiting(&format!("comparing {label}"));
+            let difference = compare(cluster, &presence, label, documents)?;
+            drop(waiting);
+            difference.show(printer);
+            differences.push(difference);
+            Ok::<_, Failure>(())
+        };
+        show(Step::Namespaces.label(), &manifests.step(Step::Namespaces))?;
+        let keys = Keys::read(context)?;
+        keys.print(context, "to be made");
+        let has_certificate = check_certificate(context)?;
+        let istio = manifests::istio(cluster, settings)?;
+        show("istio", &istio.iter().collect::<Vec<_>>())?;
+        for step in [Step::Security, Step::Traffic, Step::Observability, Step::Admission, Step::Careplane] {
+            show(step.label(), &manifests.step(step))?;
+        }
+        let stale = plugins::stale(context, &presence)?;
+        for plugin in &stale {
+            printer.more(&format!(
+                "to be removed: {}, which {} does not have",
+                plugin.title(),
+                settings.overlay.name()
+            ));
+        }
+        Ok(Self { differences, keys, istio, stale, has_certificate, warnings })
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.differences.iter().all(Difference::is_empty) && self.keys.missing.is_empty() && self.stale.is_empty()
+    }
+
+    pub fn difference(&self, label: &str) -> Option<&Difference> {
+        self.differences.iter().find(|difference| difference.label == label)
+    }
+
+    pub fn conflicts(&self) -> usize {
+        self.differences.iter().map(Difference::conflicts).sum()
+    }
+
+    fn to_json(&self, context: &Context<'_>) -> Value {
+        json!({
+            "context": context.cluster.context,
+            "server": context.cluster.server,
+            "overlay": context.settings.overlay.name(),
+            "nothingToDo": self.is_empty(),
+            "conflicts": self.conflicts(),
+            "steps": self.differences.iter().map(Difference::to_json).collect::<Vec<_>>(),
+            "keys": {"secret": SECRET, "missing": self.keys.missing, "different": self.keys.different},
+            "hasCertificate": self.has_certificate,
+            "removed": self.stale.iter().map(Plugin::title).collect::<Vec<_>>(),
+            "warnings": self.warnings,
+        })
+    }
+}
+
+/// `careplane check`, of all that is applied.
+fn check_policies(context: &Context<'_>) -> Result<Vec<String>, Failure> {
+    let input = input::read(&manifests::checked(context.settings));
+    let (findings, _) = check::check(&input.map_err(|error| Failure::usage(format!("{error:#}")))?);
+    let of = |level: Level| -> Vec<String> {
+        let these = findings.iter().filter(|finding| finding.rule.level == level);
+        these.map(|it| format!("{}: {} [{}]", it.place, it.message, it.rule.id)).collect()
+    };
+    let (errors, warnings) = (of(Level::Error), of(Level::Warning));
+    if !errors.is_empty() {
+        for line in &errors {
+            eprintln!("    {line}");
+        }
+        let message = "careplane check refuses the policies: nothing was changed";
+        return Err(Failure::new(Code::PolicyRefused, message)
+            .advise("applied all the same, a proxy that starts with them would answer every request with 500"));
+    }
+    context.printer.say("policies", "ok: careplane check has no objection");
+    for line in &warnings {
+        context.printer.more(line);
+    }
+    Ok(warnings)
+}
+
+fn check_gateway_api(context: &Context<'_>, presence: &Presence) -> Result<(), Failure> {
+    const GROUP: &str = "gateway.networking.k8s.io";
+    if !context.manifests.all().any(|document| document.group() == GROUP) || presence.serves(GROUP) {
+        return Ok(());
+    }
+    let overlay = context.settings.overlay.name();
+    let message = format!("overlay {overlay} needs the Gateway API, which this cluster does not have");
+    Err(Failure::new(Code::Prerequisite, message)
+        .advise("install its standard channel: https://gateway-api.sigs.k8s.io/guides/"))
+}
+
+fn check_certificate(context: &Context<'_>) -> Result<bool, Failure> {
+    let Context { cluster, printer, .. } = context;
+    let is_there = cluster.exists(&["secret", TLS_SECRET, "-n", TLS_NAMESPACE])?;
+    if is_there {
+        printer.say("certificate", &format!("ok: Secret {TLS_SECRET} is in {TLS_NAMESPACE}"));
+    } else {
+        printer.warn(&format!(
+            "Secret {TLS_SECRET} is not in {TLS_NAMESPACE}: the gateway serves no HTTPS without it. With your \
+             certificate:"
+        ));
+        printer.more(&format!(
+            "kubectl --context {} -n {TLS_NAMESPACE} create secret tls {TLS_SECRET} --cert=tls.crt --key=tls.key",
+            cluster.context
+        ));
+    }
+    Ok(is_there)
+}

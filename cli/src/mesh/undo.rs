@@ -1,0 +1,371 @@
+//! Takes out what `apply` put in. What holds data or serves others stays, and is named. Nothing is removed because a
+//! read failed: then the run ends, or the namespace stays.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use super::Context;
+use super::difference::{MANAGER, Presence, refused};
+use super::failure::{Code, Failure};
+use super::keys::{self, SECRET};
+use super::manifests::{Document, Step, join};
+use super::plugins;
+use super::print::few;
+use super::verify::{has_proxy, is_in_ambient, istio_label};
+
+/// What is to be removed of one step, and is there.
+struct Removal<'d> {
+    label: &'static str,
+    documents: Vec<&'d Document>,
+}
+
+pub fn run(context: &Context<'_>) -> Result<(), Failure> {
+    let Context { settings, cluster, manifests, printer } = context;
+    printer.say("mode", "undo");
+    let presence = Presence::read(cluster)?;
+    let is_gateway = |document: &&Document| document.kind == "Gateway";
+    let is_claim = |document: &&Document| document.kind == "PersistentVolumeClaim";
+    let traffic = manifests.step(Step::Traffic);
+    // The way in goes before what guards it.
+    let steps = [
+        ("gateways", traffic.iter().copied().filter(is_gateway).collect::<Vec<_>>()),
+        ("careplane", manifests.step(Step::Careplane)),
+        ("admission", manifests.step(Step::Admission)),
+        ("observability", manifests.step(Step::Observability).into_iter().filter(|it| !is_claim(it)).collect()),
+        ("traffic", traffic.into_iter().filter(|it| !is_gateway(it)).collect()),
+        ("security", manifests.step(Step::Security)),
+    ];
+    let mut removals = Vec::new();
+    for (label, documents) in steps {
+        let waiting = printer.waiting(&format!("looking for {label}"));
+        let removal = Removal { label, documents: there(context, &presence, documents)? };
+        drop(waiting);
+        removal.print(context, "to be removed");
+        removals.push(removal);
+    }
+    let stale = plugins::stale(context, &presence)?;
+    for plugin in &stale {
+        printer.more(&format!("to be removed: {}", plugin.title()));
+    }
+    let what = if settings.purge {
+        "Remove this, the pseudonym keys, the stored traces and records, Istio, and the namespaces that are empty then"
+    } else {
+        "Remove this, Istio if it serves no proxy then, and the namespaces that are empty then"
+    };
+    context.confirm(what)?;
+
+    for removal in &removals {
+        removal.run(context)?;
+        match removal.label {
+            "careplane" => {
+                for plugin in &stale {
+                    plugins::remove(cluster, plugin)?;
+                    printer.more(&format!("removed: {}", plugin.title()));
+                }
+            }
+            "observability" => remove_claims(context, &presence)?,
+            _ => {}
+        }
+    }
+    remove_istio(context, &presence)?;
+    remove_keys(context, &presence)?;
+    let unread = remove_namespaces(context, &presence)?;
+    if !unread.is_empty() {
+        let message = format!("kept {}, because what they hold could not be read", unread.join(" "));
+        return Err(Failure::new(Code::Unreachable, message).advise("then run undo again"));
+    }
+    printer.say("finished", "removed what could be");
+    Ok(())
+}
+
+/// Those of the documents that the cluster has.
+fn there<'d>(
+    context: &Context<'_>,
+    presence: &Presence,
+    documents: Vec<&'d Document>,
+) -> Result<Vec<&'d Document>, Failure> {
+    let mut known = presence.known(context.cluster, documents)?;
+    if known.is_empty() {
+        return Ok(known);
+    }
+    let live = context.cluster.live(&join(known.iter().copied()))?;
+    let key = |kind: &Value, metadata: &Value| {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        (text(kind), text(&metadata["namespace"]), text(&metadata["name"]))
+    };
+    let live: BTreeSet<_> = live.iter().map(|it| key(&it["kind"], &it["metadata"])).collect();
+    known.retain(|document| live.contains(&key(&document.value["kind"], &document.value["metadata"])));
+    Ok(known)
+}
+
+impl Removal<'_> {
+    fn print(&self, context: &Context<'_>, words: &str) {
+        let printer = context.printer;
+        match self.documents.len() {
+            0 => printer.say(self.label, "nothing to remove"),
+            count => {
+                printer.say(self.label, &format!("{count} {words}"));
+                for document in &self.documents {
+                    printer.more(&format!("{words}: {}", document.title()));
+                }
+            }
+        }
+    }
+
+    fn run(&self, context: &Context<'_>) -> Result<(), Failure> {
+        let Context { settings, cluster, printer, .. } = context;
+        if self.documents.is_empty() {
+            return Ok(());
+        }
+        let timeout = format!("--timeout={}", settings.timeout);
+        let arguments = ["delete", "--ignore-not-found", "--cascade=foreground", &timeout, "-f", "-"];
+        let waiting = printer.waiting(&format!("removing {}", self.label));
+        let ended = cluster.feed(&arguments, &join(self.documents.iter().copied()))?;
+        drop(waiting);
+        if !ended.status.success() {
+            for line in ended.stderr.lines() {
+                eprintln!("    {line}");
+            }
+            let failure =
+                Failure::new(Code::TimedOut, format!("{} cannot be removed: the reason is above", self.label));
+            return Err(failure.advise("then run undo again"));
+        }
+        printer.say(self.label, &format!("{} removed", ended.stdout.lines().count()));
+        Ok(())
+    }
+}
+
+/// The PersistentVolumeClaims of the manifests, and those that Kubernetes made for their StatefulSets and does not
+/// remove with them.
+fn remove_claims(context: &Context<'_>, presence: &Presence) -> Result<(), Failure> {
+    let Context { settings, cluster, manifests, printer } = context;
+    let holders: Vec<&Document> =
+        manifests.all().filter(|it| matches!(it.kind.as_str(), "PersistentVolumeClaim" | "StatefulSet")).collect();
+    let mut namespaces: Vec<&str> = holders.iter().filter_map(|holder| holder.namespace.as_deref()).collect();
+    namespaces.sort_unstable();
+    namespaces.dedup();
+    for namespace in namespaces.into_iter().filter(|namespace| presence.has_namespace(namespace)) {
+        let claims = cluster.read(&["-n", namespace, "get", "persistentvolumeclaims", "-o", "name"])?;
+        for claim in claims.lines().filter_map(|line| line.split_once('/')).map(|(_, name)| name) {
+            let is_ours = |holder: &&Document| {
+                holder.namespace.as_deref() == Some(namespace)
+                    && match holder.kind.as_str() {
+                        "PersistentVolumeClaim" => holder.name == claim,
+                        _ => is_of_stateful_set(claim, &holder.name),
+                    }
+            };
+            if !holders.iter().any(is_ours) {
+                continue;
+            }
+            if !settings.purge {
+                printer.more(&format!(
+                    "kept: PersistentVolumeClaim {namespace}/{claim}, it holds data (--purge removes it)"
+                ));
+                continue;
+            }
+            let timeout = format!("--timeout={}", settings.timeout);
+            let ended = cluster.kubectl(&["-n", namespace, "delete", "persistentvolumeclaim", claim, &timeout])?;
+            if !ended.status.success() {
+                return Err(refused(cluster, "observability", "removed", &ended));
+            }
+            printer.more(&format!("removed: PersistentVolumeClaim {namespace}/{claim}, and what it held"));
+        }
+    }
+    Ok(())
+}
+
+/// `audit-otel-collector-0` is one of `otel-collector`.
+fn is_of_stateful_set(claim: &str, name: &str) -> bool {
+    claim.rsplit_once('-').is_some_and(|(rest, number)| {
+        !number.is_empty()
+            && number.bytes().all(|byte| byte.is_ascii_digit())
+            && rest.strip_suffix(name).is_some_and(|template| template.ends_with('-'))
+    })
+}
+
+/// Istio goes only when no proxy needs it: a proxy without istiod works on, until its certificate ends.
+fn remove_istio(context: &Context<'_>, presence: &Presence) -> Result<(), Failure> {
+    let Context { settings, cluster, printer, .. } = context;
+    let istiod = ["deployment", "istiod", "-n", "istio-system"];
+    if !presence.has_namespace("istio-system") || !cluster.exists(&istiod)? {
+        printer.say("istio", "nothing to remove");
+        return Ok(());
+    }
+    let serves = |pod: &&Value| {
+        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+        pod["status"]["phase"] == "Running"
+            && !matches!(istio_label(pod), "ingressgateway" | "egressgateway")
+            && (has_proxy(pod) && !name.starts_with("ztunnel-") || is_in_ambient(pod))
+    };
+    let pods = cluster.items(&["get", "pods", "-A", "-o", "json"])?;
+    let title = |pod: &Value| {
+        let text = |field: &str| pod["metadata"][field].as_str().unwrap_or_default().to_owned();
+        format!("{}/{}", text("namespace"), text("name"))
+    };
+    let served: Vec<String> = pods.iter().filter(serves).map(title).collect();
+    if !served.is_empty() && !settings.purge {
+        printer.say("istio", &format!("kept: it serves the proxies of {}", few(&served)));
+        printer.more("restart these, now that their namespace has lost its label, then run undo again; or --purge");
+        return Ok(());
+    }
+    let options = settings.istio_options();
+    let mut arguments = vec!["uninstall"];
+    arguments.extend(options.iter().map(String::as_str));
+    arguments.push("--skip-confirmation");
+    let waiting = printer.waiting("istioctl uninstall");
+    let ended = cluster.istioctl(&arguments)?;
+    drop(waiting);
+    if !ended.status.success() {
+        eprintln!("    {}", ended.last_line());
+        return Err(Failure::new(Code::Refused, "istioctl uninstall failed: the reason is above"));
+    }
+    if cluster.exists(&istiod)? {
+        printer.say("istio", "kept: not the installation that apply made (another name or revision)");
+        printer.more(&format!("try: istioctl --context {} uninstall --help", cluster.context));
+        return Ok(());
+    }
+    let (selector, timeout) =
+        ("istio in (pilot, ingressgateway, egressgateway)", format!("--timeout={}", settings.timeout));
+    let waiting = printer.waiting("waiting for its pods to end");
+    // Without any such pod, it fails; pods that do not end keep their namespace below.
+    let _ = cluster.kubectl(&["wait", "pods", "-A", "-l", selector, "--for=delete", &timeout])?;
+    drop(waiting);
+    printer.say("istio", "removed; its CRDs stay, because they hold the configuration of all that use Istio");
+    Ok(())
+}
+
+fn remove_keys(context: &Context<'_>, presence: &Presence) -> Result<(), Failure> {
+    let Context { settings, cluster, manifests, printer } = context;
+    let mut holders = Vec::new();
+    for namespace in manifests.mesh_namespaces() {
+        if !presence.has_namespace(namespace) || keys::key_of(cluster, namespace)?.is_empty() {
+            continue;
+        }
+        if settings.purge {
+            let ended = cluster.kubectl(&["-n", namespace, "delete", "secret", SECRET])?;
+            if !ended.status.success() {
+                return Err(refused(cluster, "keys", "removed", &ended));
+            }
+        }
+        holders.push(namespace);
+    }
+    let names = holders.join(" ");
+    if holders.is_empty() {
+        printer.say("keys", "nothing to remove");
+    } else if settings.purge {
+        printer.say("keys", &format!("removed: Secret {SECRET} in {names}"));
+    } else {
+        printer.say("keys", &format!("kept: Secret {SECRET} in {names}"));
+        printer.more("without it, no pseudonym can be linked to its person (--purge removes it)");
+    }
+    Ok(())
+}
+
+/// Removes the namespaces that are empty, and takes our labels from the other ones. Returns those that could not be
+/// looked into.
+fn remove_namespaces(context: &Context<'_>, presence: &Presence) -> Result<Vec<String>, Failure> {
+    let Context { settings, cluster, manifests, printer } = context;
+    let namespaces: Vec<&str> =
+        manifests.namespaces().into_iter().filter(|namespace| presence.has_namespace(namespace)).collect();
+    if namespaces.is_empty() {
+        printer.say("namespaces", "nothing to remove");
+        return Ok(Vec::new());
+    }
+    let kinds = namespaced_kinds(context, presence);
+    let mut unread = Vec::new();
+    for namespace in namespaces {
+        let contents = match &kinds {
+            Ok(kinds) => contents(context, namespace, kinds),
+            Err(failure) => Err(Failure::new(failure.code, failure.message())),
+        };
+        let contents = match contents {
+            Ok(contents) => contents,
+            Err(failure) => {
+                printer.say("namespaces", &format!("kept: {namespace}, because {}", failure.message()));
+                unread.push(namespace.to_owned());
+                continue;
+            }
+        };
+        if contents.is_empty() {
+            let timeout = format!("--timeout={}", settings.timeout);
+            let waiting = printer.waiting(&format!("removing namespace {namespace}"));
+            let ended = cluster.kubectl(&["delete", "namespace", namespace, "--ignore-not-found", &timeout])?;
+            drop(waiting);
+            if !ended.status.success() {
+                let why = ended.last_line();
+                let message = format!("namespace {namespace} is not gone after {}: {why}", settings.timeout);
+                return Err(Failure::new(Code::TimedOut, message).advise("then run undo again"));
+            }
+            printer.say("namespaces", &format!("removed: {namespace}"));
+            continue;
+        }
+        // Applied with nothing but its name, a namespace loses the labels that apply gave it.
+        let bare = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        let manager = format!("--field-manager={MANAGER}");
+        let ended = cluster.feed(&["apply", "--server-side", &manager, "-f", "-"], &bare.to_string())?;
+        if !ended.status.success() {
+            return Err(refused(cluster, "namespaces", "changed", &ended));
+        }
+        printer.say("namespaces", &format!("kept: {namespace}, without our labels; it holds {}", few(&contents)));
+    }
+    Ok(unread)
+}
+
+/// Every kind that a namespace can hold, but those that Kubernetes makes itself.
+fn namespaced_kinds(context: &Context<'_>, presence: &Presence) -> Result<BTreeSet<String>, Failure> {
+    const MADE_BY_KUBERNETES: [&str; 8] = [
+        "events",
+        "events.events.k8s.io",
+        "endpoints",
+        "endpointslices.discovery.k8s.io",
+        "leases.coordination.k8s.io",
+        "controllerrevisions.apps",
+        "replicasets.apps",
+        "pods.metrics.k8s.io",
+    ];
+    let mut kinds = BTreeSet::new();
+    // Those of today: removing Istio leaves its CRDs.
+    for version in presence.versions() {
+        let here = context.cluster.kinds(version)?;
+        let countable = here.iter().filter(|kind| kind.is_namespaced && kind.is_listable);
+        kinds.extend(countable.map(|kind| kind.resource.clone()));
+    }
+    kinds.retain(|resource| !MADE_BY_KUBERNETES.contains(&resource.as_str()));
+    Ok(kinds)
+}
+
+/// What makes a namespace not empty: everything but what Kubernetes and Istio put into each one, and our service
+/// accounts.
+fn contents(context: &Context<'_>, namespace: &str, kinds: &BTreeSet<String>) -> Result<Vec<String>, Failure> {
+    let kinds = kinds.iter().map(String::as_str).collect::<Vec<_>>().join(",");
+    let found = context.cluster.read(&["-n", namespace, "get", &kinds, "--ignore-not-found", "-o", "name"])?;
+    let is_ours = |name: &str| context.manifests.has("ServiceAccount", namespace, name);
+    let is_usual = |line: &str| match line.split_once('/') {
+        Some(("configmap", name)) => name == "kube-root-ca.crt" || name.starts_with("istio-"),
+        Some(("secret", name)) => name == "istio-ca-secret",
+        Some(("serviceaccount", name)) => {
+            matches!(name, "default" | "istiod") || name.starts_with("istio-") || is_ours(name)
+        }
+        _ => false,
+    };
+    Ok(found.lines().filter(|line| !line.is_empty() && !is_usual(line)).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_of_stateful_set;
+
+    #[test]
+    fn a_claim_belongs_to_the_stateful_set_that_it_is_named_after() {
+        for (claim, expected) in [
+            ("audit-otel-collector-0", true),
+            ("audit-otel-collector-12", true),
+            ("otel-collector-0", false),
+            ("audit-otel-collector", false),
+            ("audit-my-otel-collectors-0", false),
+        ] {
+            assert_eq!(is_of_stateful_set(claim, "otel-collector"), expected, "{claim}");
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! One request that is traced in any case: refused for want of a tenant; with a token, of a context that is always
+//! traced.
+
+use std::io::{BufRead, BufReader};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::process::ChildStdout;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use reqwest::header::{AUTHORIZATION, HOST, HeaderMap, HeaderValue};
+use reqwest::{Client, Url};
+use serde_json::Value;
+use tokio::runtime::Runtime;
+
+use super::Checks;
+use crate::mesh::Context;
+use crate::mesh::failure::{Code, Failure};
+use crate::mesh::keys::random_bytes;
+use crate::mesh::programs::Beside;
+
+const PATH: &str = "/api/v1/medications";
+const JAEGER_TIME: Duration = Duration::from_secs(60);
+
+pub fn trace(checks: &Checks<'_, '_>) -> Result<(), Failure> {
+    let Context { settings, printer, .. } = checks.context;
+    // Without one named, the TLS library would not know which cryptography to use.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Code::Prerequisite, error))?;
+    let host = host(checks.context);
+    // Letters only: ten digits could be taken for an NHS number.
+    let letters = random_bytes::<16>()?.map(|byte| char::from(b'a' + byte % 16));
+    let correlation = format!("verify-{}", String::from_iter(letters));
+
+    let gateway = match &settings.gateway_url {
+        Some(url) => Address { address: resolve(url)?, _forward: None },
+        None => forward(checks.context, "core-healthcare", "istio-ingressgateway", 443)?,
+    };
+    let waiting = printer.waiting("sending a request");
+    let answer = runtime.block_on(send(&host, gateway.address, &correlation, settings.token.as_deref()));
+    drop(waiting);
+    let shown = format!("GET https://{host}{PATH}");
+    let (status, body) = match answer {
+        Ok(answer) => answer,
+        Err(error) => {
+            checks.fail("trace", &format!("the gateway does not answer at {}: {}", gateway.address, reason(&error)));
+            let secret = ["secret", "writecarenotes-tls", "-n", "core-healthcare"];
+            if !checks.context.cluster.exists(&secret)? {
+                checks.more("it has no certificate: Secret writecarenotes-tls is not in core-healthcare");
+            }
+            return Ok(());
+        }
+    };
+    if status == 500 {
+        checks.fail(
+            "trace",
+            &format!("{shown} is a 500: was the policy refused when the proxy started? See docs/troubleshooting.md"),
+        );
+        return Ok(());
+    }
+    if settings.token.is_none() && (status != 403 || !body.contains("\"correlation")) {
+        let body: String = body.chars().take(200).collect();
+        checks.fail("trace", &format!("{shown} without a token is {status}, and not careplane's 403: {body}"));
+        return Ok(());
+    }
+
+    let (jaeger, _forward) = match &settings.jaeger_url {
+        Some(url) => (url.trim_end_matches('/').to_owned(), None),
+        None => {
+            let forward = forward(checks.context, "tracing", "writecarenotes-jaeger-query", 16686)?;
+            (format!("http://{}", forward.address), Some(forward))
+        }
+    };
+    let waiting = printer.waiting("looking for its trace in Jaeger");
+    let found = await_trace(&runtime, &jaeger, &correlation);
+    drop(waiting);
+    match found {
+        Ok(()) => {
+            checks.passed(
+                "trace",
+                &format!("{shown} was a {status}, and Jaeger has its trace: correlation_id={correlation}"),
+            );
+        }
+        Err(last) => {
+            checks.fail(
+                "trace",
+                &format!(
+                    "{shown} was a {status}, and after 60 s Jaeger has no trace with correlation_id={correlation}{last}"
+                ),
+            );
+            checks.more("see docs/troubleshooting.md, No traces");
+        }
+    }
+    Ok(())
+}
+
+/// The first host of the ingress Gateway, whatever it has been renamed to.
+fn host(context: &Context<'_>) -> String {
+    let gateways = context.manifests.of_kind("Gateway").filter(|gateway| gateway.name == "writecarenotes");
+    let servers = gateways.flat_map(|gateway| gateway.value["spec"]["servers"].as_array().into_iter().flatten());
+    let mut hosts =
+        servers.flat_map(|server| server["hosts"].as_array().into_iter().flatten()).filter_map(Value::as_str);
+    let host = hosts.find(|host| !host.contains('*')).unwrap_or("api.writecarenotes.com");
+    host.rsplit_once('/').map_or(host, |(_, host)| host).to_owned()
+}
+
+/// Status and body.
+async fn send(
+    host: &str,
+    address: SocketAddr,
+    correlation: &str,
+    token: Option<&str>,
+) -> reqwest::Result<(u16, String)> {
+    let mut headers = HeaderMap::new();
+    // By its name, whatever the port is that it is reached at.
+    for (name, value) in [(HOST.as_str(), host), ("x-correlation-id", correlation)] {
+        if let (Ok(name), Ok(value)) = (name.parse::<reqwest::header::HeaderName>(), HeaderValue::from_str(value)) {
+            headers.insert(name, value);
+        }
+    }
+    if let Some(mut value) = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok()) {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    // The certificate may be of an authority that only its clients know.
+    let client = Client::builder()
+        .danger_accept_invalid_certs(true)
+        .http1_only()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .resolve(host, address)
+        .timeout(Duration::from_secs(30))
+        .build()?;
+    let answer = client.get(format!("https://{host}:{}{PATH}", address.port())).headers(headers).send().await?;
+    Ok((answer.status().as_u16(), answer.text().await?))
+}
+
+/// Jaeger searches one service at a time.
+fn await_trace(runtime: &Runtime, jaeger: &str, correlation: &str) -> Result<(), String> {
+    let deadline = Instant::now() + JAEGER_TIME;
+    loop {
+        let last = match runtime.block_on(search(jaeger, correlation)) {
+            Ok(true) => return Ok(()),
+            Ok(false) => String::new(),
+            Err(error) => format!(": {}", reason(&error)),
+        };
+        if Instant::now() >= deadline {
+            return Err(last);
+        }
+        thread::sleep(Duration::from_secs(1));
+    }
+}
+
+async fn search(jaeger: &str, correlation: &str) -> reqwest::Result<bool> {
+    let client = Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+    let services: Value = client.get(format!("{jaeger}/api/services")).send().await?.error_for_status()?.json().await?;
+    let names = services["data"].as_array().into_iter().flatten().filter_map(Value::as_str);
+    for service in names.filter(|name| name.contains("ingressgateway")) {
+        let tags = serde_json::json!({"correlation_id": correlation}).to_string();
+        let query = [("service", service), ("limit", "1"), ("tags", &tags)];
+        let found = client.get(format!("{jaeger}/api/traces")).query(&query).send().await?.error_for_status()?;
+        let found: Value = found.json().await?;
+        if found["data"].as_array().is_some_and(|traces| !traces.is_empty()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Where something is reached, and the port-forward that makes it so.
+struct Address {
+    address: SocketAddr,
+    _forward: Option<(Beside, Lines)>,
+}
+
+/// What kubectl prints. It ends when it can print no more, so the pipe stays open as long as it is needed.
+type Lines = std::io::Lines<BufReader<ChildStdout>>;
+
+fn resolve(url: &str) -> Result<SocketAddr, Failure> {
+    let with_scheme = if url.contains("://") { url.to_owned() } else { format!("https://{url}") };
+    let failed = |why: String| Failure::usage(format!("--gateway-url {url}: {why}"));
+    let parsed = Url::parse(&with_scheme).map_err(|error| failed(error.to_string()))?;
+    let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let port = parsed.port_or_known_default().unwrap_or(443);
+    let mut addresses = (host, port).to_socket_addrs().map_err(|error| failed(error.to_string()))?;
+    addresses.next().ok_or_else(|| failed("it has no address".to_owned()))
+}
+
+/// Forwards a free local port.
+fn forward(context: &Context<'_>, namespace: &str, service: &str, port: u16) -> Result<Address, Failure> {
+    let (target, ports) = (format!("svc/{service}"), format!(":{port}"));
+    let arguments = ["--context", &context.cluster.context, "-n", namespace, "port-forward", &target, &ports];
+    let mut child = Beside::start("kubectl", &arguments)?;
+    // It says where it listens, or ends.
+    let mut lines = child.0.stdout.take().map(|out| BufReader::new(out).lines());
+    let line = lines.as_mut().and_then(Iterator::next).and_then(Result::ok).unwrap_or_default();
+    let address = line.strip_prefix("Forwarding from ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+    match (address, lines) {
+        (Some(address), Some(lines)) => Ok(Address { address, _forward: Some((child, lines)) }),
+        _ => {
+            let mut said = String::new();
+            if let Some(mut err) = child.0.stderr.take() {
+                let _ = std::io::Read::read_to_string(&mut err, &mut said);
+            }
+            let why = said.lines().next_back().unwrap_or("it said nothing");
+            Err(Failure::new(
+                Code::Unreachable,
+                format!(
+                    "no port-forward to {namespace}/{service}: {why}; where port-forward does not work, give --gateway-url \
+                 and --jaeger-url"
+                ),
+            ))
+        }
+    }
+}
+
+/// An error and what caused it.
+fn reason(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text += &format!(": {error}");
+        cause = error.source();
+    }
+    text
+}

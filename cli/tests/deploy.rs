@@ -1,0 +1,431 @@
+//! `careplane mesh` where things go wrong before anything is applied, or at the first step: kubectl and istioctl are
+//! stand-ins that answer from files and variables, and note how they were called. (What it does when all is well is
+//! tried with a real API server and istiod, in the mesh tests.)
+#![cfg(unix)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+const IMAGE: [&str; 2] = ["--image", "oci://registry.test/careplane/careplane:1"];
+
+/// A cluster that is played.
+struct Played {
+    folder: PathBuf,
+    variables: BTreeMap<&'static str, String>,
+}
+
+struct Ended {
+    code: Option<i32>,
+    /// Standard output, then standard error.
+    said: String,
+    stdout: String,
+    calls: Vec<String>,
+}
+
+fn shipped(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/deploy").join(name)
+}
+
+impl Played {
+    /// A cluster with the namespaces and without anything of the manifests.
+    fn new(name: &str) -> Self {
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("deploy").join(name);
+        let _ = fs::remove_dir_all(&folder);
+        for below in ["bin", "state", "manifests/install", "manifests/base"] {
+            fs::create_dir_all(folder.join(below)).unwrap();
+        }
+        for program in ["kubectl", "istioctl"] {
+            symlink(shipped(program), folder.join("bin").join(program)).unwrap();
+        }
+        fs::write(folder.join("manifests/install/istio.yaml"), "").unwrap();
+        fs::write(folder.join("manifests/base/kustomization.yaml"), "").unwrap();
+        let played = Self { folder, variables: BTreeMap::new() };
+        played.answer("rendered.yaml", &fs::read_to_string(shipped("rendered.yaml")).unwrap());
+        let namespace = |name: &str| json!({"metadata": {"name": name, "labels": {}}});
+        let namespaces = json!({"items": [namespace("core-healthcare"), namespace("istio-system")]});
+        played.answer("namespaces.json", &namespaces.to_string());
+        let verbs = ["get", "list"];
+        let kind = |kind: &str, name: &str, namespaced: bool| json!({"kind": kind, "name": name, "namespaced": namespaced, "verbs": verbs});
+        let kinds = [kind("Namespace", "namespaces", false), kind("WasmPlugin", "wasmplugins", true)];
+        played.answer("kinds.json", &json!({"resources": kinds}).to_string());
+        played.answer("pods.json", r#"{"items": []}"#);
+        played.answer("live.json", "");
+        played.answer("wanted.json", &json!({"items": [wanted_namespace(), plugin()]}).to_string());
+        played
+    }
+
+    fn answer(&self, name: &str, text: &str) {
+        fs::write(self.folder.join("state").join(name), text).unwrap();
+    }
+
+    fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.insert(name, value.into());
+        self
+    }
+
+    fn state(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.join("state").join(name)).unwrap_or_default()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        self.run_as(Command::new(env!("CARGO_BIN_EXE_careplane")).arg("mesh"), arguments)
+    }
+
+    fn run_as(&self, command: &mut Command, arguments: &[&str]) -> Ended {
+        let calls = self.folder.join("state/calls");
+        fs::write(&calls, "").unwrap();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let output = command
+            .args(arguments)
+            .env("PATH", format!("{}:{path}", self.folder.join("bin").display()))
+            .env("CAREPLANE_MANIFESTS", self.folder.join("manifests"))
+            .env("STATE", self.folder.join("state"))
+            .env("CALLS", &calls)
+            .envs(&self.variables)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let said = format!("{stdout}{}", String::from_utf8(output.stderr).unwrap());
+        let calls = fs::read_to_string(calls).unwrap().lines().map(str::to_owned).collect();
+        Ended { code: output.status.code(), said, stdout, calls }
+    }
+}
+
+fn wanted_namespace() -> Value {
+    let labels = json!({"istio-injection": "enabled", "owner": "careplane"});
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "core-healthcare", "labels": labels}})
+}
+
+fn plugin() -> Value {
+    let metadata = json!({"name": "careplane-gateway", "namespace": "istio-system"});
+    json!({"apiVersion": "extensions.istio.io/v1alpha1", "kind": "WasmPlugin", "metadata": metadata})
+}
+
+/// The namespace has another owner than the manifests say.
+fn with_another_owner(played: &Played) {
+    let mut namespace = wanted_namespace();
+    namespace["metadata"]["labels"]["owner"] = "platform".into();
+    played.answer("live.json", &json!({"items": [namespace, plugin()]}).to_string());
+}
+
+fn changes(call: &str) -> bool {
+    let is_dry = call.contains("--dry-run");
+    [" apply ", " create ", " delete ", " install ", " uninstall "].iter().any(|verb| call.contains(verb)) && !is_dry
+}
+
+#[track_caller]
+fn ends_with(ended: &Ended, code: i32, text: &str) {
+    assert_eq!(ended.code, Some(code), "{}", ended.said);
+    assert!(ended.said.contains(text), "no {text:?} in\n{}", ended.said);
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    let played = Played::new("usage");
+    let cases: [(&[&str], &str); 12] = [
+        (&["--aply"], "unexpected argument '--aply'"),
+        (&["--context"], "a value is required for '--context <NAME>'"),
+        (&["--overlay", "sidecar"], "base, traffic-extension, ambient, one-plugin-per-filter, isolated, audit-only"),
+        (&["apply", "--timeout", "300"], "write seconds or minutes"),
+        (&["apply", "--timeout", "0s"], "write seconds or minutes"),
+        (&["plan", "--image", "registry.test/careplane:1"], "it does not begin with oci://"),
+        (&["--apply", "--undo"], "cannot be used with"),
+        (&["--forward", "jaeger", "--verify"], "cannot be used with"),
+        (&["--apply", "--purge"], "--purge goes with --undo"),
+        (&["apply", "--purge"], "unexpected argument '--purge'"),
+        (&["plan", "--manifests", "/nowhere"], "no install/istio.yaml"),
+        (&["forward", "zipkin"], "jaeger, kiali, grafana, prometheus"),
+    ];
+    for (arguments, text) in cases {
+        ends_with(&played.run(arguments), 2, text);
+    }
+    ends_with(&played.run(&["--help"]), 0, "Exit codes");
+}
+
+#[test]
+fn what_is_missing_or_too_old_is_3() {
+    let cases = [
+        ("KUBECTL", "v1.29.1", "kubectl is v1.29.1: 1.30 or newer is needed"),
+        ("ISTIOCTL", "1.28.0", "istioctl is 1.28.0: 1.29 to 1.32 is needed"),
+        ("ISTIOCTL", "1.33.0", "istioctl is 1.33.0"),
+        ("SERVER", "v1.27.3", "the cluster is Kubernetes v1.27.3"),
+    ];
+    for (name, value, text) in cases {
+        ends_with(&Played::new("old").with(name, value).run(&["plan"]), 3, text);
+    }
+    for program in ["kubectl", "istioctl"] {
+        let played = Played::new("missing");
+        let empty = played.folder.join("empty");
+        fs::create_dir_all(&empty).unwrap();
+        // The PATH has the other one alone, and the shell that runs it.
+        for other in ["kubectl", "istioctl", "sh", "wc", "cat"].iter().filter(|other| **other != program) {
+            let from = played.folder.join("bin").join(other);
+            let from = if from.exists() { from } else { Path::new("/bin").join(other) };
+            symlink(from, empty.join(other)).unwrap();
+        }
+        let mut command = Command::new(env!("CARGO_BIN_EXE_careplane"));
+        command.arg("mesh").env_clear();
+        let calls = played.folder.join("state/calls");
+        fs::write(&calls, "").unwrap();
+        let output = command
+            .env("PATH", &empty)
+            .env("CAREPLANE_MANIFESTS", played.folder.join("manifests"))
+            .env("CALLS", &calls)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(said.contains(&format!("{program} is not in the PATH")), "{said}");
+    }
+}
+
+#[test]
+fn a_cluster_that_cannot_be_reached_is_4() {
+    ends_with(&Played::new("context").with("CONTEXT", "").run(&["plan"]), 4, "choose one with --context");
+    ends_with(&Played::new("context").run(&["plan", "--context", "prod"]), 4, "no context prod");
+    ends_with(&Played::new("down").with("DOWN", "1").run(&["plan"]), 4, "does not answer: connection refused");
+}
+
+#[test]
+fn a_plan_changes_nothing_and_shows_what_would_change() {
+    let played = Played::new("plan");
+    with_another_owner(&played);
+    for arguments in [&[][..], &["plan"]] {
+        let ended = played.run(arguments);
+        ends_with(&ended, 0, "nothing was changed");
+        for text in [
+            "to be changed: Namespace core-healthcare",
+            "- metadata.labels.owner: \"platform\"",
+            "+ metadata.labels.owner: \"careplane\"",
+            "to be made: Secret careplane-pseudonym-key",
+        ] {
+            assert!(ended.said.contains(text), "no {text:?} in\n{}", ended.said);
+        }
+        assert_eq!(ended.calls.iter().find(|call| changes(call)), None);
+    }
+}
+
+#[test]
+fn a_plan_is_json_for_programs() {
+    let played = Played::new("json").with("CONFLICT", "kubectl-edit");
+    with_another_owner(&played);
+    let ended = played.run(&["plan", "-o", "json"]);
+    assert_eq!(ended.code, Some(0), "{}", ended.said);
+    let plan: Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(plan["nothingToDo"], false);
+    assert_eq!(plan["conflicts"], 1);
+    assert_eq!(plan["keys"]["missing"], json!(["core-healthcare"]));
+    let field = json!({"path": "metadata.labels.owner", "is": "platform", "becomes": "careplane"});
+    let conflict = json!({"manager": "kubectl-edit", "fields": [".metadata.labels.owner"]});
+    let changed = json!({"object": "Namespace core-healthcare", "fields": [field], "conflicts": [conflict]});
+    assert_eq!(plan["steps"][0], json!({"step": "namespaces", "total": 1, "new": [], "changed": [changed]}));
+}
+
+#[test]
+fn what_is_there_already_needs_no_answer() {
+    let played = Played::new("unchanged");
+    played.answer("live.json", &played.state("wanted.json"));
+    played.answer("key", "a2V5");
+    let ended = played.run(&[&["plan"][..], &IMAGE].concat());
+    ends_with(&ended, 0, "nothing to do: the cluster is as the manifests say");
+    // Its checks fail here; nothing was asked before.
+    let ended = played.run(&[&["apply", "--timeout", "1s"][..], &IMAGE].concat());
+    ends_with(&ended, 1, "nothing was changed: the cluster was as the manifests say");
+    assert_eq!(ended.calls.iter().find(|call| changes(call)), None);
+}
+
+#[test]
+fn nothing_is_applied_that_should_not_be() {
+    let refused = "  pluginConfig:\n    version: careplane/v1\n    contexts: 5\n";
+    let played = Played::new("refused");
+    let bad = played.state("rendered.yaml").replace("  pluginConfig:\n    version: careplane/v1\n", refused);
+    played.answer("bad.yaml", &bad);
+    let apply = [&["apply", "--yes"][..], &IMAGE].concat();
+    let cases = [
+        (Played::new("placeholder"), &["--apply", "--yes"][..], 2, "placeholder oci://registry.example/"),
+        (played.with("RENDERED", "bad.yaml"), &apply, 7, "careplane check refuses the policies"),
+        (Played::new("question"), &apply[..1].iter().chain(&apply[2..]).copied().collect::<Vec<_>>(), 8, "no terminal"),
+        (
+            Played::new("admission").with("REFUSED", "ValidatingAdmissionPolicy"),
+            &apply,
+            7,
+            "the admission policy refuses namespaces",
+        ),
+        (
+            Played::new("forbidden").with("REFUSED", "namespaces is forbidden"),
+            &apply,
+            5,
+            "namespaces cannot be compared: this account may not",
+        ),
+    ];
+    for (played, arguments, code, text) in cases {
+        let ended = played.run(arguments);
+        ends_with(&ended, code, text);
+        assert_eq!(ended.calls.iter().find(|call| changes(call)), None, "{text}");
+    }
+}
+
+#[test]
+fn the_difference_is_shown_before_the_question() {
+    let played = Played::new("before");
+    with_another_owner(&played);
+    let ended = played.run(&[&["apply"][..], &IMAGE].concat());
+    ends_with(&ended, 8, "there is no terminal to ask on");
+    assert!(ended.stdout.contains("- metadata.labels.owner: \"platform\""), "{}", ended.stdout);
+}
+
+#[test]
+fn fields_of_others_are_taken_only_by_force() {
+    let played = Played::new("force").with("CONFLICT", "kubectl-edit");
+    with_another_owner(&played);
+    let apply = [&["apply", "--yes", "--timeout", "1s"][..], &IMAGE].concat();
+    let ended = played.run(&apply);
+    ends_with(&ended, 5, "! belongs to kubectl-edit: .metadata.labels.owner");
+    assert!(ended.said.contains("--force-conflicts"), "{}", ended.said);
+    assert_eq!(ended.calls.iter().find(|call| changes(call)), None);
+
+    let ended = played.run(&[&apply[..], &["--force-conflicts"]].concat());
+    ends_with(&ended, 1, "namespaces     1 changed, 0 unchanged");
+    let applied: Vec<&String> = ended.calls.iter().filter(|call| call.contains(" apply ") && changes(call)).collect();
+    assert!(!applied.is_empty() && applied.iter().all(|call| call.contains("--force-conflicts")), "{applied:?}");
+
+    let played = Played::new("peaceful");
+    let ended = played.run(&apply);
+    let applied: Vec<&String> = ended.calls.iter().filter(|call| call.contains(" apply ") && changes(call)).collect();
+    assert!(!applied.is_empty() && applied.iter().all(|call| !call.contains("force")), "{applied:?}");
+}
+
+#[test]
+fn a_key_is_made_and_seen_by_no_process() {
+    let played = Played::new("key");
+    // It is applied, and then the verification fails: there is no mesh.
+    let ended = played.run(&[&["--apply", "--yes", "--timeout", "1s"][..], &IMAGE].concat());
+    ends_with(&ended, 1, "made: Secret careplane-pseudonym-key");
+    let secret: Value = serde_json::from_str(&played.state("created")).unwrap();
+    let key = secret["data"]["key"].as_str().unwrap();
+    assert!(key.len() >= 80, "{} characters", key.len());
+    assert!(!ended.said.contains(key) && !ended.calls.concat().contains(key));
+}
+
+#[test]
+fn the_image_takes_the_place_of_the_placeholder() {
+    let played = Played::new("image");
+    let ended = played.run(&[&["plan"][..], &IMAGE].concat());
+    ends_with(&ended, 0, "nothing was changed");
+    assert!(!ended.said.contains("placeholder"), "{}", ended.said);
+    ends_with(&played.run(&["plan"]), 0, "warning        the manifests have the placeholder");
+}
+
+#[test]
+fn undo_asks_and_shows_what_it_would_remove() {
+    let played = Played::new("undo");
+    played.answer("live.json", &json!({"items": [plugin()]}).to_string());
+    let ended = played.run(&["undo"]);
+    ends_with(&ended, 8, "to be removed: WasmPlugin istio-system/careplane-gateway");
+    assert_eq!(ended.calls.iter().find(|call| changes(call)), None);
+}
+
+#[test]
+fn undo_keeps_what_holds_something() {
+    let played = Played::new("holds");
+    played.answer("contents", "deployment.apps/mine\nserviceaccount/default\nconfigmap/kube-root-ca.crt\n");
+    let ended = played.run(&["undo", "--yes"]);
+    ends_with(&ended, 0, "kept: core-healthcare, without our labels; it holds deployment.apps/mine");
+    assert!(!ended.calls.iter().any(|call| call.contains("delete namespace")), "{:?}", ended.calls);
+    played.answer("contents", "serviceaccount/default\nconfigmap/kube-root-ca.crt\n");
+    ends_with(&played.run(&["undo", "--yes"]), 0, "removed: core-healthcare");
+}
+
+/// Each call in turn fails: then the run does not succeed, and nothing is removed or applied on the strength of it.
+#[test]
+fn a_failed_read_is_never_an_empty_answer() {
+    for (name, arguments) in [
+        ("read-undo", &["undo", "--yes", "--timeout", "1s"][..]),
+        ("read-purge", &["undo", "--yes", "--purge", "--timeout", "1s"]),
+        ("read-apply", &[&["apply", "--yes", "--timeout", "1s"][..], &IMAGE].concat()),
+    ] {
+        let prepare = || {
+            let played = Played::new(name);
+            with_another_owner(&played);
+            played.answer("key", if name == "read-apply" { "" } else { "a2V5" });
+            played.answer("istiod", "deployment.apps/istiod\n");
+            played
+        };
+        let calls = prepare().run(arguments).calls;
+        let applied = calls.iter().rposition(|call| changes(call)).unwrap();
+        for (at, call) in calls.iter().enumerate().take(applied + 1) {
+            // Waits for what may be gone already, and asks for what has to be refused.
+            if call.contains(" wait ") || call.contains("--dry-run=server -f -") && call.contains(" create ") {
+                continue;
+            }
+            let ended = prepare().with("FAIL_AT", (at + 1).to_string()).run(arguments);
+            assert_ne!(ended.code, Some(0), "{call} failed, and all was well:\n{}", ended.said);
+            assert_ne!(ended.code, None);
+            let deleted = ended.calls.iter().skip(at + 1).find(|call| call.contains("delete namespace"));
+            assert_eq!(deleted, None, "{call} failed before:\n{}", ended.said);
+            let is_read = [" get ", " api-versions", " config "].iter().any(|verb| call.contains(verb));
+            if is_read && name == "read-apply" {
+                let changed = ended.calls.iter().skip(at + 1).find(|call| changes(call));
+                assert_eq!(changed, None, "{call} failed before:\n{}", ended.said);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_check_that_cannot_be_made_has_failed() {
+    let calls = Played::new("verify").run(&["verify", "--timeout", "1s"]).calls;
+    let at = calls.iter().position(|call| call.contains("get peerauthentications")).unwrap();
+    let played = Played::new("verify").with("FAIL_AT", (at + 1).to_string());
+    ends_with(&played.run(&["verify", "--timeout", "1s"]), 1, "mutual TLS     FAILED: `kubectl get peerauth");
+}
+
+#[test]
+fn a_service_that_is_not_there_is_not_forwarded() {
+    for arguments in [&["forward", "jaeger"][..], &["--forward", "jaeger"]] {
+        let ended = Played::new("forward").run(arguments);
+        ends_with(&ended, 4, "there is no Service tracing/writecarenotes-jaeger-query");
+    }
+}
+
+#[test]
+fn the_scripts_find_careplane_and_pass_everything_on() {
+    let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wasmplugin-manifests");
+    let mut programs = vec![vec!["bash".to_owned(), manifests.join("deploy-service-mesh.sh").display().to_string()]];
+    if Command::new("pwsh").arg("-Version").output().is_ok() {
+        let script = manifests.join("deploy-service-mesh.ps1").display().to_string();
+        programs.push(vec!["pwsh".into(), "-NoProfile".into(), "-File".into(), script]);
+    }
+    for program in programs {
+        let played = Played::new("scripts").with("CAREPLANE", env!("CARGO_BIN_EXE_careplane"));
+        let manifests = played.folder.join("manifests").display().to_string();
+        let mut command = Command::new(&program[0]);
+        let ended = played.run_as(command.args(&program[1..]), &["--manifests", &manifests, "--context", "prod"]);
+        ends_with(&ended, 4, "no context prod");
+        // Without the option, the manifests beside the script.
+        let ended = played.with("DOWN", "1").run_as(Command::new(&program[0]).args(&program[1..]), &["--verify"]);
+        ends_with(&ended, 4, "connection refused");
+    }
+}
+
+#[test]
+fn a_script_without_careplane_says_what_is_missing() {
+    let played = Played::new("bare");
+    let bare = played.folder.join("bare");
+    fs::create_dir_all(&bare).unwrap();
+    for program in ["bash", "dirname"] {
+        let found = ["/bin", "/usr/bin"].iter().map(|folder| Path::new(folder).join(program)).find(|it| it.exists());
+        symlink(found.unwrap(), bare.join(program)).unwrap();
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wasmplugin-manifests/deploy-service-mesh.sh");
+    let output = Command::new(bare.join("bash")).arg(script).env_clear().env("PATH", &bare).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(said.lines().count() == 1 && said.contains("careplane is missing"), "{said}");
+}

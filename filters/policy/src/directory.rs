@@ -1,0 +1,321 @@
+//! A directory of tenants, too large for a policy document: an index, and parts that are named by their contents.
+//!
+//! ```text
+//! index.json     {"schema": "careplane.directory/v1", "tenants": 3, "parts": [{"name": "<SHA-256>", "bytes": 97, "tenants": 3}]}
+//! parts/<name>   care-home-0042⇥dedicated-a⇥scotland⇥canary⇥willow-group↵     one line for each tenant, by id
+//! ```
+//!
+//! A tenant is in the part with the number `XXH64(id, seed = 0) mod parts`. So an entry that changes gives one part another name, and that
+//! part alone is fetched again. A directory is its parts as they came: looking a tenant up is a binary search over lines.
+
+mod index;
+mod pools;
+#[cfg(test)]
+mod tests;
+mod write;
+
+use std::fmt::{self, Display};
+use std::sync::{Arc, RwLock};
+
+use sha2::{Digest, Sha256};
+use xxhash_rust::xxh64::xxh64;
+
+pub use index::{INDEX_BYTES_MAX, Index, IndexPart, PARTS_MAX};
+pub(crate) use pools::DEDICATED;
+pub use pools::KnownPools;
+pub use write::{Built, BuiltPart, Unwritable, build};
+
+use crate::document::{Cohort, Jurisdiction};
+use crate::id;
+
+/// The largest part, in bytes: reading one has to be short, for requests wait meanwhile.
+pub const PART_BYTES_MAX: usize = 32 * 1024;
+/// The longest group, in bytes.
+pub const GROUP_MAX: usize = 128;
+/// How much of a bad value a message repeats, in bytes.
+const SHOWN: usize = 40;
+const SHAPE: &str = "an id, a pool, a jurisdiction, a cohort and a group, with a tab between them and a line end after";
+const GROUP_EXPECTED: &str = "the name of a group: 1 to 128 bytes without control characters";
+
+/// The tenants of a directory. Nothing in it needs another check.
+#[derive(Debug, Default)]
+pub struct Directory {
+    parts: Vec<Arc<Part>>,
+    tenants: u64,
+}
+
+/// One part of a directory, checked.
+#[derive(Debug)]
+pub struct Part {
+    name: String,
+    /// Lines, each with its end, in the order of their ids.
+    lines: String,
+}
+
+/// What a directory says of a tenant.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Entry<'d> {
+    /// The pool that it is pinned to.
+    pub pool: Option<&'d str>,
+    /// The nation whose regulator inspects it.
+    pub jurisdiction: Option<Jurisdiction>,
+    /// The release cohort that it is pinned to.
+    pub cohort: Option<Cohort>,
+    /// The group of homes that it belongs to.
+    pub group: Option<&'d str>,
+}
+
+/// Why an index or a part is not taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The kind, as metrics count it.
+    pub kind: FaultKind,
+    /// Where it is, what is there, and what is expected.
+    pub message: String,
+}
+
+/// A kind of [`Fault`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FaultKind {
+    /// It is larger than it may be, or another size than the index says.
+    Size,
+    /// It is not what it is named after.
+    Digest,
+    /// Its form is wrong, or a word in it is not known.
+    Format,
+}
+
+/// The directory that requests see now. It is replaced as a whole.
+#[derive(Debug, Default)]
+pub struct DirectoryView(RwLock<Option<Arc<Directory>>>);
+
+// === impl DirectoryView ===
+
+impl DirectoryView {
+    /// The directory; none until the first one has come.
+    pub fn get(&self) -> Option<Arc<Directory>> {
+        // In a proxy, a VM has one thread, and nothing writes meanwhile. Waiting would bring code that can abort.
+        self.0.try_read().ok()?.clone()
+    }
+
+    /// Replaces the directory.
+    pub fn set(&self, directory: Directory) {
+        if let Ok(mut place) = self.0.try_write() {
+            *place = Some(Arc::new(directory));
+        }
+    }
+}
+
+// === impl Directory ===
+
+impl Directory {
+    /// The directory of these parts, all of an index, in its order.
+    pub fn new(parts: Vec<Arc<Part>>, tenants: u64) -> Self {
+        Self { parts, tenants }
+    }
+
+    /// How many tenants it has.
+    pub fn tenants(&self) -> u64 {
+        self.tenants
+    }
+
+    /// Its parts.
+    pub fn parts(&self) -> &[Arc<Part>] {
+        &self.parts
+    }
+
+    /// What it says of a tenant; `None` when it does not have it.
+    #[inline(never)]
+    pub fn find(&self, tenant: &str) -> Option<Entry<'_>> {
+        let part = self.parts.get(place(tenant, self.parts.len())?)?;
+        Entry::read(part.find(tenant)?)
+    }
+}
+
+/// The number of the part that a tenant is in, of so many.
+pub(crate) fn place(tenant: &str, parts: usize) -> Option<usize> {
+    let hash = xxh64(tenant.as_bytes(), 0).checked_rem(u64::try_from(parts).ok()?)?;
+    usize::try_from(hash).ok()
+}
+
+// === impl Part ===
+
+impl Part {
+    /// Reads the part with this number, and checks all of it.
+    ///
+    /// # Errors
+    /// The first fault.
+    #[inline(never)]
+    pub fn read(bytes: Vec<u8>, number: usize, index: &Index, pools: &KnownPools) -> Result<Self, Fault> {
+        let fault = |kind, problem, expected: &dyn Display| {
+            Err(Fault::new(kind, &["part ", &number.to_string()].concat(), problem, expected))
+        };
+        let Some(expected) = index.parts.get(number) else {
+            return fault(FaultKind::Format, "is not in the index:", &index.parts.len());
+        };
+        if bytes.len() != expected.bytes {
+            return fault(FaultKind::Size, "has another size than in the index: expected", &expected.bytes);
+        }
+        let digest = sha256(&bytes);
+        if digest != expected.name {
+            return fault(FaultKind::Digest, "has another SHA-256 than in the index: expected", &expected.name);
+        }
+        let Ok(lines) = String::from_utf8(bytes) else {
+            return fault(FaultKind::Format, "is not UTF-8: expected", &SHAPE);
+        };
+        let (mut count, mut last) = (0_u64, "");
+        for line in lines.split_inclusive('\n') {
+            count = count.saturating_add(1);
+            match check_line(line, last, number, index.parts.len(), pools) {
+                Ok(id) => last = id,
+                Err((problem, expected)) => {
+                    return fault(FaultKind::Format, &format!("line {count}: {}", shown(&problem)), &expected);
+                }
+            }
+        }
+        if count != expected.tenants {
+            return fault(FaultKind::Format, "has other `tenants` than in the index: expected", &expected.tenants);
+        }
+        Ok(Self { name: digest, lines })
+    }
+
+    /// Its name: the SHA-256 of its bytes, in hex.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its lines.
+    pub fn lines(&self) -> &str {
+        &self.lines
+    }
+
+    /// What follows the id in the line of a tenant.
+    fn find(&self, tenant: &str) -> Option<&str> {
+        let bytes = self.lines.as_bytes();
+        // Of lines: the first one that may be it, and the end of the last.
+        let (mut low, mut high) = (0, bytes.len());
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            let before = bytes.get(low..middle)?.iter().rposition(|byte| *byte == b'\n');
+            let start = before.map_or(low, |end| low.saturating_add(end).saturating_add(1));
+            let length = bytes.get(start..high)?.iter().position(|byte| *byte == b'\n')?;
+            let end = start.saturating_add(length);
+            let (known, rest) = self.lines.get(start..end)?.split_once('\t')?;
+            match known.cmp(tenant) {
+                std::cmp::Ordering::Equal => return Some(rest),
+                std::cmp::Ordering::Less => low = end.saturating_add(1),
+                std::cmp::Ordering::Greater => high = start,
+            }
+        }
+        None
+    }
+}
+
+/// Returns the id; or what is wrong, and what is expected.
+#[inline(never)]
+fn check_line<'l>(
+    line: &'l str,
+    last: &str,
+    number: usize,
+    parts: usize,
+    pools: &KnownPools,
+) -> Result<&'l str, (&'l str, &'static str)> {
+    let Some((id, rest)) = line.strip_suffix('\n').and_then(|line| line.split_once('\t')) else {
+        return Err((line, SHAPE));
+    };
+    if !id::is_tenant_id(id.as_bytes()) {
+        return Err((id, id::TenantId::EXPECTED));
+    }
+    if id <= last || place(id, parts) != Some(number) {
+        return Err((id, "ids in the order of their bytes, each once, in the part XXH64(id, 0) mod parts"));
+    }
+    let Some([pool, jurisdiction, cohort, group]) = values(rest) else { return Err((line, SHAPE)) };
+    if !pool.is_empty() {
+        pools.check(pool).map_err(|expected| (pool, expected))?;
+    }
+    if !jurisdiction.is_empty() && jurisdiction_of(jurisdiction).is_none() {
+        return Err((jurisdiction, "a jurisdiction: england, scotland, wales or northern-ireland"));
+    }
+    if !cohort.is_empty() && cohort_of(cohort).is_none() {
+        return Err((cohort, "a cohort: canary or stable"));
+    }
+    if !group.is_empty() && !is_group(group) {
+        return Err((group, GROUP_EXPECTED));
+    }
+    Ok(id)
+}
+
+fn is_group(group: &str) -> bool {
+    (1..=GROUP_MAX).contains(&group.len()) && !group.bytes().any(|byte| byte.is_ascii_control())
+}
+
+// === impl Entry ===
+
+impl<'d> Entry<'d> {
+    /// Reads what follows the id.
+    fn read(rest: &'d str) -> Option<Self> {
+        let [pool, jurisdiction, cohort, group] = values(rest)?;
+        let some = |value: &'d str| if value.is_empty() { None } else { Some(value) };
+        Some(Self {
+            pool: some(pool),
+            jurisdiction: jurisdiction_of(jurisdiction),
+            cohort: cohort_of(cohort),
+            group: some(group),
+        })
+    }
+}
+
+/// The values after the id.
+fn values(rest: &str) -> Option<[&str; 4]> {
+    let mut values = rest.split('\t');
+    let four = [values.next()?, values.next()?, values.next()?, values.next()?];
+    if values.next().is_some() { None } else { Some(four) }
+}
+
+const JURISDICTIONS: [Jurisdiction; 4] =
+    [Jurisdiction::England, Jurisdiction::Scotland, Jurisdiction::Wales, Jurisdiction::NorthernIreland];
+
+fn jurisdiction_of(word: &str) -> Option<Jurisdiction> {
+    JURISDICTIONS.into_iter().find(|known| known.as_str() == word)
+}
+
+fn cohort_of(word: &str) -> Option<Cohort> {
+    [Cohort::Canary, Cohort::Stable].into_iter().find(|known| known.as_str() == word)
+}
+
+// === impl Fault ===
+
+impl Fault {
+    #[inline(never)]
+    fn new(kind: FaultKind, place: &str, problem: &str, expected: &dyn Display) -> Self {
+        Self { kind, message: format!("{place}: {problem} {expected}") }
+    }
+}
+
+impl Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+/// A value as a message repeats it.
+#[inline(never)]
+fn shown(value: &str) -> String {
+    let short = value.get(..value.floor_char_boundary(SHOWN)).unwrap_or_default();
+    format!("{short:?}: expected")
+}
+
+/// The SHA-256 of bytes, in hex.
+#[inline(never)]
+pub(crate) fn sha256(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut hex = String::with_capacity(64);
+    for byte in Sha256::digest(bytes) {
+        for digit in [byte >> 4, byte & 15] {
+            hex.push(DIGITS.get(usize::from(digit)).copied().unwrap_or_default().into());
+        }
+    }
+    hex
+}

@@ -166,8 +166,7 @@ pub async fn settle_records(lab: &Lab) -> Result<Vec<Value>> {
 
 /// The request of a span that Envoy's tracer exported. careplane's late ones come when their batch is sent.
 fn span_request_id(span: &Span) -> Option<&str> {
-    let is_late = span.attributes.contains_key("late_reason");
-    span.attributes.get("guid:x-request-id").filter(|_| !is_late).map(String::as_str)
+    span.attributes.get("guid:x-request-id").filter(|_| !span.is_late()).map(String::as_str)
 }
 
 /// The status of a raw HTTP/1 answer.

@@ -57,7 +57,7 @@ fn condition(grant: &Grant, index: usize) -> String {
 }
 
 fn tenants(policy: &Policy, grant: &Grant, tenant: &careplane_policy::id::TenantId) -> String {
-    match grant.tenants.needs(policy.routing.belongs(tenant)) {
+    match grant.tenants.needs(policy.routing.belongs(tenant, None)) {
         Some(Some((claim, wanted))) => format!("does not reach {tenant}: {} has no {wanted}", name(claim)),
         _ => {
             let kind = if matches!(grant.tenants, GrantedTenants::Group(_)) { "group" } else { "jurisdiction" };

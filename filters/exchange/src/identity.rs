@@ -132,15 +132,15 @@ pub(crate) fn verdicts(
     let (_, asked) = Asked::new(question, host);
     let tenants = Tenants::gather(policy, &asked);
     let (target, _) = tenants.asked.filter(|_| !tenants.split)?;
+    let directory = question.rules.directory();
     let act = Act {
-        tenant: &target,
+        belongs: policy.routing.belongs(&target, directory.as_deref()),
         action: question.about.context.action(question.method),
         context: &question.about.context,
         purpose: identity.purpose,
         user: identity.user.as_ref(),
     };
-    let verdicts =
-        policy.identity.grants.iter().map(|grant| grants::judge(policy, grant, &asked.claims, &act)).collect();
+    let verdicts = policy.identity.grants.iter().map(|grant| grants::judge(grant, &asked.claims, &act)).collect();
     Some((target, verdicts))
 }
 

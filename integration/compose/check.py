@@ -29,9 +29,15 @@ SERVICES = "envoy jaeger prometheus"
 BROWSERS = ["chromium-headless-shell", "chromium", "google-chrome", "google-chrome-stable", *map(str, ROOT.glob(".tools/chromium-*/chromium"))]
 PATIENCE = 60
 PROMETHEUS, JAEGER = "http://localhost:9090", "http://localhost:16686"
-# What the dashboards show in a mesh, and cannot show here: what Istio's telemetry counts, and what has a metric only once it went wrong.
+# What the dashboards show in a mesh, and cannot show here: what Istio's telemetry counts, what has a metric only once it went wrong,
+# and what a plugin in shadow would do.
 ISTIO = "istio_"
-FAULTS = ["Chains begun, more than workers", "Configuration refused, module not fetched", "Host calls that failed"]
+ELSEWHERE = [
+    "In shadow: what would be denied",
+    "Chains begun, more than workers",
+    "Configuration refused, module not fetched",
+    "Host calls that failed",
+]
 
 
 def run(command, check=True, **environment):
@@ -174,7 +180,7 @@ def empty_panels():
     for _, document in dashboards():
         for panel in document["panels"]:
             if panel["type"] != "row" and not draw.series(PROMETHEUS, panel):
-                may_be = panel["title"] in FAULTS or all(ISTIO in target["expr"] for target in panel["targets"])
+                may_be = panel["title"] in ELSEWHERE or all(ISTIO in target["expr"] for target in panel["targets"])
                 (excused if may_be else empty).append(panel["title"])
     return excused, empty
 
@@ -288,10 +294,10 @@ def main():
     until("rate", lambda: get(f"{PROMETHEUS}/api/v1/query?{rate}")["data"]["result"])
     # Prometheus looks every five seconds, and a rate wants two looks.
     until("dashboards with something in each panel", lambda: not empty_panels()[1], lambda: empty_panels()[1])
-    print(f"dashboards: each panel shows something, but for Istio's telemetry and for faults: {'; '.join(empty_panels()[0])}")
+    print(f"dashboards: each panel shows something, but for Istio's telemetry, faults and shadows: {'; '.join(empty_panels()[0])}")
     if pictures:
         # Two minutes of traffic, so that there are lines to see.
-        for _ in range(8):
+        for _ in range(6):
             expected += click_through(None)
             time.sleep(12)
         take_pictures(pictures, traces[0])

@@ -296,7 +296,7 @@ def main():
     until("dashboards with something in each panel", lambda: not empty_panels()[1], lambda: empty_panels()[1])
     print(f"dashboards: each panel shows something, but for Istio's telemetry, faults and shadows: {'; '.join(empty_panels()[0])}")
     if pictures:
-        # Two minutes of traffic, so that there are lines to see.
+        # A minute and a half of traffic, so that there are lines to see.
         for _ in range(6):
             expected += click_through(None)
             time.sleep(12)

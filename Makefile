@@ -27,7 +27,7 @@ NATIVE = --quiet --locked --workspace --exclude careplane-plugin --all-features
 tests = $(patsubst %,--test %,$(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)) $(basename $(wildcard $(1)/tests/*.rs))))
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain mesh-programs telemetry-programs build image playground envoy-newest demo up mesh compose-files compose compose-down test-compose test test-mesh format lint supply-chain reproduce fresh tools unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-capacity bench-micro bench-results clean
+.PHONY: help toolchain mesh-programs telemetry-programs build image playground envoy-newest demo up mesh compose-files compose compose-down test-compose pictures test test-mesh format lint supply-chain reproduce fresh tools unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-capacity bench-micro bench-results clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,12 +69,17 @@ compose: compose-files ## Envoy, an application with a page, and telemetry, in D
 compose-down: ## Stops that; the records stay in .run/compose/log
 	@$(COMPOSE) down --volumes --remove-orphans
 
+# The pictures of README and docs, but for the report's.
+pictures: COMPOSE_CHECK = integration/compose/check.py docs/images
+pictures: test-compose ## Draws docs/images anew: the page, the dashboards and a trace of that composition
+
+COMPOSE_CHECK =
 test-compose: build envoy-newest ## That, looked at in a Docker engine of its own (root, docker.io, Go)
 	@echo "== compose"
 	@if command -v go >/dev/null || [ "$$CI" = true ]; then integration/mesh/build.sh collector jaeger compose; fi
 	@evidence/test-tools.sh
 	@cargo build --quiet --locked -p careplane-cli
-	@integration/compose/test.sh || { [ $$? = 3 ] && [ "$$CI" != true ]; }
+	@integration/compose/test.sh $(COMPOSE_CHECK) || { [ $$? = 3 ] && [ "$$CI" != true ]; }
 
 test: format lint supply-chain unit unit-wasm cost hostile integration ## Everything that has to hold
 

@@ -63,7 +63,7 @@ pub fn directory() -> PathBuf {
 
 /// Writes into `directory` what the composition mounts, and what a person needs to talk to it:
 ///
-/// - `envoy.yaml`: the project's, with a collector for records and late spans
+/// - `envoy.yaml`: the project's, with two changes for the page
 /// - `tls/`: `ca.pem`, `server.pem`, `server.key`, and `client.pem`, `client.key` for the api-gateway
 /// - `jwks.json`, and `tokens/<tenant>.jwt` for each tenant of the policy, valid for a week
 /// - `scenes.json`: `scenes`, with tokens
@@ -101,12 +101,9 @@ pub fn write(directory: &Path, scenes: &[Scene]) -> Result<()> {
     Ok(())
 }
 
-/// `envoy.yaml` for the composition: records and late spans go to the collector, as they do in a mesh; the page needs no
-/// tenant; each door has a service name of its own; and who is refused for an old token is told what to do.
+/// `envoy.yaml` for the composition: the page needs no tenant, and a 401 says how to get new tokens.
 fn envoy(template: &Template) -> Result<Value> {
     let mut policy = template.policy()?;
-    policy["export"] = json!({"cluster": "otel", "authority": "otel-collector"});
-    policy["audit"]["sinks"]["otlp"] = json!(true);
     let page = json!({
         "name": "page", "complianceLevel": "low", "tier": "never", "audit": "none", "tenant": "optional",
         "match": [{"methods": ["GET"], "path": "/"}, {"methods": ["GET"], "path": "/demo/scenes.json"}],
@@ -116,9 +113,7 @@ fn envoy(template: &Template) -> Result<Value> {
     let mut document = template.with_policy(&policy);
     let listeners = document["static_resources"]["listeners"].as_array_mut().context("there are no listeners")?;
     for listener in listeners {
-        let name = listener["name"].as_str().context("a listener has no name")?.to_owned();
         let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
-        manager["tracing"]["provider"]["typed_config"]["service_name"] = json!(format!("careplane-{name}"));
         let advice = "%LOCAL_REPLY_BODY% (tokens of .run/compose live a week: make compose writes new ones)\n";
         manager["local_reply_config"] = json!({"mappers": [{
             "filter": {"status_code_filter": {"comparison": {
@@ -126,11 +121,6 @@ fn envoy(template: &Template) -> Result<Value> {
             }}},
             "body_format_override": {"text_format_source": {"inline_string": advice}},
         }]});
-    }
-    let clusters = document["static_resources"]["clusters"].as_array_mut().context("there are no clusters")?;
-    for cluster in clusters.iter_mut().filter(|cluster| cluster["name"] == "otel") {
-        let endpoint = &mut cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"];
-        endpoint["address"]["socket_address"]["address"] = json!("otel-collector");
     }
     Ok(document)
 }

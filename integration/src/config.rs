@@ -79,6 +79,22 @@ impl Template {
         plugins::policy(&self.document)
     }
 
+    /// The same with the access log as the one sink: nothing goes to a collector.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::policy`].
+    pub fn policy_without_collector(&self) -> Result<Value> {
+        let mut policy = self.policy()?;
+        if let Some(policy) = policy.as_object_mut() {
+            policy.remove("export");
+        }
+        if let Some(sinks) = policy["audit"]["sinks"].as_object_mut() {
+            sinks.remove("otlp");
+        }
+        Ok(policy)
+    }
+
     /// The whole document with another policy.
     #[must_use]
     pub fn with_policy(&self, policy: &Value) -> Value {

@@ -112,7 +112,7 @@ async fn a_late_span_is_the_parent_of_what_the_next_hop_exports() -> Result<()> 
         lab.sidecar(TRUSTED)?.send(onwards).await?;
 
         // Jaeger shows whole traces: of the one with the late span, both.
-        let [exported, late] = SERVICES;
+        let (exported, late) = ("careplane-sidecar", "careplane");
         let spans = jaeger.wait_for_spans(late, 2, SOON).await?;
         let of = |service| spans.iter().find(|span| span.service == service);
         let (Some(late), Some(exported), 2) = (of(late), of(exported), spans.len()) else { panic!("{spans:?}") };

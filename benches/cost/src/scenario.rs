@@ -76,7 +76,7 @@ const PASSED: Expected = Expected { status: 200, traced: false, recorded: true }
 /// # Errors
 /// When `integration/envoy.yaml`, whose policy they take, cannot be read.
 pub fn all() -> Result<Vec<Scenario>> {
-    let policy = Template::load()?.policy()?;
+    let policy = Template::load()?.policy_without_collector()?;
     let collector = |mut policy: Value| {
         policy["export"] = json!({"cluster": "otel", "authority": "otel-collector"});
         policy

@@ -54,12 +54,13 @@ pub fn folder() -> PathBuf {
     workspace::root().join("benches/load")
 }
 
-/// The policy of `integration/envoy.yaml`, with the rate of traces that Envoy has here.
+/// The policy of `integration/envoy.yaml`, with the rate of traces that Envoy has here, and no collector: the
+/// other contenders write to the access log alone.
 ///
 /// # Errors
 /// When there is none.
 pub fn policy() -> Result<Value> {
-    let mut policy = Template::load()?.policy()?;
+    let mut policy = Template::load()?.policy_without_collector()?;
     policy["sampling"]["tiers"]["clinical"] = json!(10);
     Ok(policy)
 }

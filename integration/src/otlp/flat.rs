@@ -88,6 +88,12 @@ pub(super) fn spans(request: ExportTraceServiceRequest) -> Vec<Span> {
 }
 
 impl Span {
+    /// Whether it is one of careplane's own, sent when its request was over.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.attributes.contains_key("late_reason")
+    }
+
     /// The spans of an export request in OTLP JSON, as the collector's file exporter writes one a line.
     ///
     /// # Errors

@@ -65,7 +65,7 @@ pub struct Seen {
     pub response: Response,
     /// What the application got, if it got anything.
     pub upstream: Option<Received>,
-    /// The span, if the trace was kept.
+    /// The span of Envoy's tracer, if the head of the trace was kept.
     pub span: Option<Span>,
     /// The audit record, if there is one.
     pub record: Option<Value>,
@@ -164,8 +164,9 @@ pub async fn settle_records(lab: &Lab) -> Result<Vec<Value>> {
     .await
 }
 
+/// The request of a span that Envoy's tracer exported. careplane's late ones come when their batch is sent.
 fn span_request_id(span: &Span) -> Option<&str> {
-    span.attributes.get("guid:x-request-id").map(String::as_str)
+    span.attributes.get("guid:x-request-id").filter(|_| !span.is_late()).map(String::as_str)
 }
 
 /// The status of a raw HTTP/1 answer.

@@ -19,7 +19,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use careplane_integration::{Identity, Lab, Response, poll::until};
+use careplane_integration::{Identity, Lab, Response, otlp::Span, poll::until};
 use serde_json::Value;
 
 use self::{
@@ -90,7 +90,9 @@ async fn observe(day: &[Step], directory: &Path, out: &mut dyn Write, paint: Pai
     writeln!(out, "waiting for their records and spans")?;
     let arrived = wait_for_evidence(day, &lab).await;
     let metrics = lab.envoy().stats(METRICS).await?;
-    let (spans, received, policy) = (lab.otlp().spans(), lab.upstream().received(), lab.policy().clone());
+    let (received, policy) = (lab.upstream().received(), lab.policy().clone());
+    // The table is about the decision at the head of a trace; whether a late span has come by now is chance.
+    let spans: Vec<Span> = lab.otlp().spans().into_iter().filter(|span| !span.is_late()).collect();
 
     let left = lab.stop_keeping_files().await?;
     let (records, warnings) = (files::records(left.path())?, files::warnings(left.path())?);

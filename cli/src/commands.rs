@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{audit, check, explain, image, init, mesh, playground, schema, shell};
+use crate::{audit, check, directory, explain, image, init, mesh, playground, schema, shell};
 
 #[derive(Parser)]
 #[command(name = "careplane", version, about)]
@@ -20,6 +20,8 @@ enum Command {
     Audit(audit::Arguments),
     /// Checks policies and the manifests around them, and prints every problem with its place
     Check(check::Arguments),
+    /// Writes and checks the tenants that `tenants.directory` of a policy names
+    Directory(directory::Arguments),
     /// Shows what the filters do with one request, and by which rule
     Explain(explain::Arguments),
     /// Writes a first policy from OpenAPI documents, routes or access logs
@@ -43,6 +45,7 @@ pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Directory(arguments) => directory::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Init(arguments) => init::run(&arguments),
         Command::Image(arguments) => image::run(&arguments),

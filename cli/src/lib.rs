@@ -15,6 +15,8 @@ mod audit;
 #[cfg(feature = "commands")]
 mod commands;
 #[cfg(feature = "commands")]
+mod directory;
+#[cfg(feature = "commands")]
 mod image;
 #[cfg(feature = "commands")]
 mod init;

@@ -108,23 +108,3 @@ fn each_problem_has_a_place_and_says_what_instead() {
     let said = text(&careplane(&folder, &["directory", "check", "out"]));
     assert!(said.contains("has another SHA-256 than in the index: expected "), "{said}");
 }
-
-#[test]
-fn check_finds_a_cluster_that_no_service_makes() {
-    let folder = folder("cluster");
-    let policy = |cluster: &str| POLICY.replace("cluster: directory", &format!("cluster: \"{cluster}\""));
-    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: tenant-directory, namespace: operations}\n\
-                   spec: {ports: [{port: 80}]}\n";
-    fs::write(folder.join("service.yaml"), service).unwrap();
-    for (cluster, found) in [
-        ("outbound|80||tenant-directory.operations.svc.cluster.local", None),
-        ("outbound|81||tenant-directory.operations.svc.cluster.local", Some("has no port 81")),
-        ("outbound|80||tenants.operations.svc.cluster.local", Some("there is no Service for tenants.operations")),
-        ("a-static-cluster", None),
-    ] {
-        fs::write(folder.join("policy.yaml"), policy(cluster)).unwrap();
-        let said = text(&careplane(&folder, &["check", "policy.yaml", "service.yaml"]));
-        assert_eq!(said.contains("directory-cluster"), found.is_some(), "{cluster}: {said}");
-        assert!(said.contains(found.unwrap_or_default()), "{cluster}: {said}");
-    }
-}

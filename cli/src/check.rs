@@ -2,6 +2,7 @@
 
 #[cfg(feature = "commands")]
 mod command;
+mod directory;
 mod envoy_filters;
 pub mod finding;
 mod headers;
@@ -63,6 +64,7 @@ pub fn check(input: &Input) -> (Vec<Finding>, Summary) {
         routing::check(&mesh, &tables, &mut findings);
         writes::check(&mesh, &tables, &mut findings);
         placement::check(&mesh, &mut findings);
+        directory::check(&mesh, &mut findings);
         headers::check(&mesh, &mut findings);
         envoy_filters::check(&mesh, &mut findings);
         paths::check(&mesh, &mut findings);

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::{audit, check, diff, explain, image, init, mesh, playground, schema, shell, test};
+use crate::{audit, check, diff, directory, explain, image, init, mesh, playground, schema, shell, test};
 
 #[derive(Parser)]
 #[command(name = "careplane", version, about)]
@@ -20,6 +20,8 @@ enum Command {
     Audit(audit::Arguments),
     /// Checks policies and the manifests around them, and prints every problem with its place
     Check(check::Arguments),
+    /// Writes and checks the tenants that `tenants.directory` of a policy names
+    Directory(directory::Arguments),
     /// Shows what the filters do with one request, and by which rule
     Explain(explain::Arguments),
     /// Shows what a new policy changes, for which requests and tenants
@@ -47,6 +49,7 @@ pub fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Audit(arguments) => audit::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
+        Command::Directory(arguments) => directory::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
         Command::Diff(arguments) => diff::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),

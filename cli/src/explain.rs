@@ -15,6 +15,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, bail};
 use careplane_exchange::{HttpAnswer, Key, Pseudonyms, Rules};
 use careplane_policy::Policy;
+use careplane_policy::directory::Directory;
 use careplane_policy::document::Document as PolicyDocument;
 
 use crate::check::problem_place;
@@ -145,6 +146,16 @@ impl Judged {
             plugin: plugin.unwrap_or_else(|| filters::ALL.into()),
             has_key,
         })
+    }
+
+    /// The policy.
+    pub fn policy(&self) -> &Policy {
+        &self.rules.policy
+    }
+
+    /// Gives the policy's directory these tenants.
+    pub fn set_directory(&self, directory: Directory) {
+        self.rules.directory.set(directory);
     }
 
     /// What the filters do with a request: those of the manifest, unless `plugin` names others.

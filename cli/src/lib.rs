@@ -17,6 +17,8 @@ mod commands;
 #[cfg(feature = "commands")]
 mod diff;
 #[cfg(feature = "commands")]
+mod directory;
+#[cfg(feature = "commands")]
 mod image;
 #[cfg(feature = "commands")]
 mod init;

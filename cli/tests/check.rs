@@ -530,6 +530,24 @@ fn an_emergency_that_no_alert_tells_of_is_a_warning() {
 }
 
 #[test]
+fn a_directory_from_a_service_that_is_not_there_is_found() {
+    let folder = folder("directory");
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: tenant-directory, namespace: operations}\nspec: {ports: [{port: 80}]}\n";
+    fs::write(folder.join("service.yaml"), service).unwrap();
+    for (cluster, found) in [
+        ("outbound|80||tenant-directory.operations.svc.cluster.local", false),
+        ("outbound|81||tenant-directory.operations.svc.cluster.local", true),
+        ("outbound|80||tenants.operations.svc.cluster.local", true),
+        ("a-static-cluster", false),
+    ] {
+        let policy = format!("version: careplane/v1\ntenants:\n  directory: {{cluster: \"{cluster}\"}}\n");
+        fs::write(folder.join("policy.yaml"), policy).unwrap();
+        let expected: &[&str] = if found { &["policy.yaml:3:24 careplane/directory-cluster"] } else { &[] };
+        assert_eq!(findings(&folder), expected, "{cluster}");
+    }
+}
+
+#[test]
 fn what_is_in_shadow_is_noted_and_that_it_does_not_wait() {
     let folder = folder("shadow");
     let policy = "version: careplane/v1\nenforcement: shadow\ncontexts:\n  - {name: a, complianceLevel: critical, match: [{path: /a}]}\n  - {name: b, complianceLevel: critical, enforcement: enforce, match: [{path: /b}]}\naudit: {writeAhead: [critical]}\nexport: {cluster: collector}\n";

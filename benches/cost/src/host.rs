@@ -37,6 +37,8 @@ pub(crate) struct Sent {
     pub(crate) context: u32,
     /// The number under which its answer comes.
     pub(crate) token: u32,
+    /// `:path`
+    pub(crate) path: String,
 }
 
 /// What a stream has been through so far: it decides which maps there are.
@@ -96,6 +98,8 @@ pub(crate) struct State {
     pub(crate) sent: Vec<Sent>,
     pub(crate) sent_bytes: u64,
     pub(crate) answer: Headers,
+    /// The body of the answer to a call of the module's own.
+    pub(crate) answer_body: Vec<u8>,
     /// What was logged at warning or above.
     pub(crate) log: Vec<String>,
     pub(crate) metrics: BTreeMap<String, u32>,
@@ -161,10 +165,10 @@ impl State {
     }
 
     /// Takes a request of the module's own.
-    pub(crate) fn send(&mut self, body: usize) -> u32 {
+    pub(crate) fn send(&mut self, body: usize, path: String) -> u32 {
         self.tokens += 1;
         self.sent_bytes += body as u64;
-        self.sent.push(Sent { context: self.context, token: self.tokens });
+        self.sent.push(Sent { context: self.context, token: self.tokens, path });
         self.tokens
     }
 
@@ -181,6 +185,11 @@ impl State {
     /// Lets a millisecond pass.
     pub(crate) fn wait(&mut self) {
         self.milliseconds += 1;
+    }
+
+    /// Lets more time pass.
+    pub(crate) fn pass(&mut self, time: std::time::Duration) {
+        self.milliseconds += time.as_millis() as u64;
     }
 
     /// The same numbers in each run: SplitMix64 (Steele, Lea, Flood 2014), from 0.

@@ -2,6 +2,7 @@
 //!
 //! What the module never calls is not here; should it begin to, instantiation or the call says which one is missing.
 
+use careplane_exchange::HeaderMap;
 use careplane_export::OVERFLOW_PREFIX;
 use wasmtime::error::Context;
 use wasmtime::{Caller, Linker, Result, bail};
@@ -117,7 +118,7 @@ fn proxy_surroundings(linker: &mut Linker<State>) -> Result<()> {
             let bytes = match buffer {
                 PLUGIN_CONFIGURATION => Ok(caller.data().configuration.clone()),
                 // An OTLP collector that took everything says so with an empty message.
-                CALL_BODY => Ok(Vec::new()),
+                CALL_BODY => Ok(caller.data().answer_body.clone()),
                 _ => Err(Status::NotFound),
             };
             let part = bytes.map(|bytes| bytes.into_iter().skip(start as usize).take(max as usize).collect());
@@ -194,11 +195,14 @@ fn proxy_surroundings(linker: &mut Linker<State>) -> Result<()> {
          _timeout: u32,
          token: u32| {
             count(&mut caller, "proxy_http_call");
-            for (part, size) in [(cluster, cluster_size), (headers, headers_size), (trailers, trailers_size)] {
+            for (part, size) in [(cluster, cluster_size), (trailers, trailers_size)] {
                 read(&mut caller, part, size)?;
             }
+            let headers = HeaderMap::new(read(&mut caller, headers, headers_size)?).unwrap_or_default();
+            let path = headers.iter().find(|(name, _)| *name == b":path").map(|(_, path)| path);
+            let path = path.map(|path| String::from_utf8_lossy(path).into_owned()).unwrap_or_default();
             let body = read(&mut caller, body, body_size)?;
-            let number = caller.data_mut().send(body.len());
+            let number = caller.data_mut().send(body.len(), path);
             write(&mut caller, token, &number.to_le_bytes())?;
             answer(Status::Ok)
         },

@@ -1,6 +1,10 @@
 //! One VM with its plugins, and requests through it, in the order in which Envoy calls the module.
 
-use std::path::Path;
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use wasmtime::{Config, Engine, Instance, Linker, Module, OptLevel, Store, Val};
@@ -45,6 +49,17 @@ pub struct Served {
     pub record: Option<String>,
 }
 
+/// What the answer to one call took.
+#[derive(Clone, Debug)]
+pub struct Callback {
+    /// What was asked for.
+    pub path: String,
+    /// Instructions of the module.
+    pub instructions: u64,
+    /// How long it took here.
+    pub time: Duration,
+}
+
 /// One worker's VM.
 pub struct Proxy {
     store: Store<State>,
@@ -63,6 +78,18 @@ impl Compiled {
     pub fn load(file: &Path) -> Result<Self> {
         let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
         Self::new(&bytes, Vec::new()).with_context(|| format!("{} cannot be compiled", file.display()))
+    }
+
+    /// The same, compiled to code that is fast: for times.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_fast(file: &Path) -> Result<Self> {
+        let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let mut config = Config::new();
+        config.consume_fuel(true).cranelift_opt_level(OptLevel::Speed);
+        let engine = Engine::new(&config)?;
+        Ok(Self { module: Module::new(&engine, &bytes)?, engine, functions: Vec::new() })
     }
 
     pub(crate) fn new(bytes: &[u8], functions: Vec<profile::Function>) -> Result<Self> {
@@ -269,6 +296,37 @@ impl Proxy {
             }
         }
         self.answer_calls()
+    }
+
+    /// Lets time pass, and answers what the plugins ask of a web server that has these files, until they ask for nothing more.
+    ///
+    /// # Errors
+    /// When the module traps, warns, or asks for a file that is not there.
+    pub fn fetch(&mut self, files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<Callback>> {
+        let mut callbacks = Vec::new();
+        // Longer than the interval of any policy here.
+        self.state().pass(Duration::from_secs(3_600));
+        self.take()?;
+        for root in self.state().roots.keys().copied().collect::<Vec<_>>() {
+            self.call_in(root, "proxy_on_tick", &[root])?;
+        }
+        while let Some(sent) = self.state().sent.pop() {
+            let body = files.get(&sent.path).with_context(|| format!("{} is asked for", sent.path))?.clone();
+            let size = body.len() as u32;
+            self.state().answer = Headers::from([(b":status".to_vec(), b"200".to_vec())]);
+            self.state().answer_body = body;
+            self.take()?;
+            let began = Instant::now();
+            let arguments = [sent.context, sent.token, 1, size, 0];
+            self.call_in(sent.context, "proxy_on_http_call_response", &arguments)?;
+            let time = began.elapsed();
+            let (instructions, _) = self.take()?;
+            callbacks.push(Callback { path: sent.path, instructions, time });
+        }
+        self.state().answer_body.clear();
+        let log = self.state().log.join("\n");
+        ensure!(log.is_empty(), "the module warns:\n{log}");
+        Ok(callbacks)
     }
 
     /// Answers what the module has sent, as a collector that takes everything.

@@ -38,6 +38,8 @@ rules! {
          whatever `failStrategy` says.";
     QUEUE_SIZE = Warning "queue-size", "`export.queueBytes` holds fewer than two batches of records: while one is on \
          its way, the next ones spill into the proxy's log.";
+    DIRECTORY_CLUSTER = Error "directory-cluster", "`tenants.directory.cluster` is no service of the mesh: the \
+         directory never comes, and `tenants.unknown` holds for all of its tenants.";
     POLICY_MISSING = Error "policy-missing", "A plugin without a policy is refused as one with a bad policy is.";
 
     PLUGIN_URL = Error "plugin-url", "A url without `oci://`, `https://`, `http://` or `file://` passes validation \

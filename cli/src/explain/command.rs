@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::bail;
+
 use super::{Collector, Human, Judged, RequestArguments};
-use crate::{filters, input, out};
+use crate::{directory, filters, input, out};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -22,6 +24,9 @@ pub struct Arguments {
     /// The collector's answer to the intents of `audit.writeAhead`
     #[arg(long, value_enum, default_value_t = Collector::Acknowledges)]
     collector: Collector,
+    /// The directory of `tenants.directory`, a folder as `careplane directory build` writes it
+    #[arg(long, value_name = "DIR")]
+    directory: Option<PathBuf>,
     /// Format of the explanation
     #[arg(long, value_enum, default_value_t = Format::Human)]
     format: Format,
@@ -38,6 +43,12 @@ enum Format {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let input = input::read(std::slice::from_ref(&arguments.policy))?;
     let judged = Judged::of(&input, &arguments.policy.display().to_string(), arguments.name.as_deref())?;
+    if let Some(folder) = &arguments.directory {
+        let Some(source) = &judged.policy().routing.directory else {
+            bail!("the policy has no tenants.directory: expected such as {{cluster: …}}");
+        };
+        judged.set_directory(directory::read(folder, &source.pools)?);
+    }
     let request = arguments.request.read()?;
     let account = judged.explain(&request, arguments.plugin.as_deref(), arguments.collector)?;
     out::print(&match arguments.format {

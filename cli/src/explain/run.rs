@@ -183,7 +183,13 @@ fn placement(incoming: &Incoming, host: &dyn Host, judged: &Judged) -> Option<Pl
             refused: true,
             pool: None,
             pool_rule: Some(context::rule(node, "tenants.unknown")),
-            pool_why: "not a tenant of tenants.entries".into(),
+            pool_why: match document.tenants.directory {
+                Some(_) if judged.rules.directory.get().is_none() => {
+                    "not a tenant of tenants.entries, and no directory has come (--directory)".into()
+                }
+                Some(_) => "neither a tenant of tenants.entries nor of the directory".into(),
+                None => "not a tenant of tenants.entries".into(),
+            },
             cohort: None,
             cohort_why: String::new(),
             jurisdiction: None,
@@ -191,18 +197,26 @@ fn placement(incoming: &Incoming, host: &dyn Host, judged: &Judged) -> Option<Pl
         });
     };
     let placement = placement?;
+    let entry = document.tenants.entries.get(tenant.as_str());
+    let directory = judged.rules.directory.get();
+    let listed = directory.as_deref().and_then(|directory| directory.find(tenant.as_str()));
     let pools: Vec<&str> = document.routing.pools.iter().map(|pool| pool.name.as_str()).collect();
     let (pool_rule, pool_why) = match (placement.pinned, &placement.pool) {
+        (true, _) if entry.is_none_or(|entry| entry.pool.is_none()) => {
+            (Some(context::rule(node, "tenants.directory")), "pinned in the directory".to_owned())
+        }
         (true, _) => (Some(context::rule(node, format!("{entry_path}.pool"))), "pinned".to_owned()),
         (false, Some(_)) => {
             (Some(context::rule(node, "routing.pools")), format!("hashed into one of {}", pools.join(", ")))
         }
         (false, None) => (None, "the policy has no pools".to_owned()),
     };
-    let entry = document.tenants.entries.get(tenant.as_str());
     let cohort_why = match (entry.and_then(|entry| entry.cohort), &document.routing.canary, placement.cohort) {
         (_, _, None) => "the policy has no cohorts".to_owned(),
         (Some(_), _, Some(_)) => format!("pinned by {entry_path}.cohort"),
+        (None, _, Some(_)) if listed.is_some_and(|listed| listed.cohort.is_some()) => {
+            "pinned in the directory".to_owned()
+        }
         (None, canary, Some(_)) => {
             let number = f64::from(Routing::cohort_number(tenant).hundredths()) / 100.0;
             let percent = canary.as_ref().map_or(0.0, |canary| canary.percent);

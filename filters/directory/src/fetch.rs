@@ -42,7 +42,8 @@ struct State {
     etag: Option<String>,
     /// Parts that have been checked, by their numbers: of the directory that was taken, and of one that is on its way.
     parts: Vec<Option<Arc<Part>>>,
-    /// Whether a tick has come. None does on the VM that a proxy tries a configuration on, and whose end it does not tell.
+    /// Whether a tick has come. None does on the VM that a proxy tries a configuration on, and whose end it does not
+    /// tell.
     begun: bool,
     /// Attempts in a row that failed.
     failures: u32,
@@ -309,7 +310,8 @@ impl Fetch {
             let DirectorySource { cluster, path, .. } = &state.source;
             // A log whose level drops it has no other place.
             let _ = host.log(&format!(
-                "careplane: directory {cluster}{path}: {message}; the one of {age} s ago stays, with {tenants} tenants; further failures are counted only, for a minute"
+                "careplane: directory {cluster}{path}: {message}; the one of {age} s ago stays, with {tenants} tenants; \
+                 further failures are counted only, for a minute"
             ));
         }
         let longest = FIRST_PAUSE << state.failures.min(16);

@@ -29,7 +29,8 @@ impl Fetches {
         Self(Cell::new(Vec::new()))
     }
 
-    /// A plugin drives the directory of `source` from now on. The policy that came last says how; the directory that is here stays.
+    /// A plugin drives the directory of `source` from now on. The policy that came last says how; the directory that
+    /// is here stays.
     #[inline(never)]
     pub fn attach(&self, source: &DirectorySource, host: &dyn Host) -> Driver {
         let mut known = self.0.take();

@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! tick ─▶ GET index.json, if-none-match ─▶ 304: nothing new
-//!                                        └▶ 200: GET parts/<name>, for each that is not here, one at a time ─▶ all there: taken as a whole
+//!    ▲                                   └▶ 200: GET parts/<name> of each that is not here, one at a time
+//!    └─ the interval, or a pause ◀── all are here: taken as a whole ◀──┘
 //! ```
 //!
-//! No callback does more than read one index or one part. Whatever is wrong with an answer, the directory that was taken before stays.
+//! No callback does more than read one index or one part. Whatever is wrong with an answer, the directory that was
+//! taken before stays.
 
 #![forbid(unsafe_code)]
 

@@ -11,7 +11,8 @@ use careplane_policy::directory::DirectoryView;
 use crate::export::TICK;
 use crate::host::EnvoyHost;
 
-/// Until the directory is asked for the first time. Not while the plugin is configured: the proxy also does that on a VM that serves nothing.
+/// Until the directory is asked for the first time. Not while the plugin is configured: the proxy also does that on a
+/// VM that serves nothing.
 const FIRST_TICK: Duration = Duration::from_millis(10);
 
 thread_local! {

@@ -1,12 +1,14 @@
 //! A directory of tenants, too large for a policy document: an index, and parts that are named by their contents.
 //!
 //! ```text
-//! index.json     {"schema": "careplane.directory/v1", "tenants": 3, "parts": [{"name": "<SHA-256>", "bytes": 97, "tenants": 3}]}
-//! parts/<name>   care-home-0042⇥dedicated-a⇥scotland⇥canary⇥willow-group↵     one line for each tenant, by id
+//! index.json     {"schema": "careplane.directory/v1", "tenants": 3, "parts": [{"name": "…", "bytes": 97, "tenants": 3}]}
+//! parts/<name>   care-home-0042⇥dedicated-a⇥scotland⇥canary⇥willow-group↵     a line for each tenant, by id
 //! ```
 //!
-//! A tenant is in the part with the number `XXH64(id, seed = 0) mod parts`. So an entry that changes gives one part another name, and that
-//! part alone is fetched again. A directory is its parts as they came: looking a tenant up is a binary search over lines.
+//! A tenant is in the part with the number `XXH64(id, seed = 0) mod parts`. So an entry that changes gives one part
+//! another name, and that
+//! part alone is fetched again. A directory is its parts as they came: looking a tenant up is a binary search over
+//! lines.
 
 mod index;
 mod pools;
@@ -275,11 +277,13 @@ fn values(rest: &str) -> Option<[&str; 4]> {
 const JURISDICTIONS: [Jurisdiction; 4] =
     [Jurisdiction::England, Jurisdiction::Scotland, Jurisdiction::Wales, Jurisdiction::NorthernIreland];
 
-fn jurisdiction_of(word: &str) -> Option<Jurisdiction> {
+/// The jurisdiction of this word.
+pub fn jurisdiction_of(word: &str) -> Option<Jurisdiction> {
     JURISDICTIONS.into_iter().find(|known| known.as_str() == word)
 }
 
-fn cohort_of(word: &str) -> Option<Cohort> {
+/// The cohort of this word.
+pub fn cohort_of(word: &str) -> Option<Cohort> {
     [Cohort::Canary, Cohort::Stable].into_iter().find(|known| known.as_str() == word)
 }
 

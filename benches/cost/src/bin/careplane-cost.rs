@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use careplane_cost::{Scenario, profile, scenario, table::Table};
+use careplane_cost::{Scenario, directory, profile, scenario, table::Table};
 use careplane_integration::workspace;
 use clap::{Parser, Subcommand};
 
@@ -25,6 +25,12 @@ enum Command {
     Check,
     /// Writes the committed table, benches/cost/table.json and benches/cost.md
     Accept,
+    /// Prints what a directory of tenants costs: memory, and the callbacks that take it in
+    Directory {
+        /// How many tenants it has
+        #[arg(long, default_value_t = 100_000)]
+        tenants: usize,
+    },
     /// Prints the functions that a scenario spends most in; names need a module that was linked with them (`make profile`)
     Profile {
         /// A scenario of the table
@@ -50,6 +56,7 @@ fn main() -> Result<()> {
                 bail!("the cost of a request has changed:\n{}", differences.join("\n"));
             }
         }
+        Command::Directory { tenants } => print!("{}", directory::page(&module, tenants)?),
         Command::Profile { scenario, top, all } => print_profile(&find(&scenario)?, &module, top, all)?,
     }
     Ok(())

@@ -13,7 +13,8 @@ struct Known {
     any_dedicated: bool,
 }
 
-/// A pool of this name says itself that only pinned tenants are in it, so it need not be declared. Once one is, all have to be.
+/// A pool of this name says itself that only pinned tenants are in it, so it need not be declared. Once one is, all
+/// have to be.
 pub(crate) const DEDICATED: &str = "dedicated-";
 
 // === impl KnownPools ===
@@ -30,7 +31,8 @@ impl KnownPools {
 
     /// The pool of this name. Under a policy without pools there is none: it places no tenants.
     ///
-    /// A name that the policy does not know is taken as it is: the pools of a policy can change under a directory that was taken
+    /// A name that the policy does not know is taken as it is: the pools of a policy can change under a directory
+    /// that was taken
     /// before, and a pinned tenant is never sent to other tenants' pools.
     pub(crate) fn pool(&self, name: &str) -> Option<Arc<str>> {
         if self.0.names.is_empty() {

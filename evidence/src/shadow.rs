@@ -1,7 +1,7 @@
 //! What policies in shadow would have refused: who has to change before they are enforced.
 //!
-//! A survey reads records, verifies their chains in the same reading, and folds what would have been refused to rows by reason, peer,
-//! context and template.
+//! A survey reads records, verifies their chains in the same reading, and folds what would have been refused to rows by
+//! reason, peer, context and template.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -26,7 +26,8 @@ pub struct Survey {
     pub records: u64,
     /// Those that would have been refused.
     pub denied: u64,
-    /// Those of which that is not known, because careplane was not asked: another filter had refused them, or they could not be read.
+    /// Those of which that is not known, because careplane was not asked: another filter had refused them, or they could
+    /// not be read.
     pub unasked: u64,
     /// What would have been refused, the most frequent first.
     pub rows: Vec<Row>,

@@ -26,6 +26,9 @@ const MISSING: &str = "wasmcustom.careplane.directory.missing";
 /// VMs of a proxy with one worker: the main thread has one too, which ticks and fetches as a worker's does.
 const VMS: u64 = 2;
 
+/// What a server does from then on.
+type Change<'c> = Box<dyn Fn() + 'c>;
+
 /// A proxy whose policy has the directory of this server, asks for it each second, and knows no tenant itself.
 fn builder(server: &DirectoryServer) -> Builder {
     let address = server.address();
@@ -144,7 +147,7 @@ async fn whatever_is_wrong_with_an_answer_the_directory_stays() -> Result<()> {
         let word = one_part(&new.parts[0].lines.replacen("wales", "mars", 1), &new)?;
         let wrong_index = |etag| file(&new.index.replace("/v1", "/v9"), etag);
         let large = Answer::File { body: vec![b'x'; 3 << 20], etag: None };
-        let bad: [(&str, &str, Box<dyn Fn()>); 11] = [
+        let bad: [(&str, &str, Change<'_>); 11] = [
             ("status", "503", Box::new(|| server.set(INDEX, Answer::Status(503)))),
             ("status", "302", Box::new(|| server.set(INDEX, Answer::Status(302)))),
             ("format", "another schema", Box::new(|| server.set(INDEX, wrong_index(Some("\"x\""))))),

@@ -124,7 +124,7 @@ fn directory(tenants: usize, shift: usize) -> Built {
         pool: Some(POOLS[(number + shift) % POOLS.len()]),
         jurisdiction: Some(JURISDICTIONS[number % JURISDICTIONS.len()]),
         cohort: None,
-        group: (number % 2 == 0).then_some("willow-homes"),
+        group: (number.is_multiple_of(2)).then_some("willow-homes"),
     };
     let tenants: BTreeMap<String, Entry<'_>> =
         (0..tenants).map(|number| (format!("care-home-{number:06}"), entry(number))).collect();

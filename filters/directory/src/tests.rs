@@ -69,17 +69,17 @@ impl Vm {
 
     /// Lets a minute pass, and answers all that is asked. Returns how many parts were.
     fn round(&self, built: &Built, etag: Option<&str>) -> usize {
-        self.host.wait(MINUTE * 2);
+        self.host.wait(MINUTE.saturating_mul(2));
         self.driver.tick(&self.host);
         assert_eq!(self.last_path(), "/d/index.json");
         self.answer(good(&built.index, etag));
-        let mut parts = 0;
+        let mut parts = 0_usize;
         while self.driver.awaits(self.last_call()).is_some() {
             let path = self.last_path();
             let name = path.strip_prefix("/d/parts/").unwrap();
             let part = built.parts.iter().find(|part| part.name == name).unwrap();
             self.answer(good(&part.lines, None));
-            parts += 1;
+            parts = parts.saturating_add(1);
         }
         parts
     }

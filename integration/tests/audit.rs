@@ -298,8 +298,19 @@ async fn without_a_key_pseudonyms_are_ephemeral_and_that_is_said() -> Result<()>
             let seen = observe_one(&lab, &lab.gateway(), Request::get("/elsewhere").bearer(&token(&lab)?)).await?;
             let user = seen.record()["who"]["user"].as_str().unwrap_or_default().to_owned();
             assert!(user.starts_with("p-") && !user.contains("neill"), "{version}: {user}");
-            // Each plugin, of each worker, is in that state.
-            assert!(lab.envoy().stat("wasmcustom.careplane.pseudonym_key_ephemeral").await? >= 1, "{version}");
+            // Each plugin, of each worker, is in that state; a change of policy leaves nothing behind.
+            let gauge = "wasmcustom.careplane.pseudonym_key_ephemeral";
+            // One worker, and the main thread, which ticks too.
+            let before = lab.envoy().admin().wait_for_stat(gauge, 2, SOON).await?;
+            assert_eq!(before, 2, "{version}");
+            for percent in [7, 8] {
+                let mut policy = lab.policy().clone();
+                policy["routing"]["canary"]["percent"] = percent.into();
+                lab.reload(&policy).await?;
+                lab.gateway().send(Request::get("/elsewhere")).await?;
+                let as_before = async || Ok((lab.envoy().stat(gauge).await? == before).then_some(()));
+                until("the gauge to be as before", SOON, as_before).await?;
+            }
             assert!(lab.envoy().log().warnings(0)?.contains(why), "{version}: {why}");
             finish(lab).await?;
         }

@@ -39,7 +39,7 @@ struct Configured {
     /// None when the policy has no directory.
     directory: Option<DirectoryDriver>,
     /// Dropped with the plugin.
-    _states: States,
+    states: States,
 }
 
 impl Root {
@@ -62,7 +62,8 @@ impl Root {
 
     /// Time has passed.
     pub(crate) fn tick(&self) {
-        let Some(Configured { plugin, driver, directory, .. }) = &self.configured else { return };
+        let Some(Configured { plugin, driver, directory, states }) = &self.configured else { return };
+        states.count();
         if let Some(directory) = directory {
             directory.tick();
         }
@@ -85,7 +86,9 @@ impl Root {
 
     /// The stream of a new request.
     pub(crate) fn stream(&self) -> Option<Stream> {
-        self.configured.as_ref().map(|configured| Stream::new(configured.plugin.clone()))
+        let configured = self.configured.as_ref()?;
+        configured.states.count();
+        Some(Stream::new(configured.plugin.clone()))
     }
 }
 
@@ -147,5 +150,5 @@ fn configure(size: usize) -> Result<Configured, Vec<String>> {
     }
     let rules = Arc::new(rules);
     let filters = Filters::named(&name, &rules, parts);
-    Ok(Configured { plugin: Plugin { filters, rules }, driver, directory, _states: states })
+    Ok(Configured { plugin: Plugin { filters, rules }, driver, directory, states })
 }

@@ -21,8 +21,8 @@ use self::{
 /// Simulates a day of a national platform, with constants that are measured here.
 #[derive(Parser)]
 struct Arguments {
-    /// Records to measure with
-    #[arg(long, default_value_t = 200_000)]
+    /// Records to measure with: what the Collector writes into one file before it begins another
+    #[arg(long, default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1_000..=50_000))]
     sample: u32,
     #[command(flatten)]
     platform: Platform,

@@ -26,6 +26,12 @@ NATIVE = --quiet --locked --workspace --exclude careplane-plugin --all-features
 # $(1): a package's folder
 tests = $(patsubst %,--test %,$(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)) $(basename $(wildcard $(1)/tests/*.rs))))
 
+# Names are all that tells tests apart: one that two packages share would run in the stages of both.
+NAMES := $(notdir $(patsubst %/main.rs,%,$(wildcard */tests/*/main.rs */*/tests/*/main.rs)) $(basename $(wildcard */tests/*.rs */*/tests/*.rs)))
+ifneq ($(words $(NAMES)),$(words $(sort $(NAMES))))
+$(error careplane: two packages have a test of one name: rename one of $(strip $(foreach name,$(sort $(NAMES)),$(if $(filter-out 1,$(words $(filter $(name),$(NAMES)))),$(name)))))
+endif
+
 .DEFAULT_GOAL := help
 .PHONY: help toolchain mesh-programs telemetry-programs build image playground envoy-newest demo up mesh compose-files compose compose-down test-compose pictures test test-mesh format lint supply-chain reproduce fresh tools unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-capacity bench-micro bench-results clean
 

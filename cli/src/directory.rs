@@ -100,7 +100,7 @@ fn store(built: &Built, folder: &Path) -> anyhow::Result<usize> {
     replace(&index, &built.index)?;
     for entry in fs::read_dir(&parts).with_context(|| format!("{} cannot be read", parts.display()))? {
         let entry = entry?;
-        // Only what has the form of a part: the folder may be somebody else's, too.
+        // Removes only files that are named as parts are: the folder may hold other files.
         let is_part = entry.file_name().to_str().is_some_and(|name| name.len() == 64 && !named.contains(name));
         if is_part && entry.file_type()?.is_file() {
             fs::remove_file(entry.path())?;

@@ -70,8 +70,8 @@ fn archive() -> tempfile::TempDir {
         gateway.milestone("start"),
         gateway.append("request", request("r-1", &nurse, &subject, "gateway", 200)),
         gateway.append("request", request("r-2", "p-other", &subject, "gateway", 403)),
-        gateway.append("request", request("r-3", &nurse, "p-somebody-else", "gateway", 200)),
-        gateway.append("request", request("r-4", &before, "p-somebody-else", "gateway", 200)),
+        gateway.append("request", request("r-3", &nurse, "p-other-subject", "gateway", 200)),
+        gateway.append("request", request("r-4", &before, "p-other-subject", "gateway", 200)),
         gateway.milestone("end"),
     ];
     let mut sidecar = Writer::new(2);
@@ -182,7 +182,7 @@ fn what_was_done_under_a_grant_is_found_by_grant_and_purpose() {
             403 => json!({"result": "denied", "by": "careplane", "reason": "grant-purpose", "grant": grant}),
             _ => json!({"result": "allowed", "grant": grant}),
         };
-        let mut record = request_with(decision, id, "p-nurse", "p-somebody", "gateway", status);
+        let mut record = request_with(decision, id, "p-nurse", "p-other-subject", "gateway", status);
         record["who"]["purpose"] = json!(purpose);
         (record["tenant"]["membership"], record["tenant"]["selectedBy"]) = (json!(4), json!("header"));
         lines.push(writer.append("request", record));

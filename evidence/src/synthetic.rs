@@ -26,7 +26,7 @@ const USERS: [u32; 12] = [38, 38, 31, 24, 18, 14, 11, 9, 6, 4, 2, 1];
 /// Percent of the requests of a full day, from Monday on.
 const WEEK: [u32; 7] = [100, 97, 98, 95, 92, 74, 68];
 /// Percent of a day's requests, by hour: rounds in the morning, at noon, in the evening and late.
-const HOURS: [u32; 24] = [1, 1, 1, 1, 1, 2, 5, 10, 9, 6, 5, 5, 8, 6, 4, 4, 5, 7, 7, 4, 3, 3, 1, 1];
+pub const HOURS: [u32; 24] = [1, 1, 1, 1, 1, 2, 5, 10, 9, 6, 5, 5, 8, 6, 4, 4, 5, 7, 7, 4, 3, 3, 1, 1];
 /// A context of the made-up policy.
 struct Kind {
     name: &'static str,

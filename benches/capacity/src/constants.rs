@@ -144,7 +144,7 @@ impl Constants {
         ensure!(!verification.chains.is_empty(), "no chains were verified");
 
         let began = cpu_time(me)?;
-        let query = Query { people: vec![Person::Any(vec![NOBODY.to_owned()])], ..Query::default() };
+        let query = Query { people: vec![Person::Any(vec![UNUSED_PSEUDONYM.to_owned()])], ..Query::default() };
         search(&query, Keyring::default(), Timestamp::now(), &[Source::file(file)])?;
         self.search_micros = micros(cpu_time(me)? - began) / count;
         Ok(())
@@ -154,7 +154,8 @@ impl Constants {
         let chdb = workspace::root().join(".tools").join(CHDB);
         ensure!(chdb.is_dir(), "{} is not installed (evidence/chdb.sh)", chdb.display());
         let script = workspace::root().join("benches/capacity/src/clickhouse.py");
-        let output = Command::new("python3").env("PYTHONPATH", chdb).arg(script).arg(file).arg(NOBODY).output()?;
+        let output =
+            Command::new("python3").env("PYTHONPATH", chdb).arg(script).arg(file).arg(UNUSED_PSEUDONYM).output()?;
         ensure!(output.status.success(), "clickhouse.py: {}", String::from_utf8_lossy(&output.stderr));
         let found: Value = serde_json::from_slice(&output.stdout).context("clickhouse.py printed no JSON")?;
         let number = |name: &str| found[name].as_f64().with_context(|| format!("clickhouse.py printed no {name}"));
@@ -169,7 +170,7 @@ impl Constants {
 /// The attribute that each log record has once.
 const UID: &str = "log.record.uid";
 /// A pseudonym that no record has: a search for it reads everything and finds nothing.
-const NOBODY: &str = "p-aaaaaaaa-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+const UNUSED_PSEUDONYM: &str = "p-aaaaaaaa-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 
 /// The records of a week of some homes.
 fn write_records(file: &Path, records: u32) -> Result<Vec<String>> {

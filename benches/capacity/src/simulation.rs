@@ -1,17 +1,13 @@
 //! A day of a national platform, minute by minute: homes in regions, rounds in which everybody works, and a collector that is away.
 
 use anyhow::{Result, ensure};
+use careplane_evidence::synthetic::HOURS;
 use clap::Args;
 use fastrand::Rng;
 use serde::Serialize;
 
 use crate::constants::Constants;
 
-/// Percent of a day's requests, by hour: rounds in the morning, at noon, in the evening and late. As in the synthetic records.
-const HOURS: [f64; 24] = [
-    1.0, 1.0, 1.0, 1.0, 1.0, 2.0, 5.0, 10.0, 9.0, 6.0, 5.0, 5.0, 8.0, 6.0, 4.0, 4.0, 5.0, 7.0, 7.0, 4.0, 3.0, 3.0, 1.0,
-    1.0,
-];
 const MINUTES: usize = 24 * 60;
 /// Of a program's CPU at the busiest minute, so that it has room for what the minute hides.
 const UTILISATION: f64 = 0.6;
@@ -149,13 +145,14 @@ impl Platform {
 
     /// Records a second of a region in each minute.
     fn demand(&self, share: f64, rng: &mut Rng) -> Vec<f64> {
-        let hours: f64 = HOURS.iter().sum();
+        let weights = HOURS.map(f64::from);
+        let hours: f64 = weights.iter().sum();
         let drawn: Vec<f64> = (0..MINUTES)
             .map(|minute| {
                 // From the middle of one hour to the middle of the next, in a straight line.
                 let position = (minute as f64 - 30.0).rem_euclid(MINUTES as f64) / 60.0;
                 let (before, after) = (position as usize % 24, (position as usize + 1) % 24);
-                let part = HOURS[before] + (HOURS[after] - HOURS[before]) * position.fract();
+                let part = weights[before] + (weights[after] - weights[before]) * position.fract();
                 part / hours * (0.9 + 0.2 * rng.f64())
             })
             .collect();

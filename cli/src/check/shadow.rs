@@ -1,4 +1,4 @@
-//! What is in shadow: said, so that nobody takes it for enforced.
+//! Reports policies and contexts that are in shadow, since they deny nothing.
 
 use careplane_policy::document::{ComplianceLevel, Document, Enforcement};
 

@@ -229,7 +229,7 @@ impl Asked {
         let (tenants, users) = (&policies[0].identity.tenant_sources, &policies[0].identity.user_sources);
         let mut sent = Sent::default();
         let named = self.source.as_deref();
-        let first = tenants.iter().find(|source| Some(kind(source)) == named);
+        let first = tenants.iter().find(|source| Some(source.kind()) == named);
         if let (Some(tenant), Some(source)) = (&self.tenant, first) {
             sent.put(source, tenant);
         }
@@ -237,7 +237,7 @@ impl Asked {
             |source: &&Source| matches!(source, Source::Path(name) if self.template.contains(&format!("{{{name}}}")));
         if let Some(other) = &self.other {
             // A path reaches for another tenant more often than a header contradicts.
-            let others = tenants.iter().filter(|source| Some(kind(source)) != named);
+            let others = tenants.iter().filter(|source| Some(source.kind()) != named);
             sent.put(tenants.iter().find(in_path).or_else(|| others.into_iter().next_back())?, other);
         }
         // Where nothing else is recorded, a path that names a tenant names the caller's.
@@ -290,16 +290,5 @@ impl Asked {
             (Outcome::Denied(_), None, result) => result != Some("allowed"),
             (Outcome::Allowed { tenant, .. }, None, _) => *tenant == self.tenant,
         }
-    }
-}
-
-/// The word of a record for a source.
-fn kind(source: &Source) -> &'static str {
-    match source {
-        Source::Claim(_) => "claim",
-        Source::Path(_) => "path",
-        Source::Header(_) => "header",
-        Source::Host(_) => "host",
-        Source::Query(_) => "query",
     }
 }

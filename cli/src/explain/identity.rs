@@ -72,7 +72,7 @@ fn account(
         let only_asks = matches!(source, Source::Path(_) | Source::Host(_)) && has_claim && !identity.trusted;
         let unbelieved = matches!(source, Source::Header(_) | Source::Query(_)) && !identity.trusted;
         let is_value = said.as_deref().is_some_and(|said| Some(said) == asked.value);
-        let selects = is_tenant && is_value && identity.selected_by == Some(kind(source));
+        let selects = is_tenant && is_value && identity.selected_by == Some(source.kind());
         let is_other = is_tenant
             && identity.other_tenant.as_ref().is_some_and(|other| said.as_deref() == Some(other.as_str()))
             && (identity.membership.is_some() || identity.grant.is_some());
@@ -154,14 +154,4 @@ fn claimed<'r>(request: &'r Request, claim: &Claim) -> Option<&'r Value> {
 fn listed(request: &Request, source: &Source) -> Option<usize> {
     let Source::Claim(claim) = source else { return None };
     claimed(request, claim)?.as_array().map(Vec::len)
-}
-
-fn kind(source: &Source) -> &'static str {
-    match source {
-        Source::Claim(_) => "claim",
-        Source::Path(_) => "path",
-        Source::Header(_) => "header",
-        Source::Host(_) => "host",
-        Source::Query(_) => "query",
-    }
 }

@@ -299,7 +299,7 @@ impl Tenants {
                 Some(own) => self.split |= own != id,
             },
             _ => match &self.asked {
-                None => self.asked = Some((id.clone(), source_kind(source))),
+                None => self.asked = Some((id.clone(), source.kind())),
                 Some((asked, _)) => self.split |= asked != id,
             },
         }
@@ -354,7 +354,7 @@ impl<T: PartialEq> Claimed<T> {
         match &self.value {
             None if is_enough => {
                 self.value = Some(value);
-                self.source = Some(source_kind(source));
+                self.source = Some(source.kind());
             }
             first if first.as_ref() != Some(&value) => {
                 self.other.get_or_insert(value);
@@ -372,16 +372,6 @@ impl<T: PartialEq> Claimed<T> {
 
     fn contradicts(&self) -> bool {
         self.value.is_some() && self.other.is_some()
-    }
-}
-
-fn source_kind(source: &Source) -> &'static str {
-    match source {
-        Source::Claim(_) => "claim",
-        Source::Path(_) => "path",
-        Source::Header(_) => "header",
-        Source::Host(_) => "host",
-        Source::Query(_) => "query",
     }
 }
 

@@ -302,6 +302,21 @@ pub struct Classification {
     normal_path: String,
 }
 
+// === impl Source ===
+
+impl Source {
+    /// The word on records.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Claim(_) => "claim",
+            Self::Path(_) => "path",
+            Self::Header(_) => "header",
+            Self::Host(_) => "host",
+            Self::Query(_) => "query",
+        }
+    }
+}
+
 // === impl Policy ===
 
 impl Policy {

@@ -16,6 +16,7 @@ use crate::{
     process::{Cores, cpu_time},
     running::{Proxy, Running, nowhere},
     stats::Summary,
+    without::{PARTS, Part},
 };
 
 /// Those whose time is taken apart.
@@ -35,6 +36,8 @@ pub struct Breakdown {
     pub obstacle: Option<String>,
     /// The parts of some contenders' time.
     pub parts: Vec<Parts>,
+    /// What careplane costs less without a part.
+    pub saved: Vec<Saved>,
     /// What host calls cost.
     pub prices: Vec<Price>,
 }
@@ -49,6 +52,17 @@ pub struct Parts {
     pub all: f64,
     /// Samples of perf, as they fell.
     pub samples: Split,
+}
+
+/// What careplane costs less without a part of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Saved {
+    /// The part.
+    pub part: &'static str,
+    /// What stood in its place.
+    pub instead: &'static str,
+    /// How much less.
+    pub time: Summary,
 }
 
 /// What one call of a kind costs.
@@ -90,13 +104,20 @@ impl Breakdown {
         for contender in contender::all().into_iter().filter(|contender| WHO.contains(&contender.name)) {
             whole.push(Measured::start(contender, &places, flood, cores, generator).await?);
         }
+        let bundle = contender::all().into_iter().find(|contender| contender.name == BUNDLE);
+        let bundle = bundle.context("careplane is no contender")?;
+        let mut without = Vec::new();
+        for part in PARTS {
+            let running = Running::start_with(bundle.clone(), &places, part.leave_out).await.context(part.name)?;
+            without.push(Measured::fill(running, flood, cores, generator).await.context(part.name)?);
+        }
         let mut each = Vec::new();
         for call in calls::ALL {
             let contender = Contender::of_module(call.name, call.about, call.build()?);
             each.push(Measured::start(contender, &places, flood, cores, generator).await.context(call.about)?);
         }
         for round in 0..rounds {
-            for one in whole.iter_mut().chain(&mut each) {
+            for one in whole.iter_mut().chain(&mut without).chain(&mut each) {
                 one.flood(generator).await?;
             }
             eprintln!("  round {} of {rounds}", round + 1);
@@ -109,8 +130,10 @@ impl Breakdown {
         let empty = whole.iter().find(|one| one.running.contender.name == EMPTY).context("no empty module")?;
         let counted = counted()?;
         let prices = calls::ALL.iter().zip(&each).map(|(call, one)| Price::new(call, one, empty, &counted)).collect();
+        let bundle = whole.iter().find(|one| one.running.contender.name == BUNDLE).context("no careplane")?;
+        let saved = PARTS.iter().zip(&without).map(|(part, one)| Saved::new(part, bundle, one)).collect();
         let machine = Machine::here(cores, "make bench-breakdown");
-        Ok(Self { machine, generator: generator.describe(), rounds, obstacle, parts, prices })
+        Ok(Self { machine, generator: generator.describe(), rounds, obstacle, parts, saved, prices })
     }
 
     /// As Markdown.
@@ -147,6 +170,12 @@ impl Breakdown {
                 parts.all
             );
         }
+        page += "\n## What a part costs\n\ncareplane with all of its parts beside careplane without one, in the same round: the median of the differences, and in \
+                 parentheses the quartiles, which say how much of it is noise.\n\n| part | without it | saves |\n|---|---|--:|\n";
+        for saved in &self.saved {
+            let Summary { median, low, high } = saved.time;
+            let _ = writeln!(page, "| {} | {} | {median:.1} ({low:.1} to {high:.1}) |", saved.part, saved.instead);
+        }
         let _ = writeln!(
             page,
             "\n## What a host call costs\n\nA module that makes it {TIMES} times for each request, beside the empty module in the same round; the median, and in parentheses the \
@@ -161,6 +190,15 @@ impl Breakdown {
             );
         }
         page
+    }
+}
+
+// === impl Saved ===
+
+impl Saved {
+    fn new(part: &Part, whole: &Measured, without: &Measured) -> Self {
+        let saved = whole.rounds.iter().zip(&without.rounds).map(|(with, without)| with - without);
+        Self { part: part.name, instead: part.instead, time: Summary::of(&saved.collect::<Vec<_>>()) }
     }
 }
 
@@ -188,7 +226,10 @@ impl Measured {
         cores: &Cores,
         generator: Generator,
     ) -> Result<Self> {
-        let running = Running::start(contender, places).await?;
+        Self::fill(Running::start(contender, places).await?, flood, cores, generator).await
+    }
+
+    async fn fill(running: Running, flood: Duration, cores: &Cores, generator: Generator) -> Result<Self> {
         cores.give(running.proxy.pid())?;
         let target = Target { address: running.proxy.address(), protocol: MAIN.protocol, headers: MAIN.headers };
         let requests = generator.fill(target, flood).await?;

@@ -13,6 +13,7 @@ pub const TIMES: usize = 16;
 const NAMES: usize = 1024;
 const NAME_SPACE: usize = 128;
 const VALUE: usize = 8192;
+const PAIRS: usize = 12_288;
 const ANSWER: usize = 16_384;
 const ANSWER_SIZE: usize = ANSWER + 4;
 const HANDED_OVER: usize = 32_768;
@@ -85,6 +86,14 @@ pub const ALL: &[Call] = &[
         is_there: true,
     },
     Call {
+        name: "proxy_set_header_map_pairs",
+        about: "all 17 headers of a request, seven of them new",
+        parameters: "i32 i32 i32",
+        argument: "",
+        arguments: "REQUEST PAIRS PAIRS_SIZE",
+        is_there: true,
+    },
+    Call {
         name: "proxy_set_property",
         about: "filter state of 1,300 bytes, as a record has",
         parameters: "i32 i32 i32 i32",
@@ -126,6 +135,8 @@ impl Call {
 
     /// The module as text.
     fn text(&self) -> String {
+        let pairs = pairs();
+        let escaped: String = pairs.iter().map(|byte| format!("\\{byte:02x}")).collect();
         let (mut names, mut calls) = (String::new(), String::new());
         for number in 0..TIMES {
             let argument = self.argument.replace('#', &format!("{number:02}"));
@@ -139,6 +150,8 @@ impl Call {
                     "VALUE" => format!("i32.const {VALUE}"),
                     "SHORT" => "i32.const 16".to_owned(),
                     "LONG" => "i32.const 1300".to_owned(),
+                    "PAIRS" => format!("i32.const {PAIRS}"),
+                    "PAIRS_SIZE" => format!("i32.const {}", pairs.len()),
                     "METRIC" => "global.get $metric".to_owned(),
                     "ONE" => "i64.const 1".to_owned(),
                     "SIZE" => format!("i32.const {ANSWER_SIZE}"),
@@ -158,6 +171,7 @@ impl Call {
   (global $metric (mut i32) (i32.const 0))
   (data (i32.const 0) "careplane.bench")
   (data (i32.const {VALUE}) "{}")
+  (data (i32.const {PAIRS}) "{escaped}")
   {names}
   (func (export "proxy_abi_version_0_2_1"))
   (func (export "_initialize"))
@@ -176,6 +190,37 @@ impl Call {
             "v".repeat(1300)
         )
     }
+}
+
+/// The headers of a request as a map of the ABI: how many, the sizes of each, and each with a NUL after it.
+fn pairs() -> Vec<u8> {
+    let headers = [
+        (":authority", "api.care.example"),
+        (":path", "/api/v1/residents/1732/notes"),
+        (":method", "GET"),
+        (":scheme", "http"),
+        ("user-agent", "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko)"),
+        ("accept", "application/json"),
+        ("x-forwarded-for", "10.1.2.3"),
+        ("x-forwarded-proto", "http"),
+        ("x-envoy-internal", "true"),
+        ("x-request-id", "4f2a9c1e-7d3b-4a5c-9e8f-1b2c3d4e5f60"),
+        ("x-tenant-id", "care-home-0107"),
+        ("x-user-id", "sian.oneill@care.example"),
+        ("x-healthcare-context", "resident"),
+        ("x-compliance-level", "high"),
+        ("x-tenant-pool", "pool-c"),
+        ("x-release-cohort", "stable"),
+        ("x-correlation-id", "019b7ca9-952e-763a-a857-9fbaa0a0d199"),
+    ];
+    let mut map = (headers.len() as u32).to_le_bytes().to_vec();
+    for (name, value) in headers {
+        map.extend([name, value].iter().flat_map(|text| (text.len() as u32).to_le_bytes()));
+    }
+    for (name, value) in headers {
+        map.extend([name.as_bytes(), b"\0", value.as_bytes(), b"\0"].concat());
+    }
+    map
 }
 
 #[cfg(test)]

@@ -17,3 +17,4 @@ pub mod process;
 pub mod report;
 pub mod running;
 pub mod stats;
+pub mod without;

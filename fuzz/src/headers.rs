@@ -40,7 +40,7 @@ pub(crate) fn run(data: &[u8]) {
 
 fn serve(host: &Raw<'_>, readable: bool) {
     let plugin = plugin::named("careplane", &RULES, None);
-    assert_eq!(plugin.decide(host).request.is_readable(), readable);
+    assert_eq!(plugin.decide(None, host).request.is_readable(), readable);
     let mut stream = Stream::new(plugin);
     stream.on_request_headers(host);
     stream.on_request_trailers(host);
@@ -93,7 +93,7 @@ impl Host for Raw<'_> {
         self.rest.remove_header(map, name)
     }
 
-    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
+    fn property(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
         self.rest.property(path)
     }
 

@@ -45,7 +45,7 @@ use Stage::{Filters, Router};
 
 /// The words of the connection manager and the router (`StreamInfo::ResponseCodeDetailValues`), and of the codecs.
 const PROXY: &[(&str, Answerer, Stage)] = &[
-    ("via_upstream", Upstream, Router),
+    (VIA_UPSTREAM, Upstream, Router),
     // The router.
     ("route_not_found", Proxy, Router),
     ("direct_response", Proxy, Router),
@@ -189,6 +189,8 @@ const JWT_STATUSES: &[&str] = &[
     "Jwks_remote_fetch_is_failed",
     "Jwks_doesn't_have_key_to_match_kid_or_alg_from_Jwt",
 ];
+/// What an upstream has answered.
+const VIA_UPSTREAM: &str = "via_upstream";
 /// The word of RBAC: the name of the policy that matched stands behind it, and that is the operator's own.
 const RBAC: &str = "rbac_access_denied_matched_policy";
 /// The longest name of a policy that is kept, in bytes.
@@ -202,6 +204,10 @@ impl Details {
     /// Reads `response.code_details`.
     #[inline(never)]
     pub fn read(details: &str) -> Self {
+        // Nearly always.
+        if details == VIA_UPSTREAM {
+            return Self { token: VIA_UPSTREAM.into(), answerer: Upstream, passed_filters: true };
+        }
         let word = details.split(['{', '[', '(', ':', '|', ' ']).next().unwrap_or_default();
         let rest = details.get(word.len()..).unwrap_or_default();
         if let Some((token, answerer, stage)) = PROXY.iter().find(|(token, ..)| *token == word) {

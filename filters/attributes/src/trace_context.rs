@@ -1,5 +1,7 @@
 //! The trace context that a request carries: W3C Trace Context, or B3 where the proxy's tracer is Zipkin.
 
+use careplane_policy::id::is_lower_hex;
+
 /// Span, trace, and whether it is kept: W3C `traceparent`, or what B3 says of these.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceContext {
@@ -25,24 +27,36 @@ pub fn is_traced(request_id: &[u8]) -> bool {
 impl TraceContext {
     /// `00-<32 hex>-<16 hex>-<2 hex>`, all lower case, neither id all zero, version not `ff` (W3C Trace Context §3.2).
     pub fn read(header: &[u8]) -> Option<Self> {
-        let text = std::str::from_utf8(header).ok()?;
-        let mut parts = text.split('-');
-        let version = hex(parts.next()?, 2)?;
-        let trace_id = hex(parts.next()?, 32)?;
-        let span_id = hex(parts.next()?, 16)?;
-        let flags = u8::from_str_radix(hex(parts.next()?, 2)?, 16).ok()?;
+        let header = std::str::from_utf8(header).ok()?;
+        let (version, rest) = field(header, 2)?;
+        let (trace_id, rest) = field(rest?, 32)?;
+        let (span_id, rest) = field(rest?, 16)?;
+        let (flags, rest) = field(rest?, 2)?;
         let zero = |id: &str| id.bytes().all(|byte| byte == b'0');
         let version_is_good = match version {
             "ff" => false,
-            "00" => parts.next().is_none(),
+            "00" => rest.is_none(),
             _ => true,
         };
+        // The last bit of the last digit.
+        let sampled =
+            flags.bytes().last().is_some_and(|digit| if digit <= b'9' { digit & 1 == 1 } else { digit & 1 == 0 });
         (version_is_good && !zero(trace_id) && !zero(span_id)).then(|| Self {
             trace_id: trace_id.into(),
             span_id: span_id.into(),
-            sampled: flags & 1 == 1,
+            sampled,
         })
     }
+}
+
+/// So many hex digits, and what is behind the dash after them; none at the end.
+fn field(header: &str, length: usize) -> Option<(&str, Option<&str>)> {
+    let (digits, rest) = header.split_at_checked(length)?;
+    let digits = hex(digits, length)?;
+    if rest.is_empty() {
+        return Some((digits, None));
+    }
+    rest.strip_prefix('-').map(|rest| (digits, Some(rest)))
 }
 
 /// The headers of B3, <https://github.com/openzipkin/b3-propagation>: several, or all in one.
@@ -80,8 +94,7 @@ impl TraceContext {
 }
 
 fn hex(part: &str, length: usize) -> Option<&str> {
-    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-    (part.len() == length && part.bytes().all(is_hex)).then_some(part)
+    (part.len() == length && is_lower_hex(part.as_bytes())).then_some(part)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 use std::time::{Duration, UNIX_EPOCH};
 
 use careplane_exchange::{Host, Key};
-use sha2::{Digest, Sha256};
+use careplane_sha256::Sha256;
 
 use crate::record::Draft;
 use crate::{CHAIN_EPOCH, CHAINS};
@@ -162,12 +162,12 @@ impl std::fmt::Debug for Chain {
 fn hash(key: Option<&Key>, canonical: &str) -> String {
     let digest = match key {
         Some(key) => key.mac(&[&LEAF, canonical.as_bytes()]),
-        None => Sha256::new().chain_update(LEAF).chain_update(canonical).finalize().into(),
+        None => {
+            let mut hash = Sha256::new();
+            hash.update(&LEAF);
+            hash.update(canonical.as_bytes());
+            hash.finish()
+        }
     };
-    let digit = |nibble: u8| nibble.wrapping_add(if nibble < 10 { b'0' } else { b'a'.wrapping_sub(10) });
-    let mut hex = vec![0; GENESIS.len()];
-    for (pair, byte) in hex.as_chunks_mut().0.iter_mut().zip(digest) {
-        *pair = [digit(byte >> 4), digit(byte & 0x0f)];
-    }
-    String::from_utf8(hex).unwrap_or_default()
+    careplane_sha256::hex(&digest)
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use careplane_exchange::{Decision, Denial, Ending, Handled, ShadowDecision, TraceReason};
 
-use crate::canonical::{self, Object};
+use crate::canonical::{self, Object, name};
 use crate::chain::Link;
 
 /// The version of the record.
@@ -69,22 +69,22 @@ impl Kind {
 pub(crate) fn request(ending: &Ending<'_>, link: &Link<'_>) -> Draft {
     let request = ending.request();
     draft(|record| {
-        record.object("chain", |object| chain(object, link));
-        record.object("context", |object| context(object, request));
-        record.object("decision", |object| decision(object, ending));
+        record.object(name!("chain"), |object| chain(object, link));
+        record.object(name!("context"), |object| context(object, request));
+        record.object(name!("decision"), |object| decision(object, ending));
         let hash_at = record.position();
         if let Some(intent) = request.intent {
-            record.number("intent", intent.number);
+            record.number(name!("intent"), intent.number);
         }
-        record.text("kind", Kind::Request.as_str());
-        record.object("outcome", |object| outcome(object, ending));
+        record.unescaped(name!("kind"), Kind::Request.as_str());
+        record.object(name!("outcome"), |object| outcome(object, ending));
         proxy(record, request);
-        record.object("request", |object| message(object, request, ending.trace().request_id.as_deref()));
-        record.text("schema", SCHEMA);
-        record.object("tenant", |object| tenant(object, request));
-        record.unescaped("time", instant(ending.time()));
-        record.object("trace", |object| trace(object, ending));
-        record.object("who", |object| who(object, request));
+        record.object(name!("request"), |object| message(object, request, ending.trace().request_id.as_deref()));
+        record.unescaped(name!("schema"), SCHEMA);
+        record.object(name!("tenant"), |object| tenant(object, request));
+        record.displayed(name!("time"), instant(ending.time()));
+        record.object(name!("trace"), |object| trace(object, ending));
+        record.object(name!("who"), |object| who(object, request));
         hash_at
     })
 }
@@ -92,16 +92,16 @@ pub(crate) fn request(ending: &Ending<'_>, link: &Link<'_>) -> Draft {
 /// Writes the record of a request that has not gone on yet.
 pub(crate) fn intent(request: &Handled, time: SystemTime, link: &Link<'_>) -> Draft {
     draft(|record| {
-        record.object("chain", |object| chain(object, link));
-        record.object("context", |object| context(object, request));
+        record.object(name!("chain"), |object| chain(object, link));
+        record.object(name!("context"), |object| context(object, request));
         let hash_at = record.position();
-        record.text("kind", Kind::Intent.as_str());
+        record.unescaped(name!("kind"), Kind::Intent.as_str());
         proxy(record, request);
-        record.object("request", |object| message(object, request, request.request_id.as_deref()));
-        record.text("schema", SCHEMA);
-        record.object("tenant", |object| tenant(object, request));
-        record.unescaped("time", instant(time));
-        record.object("who", |object| who(object, request));
+        record.object(name!("request"), |object| message(object, request, request.request_id.as_deref()));
+        record.unescaped(name!("schema"), SCHEMA);
+        record.object(name!("tenant"), |object| tenant(object, request));
+        record.displayed(name!("time"), instant(time));
+        record.object(name!("who"), |object| who(object, request));
         hash_at
     })
 }
@@ -109,15 +109,15 @@ pub(crate) fn intent(request: &Handled, time: SystemTime, link: &Link<'_>) -> Dr
 /// Writes a record of the chain itself.
 pub(crate) fn checkpoint(kind: Kind, proxy: &str, time: SystemTime, link: &Link<'_>) -> Draft {
     draft(|record| {
-        record.object("chain", |object| chain(object, link));
+        record.object(name!("chain"), |object| chain(object, link));
         let hash_at = record.position();
-        record.text("kind", kind.as_str());
-        record.object("proxy", |object| {
-            object.text("id", proxy);
-            object.text("module", env!("CARGO_PKG_VERSION"));
+        record.unescaped(name!("kind"), kind.as_str());
+        record.object(name!("proxy"), |object| {
+            object.text(name!("id"), proxy);
+            object.unescaped(name!("module"), env!("CARGO_PKG_VERSION"));
         });
-        record.text("schema", SCHEMA);
-        record.unescaped("time", instant(time));
+        record.unescaped(name!("schema"), SCHEMA);
+        record.displayed(name!("time"), instant(time));
         hash_at
     })
 }
@@ -135,22 +135,22 @@ fn instant(time: SystemTime) -> impl Display {
 }
 
 fn chain(object: &mut Object<'_>, link: &Link<'_>) {
-    object.text("id", link.chain);
-    object.optional_text("key", link.key);
-    object.text("prev", link.previous);
-    object.number("seq", link.number);
+    object.unescaped(name!("id"), link.chain);
+    object.optional_unescaped(name!("key"), link.key);
+    object.unescaped(name!("prev"), link.previous);
+    object.number(name!("seq"), link.number);
 }
 
 fn context(object: &mut Object<'_>, request: &Handled) {
     let context = &request.context;
-    object.text("action", context.action(request.method).as_str());
-    object.text("complianceLevel", context.compliance_level.as_str());
-    object.texts("flags", context.flags.iter().chain(request.identity.grant_flags()).map(|flag| &**flag));
-    object.text("name", &context.name);
-    object.text("policy", &request.policy().digest);
-    object.optional_text("resource", context.resource.as_deref());
-    object.optional_text("retention", context.retention.as_deref());
-    object.optional_text("subject", request.subject.as_deref());
+    object.unescaped(name!("action"), context.action(request.method).as_str());
+    object.unescaped(name!("complianceLevel"), context.compliance_level.as_str());
+    object.texts(name!("flags"), context.flags.iter().chain(request.identity.grant_flags()).map(|flag| &**flag));
+    object.text(name!("name"), &context.name);
+    object.unescaped(name!("policy"), &request.policy().digest);
+    object.optional_text(name!("resource"), context.resource.as_deref());
+    object.optional_text(name!("retention"), context.retention.as_deref());
+    object.optional_unescaped(name!("subject"), request.subject.as_deref());
 }
 
 fn decision(object: &mut Object<'_>, ending: &Ending<'_>) {
@@ -160,13 +160,13 @@ fn decision(object: &mut Object<'_>, ending: &Ending<'_>) {
         Decision::Denied(denial) => (Some("careplane"), Some(denial.code())),
         Decision::DeniedBy(filter) => (Some(filter), ending.details()),
     };
-    object.optional_text("by", by);
-    object.optional_text("grant", ending.request().identity.grant.as_ref().map(|grant| &*grant.name));
-    object.optional_text("reason", reason);
-    object.text("result", decision.as_str());
+    object.optional_unescaped(name!("by"), by);
+    object.optional_text(name!("grant"), ending.request().identity.grant.as_ref().map(|grant| &*grant.name));
+    object.optional_text(name!("reason"), reason);
+    object.unescaped(name!("result"), decision.as_str());
     let request = ending.request();
     if let Some(shadow) = &request.shadow {
-        object.object("shadow", |object| self::shadow(object, shadow, request));
+        object.object(name!("shadow"), |object| self::shadow(object, shadow, request));
     }
 }
 
@@ -174,51 +174,54 @@ fn decision(object: &mut Object<'_>, ending: &Ending<'_>) {
 fn shadow(object: &mut Object<'_>, decision: &ShadowDecision, request: &Handled) {
     let goes_on = decision.asked && decision.denial.is_none();
     let placement = request.placement.as_ref().filter(|_| goes_on);
-    object.optional_text("cohort", placement.and_then(|placement| placement.cohort).map(|cohort| cohort.as_str()));
-    object.texts("headersRemoved", decision.removed.iter().map(|name| &**name));
-    object.texts("headersWritten", decision.written.iter().map(|name| &**name));
-    object.optional_text("pool", placement.and_then(|placement| placement.pool.as_deref()));
-    object.optional_text("reason", decision.denial.map(Denial::code));
-    object.text("result", decision.as_str());
+    object.optional_unescaped(
+        name!("cohort"),
+        placement.and_then(|placement| placement.cohort).map(|cohort| cohort.as_str()),
+    );
+    object.texts(name!("headersRemoved"), decision.removed.iter().map(|name| &**name));
+    object.texts(name!("headersWritten"), decision.written.iter().map(|name| &**name));
+    object.optional_text(name!("pool"), placement.and_then(|placement| placement.pool.as_deref()));
+    object.optional_text(name!("reason"), decision.denial.map(Denial::code));
+    object.unescaped(name!("result"), decision.as_str());
 }
 
 fn outcome(object: &mut Object<'_>, ending: &Ending<'_>) {
-    object.optional_text("answeredBy", ending.answered_by().map(|answerer| answerer.as_str()));
-    object.optional_number("attempts", ending.attempts());
-    object.optional_text("cluster", ending.cluster().as_deref());
-    object.optional_text("details", ending.details());
+    object.optional_unescaped(name!("answeredBy"), ending.answered_by().map(|answerer| answerer.as_str()));
+    object.optional_number(name!("attempts"), ending.attempts());
+    object.optional_text(name!("cluster"), ending.cluster().as_deref());
+    object.optional_text(name!("details"), ending.details());
     let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
-    object.optional_number("durationMicros", ending.duration().map(micros));
-    object.texts("flags", ending.flags().words().iter().copied());
+    object.optional_number(name!("durationMicros"), ending.duration().map(micros));
+    object.texts(name!("flags"), ending.flags().words().iter().copied());
     if let Some(forwarded) = ending.forwarded() {
-        object.flag("forwarded", forwarded);
+        object.flag(name!("forwarded"), forwarded);
     }
-    object.optional_number("grpcStatus", ending.grpc_status());
-    object.optional_number("status", ending.status());
+    object.optional_number(name!("grpcStatus"), ending.grpc_status());
+    object.optional_number(name!("status"), ending.status());
 }
 
 fn proxy(record: &mut Object<'_>, request: &Handled) {
     if let Some(placement) = request.policy().audit.placement {
-        record.object("proxy", |object| object.text("placement", placement.as_str()));
+        record.object(name!("proxy"), |object| object.unescaped(name!("placement"), placement.as_str()));
     }
 }
 
 fn message(object: &mut Object<'_>, request: &Handled, id: Option<&str>) {
-    object.optional_text("correlationId", request.correlation.as_ref().map(|id| id.as_str()));
-    object.optional_text("id", id);
-    object.text("method", request.method.as_str());
-    object.optional_text("pathTemplate", request.path_template());
+    object.optional_unescaped(name!("correlationId"), request.correlation.as_ref().map(|id| id.as_str()));
+    object.optional_unescaped(name!("id"), id);
+    object.unescaped(name!("method"), request.method.as_str());
+    object.optional_text(name!("pathTemplate"), request.path_template());
     if request.kind.preflight {
-        object.flag("preflight", true);
+        object.flag(name!("preflight"), true);
     }
     if !request.readable {
-        object.flag("readable", false);
+        object.flag(name!("readable"), false);
     }
     if request.kind.redirects > 0 {
-        object.number("redirects", request.kind.redirects.into());
+        object.number(name!("redirects"), request.kind.redirects.into());
     }
     if request.kind.shadow {
-        object.flag("shadow", true);
+        object.flag(name!("shadow"), true);
     }
 }
 
@@ -227,29 +230,32 @@ fn tenant(object: &mut Object<'_>, request: &Handled) {
     let jurisdiction = placement.and_then(|placement| placement.jurisdiction);
     // In shadow it is sent wherever its routes say.
     let placement = placement.filter(|_| request.shadow.is_none());
-    object.optional_text("cohort", placement.and_then(|placement| placement.cohort).map(|cohort| cohort.as_str()));
-    object.optional_text("id", identity.tenant.as_ref().map(|tenant| tenant.as_str()));
-    object.optional_text("jurisdiction", jurisdiction.map(|jurisdiction| jurisdiction.as_str()));
-    object.optional_number("membership", identity.membership.and_then(|count| u64::try_from(count).ok()));
-    object.optional_text("other", identity.other_tenant.as_ref().map(|tenant| tenant.as_str()));
-    object.optional_text("pool", placement.and_then(|placement| placement.pool.as_deref()));
-    object.optional_text("regulator", jurisdiction.map(|jurisdiction| jurisdiction.regulator()));
-    object.optional_text("selectedBy", identity.selected_by);
-    object.optional_text("source", identity.tenant_source);
+    object.optional_unescaped(
+        name!("cohort"),
+        placement.and_then(|placement| placement.cohort).map(|cohort| cohort.as_str()),
+    );
+    object.optional_unescaped(name!("id"), identity.tenant.as_ref().map(|tenant| tenant.as_str()));
+    object.optional_unescaped(name!("jurisdiction"), jurisdiction.map(|jurisdiction| jurisdiction.as_str()));
+    object.optional_number(name!("membership"), identity.membership.and_then(|count| u64::try_from(count).ok()));
+    object.optional_text(name!("other"), identity.other_tenant.as_ref().map(|tenant| tenant.as_str()));
+    object.optional_text(name!("pool"), placement.and_then(|placement| placement.pool.as_deref()));
+    object.optional_unescaped(name!("regulator"), jurisdiction.map(|jurisdiction| jurisdiction.regulator()));
+    object.optional_unescaped(name!("selectedBy"), identity.selected_by);
+    object.optional_unescaped(name!("source"), identity.tenant_source);
 }
 
 fn trace(object: &mut Object<'_>, ending: &Ending<'_>) {
     let (tier, trace) = (&ending.request().context.tier, ending.trace());
     let parent = ending.request().trace.parent.as_ref();
-    object.optional_text("id", trace.own.as_ref().map(|own| own.trace_id.as_str()));
-    object.optional_text("parentId", parent.map(|parent| parent.span_id.as_str()));
-    object.unescaped("rate", tier.rate);
-    object.text("reason", reason(ending));
+    object.optional_unescaped(name!("id"), trace.own.as_ref().map(|own| own.trace_id.as_str()));
+    object.optional_unescaped(name!("parentId"), parent.map(|parent| parent.span_id.as_str()));
+    object.displayed(name!("rate"), tier.rate);
+    object.unescaped(name!("reason"), reason(ending));
     if let Some(sampled) = trace.sampled {
-        object.flag("sampled", sampled);
+        object.flag(name!("sampled"), sampled);
     }
-    object.optional_text("spanId", trace.own.as_ref().map(|own| own.span_id.as_str()));
-    object.text("tier", &tier.name);
+    object.optional_unescaped(name!("spanId"), trace.own.as_ref().map(|own| own.span_id.as_str()));
+    object.text(name!("tier"), &tier.name);
 }
 
 /// Why the trace is what it is, in the end.
@@ -272,10 +278,10 @@ fn reason(ending: &Ending<'_>) -> &'static str {
 
 fn who(object: &mut Object<'_>, request: &Handled) {
     let identity = &request.identity;
-    object.texts("forgedHeaders", identity.forged.iter().map(|name| &**name));
-    object.texts("overrideHeaders", identity.overrides.iter().map(|name| &**name));
+    object.texts(name!("forgedHeaders"), identity.forged.iter().map(|name| &**name));
+    object.texts(name!("overrideHeaders"), identity.overrides.iter().map(|name| &**name));
     let peer = identity.peer.as_deref().map(|peer| request.rules.pseudonyms.redact(peer));
-    object.optional_text("peer", peer.as_deref());
-    object.optional_text("purpose", identity.purpose.map(|purpose| purpose.as_str()));
-    object.optional_text("user", request.user.as_deref());
+    object.optional_text(name!("peer"), peer.as_deref());
+    object.optional_unescaped(name!("purpose"), identity.purpose.map(|purpose| purpose.as_str()));
+    object.optional_text(name!("user"), request.user.as_deref());
 }

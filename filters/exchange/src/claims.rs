@@ -17,7 +17,9 @@ use careplane_policy::{Claim, Test};
 use crate::host::Host;
 
 /// Where jwt_authn leaves the claims that it verified (`payload_in_metadata: payload`, as Istio sets it).
-const CLAIMS: [&str; 4] = ["metadata", "filter_metadata", "envoy.filters.http.jwt_authn", "payload"];
+const CLAIMS: &str = "metadata\0filter_metadata\0envoy.filters.http.jwt_authn\0payload";
+/// Enough for nearly every claim.
+const PATH_CAPACITY: usize = 128;
 /// Who made the token (RFC 7519 §4.1.1).
 const ISSUER: &str = "iss";
 /// Items of a list. One that is longer is none: whoever is in more homes than that has a grant for their group.
@@ -88,7 +90,12 @@ impl<'c> Claims<'c> {
     }
 
     fn ask<'n>(&self, names: impl Iterator<Item = &'n str>) -> Option<Vec<u8>> {
-        let path: Vec<&str> = CLAIMS.into_iter().chain(names).collect();
+        let mut path = String::with_capacity(PATH_CAPACITY);
+        path.push_str(CLAIMS);
+        for name in names {
+            path.push('\0');
+            path.push_str(name);
+        }
         // An empty value is how some issuers say "none".
         self.host.property(&path).ok().flatten().filter(|value| !value.is_empty())
     }

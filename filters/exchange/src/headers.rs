@@ -39,8 +39,21 @@ impl HeaderMap {
     }
 
     /// The first value of a header.
+    // Inlined, so that the mark of a name that is known is computed while this is compiled.
+    #[inline(always)]
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.all(name).next()
+        let mark = mark(name.as_bytes());
+        if self.marks & mark == 0 { None } else { self.find(mark, name.as_bytes()) }
+    }
+
+    #[inline(never)]
+    fn find(&self, mark: u64, name: &[u8]) -> Option<&[u8]> {
+        for header in &self.headers {
+            if header.mark == mark && self.slice(header.name) == name {
+                return Some(self.slice(header.value));
+            }
+        }
+        None
     }
 
     /// All values of a header, in order. `name` is in lower case, as Envoy keeps names.
@@ -56,6 +69,7 @@ impl HeaderMap {
         self.headers.iter().map(|header| (self.slice(header.name), self.slice(header.value)))
     }
 
+    #[inline(always)]
     fn slice(&self, (start, end): (usize, usize)) -> &[u8] {
         self.buffer.get(start..end).unwrap_or_default()
     }
@@ -154,6 +168,7 @@ fn read(buffer: &[u8]) -> Option<Vec<Header>> {
 }
 
 /// One bit of 64, by the length of a name and its last letter: few of the names of a request share one.
+#[inline(always)]
 fn mark(name: &[u8]) -> u64 {
     let last = u32::from(name.last().copied().unwrap_or_default());
     let length = u32::try_from(name.len()).unwrap_or_default();

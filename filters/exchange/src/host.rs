@@ -35,11 +35,11 @@ pub trait Host {
     /// When the proxy refuses.
     fn remove_header(&self, map: MapType, name: &str) -> Result<(), HostError>;
 
-    /// An attribute of the stream (Envoy: "Attributes"); `None` when it is not there.
+    /// An attribute of the stream (Envoy: "Attributes"); `None` when it is not there. NUL separates the parts of its path.
     ///
     /// # Errors
     /// When the proxy cannot say.
-    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError>;
+    fn property(&self, path: &str) -> Result<Option<Vec<u8>>, HostError>;
 
     /// Sets filter state that lives as long as the stream; Envoy shows `name` as `wasm.<name>`.
     ///
@@ -73,6 +73,15 @@ pub trait Host {
     /// # Errors
     /// When the proxy has no such clock.
     fn elapsed(&self) -> Result<Duration, HostError>;
+
+    /// The wall clock at a moment of [`Host::elapsed`]. An answer can be off by what the wall clock was set by within a second.
+    ///
+    /// # Errors
+    /// When the proxy has no clock.
+    fn wall_clock_at(&self, elapsed: Duration) -> Result<SystemTime, HostError> {
+        let ago = self.elapsed()?.saturating_sub(elapsed);
+        self.now()?.checked_sub(ago).ok_or(HostError::Malformed)
+    }
 
     /// Fills `bytes` from a cryptographically secure source.
     ///

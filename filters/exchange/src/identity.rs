@@ -16,7 +16,7 @@ use crate::query;
 use crate::rules::Rules;
 
 /// The first URI SAN of the peer's TLS certificate: its SPIFFE id.
-const PEER: &[&str] = &["connection", "uri_san_peer_certificate"];
+const PEER: &str = "connection\0uri_san_peer_certificate";
 /// The longest SPIFFE id, in bytes.
 const SPIFFE_ID_MAX: usize = 2048;
 

@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
+use std::time::Duration;
 
 use careplane_policy::id::{CorrelationId, TenantId};
 use careplane_policy::{Classification, Method, Placement, Policy, Source, UnknownTenant};
@@ -37,6 +38,8 @@ pub struct Incoming {
     trace: TraceInput,
     /// Whether grants count it as a use: not when it was answered before.
     counts: bool,
+    /// When it began: [`Host::elapsed`].
+    began: Option<Duration>,
     identity: OnceCell<Identity>,
     placement: OnceCell<Result<Option<Placement>, UnknownTenant>>,
     user: OnceCell<Option<Arc<str>>>,
@@ -78,6 +81,7 @@ impl Incoming {
             readable,
             method,
             counts: true,
+            began: None,
             identity: OnceCell::new(),
             placement: OnceCell::new(),
             user: OnceCell::new(),
@@ -87,6 +91,12 @@ impl Incoming {
             header_writes: Writes::default(),
             span_writes: Writes::default(),
         }
+    }
+
+    /// The same request, which began at a moment of [`Host::elapsed`].
+    #[must_use]
+    pub fn since(self, began: Option<Duration>) -> Self {
+        Self { began, ..self }
     }
 
     /// Whether the request could be read. If not, filters leave it alone: a failure of the proxy is not the caller's.
@@ -152,7 +162,7 @@ impl Incoming {
         let pseudonyms = &self.rules.pseudonyms;
         let known = || {
             self.identity(host).user.as_ref().map(|user| match self.policy().identity.pseudonymise_user {
-                true => pseudonyms.of(Role::User, user.as_str()).into(),
+                true => pseudonyms.of_user(user),
                 false => pseudonyms.redact(user.as_str()).into(),
             })
         };
@@ -171,7 +181,7 @@ impl Incoming {
     /// The correlation id: what the caller sent if it is valid, else a new UUIDv7; `None` when the proxy has no random numbers, and in
     /// shadow, where the upstream would not be told.
     pub fn correlation(&self, host: &dyn Host) -> Option<&CorrelationId> {
-        let new = || if self.is_shadow() { None } else { Correlation::generate(host).ok() };
+        let new = || if self.is_shadow() { None } else { Correlation::generate(self.began, host).ok() };
         let found = self.correlation.get_or_init(|| self.sent_correlation().or_else(new));
         found.as_ref().map(|correlation| &correlation.id)
     }
@@ -334,7 +344,7 @@ impl Incoming {
         }
         for (name, value) in spans {
             let state = ["careplane.", name].concat();
-            if host.property(&[&state]).is_ok_and(|written| written.is_none()) {
+            if host.property(&state).is_ok_and(|written| written.is_none()) {
                 let _ = host.set_property(&state, value.as_bytes());
             }
         }
@@ -381,6 +391,7 @@ impl Incoming {
             correlation: self.correlation(host).cloned(),
             request_id: self.request_id().map(Into::into),
             trace: self.trace.clone(),
+            began: self.began,
             denial: self.denial.get().filter(|_| !self.is_shadow()),
             intent: self.intent.get(),
             shadow: self.is_shadow().then(|| Box::new(self.shadow_decision())),

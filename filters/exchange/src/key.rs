@@ -1,20 +1,17 @@
 //! A secret of the proxy, and what is made with it: HMAC-SHA-256 (RFC 2104).
 
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
+use careplane_sha256::HmacSha256;
 
 /// The shortest key, in bytes: 128 bits. A shorter one could be guessed.
 pub const KEY_MIN: usize = 16;
-/// The block of SHA-256, in bytes.
-const BLOCK: usize = 64;
 /// Bytes of the key id.
 const ID: usize = 4;
 
 /// A key that is long enough.
 #[derive(Clone)]
 pub struct Key {
-    /// The HMAC after it has taken the key in: a clone saves two of four SHA-256 blocks.
-    keyed: Hmac<Sha256>,
+    /// After it has taken the key in.
+    keyed: HmacSha256,
     id: String,
 }
 
@@ -24,18 +21,15 @@ impl Key {
         if key.len() < KEY_MIN {
             return None;
         }
-        Hmac::new_from_slice(key).ok().map(Self::keyed)
+        Some(Self::keyed(HmacSha256::new(key)))
     }
 
     /// A key whose length is right by its type: a random one.
     pub fn from_bytes(key: [u8; 32]) -> Self {
-        // HMAC pads a key to its block with zeros (RFC 2104 §2).
-        let mut block = [0; BLOCK];
-        block.iter_mut().zip(key).for_each(|(padded, byte)| *padded = byte);
-        Self::keyed(Hmac::new(&block.into()))
+        Self::keyed(HmacSha256::new(&key))
     }
 
-    fn keyed(keyed: Hmac<Sha256>) -> Self {
+    fn keyed(keyed: HmacSha256) -> Self {
         let mut key = Self { keyed, id: String::new() };
         key.id = letters(&key.mac(&[b"key", &[0]]), ID);
         key
@@ -48,9 +42,7 @@ impl Key {
 
     /// The MAC of `parts`, one after the other.
     pub fn mac(&self, parts: &[&[u8]]) -> [u8; 32] {
-        let mut mac = self.keyed.clone();
-        parts.iter().for_each(|part| mac.update(part));
-        mac.finalize().into_bytes().into()
+        self.keyed.mac(parts)
     }
 }
 

@@ -9,7 +9,7 @@ const SHADOW_SUFFIX: &[u8] = b"-shadow";
 /// What Envoy tells the URL of the first pass with.
 const REDIRECTED_FROM: &str = "x-envoy-original-url";
 /// The filter state in which Envoy counts internal redirects, as text.
-const REDIRECTS: &[&str] = &["filter_state", "num_internal_redirects"];
+const REDIRECTS: &str = "filter_state\0num_internal_redirects";
 
 /// What tells a request from an ordinary one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

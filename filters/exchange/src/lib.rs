@@ -30,6 +30,7 @@ mod kind;
 pub mod memory;
 mod pseudonym;
 mod query;
+mod recent;
 mod rules;
 mod span;
 mod trace;

@@ -269,9 +269,9 @@ impl Host for MemoryHost {
         Ok(())
     }
 
-    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
+    fn property(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
         self.check(Call::Property)?;
-        let path = path.join(".");
+        let path = path.replace('\0', ".");
         let properties = self.properties.borrow();
         // As Envoy does: a name that it does not know is that of filter state.
         let value = properties.get(&path).or_else(|| properties.get(&format!("wasm.{path}"))).cloned();

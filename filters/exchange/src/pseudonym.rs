@@ -1,10 +1,13 @@
 //! Keyed pseudonyms: the same person has the same one everywhere the key is, and nobody without it can go back.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
+use careplane_policy::id::UserId;
 use careplane_policy::nhs;
 
 use crate::key::{Key, letters};
+use crate::recent::RecentUsers;
 
 /// Bytes of the MAC that a pseudonym shows: 128 bits never collide in practice.
 const SHOWN: usize = 16;
@@ -23,19 +26,27 @@ pub enum Role {
 /// Written `p-<key id>-<mac>`, eight and thirty-two letters of `a`…`p`, one for each four bits: letters alone, so that no
 /// pseudonym can be taken for an NHS number.
 #[derive(Debug, Clone)]
-pub struct Pseudonyms(Key);
+pub struct Pseudonyms {
+    key: Key,
+    recent: RecentUsers,
+}
 
 // === impl Pseudonyms ===
 
 impl Pseudonyms {
     /// Pseudonyms under `key`.
     pub fn new(key: Key) -> Self {
-        Self(key)
+        Self { key, recent: RecentUsers::default() }
     }
 
     /// The id of the key, eight letters.
     pub fn key_id(&self) -> &str {
-        self.0.id()
+        self.key.id()
+    }
+
+    /// The pseudonym of a user: that of [`Self::of`], which is remembered for users who were seen lately.
+    pub fn of_user(&self, user: &UserId) -> Arc<str> {
+        self.recent.get_or_make(user.text(), || self.of(Role::User, user.as_str()))
     }
 
     /// The pseudonym of a person. An NHS number has one pseudonym in all its spellings.
@@ -63,7 +74,7 @@ impl Pseudonyms {
 
     fn make(&self, role: &str, text: &str) -> String {
         // Roles hold no NUL, so no two of (role, text) run together into the same bytes.
-        let mac = self.0.mac(&[role.as_bytes(), &[0], text.as_bytes()]);
+        let mac = self.key.mac(&[role.as_bytes(), &[0], text.as_bytes()]);
         ["p-", self.key_id(), "-", &letters(&mac, SHOWN)].concat()
     }
 }

@@ -6,8 +6,6 @@
 //! The only place with `unsafe`, but for the exports of `dispatch.rs`.
 #![allow(unsafe_code)]
 
-use std::cell::Cell;
-
 use careplane_exchange::HostError;
 
 /// `LogLevel`.
@@ -180,25 +178,10 @@ pub(crate) fn remove_header(map: u32, name: &str) -> Result<(), HostError> {
     check(unsafe { proxy_remove_header_map_value(map, name.as_ptr(), name.len()) })
 }
 
-thread_local! {
-    /// Where paths are put together: one buffer for all.
-    static PATH: Cell<String> = const { Cell::new(String::new()) };
-}
-
-/// The parts of a property's path are separated by NUL.
-pub(crate) fn property(path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
-    let mut joined = PATH.take();
-    joined.clear();
-    for part in path {
-        if !joined.is_empty() {
-            joined.push('\0');
-        }
-        joined.push_str(part);
-    }
+/// NUL separates the parts of the path.
+pub(crate) fn property(path: &str) -> Result<Option<Vec<u8>>, HostError> {
     // SAFETY: address and size are of a string that outlives the call; the others are of locals of `take`.
-    let found = optional(take(|data, size| unsafe { proxy_get_property(joined.as_ptr(), joined.len(), data, size) }));
-    PATH.set(joined);
-    found
+    optional(take(|data, size| unsafe { proxy_get_property(path.as_ptr(), path.len(), data, size) }))
 }
 
 pub(crate) fn set_property(name: &str, value: &[u8]) -> Result<(), HostError> {

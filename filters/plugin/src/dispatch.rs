@@ -79,7 +79,8 @@ extern "C" fn proxy_abi_version_0_2_1() {}
 /// Memory for the proxy to write into; [`crate::abi`] takes it back.
 #[unsafe(no_mangle)]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    Box::into_raw(vec![0_u8; size].into_boxed_slice()).cast()
+    // Its bytes are the proxy's to write: zeros would be work for nothing.
+    Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
 }
 
 #[unsafe(no_mangle)]

@@ -41,7 +41,7 @@ impl ExportDriver {
     /// What the filters of a plugin with this policy export through; none when the policy has no collector.
     pub(crate) fn exporter(&self, policy: &Policy, proxy: &str) -> Option<Exporter> {
         let export = policy.export.clone()?;
-        let service = text(&["xds", "node", "cluster"]).unwrap_or_else(|| "careplane".into());
+        let service = text("xds\0node\0cluster").unwrap_or_else(|| "careplane".into());
         let attributes =
             [("service.name", &*service), ("service.instance.id", proxy), ("careplane.policy.digest", &*policy.digest)];
         let resource = Resource::new(attributes, "careplane", env!("CARGO_PKG_VERSION"));
@@ -61,10 +61,10 @@ impl Drop for ExportDriver {
 
 /// Which proxy this is: Envoy's node id.
 pub(crate) fn proxy() -> Arc<str> {
-    text(&["xds", "node", "id"]).unwrap_or_else(|| "unknown".into()).into()
+    text("xds\0node\0id").unwrap_or_else(|| "unknown".into()).into()
 }
 
-fn text(path: &[&str]) -> Option<String> {
+fn text(path: &str) -> Option<String> {
     let bytes = abi::property(path).ok().flatten()?;
     String::from_utf8(bytes).ok().filter(|text| (1..=NODE_NAME_MAX).contains(&text.len()))
 }

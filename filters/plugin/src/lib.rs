@@ -17,6 +17,8 @@ mod export;
 mod host;
 mod key;
 mod log;
+#[cfg(target_family = "wasm")]
+mod memcmp;
 mod root;
 #[cfg(feature = "sdk")]
 mod sdk;

@@ -88,7 +88,7 @@ impl Root {
     pub(crate) fn stream(&self) -> Option<Stream> {
         let configured = self.configured.as_ref()?;
         configured.states.count();
-        Some(Stream::new(configured.plugin.clone()))
+        Some(Stream::begin(configured.plugin.clone(), &EnvoyHost))
     }
 }
 
@@ -101,7 +101,7 @@ impl Drop for Configured {
 
 fn configure(size: usize) -> Result<Configured, Vec<String>> {
     let one = |problem: String| vec![problem];
-    let name = abi::property(&["plugin_root_id"])
+    let name = abi::property("plugin_root_id")
         .ok()
         .flatten()
         .filter(|name| name.len() <= PLUGIN_NAME_MAX)

@@ -19,7 +19,6 @@ mod write;
 use std::fmt::{self, Display};
 use std::sync::{Arc, RwLock};
 
-use sha2::{Digest, Sha256};
 use xxhash_rust::xxh64::xxh64;
 
 pub use index::{INDEX_BYTES_MAX, Index, IndexPart, PARTS_MAX};
@@ -309,15 +308,7 @@ fn shown(value: &str) -> String {
     format!("{short:?}: expected")
 }
 
-/// The SHA-256 of bytes, in hex.
-#[inline(never)]
+/// In lower-case hex.
 pub(crate) fn sha256(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let mut hex = String::with_capacity(64);
-    for byte in Sha256::digest(bytes) {
-        for digit in [byte >> 4, byte & 15] {
-            hex.push(DIGITS.get(usize::from(digit)).copied().unwrap_or_default().into());
-        }
-    }
-    hex
+    careplane_sha256::hex(&careplane_sha256::digest(bytes))
 }

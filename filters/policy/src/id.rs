@@ -83,8 +83,12 @@ impl UserId {
     pub fn new(bytes: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(bytes).ok()?;
         let fits = (1..=USER_ID_MAX).contains(&text.len());
-        let plain = !text.chars().any(char::is_control) && text.trim().len() == text.len();
-        (fits && plain).then(|| Self(text.into()))
+        let is_plain = match text.is_ascii() {
+            // The same, by bytes.
+            true => !bytes.iter().any(u8::is_ascii_control) && !text.starts_with(' ') && !text.ends_with(' '),
+            false => !text.chars().any(char::is_control) && text.trim().len() == text.len(),
+        };
+        (fits && is_plain).then(|| Self(text.into()))
     }
 
     /// The id as text: for the upstream request and for the pseudonym.
@@ -143,15 +147,85 @@ fn word<'a>(bytes: &'a [u8], max: usize, punctuation: &[u8]) -> Option<&'a str> 
 
 /// Whether `text` is written like a UUID: 8-4-4-4-12 hex digits.
 pub fn is_uuid(text: &[u8]) -> bool {
-    text.len() == 36
-        && text.iter().enumerate().all(|(position, byte)| match position {
-            8 | 13 | 18 | 23 => *byte == b'-',
-            _ => byte.is_ascii_hexdigit(),
-        })
+    let Ok(
+        [
+            a @ ..,
+            b'-',
+            b0,
+            b1,
+            b2,
+            b3,
+            b'-',
+            c0,
+            c1,
+            c2,
+            c3,
+            b'-',
+            d0,
+            d1,
+            d2,
+            d3,
+            b'-',
+            e0,
+            e1,
+            e2,
+            e3,
+            f0,
+            f1,
+            f2,
+            f3,
+            f4,
+            f5,
+            f6,
+            f7,
+        ],
+    ) = <&[u8; 36]>::try_from(text)
+    else {
+        return false;
+    };
+    let groups = [
+        *a,
+        [*b0, *b1, *b2, *b3, *c0, *c1, *c2, *c3],
+        [*d0, *d1, *d2, *d3, *e0, *e1, *e2, *e3],
+        [*f0, *f1, *f2, *f3, *f4, *f5, *f6, *f7],
+    ];
+    is_hex(groups.as_flattened())
+}
+
+/// Whether there are hex digits and nothing else, in either case.
+pub fn is_hex(text: &[u8]) -> bool {
+    are_hex(text, 0x20)
+}
+
+/// Whether there are hex digits in lower case and nothing else.
+pub fn is_lower_hex(text: &[u8]) -> bool {
+    are_hex(text, 0)
+}
+
+/// Ids are in each request, so this looks at eight bytes at once. `fold` is the bit that tells letters of one case from those of the other.
+fn are_hex(text: &[u8], fold: u8) -> bool {
+    let (words, rest) = text.as_chunks::<8>();
+    let mut last = [b'0'; 8];
+    last.iter_mut().zip(rest).for_each(|(padded, byte)| *padded = *byte);
+    words.iter().chain([&last]).all(|word| eight_are_hex(u64::from_ne_bytes(*word), fold))
+}
+
+/// The highest bit of a byte says that it is at least as large as a limit.
+fn eight_are_hex(word: u64, fold: u8) -> bool {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const fn each(byte: u8) -> u64 {
+        EACH.wrapping_mul(byte as u64)
+    }
+    let is_ascii = word & each(0x80) == 0;
+    let at_least = |word: u64, limit: u8| word.wrapping_add(each(0x80_u8.wrapping_sub(limit)));
+    let lower = word | each(fold);
+    let digits = at_least(word, b'0') & !at_least(word, b'9' + 1);
+    let letters = at_least(lower, b'a') & !at_least(lower, b'f' + 1);
+    is_ascii && (digits | letters) & each(0x80) == each(0x80)
 }
 
 fn is_trace_id(text: &[u8]) -> bool {
-    text.len() == 32 && text.iter().all(u8::is_ascii_hexdigit)
+    text.len() == 32 && is_hex(text)
 }
 
 #[cfg(test)]
@@ -160,6 +234,19 @@ mod tests {
     use wasm_bindgen_test::wasm_bindgen_test as test;
 
     use super::*;
+
+    #[test]
+    fn hex_digits_are_seen_wherever_they_are() {
+        for byte in 0..=u8::MAX {
+            for place in 0..19 {
+                let mut text = [b'a'; 19];
+                text[place] = byte;
+                assert_eq!(is_hex(&text), byte.is_ascii_hexdigit(), "{byte:#x} at {place}");
+                let is_lower = byte.is_ascii_hexdigit() && !byte.is_ascii_uppercase();
+                assert_eq!(is_lower_hex(&text), is_lower, "{byte:#x} at {place}");
+            }
+        }
+    }
 
     #[test]
     fn tenant_ids_are_words() {

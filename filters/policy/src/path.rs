@@ -35,29 +35,21 @@ const SUFFIXES_MAX: usize = 8;
 /// The normal form of the `:path` of a request: starts with `/`, no empty segment, no trailing slash (but `/` itself).
 /// Case is kept. Borrows when there is nothing to change, which is nearly always.
 pub fn normalise(raw: &[u8]) -> Cow<'_, str> {
-    let path = without_query(raw);
+    let (path, is_normal) = without_query(raw);
     match std::str::from_utf8(path) {
-        Ok(text) if is_normal(text) => Cow::Borrowed(text),
+        Ok(text) if is_normal => Cow::Borrowed(text),
         _ => Cow::Owned(rebuild(path)),
     }
 }
 
 /// Whether `path` is its own normal form.
 pub fn is_normal(path: &str) -> bool {
-    if path == "/" {
-        return true;
-    }
-    let Some(rest) = path.strip_prefix('/') else {
-        return false;
-    };
-    rest.as_bytes().split(|byte| *byte == b'/').all(|segment| {
-        !matches!(segment, b"" | b"." | b"..") && !segment.iter().any(|byte| matches!(byte, b'%' | b'\\' | b';'))
-    })
+    without_query(path.as_bytes()) == (path.as_bytes(), true)
 }
 
 /// Whether an application may read the path `raw`, whose normal form is `normal`, as another path for which `is_same_route` is false.
 pub(crate) fn is_ambiguous(raw: &[u8], normal: &str, is_same_route: impl Fn(&str) -> bool) -> bool {
-    let path = without_query(raw);
+    let (path, _) = without_query(raw);
     if has_hidden_text(path) {
         return true;
     }
@@ -84,8 +76,32 @@ fn has_hidden_text(path: &[u8]) -> bool {
         || percent_decode(&decoded) != decoded
 }
 
-fn without_query(raw: &[u8]) -> &[u8] {
-    raw.iter().position(|byte| matches!(byte, b'?' | b'#')).map_or(raw, |end| raw.get(..end).unwrap_or_default())
+/// The path before a query or a fragment, and whether it is its own normal form. One look at each byte: this is on the way of every
+/// request.
+fn without_query(raw: &[u8]) -> (&[u8], bool) {
+    // How long the present segment is, and how many of its bytes are dots.
+    let (mut length, mut dots) = (0_usize, 0_usize);
+    let is_name = |length: usize, dots: usize| length > 2 || length != dots;
+    let mut is_normal = raw.first() == Some(&b'/');
+    for (place, byte) in raw.iter().enumerate() {
+        match byte {
+            b'/' => {
+                is_normal = is_normal && (place == 0 || is_name(length, dots));
+                (length, dots) = (0, 0);
+            }
+            b'.' => {
+                length = length.wrapping_add(1);
+                dots = dots.wrapping_add(1);
+            }
+            b'?' | b'#' => {
+                let path = raw.get(..place).unwrap_or_default();
+                return (path, is_normal && (place == 1 || is_name(length, dots)));
+            }
+            b'%' | b'\\' | b';' => is_normal = false,
+            _ => length = length.wrapping_add(1),
+        }
+    }
+    (raw, is_normal && (raw.len() == 1 || is_name(length, dots)))
 }
 
 fn rebuild(path: &[u8]) -> String {

@@ -126,7 +126,7 @@ impl Host for LyingHost {
         self.truth.remove_header(map, name)
     }
 
-    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
+    fn property(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
         match self.lies() {
             false => self.truth.property(path),
             true if self.refuses() => Err(self.failure()),

@@ -94,7 +94,8 @@ async fn an_emergency_is_written_ahead_and_without_evidence_there_is_none() -> R
         assert!(of("york-1")["intent"].is_u64(), "{version}: {}", of("york-1"));
         assert!(of("london-1")["intent"].is_null(), "{version}: {}", of("london-1"));
         // Should the outcome never come, the intent says under what.
-        let exported: Vec<Value> = lab.otlp().logs().iter().filter_map(|log| serde_json::from_str(&log.body).ok()).collect();
+        let exported: Vec<Value> =
+            lab.otlp().logs().iter().filter_map(|log| serde_json::from_str(&log.body).ok()).collect();
         let intents: Vec<_> = exported.iter().filter(|record| record["kind"] == "intent").collect();
         let [intent] = &intents[..] else { panic!("{version}: {intents:?}") };
         assert_eq!(intent["decision"], json!({"grant": "emergency"}), "{version}: {intent}");

@@ -11,7 +11,7 @@ use crate::problem::Problems;
 
 const SPIFFE: &str = "spiffe://";
 /// Headers by which a caller changes the method or the URL behind the proxy: of Express, Rails, Laravel, Spring and ASP.NET; of IIS,
-/// Zend and Symfony; and what reverse proxies tell the URL with.
+/// Zend and Symfony; what reverse proxies tell the URL with; and a prefix that gunicorn and Flask's recipes take off the path.
 const OVERRIDE_HEADERS: &[&str] = &[
     "x-http-method-override",
     "x-http-method",
@@ -25,6 +25,8 @@ const OVERRIDE_HEADERS: &[&str] = &[
     "x-forwarded-method",
     "x-forwarded-uri",
     "x-forwarded-path",
+    "script-name",
+    "x-script-name",
 ];
 
 #[inline(never)]

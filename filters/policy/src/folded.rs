@@ -50,11 +50,12 @@ fn length_bit(name: &[u8]) -> u64 {
     1_u64.wrapping_shl(u32::try_from(name.len()).unwrap_or_default())
 }
 
-/// A letter has one bit in either case. A watched name that ends in punctuation is found by its length alone: all punctuation is one.
+/// A watched name that ends in punctuation is found by its length alone: all punctuation is one.
 fn watched_letter_bit(name: &[u8]) -> u64 {
     if name.last().is_some_and(u8::is_ascii_alphanumeric) { letter_bit(name) } else { u64::MAX }
 }
 
+/// A letter has one bit in either case.
 fn letter_bit(name: &[u8]) -> u64 {
     1_u64.wrapping_shl(u32::from(name.last().copied().unwrap_or_default() & 0x1f))
 }

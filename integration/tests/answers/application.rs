@@ -26,9 +26,11 @@ use tokio::{net::TcpListener, task::AbortHandle};
 
 use crate::support::without_reason;
 
-/// What the application is to do: `status-418`; `fail-2`, `reset-2` and `hang-2`, the first two times; `hang`; `half` of an answer; `redirect`, once.
+/// What the application is to do: `status-418`; `fail-2`, `reset-2` and `hang-2`, the first two times; `hang`; `half` of
+/// an answer; `redirect`, once.
 pub const ACT: &str = "x-act";
-/// What a service that a filter asks is to do: `deny`, `fail`; of authorization, `mutate`; of the external processor, `deny-late`.
+/// What a service that a filter asks is to do: `deny`, `fail`; of authorization, `mutate`; of the external processor,
+/// `deny-late`.
 pub const SERVICE: &str = "x-service";
 /// The details of an answer of the external processor: free text, as such services write.
 pub const FREE_TEXT: &str = "Zz9canary of a service";

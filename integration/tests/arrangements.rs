@@ -6,10 +6,13 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use careplane_exchange::SPAN_TAGS;
-use careplane_integration::{EnvoyVersion, Lab, Plugins, Request, prerequisites, workspace};
+use careplane_integration::{EnvoyVersion, Lab, Plugins, Request, otlp::Span, prerequisites, workspace};
 use hyper::Method;
 use serde_json::{Value, json};
-use support::{Probe, STRANGER, Seen, TENANT, TRUSTED, USER, health::finish, observe_numbered, token};
+use support::{
+    Probe, SOON, STRANGER, Seen, TENANT, TRUSTED, USER, health::finish, observe_numbered, request_id, token,
+    without_reason,
+};
 
 const ARRANGEMENTS: [Plugins; 3] = [Plugins::Bundle, Plugins::SeparateFromOneModule, Plugins::PerFilterModules];
 
@@ -261,6 +264,70 @@ async fn assert_same_behaviour(version: EnvoyVersion) -> Result<()> {
 async fn all_arrangements_of_the_filters_behave_alike_on_every_envoy() -> Result<()> {
     for version in workspace::versions() {
         assert_same_behaviour(version).await?;
+    }
+    Ok(())
+}
+
+/// What late spans say, by the name of the request; without its id and the correlation ids that careplane makes.
+async fn late_spans(version: EnvoyVersion, plugins: Plugins) -> Result<BTreeMap<&'static str, Value>> {
+    let lab = Lab::builder()
+        .version(version)
+        .plugins(plugins)
+        .policy(|policy| {
+            for (_, rate) in policy["sampling"]["tiers"].as_object_mut().expect("tiers") {
+                *rate = json!(0);
+            }
+            policy["export"] = json!({"cluster": "otel", "batch": {"interval": "100ms"}});
+        })
+        .start()
+        .await?;
+    let own = token(&lab)?;
+    let get = |path: &str| Request::get(path).bearer(&own).header("x-correlation-id", "c-1");
+    let mut sent = BTreeMap::new();
+    for (name, request) in [
+        ("RBAC", get("/forbidden").header("x-tenant-id", "forged")),
+        ("no token", Request::get("/secure").header("x-user-id", "forged")),
+        ("failed", get("/api/v1/residents/9434765919").header("x-echo-status", "500")),
+        ("unreachable", get("/failing")),
+        ("good", get("/elsewhere")),
+    ] {
+        let id = request_id(9_999);
+        lab.gateway().send(request.header("x-request-id", &id)).await?;
+        sent.insert(without_reason(&id), name);
+    }
+    let is_late = |span: &&Span| span.attributes.contains_key("late_reason");
+    let spans = lab.otlp().wait_until_spans("late spans", SOON, |all| all.iter().filter(is_late).count() >= 4).await?;
+    let mut found = BTreeMap::new();
+    for span in spans.iter().filter(is_late) {
+        let mut attributes = span.attributes.clone();
+        let id = attributes.remove("guid:x-request-id").unwrap_or_default();
+        let name = sent[&without_reason(&id)];
+        let mut attributes = json!(attributes);
+        forget_generated(&mut attributes);
+        assert_eq!(found.insert(name, attributes), None, "{version}, {plugins:?}: two late spans of {name}");
+    }
+    lab.stop().await?;
+    Ok(found)
+}
+
+/// At the end of a stream its headers are gone: a filter alone has to have asked before.
+#[tokio::test]
+async fn late_spans_say_the_same_in_each_arrangement() -> Result<()> {
+    for version in workspace::versions() {
+        if !ARRANGEMENTS.into_iter().all(|plugins| prerequisites(version, plugins)) {
+            continue;
+        }
+        let bundle = late_spans(version, Plugins::Bundle).await?;
+        assert_eq!(bundle.keys().collect::<Vec<_>>(), [&"RBAC", &"failed", &"no token", &"unreachable"], "{version}");
+        for name in ["failed", "unreachable"] {
+            let tags = ["tenant_id", "correlation_id"].map(|tag| &bundle[name][tag]);
+            assert_eq!(tags, [TENANT, "c-1"], "{version}: {name}: {}", bundle[name]);
+        }
+        for plugins in [Plugins::SeparateFromOneModule, Plugins::PerFilterModules] {
+            let mut found = Vec::new();
+            differences("late", &json!(late_spans(version, plugins).await?), &json!(bundle), &mut found);
+            assert!(found.is_empty(), "{version}: {plugins:?}\n{}", found.join("\n"));
+        }
     }
     Ok(())
 }

@@ -31,6 +31,9 @@ static KNOWN: LazyLock<KnownPools> = LazyLock::new(|| {
 /// What a line says: pool, jurisdiction, cohort, group; empty when it says nothing.
 type Line = [String; 4];
 
+/// What an index says of a part: its name, its size, its tenants.
+type PartOfIndex = (String, usize, u64);
+
 pub(crate) fn run(data: &[u8]) {
     let [lie, index, lines] = input::parts(data);
     read_index(index);
@@ -38,7 +41,7 @@ pub(crate) fn run(data: &[u8]) {
 }
 
 /// The tenants of a good index, and name, size and tenants of each part.
-fn model_of_index(index: &Value) -> Option<(u64, Vec<(String, usize, u64)>)> {
+fn model_of_index(index: &Value) -> Option<(u64, Vec<PartOfIndex>)> {
     let hex = |name: &str| name.len() == 64 && name.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
     let mut parts = Vec::new();
     for part in index["parts"].as_array()? {

@@ -29,6 +29,10 @@ const OVERRIDE_HEADERS: &[&str] = &[
     "x-script-name",
 ];
 
+/// Headers that an application takes for its host before `Host`: of Rack, Rails, Django and others. They matter where the host says the
+/// tenant.
+const HOST_HEADERS: &[&str] = &["x-forwarded-host", "forwarded", "x-original-host", "x-host"];
+
 #[inline(never)]
 pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity, Headers) {
     let document::Identity { trusted_peers, tenant, user, purpose, grants: _, correlation, overrides } =
@@ -112,13 +116,15 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
     });
     let sources = identity_headers.iter().filter(|name| !seen.iter().any(|(_, written)| **written == ***name));
     let protected = written.chain(sources.map(|name| (Arc::clone(name), Watched::Protected)));
-    let overrides: &[&str] = match overrides {
-        Overrides::Remove => OVERRIDE_HEADERS,
-        Overrides::Pass => &[],
+    let names_by_host = tenant_sources.iter().any(|source| matches!(source, Source::Host(_)));
+    let (overrides, hosts): (&[&str], &[&str]) = match overrides {
+        Overrides::Remove => (OVERRIDE_HEADERS, if names_by_host { HOST_HEADERS } else { &[] }),
+        Overrides::Pass => (&[], &[]),
     };
+    let overrides = overrides.iter().chain(hosts);
     let identity = Identity {
         watched_headers: WatchedHeaders::new(
-            protected.chain(overrides.iter().map(|name| (Arc::from(*name), Watched::Override))),
+            protected.chain(overrides.map(|name| (Arc::from(*name), Watched::Override))),
         ),
         trusted_peers: trusted(trusted_peers, problems),
         tenant_sources,

@@ -32,7 +32,7 @@ pub struct Record<'r> {
     /// Of requests and intents, as all that follow.
     #[serde(borrow)]
     pub context: Option<Context<'r>>,
-    /// Of requests.
+    /// Of requests; of intents under a grant, with the grant alone.
     #[serde(borrow)]
     pub decision: Option<Decision<'r>>,
     /// Of requests.
@@ -131,9 +131,9 @@ pub struct Context<'r> {
 /// What was decided.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Decision<'r> {
-    /// `allowed`, `denied`, or `none`: the proxy or the caller ended the request before anything decided.
+    /// `allowed`, `denied`, or `none`: the proxy or the caller ended the request before anything decided. Intents have none.
     #[serde(borrow)]
-    pub result: Cow<'r, str>,
+    pub result: Option<Cow<'r, str>>,
     /// Who denied.
     #[serde(borrow)]
     pub by: Option<Cow<'r, str>>,

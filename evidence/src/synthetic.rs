@@ -282,7 +282,10 @@ impl Records {
         let trace = json!({"id": digest(&id)[..32], "rate": "100", "reason": "tier", "sampled": true, "spanId": digest(&id)[..16], "tier": "always"});
         let mut record = json!({"context": context, "decision": decision, "outcome": outcome, "request": request, "tenant": tenant, "trace": trace, "who": who});
         if level == "critical" && !tenant["id"].is_null() {
-            let intent = json!({"context": context, "request": request, "tenant": tenant, "who": who});
+            let mut intent = json!({"context": context, "request": request, "tenant": tenant, "who": who});
+            if !record["decision"]["grant"].is_null() {
+                intent["decision"] = json!({"grant": record["decision"]["grant"]});
+            }
             self.ready.push_back(chain.seal("intent", time, intent));
             record["intent"] = json!(chain.number);
         }

@@ -339,6 +339,34 @@ fn what_was_done_under_a_grant_is_told_by_who_whom_why_and_when() {
 }
 
 #[test]
+fn an_emergency_that_was_written_ahead_counts_once_and_is_told_when_its_outcome_never_came() {
+    let mut writer = support::Writer::new(1);
+    let about = |id: &str| {
+        json!({
+            "context": {"action": "E", "complianceLevel": "critical", "name": "dose", "policy": "9f86", "subject": "p-a"},
+            "decision": {"grant": "emergency"},
+            "request": {"id": id, "method": "POST", "pathTemplate": "/dose"},
+            "tenant": {"id": "care-home-0001", "regulator": "CQC"},
+            "who": {"user": "p-nurse", "purpose": "BTG"},
+        })
+    };
+    let intent = writer.append("intent", about("r-1"));
+    let mut outcome = about("r-1");
+    outcome["decision"]["result"] = json!("allowed");
+    outcome["outcome"] = json!({"status": 200});
+    outcome["intent"] = json!(1);
+    let lines = [intent, writer.append("request", outcome), writer.append("intent", about("r-2"))];
+    let aggregate = of(Scope::default(), &lines);
+    assert_eq!((aggregate.verification.unreadable_count, aggregate.total.total()), (0, 1));
+    let told: Vec<_> = aggregate.reaches.iter().map(|(reach, it)| (&*reach.grant, it.counts.answered)).collect();
+    assert_eq!(told, [("emergency", 1)]);
+    let page = html(&aggregate, None).unwrap();
+    for shown in ["Emergency access was used or tried in 1 request, by 1 user.", "Emergency access: 1."] {
+        assert!(page.contains(shown), "{shown} in {page}");
+    }
+}
+
+#[test]
 fn keyed_records_count_with_their_key_alone() {
     let lines = support::Writer::new(1).key(Some(support::KEY)).complete(20);
     let without = of(Scope::default(), &lines);

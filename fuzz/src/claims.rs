@@ -125,7 +125,7 @@ fn is_list(claim: &[u8]) -> bool {
     size == claim.len()
 }
 
-fn is_tenant(bytes: &[u8]) -> bool {
+pub(crate) fn is_tenant(bytes: &[u8]) -> bool {
     let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || b"._:-".contains(byte);
     (1..=128).contains(&bytes.len()) && bytes.iter().all(is_word) && !nhs::shows(bytes)
 }

@@ -12,6 +12,7 @@
 //! | `traceparent` | a client, a peer | W3C Trace Context, as the model reads it |
 //! | `claims` | an identity provider, a client | tenant, user and refusal are the model's; no NHS number in the record |
 //! | `grants` | an operator, an identity provider, a client | tenant, grant and refusal are the model's; no claim is read twice |
+//! | `directory` | a web server of the operator's | an index, a part and each tenant are what the model reads, or refused |
 //! | `collector` | a collector | what was queued is acknowledged, rejected, spilled or still queued: never lost, never twice |
 //! | `record` | everybody | records are RFC 8785, and their hashes are of what they say |
 //!
@@ -21,6 +22,7 @@
 
 mod claims;
 mod collector;
+mod directory;
 mod grants;
 mod headers;
 mod input;
@@ -42,6 +44,7 @@ pub const TARGETS: &[Target] = &[
     ("traceparent", traceparent::run),
     ("claims", claims::run),
     ("grants", grants::run),
+    ("directory", directory::run),
     ("collector", collector::run),
     ("record", record::run),
 ];

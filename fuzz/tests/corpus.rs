@@ -37,7 +37,7 @@ macro_rules! replays {
     };
 }
 
-replays!(policy, path, headers, traceparent, claims, grants, collector, record);
+replays!(policy, path, headers, traceparent, claims, grants, directory, collector, record);
 
 #[test]
 fn a_target_that_is_none_is_told_what_there_is() {

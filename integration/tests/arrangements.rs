@@ -6,12 +6,66 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use careplane_exchange::SPAN_TAGS;
-use careplane_integration::{EnvoyVersion, Lab, Plugins, Request, prerequisites, workspace};
+use careplane_integration::{EnvoyVersion, Lab, Plugins, Request, otlp::Span, prerequisites, workspace};
 use hyper::Method;
 use serde_json::{Value, json};
-use support::{Probe, STRANGER, Seen, TENANT, TRUSTED, USER, health::finish, observe_numbered, token};
+use support::{
+    Probe, SOON, STRANGER, Seen, TENANT, TRUSTED, USER, health::finish, observe_numbered, request_id, token,
+    without_reason,
+};
 
 const ARRANGEMENTS: [Plugins; 3] = [Plugins::Bundle, Plugins::SeparateFromOneModule, Plugins::PerFilterModules];
+
+/// People who may act beyond their own tenant: inspectors of a jurisdiction, managers of a group, nurses in an emergency.
+fn grants(policy: &mut Value) {
+    policy["identity"]["purpose"] = json!({"sources": [{"header": "x-purpose-of-use"}]});
+    policy["identity"]["grants"] = json!([
+        {
+            "name": "inspector", "when": {"claim": "roles", "contains": "inspector"}, "actions": ["read"],
+            "tenants": {"jurisdiction": {"claim": "jurisdiction"}}, "flags": ["inspection"],
+        },
+        {"name": "manager", "when": {"claim": "roles", "contains": "manager"}, "tenants": {"group": {"claim": "groups"}}},
+        {
+            "name": "emergency", "when": {"claim": "roles", "contains": "nurse"}, "tenants": "any",
+            "requires": {"purpose": ["BTG"]}, "atMost": {"perUser": 3, "within": "1h"},
+        },
+    ]);
+    policy["tenants"]["entries"][OTHER] = json!({"pool": "dedicated-a", "jurisdiction": "scotland", "group": "north"});
+}
+
+/// A tenant that is not the callers' own.
+const OTHER: &str = "care-home-0042";
+
+/// Requests under these grants.
+fn granted(lab: &Lab) -> Result<Vec<(&'static str, Probe)>> {
+    let own = |user, claims: Value| lab.identity().token(TENANT, user, claims);
+    let inspector = lab.identity().token(
+        "",
+        USER,
+        json!({
+            "tenant_id": null, "roles": ["inspector"], "jurisdiction": ["scotland", "wales"],
+        }),
+    )?;
+    let manager = own(USER, json!({"roles": ["manager"], "groups": ["north"]}))?;
+    let stranger = own(USER, json!({"roles": ["manager"], "groups": ["south"]}))?;
+    let nurse = own("nurse-9", json!({"roles": ["nurse"]}))?;
+    let staff = format!("/api/v1/tenants/{OTHER}/staff");
+    let of = |request: Request, token: &str| (lab.gateway(), request.bearer(token));
+    let glass = |token: &str| of(Request::get(&staff).header("x-purpose-of-use", "BTG"), token);
+    Ok(vec![
+        ("an inspector reads", of(Request::get(&staff), &inspector)),
+        ("an inspector writes", of(Request::post(&staff, "{}"), &inspector)),
+        ("an inspector of nowhere", of(Request::get("/api/v1/tenants/care-home-0001/staff"), &inspector)),
+        ("a manager of the group", of(Request::get(&staff), &manager)),
+        ("a manager of another", of(Request::get(&staff), &stranger)),
+        ("an emergency", glass(&nurse)),
+        ("an emergency without a purpose", of(Request::get(&staff), &nurse)),
+        ("no emergency at home", of(Request::get("/api/v1/residents/7").header("x-purpose-of-use", "BTG"), &nurse)),
+        ("a purpose that is none", of(Request::get(&staff).header("x-purpose-of-use", "Zz9"), &nurse)),
+        ("an emergency once more", glass(&nurse)),
+        ("an emergency too often", glass(&nurse)),
+    ])
+}
 
 /// Requests of all kinds: allowed and refused, by careplane and by others, from outside and from the mesh.
 fn requests(lab: &Lab) -> Result<Vec<(&'static str, Probe)>> {
@@ -169,11 +223,12 @@ struct Observed {
 }
 
 async fn run(version: EnvoyVersion, plugins: Plugins) -> Result<Observed> {
-    let lab = Lab::builder().version(version).plugins(plugins).start().await?;
+    let lab = Lab::builder().version(version).plugins(plugins).policy(grants).start().await?;
     let mut observed = Vec::new();
     // Kept by every tier, and by none below 100 %.
     for number in [0, 9_999] {
-        let (names, probes): (Vec<_>, Vec<_>) = requests(&lab)?.into_iter().unzip();
+        let all = requests(&lab)?.into_iter().chain(granted(&lab)?);
+        let (names, probes): (Vec<_>, Vec<_>) = all.unzip();
         let seen = observe_numbered(&lab, number, probes).await?;
         observed.extend(names.iter().zip(&seen).map(|(name, seen)| (format!("{name} ({number})"), comparable(seen))));
     }
@@ -189,7 +244,9 @@ async fn assert_same_behaviour(version: EnvoyVersion) -> Result<()> {
         return Ok(());
     }
     let bundle = run(version, Plugins::Bundle).await?;
-    assert!(bundle.requests.len() >= 80);
+    assert!(bundle.requests.len() >= 100);
+    let limited = bundle.requests.iter().filter(|(_, seen)| seen["record"]["decision"]["reason"] == "grant-limit");
+    assert_eq!(limited.count(), 3, "{version}: of six emergencies, three are too many");
     let mut found = Vec::new();
     for plugins in [Plugins::SeparateFromOneModule, Plugins::PerFilterModules] {
         let other = run(version, plugins).await?;
@@ -207,6 +264,70 @@ async fn assert_same_behaviour(version: EnvoyVersion) -> Result<()> {
 async fn all_arrangements_of_the_filters_behave_alike_on_every_envoy() -> Result<()> {
     for version in workspace::versions() {
         assert_same_behaviour(version).await?;
+    }
+    Ok(())
+}
+
+/// What late spans say, by the name of the request; without its id and the correlation ids that careplane makes.
+async fn late_spans(version: EnvoyVersion, plugins: Plugins) -> Result<BTreeMap<&'static str, Value>> {
+    let lab = Lab::builder()
+        .version(version)
+        .plugins(plugins)
+        .policy(|policy| {
+            for (_, rate) in policy["sampling"]["tiers"].as_object_mut().expect("tiers") {
+                *rate = json!(0);
+            }
+            policy["export"] = json!({"cluster": "otel", "batch": {"interval": "100ms"}});
+        })
+        .start()
+        .await?;
+    let own = token(&lab)?;
+    let get = |path: &str| Request::get(path).bearer(&own).header("x-correlation-id", "c-1");
+    let mut sent = BTreeMap::new();
+    for (name, request) in [
+        ("RBAC", get("/forbidden").header("x-tenant-id", "forged")),
+        ("no token", Request::get("/secure").header("x-user-id", "forged")),
+        ("failed", get("/api/v1/residents/9434765919").header("x-echo-status", "500")),
+        ("unreachable", get("/failing")),
+        ("good", get("/elsewhere")),
+    ] {
+        let id = request_id(9_999);
+        lab.gateway().send(request.header("x-request-id", &id)).await?;
+        sent.insert(without_reason(&id), name);
+    }
+    let is_late = |span: &&Span| span.attributes.contains_key("late_reason");
+    let spans = lab.otlp().wait_until_spans("late spans", SOON, |all| all.iter().filter(is_late).count() >= 4).await?;
+    let mut found = BTreeMap::new();
+    for span in spans.iter().filter(is_late) {
+        let mut attributes = span.attributes.clone();
+        let id = attributes.remove("guid:x-request-id").unwrap_or_default();
+        let name = sent[&without_reason(&id)];
+        let mut attributes = json!(attributes);
+        forget_generated(&mut attributes);
+        assert_eq!(found.insert(name, attributes), None, "{version}, {plugins:?}: two late spans of {name}");
+    }
+    lab.stop().await?;
+    Ok(found)
+}
+
+/// At the end of a stream its headers are gone: a filter alone has to have asked before.
+#[tokio::test]
+async fn late_spans_say_the_same_in_each_arrangement() -> Result<()> {
+    for version in workspace::versions() {
+        if !ARRANGEMENTS.into_iter().all(|plugins| prerequisites(version, plugins)) {
+            continue;
+        }
+        let bundle = late_spans(version, Plugins::Bundle).await?;
+        assert_eq!(bundle.keys().collect::<Vec<_>>(), [&"RBAC", &"failed", &"no token", &"unreachable"], "{version}");
+        for name in ["failed", "unreachable"] {
+            let tags = ["tenant_id", "correlation_id"].map(|tag| &bundle[name][tag]);
+            assert_eq!(tags, [TENANT, "c-1"], "{version}: {name}: {}", bundle[name]);
+        }
+        for plugins in [Plugins::SeparateFromOneModule, Plugins::PerFilterModules] {
+            let mut found = Vec::new();
+            differences("late", &json!(late_spans(version, plugins).await?), &json!(bundle), &mut found);
+            assert!(found.is_empty(), "{version}: {plugins:?}\n{}", found.join("\n"));
+        }
     }
     Ok(())
 }

@@ -291,6 +291,33 @@ async fn what_no_sink_takes_is_in_the_log_and_counted_or_lost_and_counted() -> R
 }
 
 #[tokio::test]
+async fn what_the_log_level_drops_is_counted_as_lost_and_that_is_said_when_the_plugin_starts() -> Result<()> {
+    for version in versions() {
+        let lab = Lab::builder()
+            .version(version)
+            .log_level("info,wasm:error")
+            .policy(|policy| {
+                policy["audit"]["sinks"] = json!({"accessLog": false, "otlp": false, "proxyLog": "overflow"})
+            })
+            .start()
+            .await?;
+        // One worker, and the main thread, which ticks too.
+        lab.envoy().admin().wait_for_stat("wasmcustom.careplane.audit.overflow_unlogged", 2, SOON).await?;
+        let token = token(&lab)?;
+        for _ in 0..3 {
+            lab.gateway().send(Request::get("/elsewhere").bearer(&token)).await?;
+        }
+        lab.envoy().admin().wait_for_stat("wasmcustom.careplane.audit.lost", 3, SOON).await?;
+        assert_eq!(lab.envoy().stat("wasmcustom.careplane.audit.spilled").await?, 0, "{version}");
+        let log = lab.envoy().log().text()?;
+        assert!(log.contains("the log level of wasm drops warnings"), "{version}: {log}");
+        assert!(!log.contains("careplane-audit-record "), "{version}: {log}");
+        lab.stop().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn without_a_key_pseudonyms_are_ephemeral_and_that_is_said() -> Result<()> {
     for version in versions() {
         for (key, why) in [(None, "is not set in vmConfig.env"), (Some("too short"), "fewer than 16")] {

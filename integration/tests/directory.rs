@@ -290,3 +290,83 @@ async fn each_worker_has_the_directory_and_asks_for_itself() -> Result<()> {
     }
     finish(lab).await
 }
+
+/// Tenants of the directory, with their jurisdiction and group.
+fn homes(of: &[(&str, Jurisdiction, &'static str)]) -> Built {
+    let entry =
+        |jurisdiction, group| Entry { pool: None, jurisdiction: Some(jurisdiction), cohort: None, group: Some(group) };
+    let tenants: BTreeMap<_, _> =
+        of.iter().map(|(home, nation, group)| ((*home).to_owned(), entry(*nation, group))).collect();
+    build(&tenants).expect("entries of a test")
+}
+
+#[tokio::test]
+async fn a_grant_reaches_the_homes_whose_group_or_jurisdiction_the_directory_names() -> Result<()> {
+    use Jurisdiction::{Scotland, Wales};
+    for version in versions() {
+        let server = DirectoryServer::start().await?;
+        // An entry of the policy comes first, member by member.
+        let entries = json!({"cardiff-1": {"jurisdiction": "scotland"}});
+        let lab = builder(&server)
+            .version(version)
+            .policy(move |policy| {
+                policy["tenants"]["unknown"] = "route".into();
+                policy["tenants"]["entries"] = entries;
+                policy["identity"]["tenant"]["sources"] = json!([{"claim": "homes"}, {"path": "tenant"}]);
+                policy["identity"]["grants"] = json!([
+                    {
+                        "name": "inspector", "when": {"claim": "roles", "contains": "inspector"},
+                        "tenants": {"jurisdiction": {"claim": "jurisdiction"}},
+                    },
+                    {
+                        "name": "manager", "when": {"claim": "roles", "contains": "manager"},
+                        "tenants": {"group": {"claim": "groups"}},
+                    },
+                ]);
+            })
+            .start()
+            .await?;
+        let token = |claims: Value| {
+            let mut claims = claims;
+            claims["tenant_id"] = Value::Null;
+            lab.identity().token("", "ann", claims)
+        };
+        let inspector = token(json!({"homes": ["home-0"], "roles": ["inspector"], "jurisdiction": "scotland"}))?;
+        let manager = token(json!({"homes": ["home-0"], "roles": ["manager"], "groups": ["north", "west"]}))?;
+        let grant = async |token: &str, home: &str| -> Result<Value> {
+            let request = Request::get(format!("/api/v1/tenants/{home}/staff")).bearer(token);
+            let seen = observe_one(&lab, &lab.gateway(), request).await?;
+            let decision = &seen.record()["decision"];
+            ensure!((seen.response.status == 200) == (decision["result"] == "allowed"), "{home}: {decision}");
+            Ok(if seen.response.status == 200 { decision["grant"].clone() } else { decision["reason"].clone() })
+        };
+        // Without a directory, all that is known is what the policy says.
+        asked(&server, INDEX, 404).await?;
+        assert_eq!(grant(&inspector, "glasgow-1").await?, "tenant-conflict", "{version}");
+        assert_eq!(grant(&inspector, "cardiff-1").await?, "inspector", "{version}");
+
+        let old =
+            homes(&[("glasgow-1", Scotland, "north"), ("leith-1", Scotland, "south"), ("cardiff-1", Wales, "north")]);
+        serve(&server, &old, Some("\"old\""));
+        lab.envoy().admin().wait_for_stat(UPDATES, VMS, SOON).await?;
+        for (home, by_inspector, by_manager) in [
+            ("glasgow-1", "inspector", "manager"),
+            ("leith-1", "inspector", "tenant-conflict"),
+            ("cardiff-1", "inspector", "manager"),
+            ("unlisted-1", "tenant-conflict", "tenant-conflict"),
+        ] {
+            assert_eq!(grant(&inspector, home).await?, by_inspector, "{version}: {home}");
+            assert_eq!(grant(&manager, home).await?, by_manager, "{version}: {home}");
+        }
+
+        // A home changes hands, another one its nation on paper, and a third closes.
+        serve(&server, &homes(&[("glasgow-1", Wales, "north"), ("leith-1", Scotland, "west")]), Some("\"new\""));
+        lab.envoy().admin().wait_for_stat(UPDATES, 2 * VMS, SOON).await?;
+        assert_eq!(grant(&inspector, "glasgow-1").await?, "tenant-conflict", "{version}");
+        assert_eq!(grant(&manager, "leith-1").await?, "manager", "{version}");
+        assert_eq!(grant(&manager, "cardiff-1").await?, "tenant-conflict", "{version}");
+        assert_eq!(grant(&inspector, "cardiff-1").await?, "inspector", "{version}");
+        finish(lab).await?;
+    }
+    Ok(())
+}

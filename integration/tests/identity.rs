@@ -6,7 +6,7 @@ use anyhow::Result;
 use careplane_integration::{Client, Lab, Request};
 use hyper::Method;
 use serde_json::{Value, json};
-use support::{STRANGER, TENANT, TRUSTED, USER, health::finish, observe, token, versions};
+use support::{SOON, STRANGER, TENANT, TRUSTED, USER, health::finish, observe, request_id, status, token, versions};
 
 /// A caller, what they send, what becomes of it.
 struct Case {
@@ -138,10 +138,43 @@ async fn no_spelling_of_an_identity_header_arrives_whoever_sends_it() -> Result<
     Ok(())
 }
 
+/// `Connection` names headers that end at the next hop (RFC 9110 §7.6.1), which is the proxy and not the application.
+#[tokio::test]
+async fn no_caller_has_careplanes_headers_taken_off_on_their_way() -> Result<()> {
+    for version in versions() {
+        let lab = Lab::builder().version(version).start().await?;
+        let id = request_id(9_999);
+        let head = format!(
+            "GET /elsewhere HTTP/1.1\r\nhost: care\r\nx-request-id: {id}\r\nauthorization: Bearer {}\r\n\
+             connection: close, x-tenant-id, x-user-id, x-tenant-pool, x-healthcare-context\r\n\
+             te: trailers\r\nx-tenant-id: care-home-0042\r\n\r\n",
+            token(&lab)?
+        );
+        let answer = lab.gateway().raw(head.as_bytes(), SOON).await?;
+        assert_eq!(status(&answer), Some(200), "{version}: {}", String::from_utf8_lossy(&answer));
+        let received = lab.upstream().received();
+        let [received] = &received[..] else { panic!("{version}: {received:?}") };
+        let arrived = ["x-tenant-id", "x-user-id", "x-tenant-pool", "x-healthcare-context"]
+            .map(|name| received.header(name).unwrap_or_default());
+        let user = USER.as_bytes().escape_ascii().to_string();
+        assert_eq!(arrived, [TENANT, &user, "pool-c", "general"], "{version}");
+        finish(lab).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn no_outsider_overrides_the_method_or_the_url() -> Result<()> {
-    const OVERRIDES: [&str; 5] =
-        ["X-HTTP-Method-Override", "x-method-override", "x_http_method_override", "x-original-url", "X-Rewrite-URL"];
+    // The last one is a prefix that gunicorn takes off the path of a request that comes over loopback, as from a sidecar.
+    const OVERRIDES: [&str; 7] = [
+        "X-HTTP-Method-Override",
+        "x-method-override",
+        "x_http_method_override",
+        "x-http-method",
+        "x-original-url",
+        "X-Rewrite-URL",
+        "SCRIPT_NAME",
+    ];
     for version in versions() {
         for (pass, expected) in [(false, 0), (true, OVERRIDES.len())] {
             let lab = Lab::builder()
@@ -164,7 +197,14 @@ async fn no_outsider_overrides_the_method_or_the_url() -> Result<()> {
             };
             assert_eq!((arrived(0), arrived(1)), (expected, OVERRIDES.len()), "{version}, pass {pass}");
             let removed = &seen[0].record()["who"]["overrideHeaders"];
-            let names = json!(["x-http-method-override", "x-method-override", "x-original-url", "x-rewrite-url"]);
+            let names = json!([
+                "x-http-method-override",
+                "x-method-override",
+                "x-http-method",
+                "x-original-url",
+                "x-rewrite-url",
+                "script-name"
+            ]);
             assert_eq!(removed, if pass { &Value::Null } else { &names }, "{version}, pass {pass}");
             assert_eq!(seen[1].record()["who"].get("overrideHeaders"), None, "{version}, pass {pass}");
             finish(lab).await?;

@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 const PLACEMENTS: [&str; 4] =
     ["bundle/gateway.yaml", "bundle/inbound.yaml", "outbound/tenant-routing.yaml", "outbound/tracing-tags.yaml"];
 const FILTERS: [&str; 4] = ["audit", "tracing-tags", "tenant-routing", "sampling"];
-const OVERLAYS: [&str; 5] = ["ambient", "audit-only", "isolated", "one-plugin-per-filter", "traffic-extension"];
+const OVERLAYS: [&str; 6] =
+    ["ambient", "audit-only", "isolated", "one-plugin-per-filter", "tenant-directory", "traffic-extension"];
 
 fn manifests() -> PathBuf {
     workspace::root().join("wasmplugin-manifests")
@@ -187,6 +188,47 @@ fn each_overlay_has_the_whole_mesh() {
         }
         for part in &mesh {
             assert!(all.contains(part), "{overlay} lacks {}", part.display());
+        }
+    }
+}
+
+/// The overlay changes the policy where it is; the server is what the policy names, and its sidecar lets proxies fetch.
+#[test]
+fn the_directory_of_the_overlay_can_be_fetched_from_its_server() {
+    let overlay = |name: &str| documents(&manifests().join("overlays/tenant-directory").join(name));
+    let find = |of: &[Value], kind: &str| -> Value { of.iter().find(|one| one["kind"] == kind).unwrap().clone() };
+    let server = overlay("server/server.yaml");
+    let (service, deployment) = (find(&server, "Service"), find(&server, "Deployment"));
+    let namespace = overlay("server/kustomization.yaml")[0]["namespace"].as_str().unwrap().to_owned();
+    let host = format!("{}.{namespace}.svc.cluster.local", service["metadata"]["name"].as_str().unwrap());
+    let port = &service["spec"]["ports"][0];
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(port["targetPort"], container["ports"][0]["name"]);
+    assert_eq!(service["spec"]["selector"], deployment["spec"]["template"]["metadata"]["labels"]);
+    let allowed = find(&overlay("server/access.yaml"), "AuthorizationPolicy");
+    let readers = &allowed["spec"]["rules"][0]["from"][0]["source"]["namespaces"];
+    for policy in overlay("network-policies.yaml") {
+        assert!(readers.as_array().unwrap().contains(&policy["metadata"]["namespace"]), "{policy}");
+        assert_eq!(policy["spec"]["egress"][0]["ports"][0]["port"], container["ports"][0]["containerPort"], "{policy}");
+    }
+
+    for placement in PLACEMENTS {
+        let mut policy = policy(placement);
+        for change in overlay("policy.yaml")[0].as_array().unwrap() {
+            let path = change["path"].as_str().unwrap().strip_prefix("/spec/pluginConfig/").unwrap();
+            match path.rsplit_once('/').unwrap() {
+                (list, "0") => policy[list].as_array_mut().unwrap().insert(0, change["value"].clone()),
+                (parent, name) => policy[parent][name] = change["value"].clone(),
+            }
+        }
+        let policy = Policy::from_json(policy.to_string().as_bytes()).unwrap_or_else(|problems| panic!("{problems}"));
+        let directory = policy.routing.directory.as_ref().expect("a directory");
+        assert_eq!(directory.cluster, format!("outbound|{}||{host}", port["port"]), "{placement}");
+        assert_eq!(directory.authority, host, "{placement}");
+        for path in ["index.json".to_owned(), format!("parts/{}", "a".repeat(64))] {
+            let about = policy.classify(Method::Get, format!("{}/{path}", directory.path).as_bytes());
+            assert_eq!(&*about.context.name, "tenant-directory", "{placement}: {path}");
+            assert!(!about.context.tenant_required && !about.context.audited, "{placement}: {path}");
         }
     }
 }

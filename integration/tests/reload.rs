@@ -71,6 +71,61 @@ async fn what_is_no_policy_at_all_is_refused() -> Result<()> {
     Ok(())
 }
 
+/// Hashes of both kinds in one chain would be a broken one to who verifies it.
+#[tokio::test]
+async fn a_chain_has_one_key_and_with_another_one_another_chain_begins() -> Result<()> {
+    const KEY: &str = "a key of the chain, long enough";
+    for version in versions() {
+        let lab = Lab::builder()
+            .version(version)
+            .patch(|document| {
+                for listener in document["static_resources"]["listeners"].as_array_mut().expect("listeners") {
+                    let filters = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+                    for filter in filters.as_array_mut().expect("filters") {
+                        let variables = "/typed_config/config/vm_config/environment_variables/key_values";
+                        if let Some(variables) = filter.pointer_mut(variables) {
+                            variables["CAREPLANE_AUDIT_KEY"] = json!(KEY);
+                        }
+                    }
+                }
+            })
+            .start()
+            .await?;
+        let token = token(&lab)?;
+        let mut keyed = lab.policy().clone();
+        keyed["audit"]["chainKeyEnv"] = "CAREPLANE_AUDIT_KEY".into();
+        let plain = lab.policy().clone();
+        for policy in [None, Some(&keyed), Some(&plain), Some(&keyed)] {
+            if let Some(policy) = policy {
+                assert_eq!(lab.reload(policy).await?, Reload::Accepted, "{version}");
+            }
+            for _ in 0..3 {
+                lab.gateway().send(Request::get("/elsewhere").bearer(&token)).await?;
+            }
+        }
+        let records = support::settle_records(&lab).await?;
+        let mut keys: BTreeMap<&str, Vec<&Value>> = BTreeMap::new();
+        for record in &records {
+            keys.entry(record["chain"]["id"].as_str().expect("a chain")).or_default().push(&record["chain"]["key"]);
+        }
+        assert!(keys.len() >= 2, "{version}: {keys:?}");
+        for (chain, keys) in &keys {
+            assert!(keys.iter().all(|key| *key == keys[0]), "{version}: {chain}: {keys:?}");
+        }
+        let (with, without): (Vec<Value>, Vec<Value>) =
+            records.into_iter().partition(|record| record["chain"]["key"].is_string());
+        assert!(
+            with.len() >= 6 && without.len() >= 6,
+            "{version}: {} with a key, {} without",
+            with.len(),
+            without.len()
+        );
+        verify_chains(&without)?;
+        lab.stop().await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_start_with_a_bad_policy_is_refused_with_the_reason() -> Result<()> {
     for version in versions() {

@@ -280,7 +280,7 @@ impl Asked {
     /// Whether the old policy decides as is recorded. What another filter or the proxy refused, careplane may have let
     /// through or not.
     fn agrees(&self, record: &Record<'_>, outcome: &Outcome) -> bool {
-        let result = record.decision.as_ref().map(|decision| &*decision.result);
+        let result = record.decision.as_ref().and_then(|decision| decision.result.as_deref());
         match (outcome, self.refused.as_deref(), result) {
             // The collector decided.
             (Outcome::Allowed { .. }, Some("evidence-unavailable"), _) => true,

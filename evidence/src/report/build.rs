@@ -161,7 +161,7 @@ impl Gathering {
         match record.kind {
             Kind::Intent => {
                 let within = self.scope.standing(record, time) == Standing::Within;
-                seen.hold(record.chain.seq, Intent { time, within });
+                seen.hold(record.chain.seq, Intent { time, within, emergency: record.is_emergency() });
             }
             Kind::Request => {
                 if let Some(intent) = record.intent {

@@ -32,6 +32,9 @@ pub struct Intent {
     pub time: Timestamp,
     /// Whether the report is about it.
     pub within: bool,
+    /// Whether it is emergency access.
+    #[serde(default)]
+    pub emergency: bool,
 }
 
 // === impl Way ===
@@ -99,7 +102,7 @@ mod tests {
 
     #[test]
     fn an_intent_and_its_request_meet_in_either_order() {
-        let intent = Intent { time: Timestamp::UNIX_EPOCH, within: true };
+        let intent = Intent { time: Timestamp::UNIX_EPOCH, within: true, emergency: false };
         let mut seen = Seen::default();
         seen.hold(1, intent);
         seen.answer(1);

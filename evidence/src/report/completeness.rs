@@ -233,10 +233,14 @@ fn is_like(name: &str, pattern: &str) -> bool {
 /// What is wrong with the input itself.
 fn input_doubts(aggregate: &Aggregate) -> Vec<String> {
     let mut doubts = Vec::new();
-    let held = aggregate.chains.values().flat_map(|seen| seen.held.values());
-    let unanswered = as_u64(held.filter(|intent| intent.within).count());
+    let held = aggregate.chains.values().flat_map(|seen| seen.held.values()).filter(|intent| intent.within);
+    let unanswered = as_u64(held.clone().count());
     if unanswered > 0 {
-        doubts.push(format!("Of {}, only the beginning is on record.", counted(unanswered, "request")));
+        let emergencies = match as_u64(held.filter(|intent| intent.emergency).count()) {
+            0 => String::new(),
+            count => format!(" Emergency access: {}.", number(count)),
+        };
+        doubts.push(format!("Of {}, only the beginning is on record.{emergencies}", counted(unanswered, "request")));
     }
     if let Some(ledger) = &aggregate.ledger {
         if ledger.lost > 0 {

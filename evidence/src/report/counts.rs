@@ -64,7 +64,7 @@ impl Ending {
     /// How the request of `record` ended.
     #[must_use]
     pub fn of(record: &Record<'_>) -> Self {
-        if record.decision.as_ref().is_some_and(|decision| decision.result == "denied") {
+        if record.decision.as_ref().is_some_and(|decision| decision.result.as_deref() == Some("denied")) {
             return Self::Refused;
         }
         let Some(outcome) = &record.outcome else { return Self::Failed };

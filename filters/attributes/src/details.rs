@@ -111,8 +111,10 @@ const FILTERS: &[(&str, &str)] = &[
     ("local_rate_limited", "rate_limit"),
     ("request_rate_limited", "rate_limit"),
     ("rate_limiter_error", "rate_limit"),
+    ("rate_limited_by_quota", "rate_limit_quota"),
     ("ext_authz_denied", "ext_authz"),
     ("ext_authz_error", "ext_authz"),
+    ("ext_authz_invalid", "ext_authz"),
     ("ext_proc_error", "ext_proc"),
     ("spurious_message", "ext_proc"),
     ("csrf_origin_mismatch", "csrf"),
@@ -122,6 +124,8 @@ const FILTERS: &[(&str, &str)] = &[
     ("no_credential_for_basic_auth", "basic_auth"),
     ("invalid_credential_for_basic_auth", "basic_auth"),
     ("invalid_scheme_for_basic_auth", "basic_auth"),
+    ("invalid_format_for_basic_auth", "basic_auth"),
+    ("failed_to_inject_credential", "credential_injector"),
     ("missing_api_key", "api_key_auth"),
     ("unknown_api_key", "api_key_auth"),
     ("client_not_allowed", "api_key_auth"),
@@ -134,11 +138,14 @@ const FILTERS: &[(&str, &str)] = &[
     ("health_check_ok", "health_check"),
     ("health_check_failed", "health_check"),
     ("dns_resolution_failure", "dynamic_forward_proxy"),
+    ("dynamic_forward_proxy_pending_request_overflow", "dynamic_forward_proxy"),
     ("cdn_loop_detected", "cdn_loop"),
     ("invalid_cdn_loop_header", "cdn_loop"),
     ("grpc_bridge_content_type_wrong", "grpc_http1_reverse_bridge"),
     ("early_grpc_json_transcode_failure", "grpc_json_transcoder"),
     ("grpc_json_transcode_failure", "grpc_json_transcoder"),
+    ("early_grpc_json_reverse_transcode_failure", "grpc_json_reverse_transcoder"),
+    ("grpc_json_reverse_transcode_failure", "grpc_json_reverse_transcoder"),
     ("mcp_reject_no_mcp", "mcp"),
 ];
 
@@ -152,6 +159,10 @@ const FILTER_TEXTS: &[(&str, &str, &str)] = &[
     // As Envoy up to 1.39 spells it.
     ("unkonwn_api_key", "unknown_api_key", "api_key_auth"),
     ("mcp_filter_", "mcp_reject_no_mcp", "mcp"),
+    ("mcp_parse_error", "mcp_parse_error", "mcp"),
+    ("a2a_filter_", "a2a_filter_reject", "a2a"),
+    // Followed by the name of a cluster that is not well.
+    ("health_check_failed_", "health_check_failed", "health_check"),
 ];
 
 /// Reasons that Envoy puts in braces behind a word, by the words that have them. Anything else there is other people's text.

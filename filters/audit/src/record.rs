@@ -94,6 +94,10 @@ pub(crate) fn intent(request: &Handled, time: SystemTime, link: &Link<'_>) -> Dr
     draft(|record| {
         record.object(name!("chain"), |object| chain(object, link));
         record.object(name!("context"), |object| context(object, request));
+        // Nothing is decided yet but under what.
+        if request.identity.grant.is_some() {
+            record.object(name!("decision"), |object| grant(object, request));
+        }
         let hash_at = record.position();
         record.unescaped(name!("kind"), Kind::Intent.as_str());
         proxy(record, request);
@@ -161,13 +165,17 @@ fn decision(object: &mut Object<'_>, ending: &Ending<'_>) {
         Decision::DeniedBy(filter) => (Some(filter), ending.details()),
     };
     object.optional_unescaped(name!("by"), by);
-    object.optional_text(name!("grant"), ending.request().identity.grant.as_ref().map(|grant| &*grant.name));
+    let request = ending.request();
+    grant(object, request);
     object.optional_text(name!("reason"), reason);
     object.unescaped(name!("result"), decision.as_str());
-    let request = ending.request();
     if let Some(shadow) = &request.shadow {
         object.object(name!("shadow"), |object| self::shadow(object, shadow, request));
     }
+}
+
+fn grant(object: &mut Object<'_>, request: &Handled) {
+    object.optional_text(name!("grant"), request.identity.grant.as_ref().map(|grant| &*grant.name));
 }
 
 /// What would have become of it.

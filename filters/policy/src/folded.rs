@@ -32,7 +32,7 @@ impl WatchedHeaders {
     pub(crate) fn new(headers: impl IntoIterator<Item = (Arc<str>, Watched)>) -> Self {
         let headers: Vec<_> = headers.into_iter().collect();
         let bits = |bit: fn(&[u8]) -> u64| headers.iter().fold(0, |bits, (name, _)| bits | bit(name.as_bytes()));
-        Self { lengths: bits(length_bit), last_letters: bits(letter_bit), headers }
+        Self { lengths: bits(length_bit), last_letters: bits(watched_letter_bit), headers }
     }
 
     /// The header that `sent` is taken for.
@@ -48,6 +48,11 @@ impl WatchedHeaders {
 
 fn length_bit(name: &[u8]) -> u64 {
     1_u64.wrapping_shl(u32::try_from(name.len()).unwrap_or_default())
+}
+
+/// A watched name that ends in punctuation is found by its length alone: all punctuation is one.
+fn watched_letter_bit(name: &[u8]) -> u64 {
+    if name.last().is_some_and(u8::is_ascii_alphanumeric) { letter_bit(name) } else { u64::MAX }
 }
 
 /// A letter has one bit in either case.
@@ -91,6 +96,8 @@ mod tests {
         for sent in ["x-tenant", "x-tenant-idx", "x-tenantid", "xxtenantxid", "", "x-tenant-1d"] {
             assert_eq!(names.find(sent.as_bytes()), None, "{sent}");
         }
+        let ends = WatchedHeaders::new([("x-tenant-".into(), Watched::Protected)]);
+        assert!(["x-tenant-", "x_tenant_", "x.tenant."].iter().all(|sent| ends.find(sent.as_bytes()).is_some()));
         assert!(names.find(long.as_bytes()).is_some_and(|(_, watched)| watched == Watched::Override));
     }
 }

@@ -26,9 +26,11 @@ use tokio::{net::TcpListener, task::AbortHandle};
 
 use crate::support::without_reason;
 
-/// What the application is to do: `status-418`; `fail-2` and `reset-2`, the first two times; `hang`; `half` of an answer; `redirect`, once.
+/// What the application is to do: `status-418`; `fail-2`, `reset-2` and `hang-2`, the first two times; `hang`; `half` of
+/// an answer; `redirect`, once.
 pub const ACT: &str = "x-act";
-/// What a service that a filter asks is to do: `deny`, `fail`, or, for the external processor, `deny-late`.
+/// What a service that a filter asks is to do: `deny`, `fail`; of authorization, `mutate`; of the external processor,
+/// `deny-late`.
 pub const SERVICE: &str = "x-service";
 /// The details of an answer of the external processor: free text, as such services write.
 pub const FREE_TEXT: &str = "Zz9canary of a service";
@@ -164,7 +166,7 @@ async fn answer(log: Log, request: Request<Incoming>) -> Result<Response<Body>> 
         "status" => return Ok(plain(u16::try_from(number)?, "")),
         "fail" if times <= number => return Ok(plain(503, "")),
         "reset" if times <= number => bail!("reset on purpose"),
-        "hang" => std::future::pending().await,
+        "hang" if number == 0 || times <= number => std::future::pending().await,
         "half" => {
             let (mut sender, body) = Channel::<Bytes, Cut>::new(1);
             tokio::spawn(async move {
@@ -262,6 +264,29 @@ struct CheckResponse {
     status: Option<Code>,
     #[prost(message, optional, tag = "2")]
     denied: Option<Denied>,
+    #[prost(message, optional, tag = "3")]
+    allowed: Option<Allowed>,
+}
+
+/// `envoy.service.auth.v3.OkHttpResponse`, as far as it is used.
+#[derive(Message)]
+struct Allowed {
+    #[prost(message, repeated, tag = "2")]
+    headers: Vec<HeaderOption>,
+}
+
+#[derive(Message)]
+struct HeaderOption {
+    #[prost(message, optional, tag = "1")]
+    header: Option<Header>,
+}
+
+#[derive(Message)]
+struct Header {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    value: String,
 }
 
 #[derive(Message)]
@@ -284,7 +309,11 @@ async fn check(request: Request<Incoming>) -> Result<Response<Body>> {
     }
     let denied = asks(&message, "deny").then_some(Denied { status: Some(Code { code: 403 }) });
     let status = Some(Code { code: if denied.is_some() { 7 } else { 0 } });
-    Ok(grpc(frame(&CheckResponse { status, denied }.encode_to_vec()), 0))
+    // What no header may hold.
+    let header = Header { name: "x-mutated".to_owned(), value: format!("{FREE_TEXT}\n") };
+    let allowed = Allowed { headers: vec![HeaderOption { header: Some(header) }] };
+    let allowed = asks(&message, "mutate").then_some(allowed);
+    Ok(grpc(frame(&CheckResponse { status, denied, allowed }.encode_to_vec()), 0))
 }
 
 /// `envoy.service.ratelimit.v3.RateLimitResponse`: the code is OK (1) or OVER_LIMIT (2), in the place where `Code` has its own.

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use careplane_integration::{Request, otlp::Answer, poll::until};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
 use crate::{
     Run,
     application::Application,
-    chains::{Chain, client},
+    chains::{APPLICATION, Chain, client},
     finish_without_chains, lab, request,
     support::{SOON, request_id, token, versions},
 };
@@ -19,11 +19,19 @@ const CRITICAL: &str = "/api/v1/medications/administer";
 /// Longer than any of these requests is held.
 const SLOW: Answer = Answer::Delay(Duration::from_secs(3));
 
-fn chains() -> [Chain; 3] {
+fn route(route: Value) -> Value {
+    json!({"match": {"prefix": "/"}, "route": route})
+}
+
+fn chains() -> [Chain; 5] {
     let lasts = json!({"common_http_protocol_options": {"max_stream_duration": "0.5s"}});
     [
         Chain::new("idle").manager(&json!({"stream_idle_timeout": "0.5s"})),
         Chain::new("lasts").manager(&lasts),
+        Chain::new("route-idle").route(route(json!({"cluster": APPLICATION, "idle_timeout": "0.5s"}))),
+        Chain::new("route-lasts").route(route(json!({
+            "cluster": APPLICATION, "timeout": "0.1s", "max_stream_duration": {"max_stream_duration": "0.5s"},
+        }))),
         Chain::new("patient"),
     ]
 }
@@ -44,25 +52,28 @@ async fn a_held_request_that_ends_before_its_evidence_comes_was_not_forwarded() 
         lab.otlp().answer(SLOW);
         let token = token(&lab)?;
         let mut run = Run::new(&lab, &application);
-        for chain in ["idle", "lasts"] {
+        for chain in ["idle", "lasts", "route-idle", "route-lasts"] {
             run.send(chain, request(Request::post(CRITICAL, "{}")).bearer(&token)).await?;
         }
         let id = request_id(9_999);
         let mut stream = TcpStream::connect(client(&lab, "patient").await?.address()).await?;
         let head = format!("POST {CRITICAL} HTTP/1.1\r\nhost: care\r\ncontent-length: 0\r\nx-request-id: {id}\r\n");
         stream.write_all(format!("{head}authorization: Bearer {token}\r\n\r\n").as_bytes()).await?;
-        until("the intent to be on its way", SOON, async || Ok((lab.otlp().exports().len() >= 3).then_some(())))
+        until("the intent to be on its way", SOON, async || Ok((lab.otlp().exports().len() >= 5).then_some(())))
             .await?;
         drop(stream);
         run.note(&id);
         lab.otlp().answer(Answer::Accept);
 
-        let [idle, lasts, left] = &run.finish().await?[..] else { panic!("three requests") };
-        for (seen, by, details) in [
-            (idle, "proxy", "stream_idle_timeout"),
-            (lasts, "proxy", "max_duration_timeout"),
-            (left, "caller", "downstream_remote_disconnect"),
-        ] {
+        let expected = [
+            ("proxy", "stream_idle_timeout"),
+            ("proxy", "max_duration_timeout"),
+            ("proxy", "stream_idle_timeout"),
+            // The timeout of a route begins at the router, which has not seen it.
+            ("proxy", "max_duration_timeout"),
+            ("caller", "downstream_remote_disconnect"),
+        ];
+        for (seen, (by, details)) in run.finish().await?.iter().zip(expected) {
             assert_eq!(seen.summary(), ["none", by, details, "false"], "{version}: {}", seen.record);
             assert_eq!(seen.received, 0, "{version}: {}", seen.record);
             for absent in ["cluster", "attempts"] {

@@ -93,6 +93,14 @@ async fn an_emergency_is_written_ahead_and_without_evidence_there_is_none() -> R
         let of = |home: &str| records.iter().find(|record| record["tenant"]["id"] == home).expect("a record");
         assert!(of("york-1")["intent"].is_u64(), "{version}: {}", of("york-1"));
         assert!(of("london-1")["intent"].is_null(), "{version}: {}", of("london-1"));
+        // Should the outcome never come, the intent says under what.
+        let exported: Vec<Value> =
+            lab.otlp().logs().iter().filter_map(|log| serde_json::from_str(&log.body).ok()).collect();
+        let intents: Vec<_> = exported.iter().filter(|record| record["kind"] == "intent").collect();
+        let [intent] = &intents[..] else { panic!("{version}: {intents:?}") };
+        assert_eq!(intent["decision"], json!({"grant": "emergency"}), "{version}: {intent}");
+        assert_eq!(intent["who"]["purpose"], "BTG", "{version}: {intent}");
+        assert_eq!(intent["chain"]["seq"], of("york-1")["intent"], "{version}: {intent}");
         // The intent is with the collector, so the chain in the log begins after it.
         finish_without_chains(lab).await?;
 

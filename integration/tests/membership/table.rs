@@ -212,6 +212,27 @@ async fn each_person_may_do_in_each_home_what_the_policy_says() -> Result<()> {
     Ok(())
 }
 
+/// Rails, Django and others believe these before `Host`, and would act for another home than the one that was checked.
+#[tokio::test]
+async fn no_outsider_tells_the_application_another_host_than_the_one_that_selects_the_home() -> Result<()> {
+    const HOSTS: [&str; 4] = ["x-forwarded-host", "X_Forwarded_Host", "forwarded", "x-original-host"];
+    for version in versions() {
+        let lab = Lab::builder().version(version).policy(configure).start().await?;
+        let nurse = token(&lab, "ann", json!({"homes": ["york-1", "cardiff-1"]}))?;
+        let york = Request::get("/notes").header("host", "york-1.app.care.example").bearer(&nurse);
+        let request = HOSTS.iter().fold(york, |request, name| request.header(*name, "host=cardiff-1.app.care.example"));
+        let [seen] = &observe_numbered(&lab, 0, [(lab.gateway(), request)]).await?[..] else { panic!("one request") };
+        assert_eq!((seen.response.status, seen.record()["tenant"]["id"].as_str()), (200, Some("york-1")), "{version}");
+        for name in HOSTS {
+            assert!(seen.forwarded(&name.to_ascii_lowercase()).is_empty(), "{version}: {name}");
+        }
+        let removed = json!(["x-forwarded-host", "forwarded", "x-original-host"]);
+        assert_eq!(seen.record()["who"]["overrideHeaders"], removed, "{version}");
+        finish(lab).await?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn nothing_selected_of_several_homes_is_an_answer_of_its_own() -> Result<()> {
     for version in versions() {

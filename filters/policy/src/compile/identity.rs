@@ -11,7 +11,7 @@ use crate::problem::Problems;
 
 const SPIFFE: &str = "spiffe://";
 /// Headers by which a caller changes the method or the URL behind the proxy: of Express, Rails, Laravel, Spring and ASP.NET; of IIS,
-/// Zend and Symfony; and what reverse proxies tell the URL with.
+/// Zend and Symfony; what reverse proxies tell the URL with; and a prefix that gunicorn and Flask's recipes take off the path.
 const OVERRIDE_HEADERS: &[&str] = &[
     "x-http-method-override",
     "x-http-method",
@@ -25,7 +25,13 @@ const OVERRIDE_HEADERS: &[&str] = &[
     "x-forwarded-method",
     "x-forwarded-uri",
     "x-forwarded-path",
+    "script-name",
+    "x-script-name",
 ];
+
+/// Headers that an application takes for its host before `Host`: of Rack, Rails, Django and others. They matter where the host says the
+/// tenant.
+const HOST_HEADERS: &[&str] = &["x-forwarded-host", "forwarded", "x-original-host", "x-host"];
 
 #[inline(never)]
 pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity, Headers) {
@@ -110,13 +116,15 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
     });
     let sources = identity_headers.iter().filter(|name| !seen.iter().any(|(_, written)| **written == ***name));
     let protected = written.chain(sources.map(|name| (Arc::clone(name), Watched::Protected)));
-    let overrides: &[&str] = match overrides {
-        Overrides::Remove => OVERRIDE_HEADERS,
-        Overrides::Pass => &[],
+    let names_by_host = tenant_sources.iter().any(|source| matches!(source, Source::Host(_)));
+    let (overrides, hosts): (&[&str], &[&str]) = match overrides {
+        Overrides::Remove => (OVERRIDE_HEADERS, if names_by_host { HOST_HEADERS } else { &[] }),
+        Overrides::Pass => (&[], &[]),
     };
+    let overrides = overrides.iter().chain(hosts);
     let identity = Identity {
         watched_headers: WatchedHeaders::new(
-            protected.chain(overrides.iter().map(|name| (Arc::from(*name), Watched::Override))),
+            protected.chain(overrides.map(|name| (Arc::from(*name), Watched::Override))),
         ),
         trusted_peers: trusted(trusted_peers, problems),
         tenant_sources,

@@ -6,13 +6,14 @@ use anyhow::{Context, Result, ensure};
 use careplane_mesh::Mesh;
 use serde_json::{Value, json};
 
-const OVERLAYS: [&str; 6] = [
+const OVERLAYS: [&str; 7] = [
     "base",
     "overlays/traffic-extension",
     "overlays/ambient",
     "overlays/one-plugin-per-filter",
     "overlays/isolated",
     "overlays/audit-only",
+    "overlays/tenant-directory",
 ];
 
 /// What `istioctl analyze` says of a mesh that is as it should be.

@@ -1,6 +1,6 @@
 //! A collector that answers anything, in any order, or not at all.
 //!
-//! Input: what happens, a byte an event; then the body of its answers. Whatever it says, each record is in one place.
+//! Input: events, one byte each; then the body of the collector's answers. Each record must end in exactly one place.
 
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -78,7 +78,7 @@ fn settled(host: &MemoryHost) -> u64 {
     host.metric(ACKNOWLEDGED) + host.metric(REJECTED) + host.metric(SPILLED)
 }
 
-/// Where a body is a response as OTLP has it, without members twice, it is read as a protobuf library reads it.
+/// A body that is an OTLP response without duplicate members is read as a protobuf library reads it.
 fn means_what_protobuf_means(exporter: &Exporter, body: &[u8], host: &MemoryHost) {
     let answer = HttpAnswer { status: Some(200), body: body.to_vec(), ..HttpAnswer::default() };
     let taken = exporter.settle(record("awaited"), &answer, host);

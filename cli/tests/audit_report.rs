@@ -1,4 +1,4 @@
-//! `careplane audit report` and `export`, as somebody runs them.
+//! `careplane audit report` and `export`, run as programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -273,7 +273,7 @@ fn nothing_in_a_record_becomes_markup() {
 #[test]
 fn a_record_that_is_none_although_it_has_its_hash_is_unreadable() {
     let mut writer = support::Writer::new(1);
-    let lines = [writer.milestone("start"), writer.append("request", json!({"trace": 7})), writer.milestone("end")];
+    let lines = [writer.checkpoint("start"), writer.append("request", json!({"trace": 7})), writer.checkpoint("end")];
     let aggregate = of(Scope::default(), &lines);
     assert_eq!((aggregate.verification.unreadable_count, aggregate.total.total()), (1, 0));
     assert_eq!(aggregate.verification.unreadable[0].place.to_string(), "records:2");

@@ -57,7 +57,7 @@ fn what_nobody_touched_is_complete() {
 fn every_changed_byte_shows() {
     for key in [None, Some(KEY)] {
         let mut writer = Writer::new(1).key(key);
-        let lines = [writer.milestone("start"), writer.request(), writer.milestone("head"), writer.milestone("end")];
+        let lines = [writer.checkpoint("start"), writer.request(), writer.checkpoint("head"), writer.checkpoint("end")];
         let text: Vec<u8> = lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect();
         let mut changed = text.clone();
         let mut line = 1;

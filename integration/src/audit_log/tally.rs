@@ -52,7 +52,8 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Takes `records` in, each the text of one. One that came before counts once: a batch whose answer was lost is sent again.
+    /// Takes `records` in, each the text of one. One that came before counts once: a batch whose answer was lost is
+    /// sent again.
     ///
     /// # Errors
     ///

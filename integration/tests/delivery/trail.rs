@@ -19,7 +19,8 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Reads what a collector has, and what proxies have logged, and verifies that no chain has a gap before its last record.
+    /// Reads what a collector has, and what proxies have logged, and verifies that no chain has a gap before its last
+    /// record.
     pub fn read(arrived: &[LogRecord], logs: &[&str]) -> Result<Self> {
         let trail = Self::gather(arrived, logs)?;
         let records: Vec<Value> = trail.records().cloned().collect();

@@ -1,12 +1,14 @@
 //! Delivery to a collector: OTLP over HTTP in protobuf, batched, bounded, retried, and counted.
 //!
 //! ```text
-//! record, span ─▶ Item (encoded once) ─▶ ExportQueue: a BatchQueue for each policy and signal ─▶ one request at a time ─▶ collector
+//! record, span ─▶ Item (encoded once) ─▶ ExportQueue: a BatchQueue for each policy and signal ─▶ one request at a time
+//! ─▶ collector
 //!                                          │ too much, or refused
 //!                                          └─▶ overflow: the proxy's log, whole
 //! ```
 //!
-//! Protobuf, because a record is JSON already: inside JSON each of its quotes would have to be escaped, and unescaped again.
+//! Protobuf, because a record is JSON already: inside JSON each of its quotes would have to be escaped, and unescaped
+//! again.
 
 #![forbid(unsafe_code)]
 

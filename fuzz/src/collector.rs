@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use careplane_exchange::HttpAnswer;
 use careplane_exchange::memory::{Call, MemoryHost};
 use careplane_export::{
-    ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, Item, QUEUED, REJECTED, Resource, SPILLED, Signal,
+    ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, Item, OVERFLOW, QUEUED, REJECTED, Resource, Signal,
 };
 use careplane_policy::Export;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
@@ -75,7 +75,7 @@ fn record(text: &str) -> Item {
 }
 
 fn settled(host: &MemoryHost) -> u64 {
-    host.metric(ACKNOWLEDGED) + host.metric(REJECTED) + host.metric(SPILLED)
+    host.metric(ACKNOWLEDGED) + host.metric(REJECTED) + host.metric(OVERFLOW)
 }
 
 /// A body that is an OTLP response without duplicate members is read as a protobuf library reads it.

@@ -17,7 +17,7 @@ pub struct DeliveryCounters {
     /// Those that the collector took.
     pub acknowledged: u64,
     /// Those that are in the proxy's log, as overflow.
-    pub spilled: u64,
+    pub overflow: u64,
     /// Those that the collector rejected.
     pub rejected: u64,
     /// Those that wait, or are being sent.
@@ -36,7 +36,7 @@ impl DeliveryCounters {
         Ok(Self {
             recorded: of("records"),
             acknowledged: of("acknowledged"),
-            spilled: of("spilled"),
+            overflow: of("overflow"),
             rejected: of("rejected"),
             queued: of("queued"),
         })
@@ -61,7 +61,7 @@ impl DeliveryCounters {
     ///
     /// When the sum differs from the number of records.
     pub fn balanced(self) -> Result<()> {
-        let sum = self.acknowledged + self.spilled + self.rejected + self.queued;
+        let sum = self.acknowledged + self.overflow + self.rejected + self.queued;
         ensure!(self.recorded == sum, "the counters do not add up: {self:?}");
         Ok(())
     }

@@ -276,7 +276,7 @@ async fn what_no_sink_takes_is_in_the_log_and_counted_or_lost_and_counted() -> R
         }
         let records = logged(3).await?;
         verify_chains(&records)?;
-        assert_eq!(lab.envoy().stat("wasmcustom.careplane.audit.spilled").await?, 3, "{version}");
+        assert_eq!(lab.envoy().stat("wasmcustom.careplane.audit.overflow").await?, 3, "{version}");
 
         let mut off = lab.policy().clone();
         off["audit"]["sinks"]["proxyLog"] = "off".into();

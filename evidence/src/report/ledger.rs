@@ -16,7 +16,7 @@ pub struct Ledger {
     /// Taken by the collector.
     pub acknowledged: u64,
     /// Written to the proxy's log instead.
-    pub spilled: u64,
+    pub overflow: u64,
     /// Refused by the collector for good.
     pub rejected: u64,
     /// Not delivered yet.
@@ -65,7 +65,7 @@ impl Ledger {
             let counter = match word {
                 "records" => &mut ledger.records,
                 "acknowledged" => &mut ledger.acknowledged,
-                "spilled" => &mut ledger.spilled,
+                "overflow" => &mut ledger.overflow,
                 "rejected" => &mut ledger.rejected,
                 "queued" => &mut ledger.queued,
                 "lost" => &mut ledger.lost,
@@ -84,12 +84,12 @@ impl Ledger {
         if found { Ok(ledger) } else { Err(MetricsError::None) }
     }
 
-    /// Records of which no account is given: made, and neither delivered, written down, refused, waiting nor counted
+    /// Records of which no account is given: made, and neither delivered, overflow, refused, waiting nor counted
     /// as lost. Below
     /// zero when more is accounted for than was made.
     #[must_use]
     pub fn unaccounted(&self) -> i128 {
-        let accounted = [self.acknowledged, self.spilled, self.rejected, self.queued, self.lost];
+        let accounted = [self.acknowledged, self.overflow, self.rejected, self.queued, self.lost];
         i128::from(self.records) - accounted.into_iter().map(i128::from).sum::<i128>()
     }
 }
@@ -116,7 +116,7 @@ impl Merge for Ledger {
     fn absorb(&mut self, other: Self) {
         self.records += other.records;
         self.acknowledged += other.acknowledged;
-        self.spilled += other.spilled;
+        self.overflow += other.overflow;
         self.rejected += other.rejected;
         self.queued += other.queued;
         self.lost += other.lost;
@@ -150,21 +150,21 @@ mod tests {
             careplane_audit_records{pod=\"a}\"} 40\n\
             careplane_audit_acknowledged{} 3.8e1 1700000000000\n\
             careplane_audit_records{pod=\"b\"} 5\n\
-            careplane_audit_spilled 7\n\
+            careplane_audit_overflow 7\n\
             careplane_audit_chain_epoch{} 1700000000\n\
             careplane_audit_chains{namespace=\"core\",pod=\"b\"} 2\n\
             careplane_audit_chains{other_pod=\"c\"} 1\n\
             other_total 9\n";
         let ledger = Ledger::read(text).unwrap();
         let pods = BTreeMap::from([("b".to_owned(), 2)]);
-        assert_eq!(ledger, Ledger { records: 45, acknowledged: 38, spilled: 7, chains: 3, pods, ..Ledger::default() });
+        assert_eq!(ledger, Ledger { records: 45, acknowledged: 38, overflow: 7, chains: 3, pods, ..Ledger::default() });
         assert_eq!(ledger.unaccounted(), 0);
     }
 
     #[test]
     fn what_is_no_ledger_is_refused_with_its_place() {
         assert_eq!(Ledger::read("up 1\n"), Err(MetricsError::None));
-        let error = Ledger::read("careplane_audit_records{} 1\ncareplane_audit_spilled{} NaN\n").unwrap_err();
+        let error = Ledger::read("careplane_audit_records{} 1\ncareplane_audit_overflow{} NaN\n").unwrap_err();
         assert_eq!(error.to_string(), "line 2: \"NaN\" is not a count");
     }
 }

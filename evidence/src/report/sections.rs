@@ -315,7 +315,7 @@ impl Ledger {
             rows: vec![
                 ("Made", number(ledger.records)),
                 ("Taken by the collector", number(ledger.acknowledged)),
-                ("Written to a proxy’s own log instead", number(ledger.spilled)),
+                ("Written to a proxy’s own log instead", number(ledger.overflow)),
                 ("Refused by the collector", number(ledger.rejected)),
                 ("Still on the way", number(ledger.queued)),
                 ("Lost", number(ledger.lost)),
@@ -323,10 +323,10 @@ impl Ledger {
             adds_up: missing == 0 && ledger.lost == 0,
             sentence: match missing {
                 0 => format!(
-                    "{} made = {} taken + {} written down + {} refused + {} on the way + {} lost",
+                    "{} made = {} taken + {} in a proxy’s log + {} refused + {} on the way + {} lost",
                     number(ledger.records),
                     number(ledger.acknowledged),
-                    number(ledger.spilled),
+                    number(ledger.overflow),
                     number(ledger.rejected),
                     number(ledger.queued),
                     number(ledger.lost)

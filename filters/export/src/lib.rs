@@ -34,7 +34,7 @@ pub const ACKNOWLEDGED: &str = "careplane.audit.acknowledged";
 /// Counts records that the collector said it did not take, of a batch that it took otherwise.
 pub const REJECTED: &str = "careplane.audit.rejected";
 /// Counts records that went to the proxy's log instead.
-pub const SPILLED: &str = "careplane.audit.spilled";
+pub const OVERFLOW: &str = "careplane.audit.overflow";
 /// Counts records that nothing took: the policy or the level of the proxy's log dropped them.
 pub const LOST: &str = "careplane.audit.lost";
 /// Gauge: records that wait, or are on their way.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use careplane_audit::RECORDS;
 use careplane_exchange::HttpAnswer;
 use careplane_exchange::memory::{MemoryHost, rules};
-use careplane_export::{ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, LOST, QUEUED, REJECTED, Resource, SPILLED};
+use careplane_export::{ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, LOST, OVERFLOW, QUEUED, REJECTED, Resource};
 use careplane_fuzz::plugin;
 use careplane_pipeline::{Action, Plugin, Stream};
 use host::FaultyHost;
@@ -155,7 +155,7 @@ fn truth() -> MemoryHost {
 
 /// Every record is acknowledged, in the proxy's log, rejected or lost because that log dropped it, once.
 fn assert_settled(host: &FaultyHost) {
-    let settled = host.counted(ACKNOWLEDGED) + host.counted(SPILLED) + host.counted(REJECTED) + host.counted(LOST);
+    let settled = host.counted(ACKNOWLEDGED) + host.counted(OVERFLOW) + host.counted(REJECTED) + host.counted(LOST);
     assert_eq!((settled, host.gauged(QUEUED)), (host.counted(RECORDS), 0));
 }
 

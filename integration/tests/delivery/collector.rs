@@ -31,7 +31,7 @@ async fn fifty_thousand_requests_arrive_once_in_whole_chains() -> Result<()> {
     let lab = lab().policy(roomy).collector(collector.address()).start().await?;
     load(&lab, MANY).await?;
     let counters = DeliveryCounters::settled(lab.envoy()).await?;
-    assert_eq!((counters.spilled, counters.rejected, counters.acknowledged), (0, 0, counters.recorded));
+    assert_eq!((counters.overflow, counters.rejected, counters.acknowledged), (0, 0, counters.recorded));
 
     let arrived = collector.logs()?;
     assert_eq!((arrived.len() as u64, distinct(&arrived)), (counters.recorded, counters.recorded), "none twice");
@@ -65,7 +65,7 @@ async fn a_collector_that_is_away_for_ten_seconds_misses_nothing_that_is_not_wri
         requests += 200;
     }
     let away = DeliveryCounters::read(lab.envoy()).await?;
-    assert!(away.spilled > 0 && away.queued > 0, "the newest overflow, the oldest wait: {away:?}");
+    assert!(away.overflow > 0 && away.queued > 0, "the newest overflow, the oldest wait: {away:?}");
 
     collector.start_again().await?;
     let counters = DeliveryCounters::settled(lab.envoy()).await?;

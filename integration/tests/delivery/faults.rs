@@ -104,7 +104,7 @@ async fn an_ill_collector_costs_no_request_no_record_and_no_memory_beyond_the_po
         assert!(arrived >= counters.acknowledged, "{when}: {arrived} arrived of {counters:?}");
         match fault {
             Answer::Reject(_) => assert!(counters.rejected > before.rejected, "{when}: {counters:?}"),
-            _ => assert!(counters.spilled > before.spilled, "{when}: what does not fit overflows: {counters:?}"),
+            _ => assert!(counters.overflow > before.overflow, "{when}: what does not fit overflows: {counters:?}"),
         }
         // Not an assertion: it is of a machine that does other things too.
         let ratio = median.as_secs_f64() / healthy.as_secs_f64();

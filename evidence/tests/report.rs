@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use careplane_evidence::report::{Aggregate, Ledger, Making, Scope, doubts, html};
+use careplane_evidence::report::{Aggregate, DeliveryCounters, Making, Scope, doubts, html};
 use careplane_evidence::source::Source;
 use careplane_evidence::synthetic::Synthetic;
 use jiff::Timestamp;
@@ -216,7 +216,7 @@ fn proxies_that_others_know_of_are_missing_by_name() {
     let mut aggregate = of(all(), &LINES);
     aggregate.expected = vec!["service-0".into(), "service-9.core-healthcare".into(), "batch-*".into()];
     let metrics = "careplane_audit_records{} 0\ncareplane_audit_chains{pod=\"service-1\"} 2\ncareplane_audit_chains{pod=\"service-2\"} 5\n";
-    aggregate.ledger = Some(Ledger::read(metrics).unwrap());
+    aggregate.ledger = Some(DeliveryCounters::read(metrics).unwrap());
     assert_eq!(
         doubts(&aggregate),
         [

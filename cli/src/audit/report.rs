@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use careplane_evidence::report::{self, Aggregate, Ledger, Making, Merge as _};
+use careplane_evidence::report::{self, Aggregate, DeliveryCounters, Making, Merge as _};
 use careplane_evidence::source::Source;
 use careplane_evidence::verify::Shard;
 use jiff::Timestamp;
@@ -55,8 +55,8 @@ enum Format {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut aggregate = if arguments.merge { merged(&arguments.paths)? } else { counted(arguments)? };
     for path in &arguments.metrics {
-        let ledger = Ledger::read(&input::text(path)?).with_context(|| path.display().to_string())?;
-        aggregate.ledger.get_or_insert_default().absorb(ledger);
+        let counters = DeliveryCounters::read(&input::text(path)?).with_context(|| path.display().to_string())?;
+        aggregate.ledger.get_or_insert_default().absorb(counters);
     }
     aggregate.expected.extend(arguments.proxies.read()?);
     let written = match arguments.format {

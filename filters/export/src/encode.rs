@@ -57,7 +57,7 @@ pub struct SpanData<'s> {
 /// `Status` of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpanStatus {
-    /// Nobody says.
+    /// Unknown.
     Unset,
     /// It failed.
     Error,

@@ -1,7 +1,7 @@
 //! Late spans: what the head of a trace could not know.
 //!
 //! Whether a trace is kept is decided when the request comes in. When it then fails, is refused or takes long, Envoy
-//! has no span to export; but it has told the upstream a trace id and a span id, and they are still there when the
+//! has no span to export; but it has sent the upstream a trace id and a span id, and they are still there when the
 //! stream is over. The span that is sent here has that identity, so what the upstream kept under it finds its parent.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! `tracing-tags`: who a request is from and what it is about, told to the upstream and to the span.
+//! `tracing-tags`: writes identity and context of a request on the upstream request and on the span.
 //!
 //! | tag | upstream request | span: filter state |
 //! |---|---|---|
@@ -35,7 +35,7 @@ impl Filter for TracingTags {
         for (counter, names) in [(FORGED, &identity.forged), (OVERRIDES, &identity.overrides)] {
             count(counter, names.len(), request.is_shadow(), host);
         }
-        // While what the caller sent is still there, and can be told to the upstream.
+        // While the caller's headers are still there, and can be changed for the upstream.
         request.correlation(host);
         request.describe_on_span(host);
         if let Some(denial) = request.violation(host) {

@@ -20,13 +20,13 @@ BINDGEN = .tools/wasm-bindgen-$(WASM_BINDGEN)/bin
 RUNNER = $(BINDGEN)/wasm-bindgen-test-runner
 LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
 
-# One selection for all that is tested natively: cargo decides on features by the packages that are selected, and with others it would
-# compile tokio, wasmtime and the like once for each. Which tests run is said by their names.
+# One selection for all that is tested natively: cargo decides on features by the packages that are selected, and with
+# others it would compile tokio, wasmtime and the like once for each. Which tests run is said by their names.
 NATIVE = --quiet --locked --workspace --exclude careplane-plugin --all-features
 # $(1): a package's folder
 tests = $(patsubst %,--test %,$(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)) $(basename $(wildcard $(1)/tests/*.rs))))
 
-# Names are all that tells tests apart: one that two packages share would run in the stages of both.
+# A test is selected by its name alone: one that two packages share would run in the stages of both.
 NAMES := $(notdir $(patsubst %/main.rs,%,$(wildcard */tests/*/main.rs */*/tests/*/main.rs)) $(basename $(wildcard */tests/*.rs */*/tests/*.rs)))
 ifneq ($(words $(NAMES)),$(words $(sort $(NAMES))))
 $(error careplane: two packages have a test of one name: rename one of $(strip $(foreach name,$(sort $(NAMES)),$(if $(filter-out 1,$(words $(filter $(name),$(NAMES)))),$(name)))))
@@ -92,7 +92,7 @@ test: format lint supply-chain unit unit-wasm cost hostile integration ## Everyt
 toolchain:
 	@integration/prerequisites.sh
 
-# The paths of whoever builds it are in no module: the same sources, the same bytes, whoever builds them.
+# No module contains the paths of the machine that built it: the same sources give the same bytes everywhere.
 # As a list, not as RUSTFLAGS, which end at each space. $(1): target; $(2): further flags
 rust_flags = --config "target.$(1).rustflags = ['--remap-path-prefix=$(CURDIR)=careplane', '--remap-path-prefix=$${CARGO_HOME:-$$HOME/.cargo}=cargo'$(2)]"
 wasm_flags = $(call rust_flags,$(WASM),$(1))
@@ -123,7 +123,7 @@ supply-chain/sbom.py dist/$(1).wasm $(2) > dist/$(1).cdx.json && \
 target/debug/careplane image build --module dist/$(1).wasm --output dist/image/$(1) --sbom dist/$(1).cdx.json $(SOURCE)
 endef
 
-# Outside of git nobody knows where the sources are from.
+# Outside of git the origin of the sources is unknown.
 SOURCE = $(if $(wildcard .git),--source .)
 
 image: build ## OCI images of the modules: dist/image/<module>, with what is in them and where they come from
@@ -169,7 +169,8 @@ unit: toolchain envoy-newest playground ## Unit tests, natively, and a route as 
 	@cargo test $(NATIVE) --lib --bins $(call tests,filters/policy) $(call tests,cli) $(call tests,evidence) $(call tests,playground)
 	@cargo test $(NATIVE) --doc
 
-# The tests' OTLP decoder brings a random number generator that it never calls: here it has no source, and must say so to compile.
+# The tests' OTLP decoder brings a random number generator that it never calls: here it has no source, and must say so
+# to compile.
 unit-wasm: toolchain ## The unit tests of the pure crates and of the playground as WebAssembly, in Node
 	@echo "== unit tests in WebAssembly"
 	@if node=$$(integration/install-node.sh); then \
@@ -204,7 +205,7 @@ profile: toolchain ## Where the instructions go: make profile SCENARIO=read
 		cargo build --quiet --locked --release --target $(WASM) $(call wasm_flags,$(MODULE_FLAGS)) --target-dir target/named -p careplane-plugin
 	@cargo run --quiet --locked -p careplane-cost -- --module target/named/$(WASM)/release/careplane.wasm profile $(or $(SCENARIO),read)
 
-hostile: build ## The module in a proxy that lies, the filters on a host that lies, and the inputs that broke something once
+hostile: build ## The module in a faulty proxy, the filters on a faulty host, and the inputs that broke something once
 	@echo "== hostile"
 	@cargo test $(NATIVE) $(call tests,fuzz)
 
@@ -233,8 +234,8 @@ fresh: toolchain ## `make demo`, and all that `make test` installs, in a minimal
 	@echo "== fresh"
 	@integration/fresh.sh || { [ $$? = 3 ] && [ "$$CI" != true ]; }
 
-# The smallest test of each: a browser that is there and does not start is none. Not FHIR's validator: it needs a JDK, which is not
-# among README's packages.
+# The smallest test of each: a browser that is there and does not start is none. Not FHIR's validator: it needs a JDK,
+# which is not among README's packages.
 tools: toolchain ## Installs all that `make test` needs, and uses each of it once
 	@for version in $(ENVOYS); do "$$(integration/install-envoy.sh $$version)" --version || exit 1; done
 	@evidence/test-tools.sh
@@ -278,7 +279,7 @@ test-mesh: build ## The manifests on Istio's own control plane, without containe
 		cargo test $(NATIVE) --test mesh --test existing; \
 	fi
 
-schema: ## The JSON Schemas of the policy document and of what verify and diff tell, from their types
+schema: ## The JSON Schemas of the policy document and of the output of verify and diff, from their types
 	@cargo run --quiet --locked -p careplane-cli -- schema > filters/policy/policy.schema.json.new
 	@mv filters/policy/policy.schema.json.new filters/policy/policy.schema.json
 	@cargo run --quiet --locked -p careplane-cli -- schema verification > docs/verification.schema.json.new

@@ -1,5 +1,5 @@
-//! Takes the playground's page into the program, where `make playground` has built it. Without Node.js there is none, and
-//! the command says so.
+//! Takes the playground's page into the program, where `make playground` has built it. Without Node.js there is none,
+//! and the command says so.
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(playground)");

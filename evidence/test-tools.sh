@@ -1,15 +1,15 @@
 #!/bin/sh
-# Installs what the tests of pages and exports need into .tools of the project root, all of it from npm: axe-core, FHIR's JSON Schema
-# and, where there is no browser, Chromium. Running it again changes nothing. What cannot be had here is said on stderr; the tests that
-# need it then say SKIPPED, or fail with CI=true.
+# Installs what the tests of pages and exports need into .tools of the project root, all of it from npm: axe-core,
+# FHIR's JSON Schema and, where there is no browser, Chromium. Running it again changes nothing. What cannot be had here
+# is said on stderr; the tests that need it then say SKIPPED, or fail with CI=true.
 set -eu
 cd "$(dirname "$0")/.."
 tools=$PWD/.tools
 axe=4.14.1
 # The schema that HL7 publishes for R4 (fhir.schema.json), unchanged.
 schema=0.9.8
-# Chromium's headless shell (BSD), as @sparticuz/chromium (MIT) packs it for places that have no libraries for it: linked with nearly
-# all that it needs, and the rest and a font beside it.
+# Chromium's headless shell (BSD), as @sparticuz/chromium (MIT) packs it for places that have no libraries for it:
+# linked with nearly all that it needs, and the rest and a font beside it.
 chromium=153.0.0
 
 scratch=

@@ -1,9 +1,9 @@
 #!/bin/sh
-# Looks for inputs that break a target: fuzz/run.sh TARGET SECONDS, or `make fuzz TARGET=… SECONDS=…`.
+# Searches for inputs that break a target: fuzz/run.sh TARGET SECONDS, or `make fuzz TARGET=… SECONDS=…`.
 #
-# libFuzzer on the toolchain of the project, with no cargo-fuzz: the code under test forbids `unsafe`, so there is nothing for a
-# sanitizer to see, and instrumentation for coverage is to be had on stable Rust. What is found new stays in target/fuzz/corpus;
-# an input that breaks the target goes to target/fuzz/findings, and from there, made small, to fuzz/corpus with the fix.
+# libFuzzer runs on the toolchain of the project, without cargo-fuzz. The code under test forbids `unsafe`, so a
+# sanitizer would find nothing, and stable Rust can instrument for coverage. New inputs stay in target/fuzz/corpus.
+# Inputs that break the target go to target/fuzz/findings; make them small and put them into fuzz/corpus with the fix.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -21,9 +21,9 @@ host=$(rustc -vV | sed -n 's/^host: //p')
 coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1 --cfg fuzzing"
 
-# What is shipped is what is fuzzed, in every version; libFuzzer comes on top.
+# The fuzzed dependencies have the versions that are shipped; libFuzzer comes on top.
 cp Cargo.lock fuzz/libfuzzer/Cargo.lock
-# With --target the flags are for what is fuzzed, and not for build scripts.
+# With --target the flags apply to the fuzzed code and not to build scripts.
 # shellcheck disable=SC2086 # words, one flag each
 RUSTFLAGS=$(echo $coverage) cargo build --quiet --release --manifest-path fuzz/libfuzzer/Cargo.toml --target "$host" --target-dir target/fuzz
 mkdir -p "target/fuzz/corpus/$target" "target/fuzz/findings"

@@ -1,9 +1,10 @@
 #!/bin/bash
-# Runs what README's two commands install and start on a machine that has nothing of it: in a minimal Debian, made by debootstrap, with
-# the packages that README names and no others. Not as root, with a private umask, in a folder whose name has a space.
+# Runs what README's two commands install and start on a machine that has nothing of it: in a minimal Debian, made by
+# debootstrap, with the packages that README names and no others. Not as root, with a private umask, in a folder whose
+# name has a space.
 #
-# The certificates and proxies by which the machine reaches the registries are its own. Leaves no mount, process or file behind.
-# Needs root, and Debian's archive. Exit code 3: there is none of that here.
+# The certificates and proxies by which the machine reaches the registries are its own. Leaves no mount, process or file
+# behind. Needs root, and Debian's archive. Exit code 3: there is none of that here.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -58,7 +59,8 @@ chroot "$root" useradd --create-home developer
 certificates=/etc/ssl/certs/ca-certificates.crt
 [ ! -e $certificates ] || mount --bind $certificates "$root$certificates"
 
-# rustup is no Debian package: the machine's own program takes the place of the script on its site, which runs the same one.
+# rustup is no Debian package: the machine's own program takes the place of the script on its site, which runs the same
+# one.
 install -m 0755 "$(readlink -f "$(command -v rustup)")" "$root/usr/local/bin/rustup-init"
 
 home=/home/developer

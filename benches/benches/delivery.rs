@@ -40,7 +40,7 @@ fn sinks(criterion: &mut Criterion) {
     let target = Rc::new(ExportTarget { export: delivering.policy.export.clone().unwrap(), resource: resource() });
     let exporter = Exporter::new(Rc::clone(&queue), target);
     let plain = rules(&policy(10, 0).to_string()).unwrap();
-    let key = Key::new(b"a key that everybody may know").unwrap();
+    let key = Key::new(b"a key that is no secret").unwrap();
     let cases: [(&str, Plugin); 3] = [
         ("access log", audit(Arc::clone(&plain), Parts::default())),
         ("access log, keyed", audit(plain, Parts { chain: Rc::new(Chain::keyed(key)), ..Parts::default() })),

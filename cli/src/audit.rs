@@ -46,7 +46,7 @@ enum Command {
     Follow(follow::Arguments),
 }
 
-/// Exit code 0 when all holds, 1 when not; 2, by the caller, when something cannot be read.
+/// Returns exit code 0 when all checks hold, else 1. The caller makes it 2 when something cannot be read.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match &*arguments.command {
         Command::Verify(arguments) => verify::run(arguments),

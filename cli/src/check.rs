@@ -3,12 +3,12 @@
 #[cfg(feature = "commands")]
 mod command;
 mod directory;
+#[cfg(test)]
+mod envoy;
 mod envoy_filters;
 pub mod finding;
 mod headers;
 mod identity;
-#[cfg(test)]
-mod lab;
 mod mesh;
 mod observability;
 #[cfg(feature = "commands")]
@@ -27,7 +27,7 @@ mod writes;
 use careplane_policy::{Policy, Problem};
 
 use crate::input::Input;
-use crate::yaml::{Node, Place};
+use crate::yaml::{Location, Node};
 #[cfg(feature = "commands")]
 pub use command::{Arguments, run};
 use finding::{Finding, Findings};
@@ -49,12 +49,12 @@ pub fn check(input: &Input) -> (Vec<Finding>, Summary) {
     }
     let none = vec![Vec::new()];
     let alternatives = if input.alternatives.is_empty() { &none } else { &input.alternatives };
-    let mut looked = Summary { documents: input.documents.len(), ..Summary::default() };
+    let mut summary = Summary { documents: input.documents.len(), ..Summary::default() };
     for alternative in alternatives {
         let mesh = Mesh::new(input.documents.iter().chain(alternative));
-        looked.documents += alternative.len();
-        looked.policies += mesh.policies.len();
-        looked.plugins += mesh.plugins.len();
+        summary.documents += alternative.len();
+        summary.policies += mesh.policies.len();
+        summary.plugins += mesh.plugins.len();
         policies(&mesh, &mut findings);
         plugins::check(&mesh, &mut findings);
         identity::check(&mesh, &mut findings);
@@ -71,7 +71,7 @@ pub fn check(input: &Input) -> (Vec<Finding>, Summary) {
         observability::check(&mesh, &mut findings);
         tracing::check(&mesh, &mut findings);
     }
-    (findings.sorted(), looked)
+    (findings.sorted(), summary)
 }
 
 /// What the proxy would say to a policy.
@@ -91,7 +91,7 @@ fn policies(mesh: &Mesh<'_>, findings: &mut Findings) {
 }
 
 /// Where the text of a policy has a problem.
-pub fn problem_place<'n>(policy: &'n Node, problem: &Problem) -> &'n Place {
+pub fn problem_place<'n>(policy: &'n Node, problem: &Problem) -> &'n Location {
     let found = policy.follow(&problem.path);
     // A field that does not exist is a fault of its name, any other of its value.
     match found.key_place {

@@ -1,4 +1,4 @@
-//! `careplane diff`: what a new policy changes, for whom.
+//! `careplane diff`: what a new policy changes, and for which callers.
 
 mod access;
 mod output;
@@ -17,7 +17,7 @@ use crate::explain::{Judged, Written};
 use crate::{filters, out};
 use output::Format;
 pub use output::json_schema;
-use shape::{Diff, Kind};
+use shape::{ChangeKind, Diff};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -62,19 +62,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn compare(old: &Judged, new: &Judged, arguments: &Arguments) -> anyhow::Result<Diff> {
-    let places = routes::places(old, new);
-    let access = access::compare(old, new, &places);
+    let templates = routes::templates(old, new);
+    let access = access::compare(old, new, &templates);
     let records = match arguments.records.as_slice() {
         [] => None,
         paths => Some(records::compare(old, new, paths)?),
     };
-    let traces = traces::compare(old, new, &places, records.as_ref(), arguments.rate);
+    let traces = traces::compare(old, new, &templates, records.as_ref(), arguments.rate);
     let records = records.map(|records| records.change);
-    let gains = |change: &shape::RecordChange| change.kind == Kind::Gained;
+    let gains = |change: &shape::RecordChange| change.kind == ChangeKind::Gained;
     Ok(Diff {
-        widens: access.iter().any(|change| change.kind == Kind::Gained)
+        widens: access.iter().any(|change| change.kind == ChangeKind::Gained)
             || records.iter().flat_map(|records| &records.changes).any(gains),
-        routes: routes::compare(old, new, &places),
+        routes: routes::compare(old, new, &templates),
         tenants: tenants::compare(old, new),
         access,
         traces,

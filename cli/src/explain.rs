@@ -1,9 +1,9 @@
 //! `careplane explain`: one request through the filters that the proxy runs, and the rule behind each decision.
 
-pub mod account;
 #[cfg(feature = "commands")]
 mod command;
 mod context;
+pub mod explanation;
 mod grants;
 mod human;
 mod identity;
@@ -23,16 +23,16 @@ use crate::filters;
 use crate::input::Input;
 use crate::manifest::{Document, Manifest};
 use crate::yaml::Node;
-use account::Account;
 #[cfg(feature = "commands")]
 pub use command::{Arguments, run};
+use explanation::Explanation;
 pub use human::Human;
 pub use request::{Request, RequestArguments};
 
 /// What the collector makes of an intent.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Collector {
+pub enum CollectorAnswer {
     /// It acknowledges the intent
     #[default]
     Acknowledges,
@@ -40,7 +40,7 @@ pub enum Collector {
     Unavailable,
 }
 
-impl Collector {
+impl CollectorAnswer {
     fn answer(self) -> HttpAnswer {
         match self {
             Self::Acknowledges => HttpAnswer { status: Some(200), ..HttpAnswer::default() },
@@ -69,7 +69,8 @@ pub struct Written {
 // === impl Written ===
 
 impl Written {
-    /// The first policy of what was read, or that of the manifest with this name. `shown` is what errors call the input.
+    /// The first policy of what was read, or that of the manifest with this name. `shown` is what errors call the
+    /// input.
     ///
     /// # Errors
     /// When there is none.
@@ -117,7 +118,8 @@ impl Written {
 // === impl Judged ===
 
 impl Judged {
-    /// The first policy of what was read, or that of the manifest with this name. `shown` is what errors call the input.
+    /// The first policy of what was read, or that of the manifest with this name. `shown` is what errors call the
+    /// input.
     ///
     /// # Errors
     /// When there is none, or when the proxy would refuse it.
@@ -162,7 +164,12 @@ impl Judged {
     ///
     /// # Errors
     /// When there are no such filters.
-    pub fn explain(&self, request: &Request, plugin: Option<&str>, collector: Collector) -> anyhow::Result<Account> {
+    pub fn explain(
+        &self,
+        request: &Request,
+        plugin: Option<&str>,
+        collector: CollectorAnswer,
+    ) -> anyhow::Result<Explanation> {
         let plugin = plugin.unwrap_or(&self.plugin);
         if !filters::NAMES.contains(&plugin) {
             bail!("pluginName {plugin:?} is not a filter: expected one of {}", filters::NAMES.join(", "));

@@ -40,7 +40,8 @@ enum Command {
         /// Further annotations, such as org.opencontainers.image.source=https://…
         #[arg(long = "annotation", value_name = "KEY=VALUE", value_parser = annotation)]
         annotations: Vec<(String, String)>,
-        /// The checkout that the module was built from: its commit, lock file and toolchain go with the image, as SLSA provenance
+        /// The checkout that the module was built from: its commit, lock file and toolchain go with the image, as SLSA
+        /// provenance
         #[arg(long, value_name = "DIR")]
         source: Option<PathBuf>,
         /// The CycloneDX bill of materials of the module, to go with the image
@@ -61,7 +62,8 @@ enum Command {
         /// Where to: oci://registry/repository:tag
         address: Address,
     },
-    /// Writes an image with its digest into every manifest that names the image, whatever registry, tag or digest it has there
+    /// Writes an image with its digest into every manifest that names the image, whatever registry, tag or digest it
+    /// has there
     Pin {
         /// The folder of the manifests
         #[arg(long, value_name = "DIR")]

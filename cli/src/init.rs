@@ -24,8 +24,7 @@ use endpoint::Endpoint;
 #[derive(clap::Args)]
 pub struct Arguments {
     /// OpenAPI documents (3.x, Swagger 2.0), VirtualServices, HTTPRoutes, GRPCRoutes; YAML, JSON, folders of them. `-`
-    /// is the
-    /// standard input
+    /// is the standard input
     #[arg(value_name = "FILE|DIR", required_unless_present = "access_log")]
     paths: Vec<PathBuf>,
     /// Access logs: a line for each request, in JSON or with `"GET /path HTTP/1.1"` in it. Paths are folded to
@@ -43,7 +42,7 @@ pub struct Arguments {
 
 /// What was found in the inputs.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct Inputs {
     pub endpoints: Vec<Endpoint>,
     /// The names of what was read.
     pub sources: BTreeSet<String>,
@@ -60,7 +59,7 @@ pub struct Found {
 
 /// Exit code 0; 2, by the caller, when an input cannot be read or says nothing of requests.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let mut found = Found::default();
+    let mut found = Inputs::default();
     for path in &arguments.paths {
         read(path, &mut found)?;
     }
@@ -125,11 +124,11 @@ struct First {
     policy: Policy,
 }
 
-fn policy(found: &Found) -> anyhow::Result<First> {
+fn policy(found: &Inputs) -> anyhow::Result<First> {
     let mut contexts = contexts::of(&found.endpoints);
     let mut left_out = found.left_out.clone();
-    // What two documents say of one path can be at odds: a route that the policy could not tell from another one is
-    // left out.
+    // What two documents say of one path can be at odds: a route that the policy could not distinguish from another one
+    // is left out.
     loop {
         let text = write::text(found, &contexts, &left_out);
         let nodes =
@@ -153,7 +152,7 @@ fn policy(found: &Found) -> anyhow::Result<First> {
     }
 }
 
-fn read(path: &Path, found: &mut Found) -> anyhow::Result<()> {
+fn read(path: &Path, found: &mut Inputs) -> anyhow::Result<()> {
     if path.is_dir() {
         for path in input::entries(path)? {
             if path.is_dir() || input::is_manifest(&path) {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use crate::manifest::{self, Document, Manifest};
-use crate::yaml::{self, Node, NotYaml, Place};
+use crate::yaml::{self, Location, Node, NotYaml};
 
 /// The name of the standard input among files.
 pub const STDIN: &str = "-";
@@ -78,7 +78,7 @@ impl Input {
     }
 
     /// The text that a place is in. What kustomize read by itself is read for this alone.
-    pub fn text(&self, place: &Place) -> Option<Cow<'_, str>> {
+    pub fn text(&self, place: &Location) -> Option<Cow<'_, str>> {
         match self.texts.get(&place.file) {
             Some(text) => Some(Cow::Borrowed(text)),
             None => std::fs::read_to_string(&*place.file).ok().map(Cow::Owned),
@@ -170,8 +170,8 @@ impl Sources {
     }
 
     /// Gives the values of a rendered manifest the places that they were written at, where that can be known: in the
-    /// resource of
-    /// the same name, else in a patch for its kind, else where a replacement may have come from, which says the same.
+    /// resource of the same name, else in a patch for its kind, else where a replacement may have come from, which says
+    /// the same.
     fn relocate(&self, rendered: &mut Manifest) {
         let from = Arc::clone(&rendered.node.place.file);
         let same_kind = |source: &&Manifest| source.group == rendered.group && source.kind == rendered.kind;

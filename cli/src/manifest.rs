@@ -1,6 +1,6 @@
 //! Documents of a text: policies, and Kubernetes manifests that can have one inside.
 
-use crate::yaml::{self, Node, Place};
+use crate::yaml::{self, Location, Node};
 
 /// The `kind` of a policy that is a manifest for kustomize's sake: the document is its `spec`.
 pub const POLICY: &str = "Policy";
@@ -64,10 +64,10 @@ fn document(node: Node) -> Vec<Document> {
     vec![Document::Manifest(manifest)]
 }
 
-/// The policies in the configuration of an Envoy: texts in the `configuration` of its Wasm filters. Listeners that share
-/// their filters by an alias share the policy.
+/// The policies in the configuration of an Envoy: texts in the `configuration` of its Wasm filters. Listeners that
+/// share their filters by an alias share the policy.
 fn in_envoy(node: &Node) -> Vec<Document> {
-    let mut places: Vec<&Place> = Vec::new();
+    let mut places: Vec<&Location> = Vec::new();
     let mut policies = Vec::new();
     for (_, entry) in node.all_entries().into_iter().filter(|(_, entry)| entry.key == "configuration") {
         let Some(value) = entry.value.entries().iter().find(|entry| entry.key == "value") else { continue };
@@ -141,7 +141,7 @@ impl Manifest {
     }
 
     /// Where it is named.
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &Location {
         self.node.get(&["metadata", "name"]).map_or(&self.node.place, |name| &name.place)
     }
 

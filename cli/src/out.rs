@@ -2,10 +2,10 @@
 
 use std::io::{ErrorKind, Write};
 
-/// Prints a text. Colours only where somebody looks: anstream takes them out elsewhere.
+/// Prints a text. Colours appear on a terminal only: anstream removes them elsewhere.
 ///
 /// # Errors
-/// When it cannot be written; not when whoever reads it has stopped to (`| head`).
+/// When it cannot be written; not when the reader has closed the pipe (`| head`).
 pub fn print(text: &str) -> std::io::Result<()> {
     let mut out = anstream::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

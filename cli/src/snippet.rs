@@ -5,12 +5,12 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Element, Origin, Snippet};
 
-use crate::yaml::Place;
+use crate::yaml::Location;
 
 /// The line of a place; the place alone where there is no text.
 pub fn lines<'i>(
     text: Option<Cow<'i, str>>,
-    place: &'i Place,
+    place: &'i Location,
     kind: AnnotationKind,
     label: Option<&'i str>,
 ) -> Element<'i> {
@@ -28,7 +28,7 @@ pub fn lines<'i>(
 }
 
 /// The bytes of a place in its text: no further than the end of its line.
-pub fn span(text: &str, place: &Place) -> Option<Range<usize>> {
+pub fn span(text: &str, place: &Location) -> Option<Range<usize>> {
     let lines = text.split_inclusive('\n').take(usize::try_from(place.line).ok()?);
     let (before, line) = lines.fold((0, ""), |(before, last): (usize, &str), line| (before + last.len(), line));
     let line = line.trim_end();

@@ -1,6 +1,7 @@
 //! `careplane test`: requests, what a policy is expected to make of them, and what it does.
 
 mod case;
+mod compare;
 mod coverage;
 mod expect;
 mod file;
@@ -50,11 +51,11 @@ struct Tested {
 struct CaseResult {
     case: Case,
     /// None of them where everything is as expected.
-    mismatches: Vec<expect::Mismatch>,
+    mismatches: Vec<compare::Mismatch>,
 }
 
-/// Exit code 0 when every case is as expected, 1 when not (`--strict`: or something is not touched); 2, by the caller or
-/// here, when a file cannot be read or a policy is refused.
+/// Exit code 0 when every case is as expected, 1 when not (`--strict`: or something is not touched); 2, by the caller
+/// or here, when a file cannot be read or a policy is refused.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut paths = Vec::new();
     for path in &arguments.paths {
@@ -95,9 +96,9 @@ fn test(file: TestFile, only: Option<&str>) -> anyhow::Result<Tested> {
     let cases = file.cases.iter().filter(|case| only.is_none_or(|only| case.name.contains(only)));
     let results = cases
         .map(|case| {
-            let account = judged.explain(&case.request(), None, case.collector)?;
-            coverage.note(&account);
-            Ok(CaseResult { mismatches: expect::compare(&case.expected, &account, case), case: case.clone() })
+            let explanation = judged.explain(&case.request(), None, case.collector)?;
+            coverage.note(&explanation);
+            Ok(CaseResult { mismatches: compare::compare(&case.expected, &explanation, case), case: case.clone() })
         })
         .collect::<anyhow::Result<_>>()?;
     Ok(Tested { file, results, coverage })

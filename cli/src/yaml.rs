@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
-use serde_saphyr::{Location, Spanned, UserMessageFormatter};
+use serde_saphyr::{Location as ParserLocation, Spanned, UserMessageFormatter};
 
 /// Where something is written. Lines and columns count from 1; columns are characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Location {
     pub file: Arc<str>,
     pub line: u64,
     pub column: u64,
@@ -21,7 +21,7 @@ pub struct Place {
 #[derive(Debug, Clone)]
 pub struct Node {
     pub value: Value,
-    pub place: Place,
+    pub place: Location,
 }
 
 #[derive(Debug, Clone)]
@@ -38,14 +38,14 @@ pub enum Value {
 #[derive(Debug, Clone)]
 pub struct Entry {
     pub key: String,
-    pub key_place: Place,
+    pub key_place: Location,
     pub value: Node,
 }
 
 /// A text that is not YAML.
 #[derive(Debug)]
 pub struct NotYaml {
-    pub place: Place,
+    pub place: Location,
     pub message: String,
 }
 
@@ -54,7 +54,7 @@ pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Node>, NotYaml> {
     match serde_saphyr::from_multiple::<Spanned<Raw>>(text) {
         Ok(documents) => Ok(documents.into_iter().map(|document| node(file, document)).collect()),
         Err(error) => {
-            let location = error.location().unwrap_or(Location::UNKNOWN);
+            let location = error.location().unwrap_or(ParserLocation::UNKNOWN);
             let message = error.without_snippet().render_with_formatter(&UserMessageFormatter);
             // The place is reported apart from the message.
             let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
@@ -78,8 +78,8 @@ impl Node {
         entries.iter_mut().find(|entry| entry.key == *key)?.value.get_mut(rest)
     }
 
-    /// Lays another node over this one, as kustomize merges a patch into a custom resource: maps by key, everything else
-    /// is replaced.
+    /// Lays another node over this one, as kustomize merges a patch into a custom resource: maps by key, everything
+    /// else is replaced.
     pub fn overlay(&mut self, over: &Node) {
         match (&mut self.value, &over.value) {
             (Value::Map(entries), Value::Map(others)) => {
@@ -128,7 +128,7 @@ impl Node {
     /// Places within a text that is itself a value: a block that begins below `line` and is indented by so many
     /// `columns`.
     pub fn shift(&mut self, line: u64, columns: u64) {
-        let shift = |place: &mut Place| {
+        let shift = |place: &mut Location| {
             place.line += line;
             place.column += columns;
         };
@@ -206,14 +206,13 @@ impl Node {
         self.value.to_json()
     }
 
-    /// What a path as problems of a policy have it (`contexts[3].match[0].path`) leads to, as far as it leads. Keys
-    /// can hold dots,
-    /// so every key that the path could begin with is tried.
-    pub fn follow(&self, path: &str) -> Found<'_> {
+    /// What a path as problems of a policy have it (`contexts[3].match[0].path`) leads to, as far as it leads. Keys can
+    /// hold dots, so every key that the path could begin with is tried.
+    pub fn follow(&self, path: &str) -> Lookup<'_> {
         self.walk(None, path)
     }
 
-    fn walk<'n>(&'n self, key_place: Option<&'n Place>, path: &str) -> Found<'n> {
+    fn walk<'n>(&'n self, key_place: Option<&'n Location>, path: &str) -> Lookup<'n> {
         let path = path.strip_prefix('.').unwrap_or(path);
         let in_list = path.strip_prefix('[').and_then(|rest| rest.split_once(']')).and_then(|(index, rest)| {
             let element = self.elements().get(index.parse::<usize>().ok()?)?;
@@ -224,7 +223,7 @@ impl Node {
             let ends = rest.is_empty() || rest.starts_with(['.', '[']);
             ends.then(|| entry.value.walk(Some(&entry.key_place), rest))
         });
-        let here = Found { node: self, key_place, missing: path.len() };
+        let here = Lookup { node: self, key_place, missing: path.len() };
         in_map.chain(in_list).min_by_key(|found| found.missing).unwrap_or(here)
     }
 }
@@ -250,22 +249,22 @@ impl Value {
 
 /// What a path leads to.
 #[derive(Debug)]
-pub struct Found<'n> {
+pub struct Lookup<'n> {
     pub node: &'n Node,
     /// Where its key is, if it is in a map.
-    pub key_place: Option<&'n Place>,
+    pub key_place: Option<&'n Location>,
     /// How much of the path leads nowhere.
     pub missing: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.file, self.line, self.column)
     }
 }
 
-fn place(file: &Arc<str>, location: Location) -> Place {
-    Place {
+fn place(file: &Arc<str>, location: ParserLocation) -> Location {
+    Location {
         file: Arc::clone(file),
         line: location.line().max(1),
         column: location.column().max(1),
@@ -352,7 +351,7 @@ mod tests {
         read(&"x.yaml".into(), text).unwrap().remove(0)
     }
 
-    fn at(place: &Place) -> (u64, u64) {
+    fn at(place: &Location) -> (u64, u64) {
         (place.line, place.column)
     }
 

@@ -304,10 +304,10 @@ fn row(attack: &Attack) -> [String; 5] {
     let is_complete = page.contains("<h3>The record is complete</h3>");
     assert_ne!(is_complete, page.contains("<h3>The record is not shown to be complete</h3>"), "{}", attack.name);
     let doubt = errors.lines().find_map(|line| line.strip_prefix("careplane: not shown to be complete: "));
-    let told = doubt.map(|doubt| {
+    let doubted = doubt.map(|doubt| {
         doubt.split([';', '.']).next().unwrap().split(": ").next().unwrap().split(", though").next().unwrap().to_owned()
     });
-    let report = told.unwrap_or_else(|| "complete".to_owned());
+    let report = doubted.unwrap_or_else(|| "complete".to_owned());
     assert_eq!(report == "complete", is_complete, "{}: {errors}", attack.name);
     let (code, _, errors) = run(&with(&["search", "--denied"]));
     let search = format!("{code}: {}", if errors.contains("all of them whole") { "whole" } else { "not whole" });

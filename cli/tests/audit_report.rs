@@ -1,4 +1,4 @@
-//! `careplane audit report` and `export`, as somebody runs them.
+//! `careplane audit report` and `export`, run as programs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -86,13 +86,13 @@ fn a_page_verifies_what_it_counts_in_one_command() {
     let folder = Folder::new();
     folder.write(
         "metrics.txt",
-        "careplane_audit_records{} 10\ncareplane_audit_acknowledged{} 9\ncareplane_audit_spilled{} 1\n",
+        "careplane_audit_records{} 10\ncareplane_audit_acknowledged{} 9\ncareplane_audit_overflow{} 1\n",
     );
     let report = |more: &[&str]| folder.text(&[&["report", "records.jsonl"], &DAYS[..], more].concat());
     let page = report(&["--metrics", "metrics.txt", "--title", "October at <home>"]);
     assert!(page.contains("<h1>October at &#60;home&#62;</h1>"));
     assert!(page.contains("<h3>The record is complete</h3>"));
-    assert!(page.contains("It adds up: 10 made = 9 taken + 1 written down + 0 refused + 0 on the way + 0 lost"));
+    assert!(page.contains("It adds up: 10 made = 9 taken + 1 in a proxy’s log + 0 refused + 0 on the way + 0 lost"));
     folder.write("more.txt", "careplane_audit_records{} 5\n");
     let page = report(&["--metrics", "metrics.txt", "--metrics", "more.txt"]);
     assert!(page.contains("Of 5 records no account is given."));

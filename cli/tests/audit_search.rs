@@ -67,17 +67,17 @@ fn archive() -> tempfile::TempDir {
     let before = pseudonym(&["--user", "nurse-7", "--pseudonym-key-env", "OLD_KEY"], "");
     let mut gateway = Writer::new(1);
     let gateway = [
-        gateway.milestone("start"),
+        gateway.checkpoint("start"),
         gateway.append("request", request("r-1", &nurse, &subject, "gateway", 200)),
         gateway.append("request", request("r-2", "p-other", &subject, "gateway", 403)),
         gateway.append("request", request("r-3", &nurse, "p-other-subject", "gateway", 200)),
         gateway.append("request", request("r-4", &before, "p-other-subject", "gateway", 200)),
-        gateway.milestone("end"),
+        gateway.checkpoint("end"),
     ];
     let mut sidecar = Writer::new(2);
-    let start = sidecar.milestone("start");
+    let start = sidecar.checkpoint("start");
     let sidecar =
-        [start, sidecar.append("request", request("r-1", &nurse, &subject, "inbound", 200)), sidecar.milestone("end")];
+        [start, sidecar.append("request", request("r-1", &nurse, &subject, "inbound", 200)), sidecar.checkpoint("end")];
     fs::write(folder.path().join("gateway.jsonl"), gateway.join("\n")).unwrap();
     fs::write(folder.path().join("sidecar.jsonl"), sidecar.join("\n")).unwrap();
     folder
@@ -170,7 +170,7 @@ fn each_question_has_its_answer() {
 fn what_was_done_under_a_grant_is_found_by_grant_and_purpose() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::new(1);
-    let mut lines = vec![writer.milestone("start")];
+    let mut lines = vec![writer.checkpoint("start")];
     for (id, grant, purpose, status) in [
         ("r-1", Some("emergency"), Some("BTG"), 200),
         ("r-2", Some("emergency"), None, 403),
@@ -187,7 +187,7 @@ fn what_was_done_under_a_grant_is_found_by_grant_and_purpose() {
         (record["tenant"]["membership"], record["tenant"]["selectedBy"]) = (json!(4), json!("header"));
         lines.push(writer.append("request", record));
     }
-    lines.push(writer.milestone("end"));
+    lines.push(writer.checkpoint("end"));
     fs::write(folder.path().join("records.jsonl"), lines.join("\n")).unwrap();
     let found = |arguments: &[&str]| {
         let (_, text, errors) = search(folder.path(), &[arguments, &["--format", "json"]].concat(), "");
@@ -308,7 +308,7 @@ fn records_are_shown_as_they_come_and_trouble_with_them() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("audit.jsonl");
     let mut writer = Writer::new(1);
-    let start = writer.milestone("start");
+    let start = writer.checkpoint("start");
     fs::write(&file, format!("{start}\n")).unwrap();
     let mut child = command(folder.path(), &["follow", "--from-start", "--denied", "audit.jsonl"])
         .stdout(Stdio::piped())

@@ -1,4 +1,4 @@
-//! `careplane audit shadow`, as somebody runs it who wants to enforce a policy.
+//! `careplane audit shadow`, run as a program before a policy is enforced.
 
 #[path = "../../evidence/tests/support/mod.rs"]
 mod support;
@@ -40,7 +40,7 @@ fn archive() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let mut chain = Writer::new(1);
     let missing = json!({"reason": "tenant-missing", "result": "denied"});
-    let mut lines = vec![chain.milestone("start")];
+    let mut lines = vec![chain.checkpoint("start")];
     for id in ["r-1", "r-2", "r-3"] {
         lines.push(chain.append("request", request(id, Some(REPORTING), &missing, &["x-tenant-id"])));
     }
@@ -51,7 +51,7 @@ fn archive() -> tempfile::TempDir {
     lines.push(chain.append("request", request("r-7", None, &json!({"result": "none"}), &[])));
     // Of a policy that is enforced.
     lines.push(chain.request());
-    lines.push(chain.milestone("end"));
+    lines.push(chain.checkpoint("end"));
     fs::write(folder.path().join("audit.jsonl"), lines.join("\n")).unwrap();
     // The same records by another way.
     fs::write(folder.path().join("again.jsonl"), lines[2..5].join("\n")).unwrap();
@@ -105,16 +105,16 @@ fn nothing_to_refuse_is_success() {
     let folder = tempfile::tempdir().unwrap();
     let mut chain = Writer::new(1);
     let lines = [
-        chain.milestone("start"),
+        chain.checkpoint("start"),
         chain.append("request", request("r-1", None, &json!({"result": "allowed"}), &[])),
-        chain.milestone("end"),
+        chain.checkpoint("end"),
     ];
     fs::write(folder.path().join("audit.jsonl"), lines.join("\n")).unwrap();
     let (code, out, _) = run(folder.path(), &["audit.jsonl"]);
     assert_eq!((code, out.as_str()), (0, "0 of 1 requests in shadow would have been refused.\n"));
 
     let mut chain = Writer::new(2);
-    fs::write(folder.path().join("audit.jsonl"), [chain.milestone("start"), chain.request()].join("\n")).unwrap();
+    fs::write(folder.path().join("audit.jsonl"), [chain.checkpoint("start"), chain.request()].join("\n")).unwrap();
     let (code, out, errors) = run(folder.path(), &["audit.jsonl"]);
     assert_eq!((code, out.as_str()), (0, "No record here is of a policy in shadow.\n"));
     assert!(errors.contains("not shown to be complete"), "{errors}");

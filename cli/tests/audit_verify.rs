@@ -21,7 +21,7 @@ fn careplane(folder: &Path, arguments: &[&str]) -> Output {
 }
 
 /// The exit code, and what was printed on both outputs.
-fn told(output: &Output) -> (i32, String) {
+fn outcome(output: &Output) -> (i32, String) {
     let text = [output.stdout.as_slice(), &output.stderr].concat();
     (output.status.code().unwrap(), String::from_utf8(text).unwrap())
 }
@@ -38,10 +38,10 @@ fn archive(change: impl FnOnce(&mut Vec<String>)) -> tempfile::TempDir {
 
 #[test]
 fn a_whole_archive_holds() {
-    let (code, text) = told(&careplane(Path::new(SAMPLES), &["audit", "verify", ".", "--closed"]));
+    let (code, text) = outcome(&careplane(Path::new(SAMPLES), &["audit", "verify", ".", "--closed"]));
     let summary = "3 chains: 3 complete; 15 records in 48 lines, 27 copies, 21 lines of other things\n";
     assert_eq!((code, text.as_str()), (0, summary));
-    let (code, text) = told(&careplane(Path::new(SAMPLES), &["audit", "verify", ".", "--all"]));
+    let (code, text) = outcome(&careplane(Path::new(SAMPLES), &["audit", "verify", ".", "--all"]));
     assert_eq!(code, 0);
     assert!(
         text.starts_with("chain 01a207ab-7d75-74cf-9c92-e1cd91f5d6b7: complete: records 1 to 5, 9 copies; ended 2026-"),
@@ -57,7 +57,7 @@ fn what_is_wrong_is_told_with_its_place() {
         lines.truncate(5);
         lines.push("{\"chain\":{\"id\":\"0".to_owned());
     });
-    let (code, text) = told(&careplane(folder.path(), &["audit", "verify", "access.jsonl"]));
+    let (code, text) = outcome(&careplane(folder.path(), &["audit", "verify", "access.jsonl"]));
     assert_eq!(code, 1, "{text}");
     let first = "01a207ab-7d75-74cf-9c92-e1cd91f5d6b7";
     let second = "01a207ab-8f56-7d6a-84d0-77c056129aa3";
@@ -76,9 +76,9 @@ fn what_is_wrong_is_told_with_its_place() {
         ),
         "2 chains: 2 broken; 5 records in 6 lines, 3 missing, 1 changed, 1 unreadable".to_owned(),
     ] {
-        assert!(text.lines().any(|told| told == line), "{line}\n{text}");
+        assert!(text.lines().any(|found| found == line), "{line}\n{text}");
     }
-    assert_eq!(told(&careplane(folder.path(), &["audit", "verify", ".", "--exit-zero"])).0, 0);
+    assert_eq!(outcome(&careplane(folder.path(), &["audit", "verify", ".", "--exit-zero"])).0, 0);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn an_archive_that_was_cut_at_one_instant_does_not_hold_now() {
     // Without the ends, which only proxies' logs have.
     let samples = Path::new(SAMPLES);
     let verify = |more: &[&str]| {
-        told(&careplane(samples, &[&["audit", "verify", "access.jsonl", "collector.jsonl"], more].concat()))
+        outcome(&careplane(samples, &[&["audit", "verify", "access.jsonl", "collector.jsonl"], more].concat()))
     };
     let (code, text) = verify(&[]);
     assert_eq!(code, 1, "{text}");
@@ -108,7 +108,7 @@ fn the_standard_input_is_read() {
     let mut input = child.stdin.take().unwrap();
     input.write_all(&fs::read(Path::new(SAMPLES).join("proxy-plain.log")).unwrap()).unwrap();
     drop(input);
-    let (code, text) = told(&child.wait_with_output().unwrap());
+    let (code, text) = outcome(&child.wait_with_output().unwrap());
     assert_eq!(code, 0, "{text}");
     assert!(text.starts_with("3 chains: 3 complete; "), "{text}");
 }
@@ -127,20 +127,20 @@ fn shards_merge_into_the_report_of_one_run() {
             &["--exit-zero", "--shard", &shard, "--output", &report],
         ]
         .concat();
-        assert_eq!(told(&careplane(samples, &arguments)), (0, String::new()));
+        assert_eq!(outcome(&careplane(samples, &arguments)), (0, String::new()));
         parts.push(report);
     }
     let arguments: Vec<&str> =
         ["audit", "merge", "--format", "json"].into_iter().chain(parts.iter().map(String::as_str)).collect();
     let merged = careplane(samples, &arguments);
-    assert_eq!(told(&merged), told(&whole));
+    assert_eq!(outcome(&merged), outcome(&whole));
     let report: Value = serde_json::from_slice(&merged.stdout).unwrap();
     assert_eq!(
         (&report["schema"], &report["chains"][0]["verdict"]),
         (&"careplane.verification/v1".into(), &"complete".into())
     );
 
-    let (code, text) = told(&careplane(samples, &["audit", "merge", &parts[0]]));
+    let (code, text) = outcome(&careplane(samples, &["audit", "merge", &parts[0]]));
     assert_eq!((code, text.as_str()), (2, "careplane: shard 1/3 is missing\n"));
 }
 
@@ -179,7 +179,7 @@ fn a_shard_of_a_partitioned_archive_reads_its_files_alone() {
         let part = run(&["--partitioned", "--shard", shard]);
         fs::write(folder.path().join(format!("{}.json", &shard[..1])), part.to_string()).unwrap();
     }
-    let (code, text) = told(&careplane(folder.path(), &["audit", "merge", "0.json", "1.json", "2.json"]));
+    let (code, text) = outcome(&careplane(folder.path(), &["audit", "merge", "0.json", "1.json", "2.json"]));
     assert!(code == 2 && text.contains("is in two parts: the archive is not partitioned by proxy"), "{code} {text}");
 }
 
@@ -195,7 +195,7 @@ fn what_cannot_be_done_is_exit_code_2_and_says_why() {
         (&["merge", "access.jsonl"], "careplane: access.jsonl: not a report in JSON"),
     ] {
         let arguments: Vec<&str> = ["audit"].into_iter().chain(arguments.iter().copied()).collect();
-        let (code, text) = told(&command(Path::new(SAMPLES), &arguments).env("SHORT", "short").output().unwrap());
+        let (code, text) = outcome(&command(Path::new(SAMPLES), &arguments).env("SHORT", "short").output().unwrap());
         assert_eq!(code, 2, "{text}");
         assert!(text.contains(why), "{text}");
     }
@@ -204,7 +204,7 @@ fn what_cannot_be_done_is_exit_code_2_and_says_why() {
 #[test]
 fn a_published_schema_is_that_of_the_report() {
     let published = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/verification.schema.json");
-    let (code, text) = told(&careplane(Path::new(SAMPLES), &["schema", "verification"]));
+    let (code, text) = outcome(&careplane(Path::new(SAMPLES), &["schema", "verification"]));
     assert_eq!((code, text), (0, fs::read_to_string(published).unwrap()), "make schema");
 }
 
@@ -212,13 +212,13 @@ fn a_published_schema_is_that_of_the_report() {
 fn there_are_completions_and_a_manual() {
     let folder = tempfile::tempdir().unwrap();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
-        let (code, text) = told(&careplane(folder.path(), &["completions", shell]));
+        let (code, text) = outcome(&careplane(folder.path(), &["completions", shell]));
         assert_eq!(code, 0);
         assert!(text.contains("require-key"), "{shell}: {text}");
     }
-    let (_, page) = told(&careplane(folder.path(), &["man"]));
+    let (_, page) = outcome(&careplane(folder.path(), &["man"]));
     assert!(page.contains(".TH careplane 1") && page.contains("careplane\\-audit(1)"), "{page}");
-    assert_eq!(told(&careplane(folder.path(), &["man", "--out", "man1"])), (0, String::new()));
+    assert_eq!(outcome(&careplane(folder.path(), &["man", "--out", "man1"])), (0, String::new()));
     let page = fs::read_to_string(folder.path().join("man1/careplane-audit-verify.1")).unwrap();
     assert!(page.contains("\\-\\-shard"), "{page}");
 }

@@ -866,7 +866,7 @@ fn the_shipped_manifests_have_no_findings_but_those_that_a_deployment_answers() 
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
     let rules: Vec<&str> =
         report["findings"].as_array().unwrap().iter().map(|it| it["rule"].as_str().unwrap()).collect();
-    // `careplane image pin` puts the digest in; who is let through at a waypoint, the manifests of the mesh say.
+    // `careplane image pin` adds the digest. The manifests of the mesh say which callers pass a waypoint.
     let open = ["careplane/plugin-digest", "careplane/trusted-peers-waypoint"];
     assert!(rules.iter().all(|rule| open.contains(rule)), "{rules:?}");
     assert!(report["looked"]["plugins"].as_u64().unwrap() > 20, "{report}");

@@ -106,8 +106,8 @@ fn grants_are_expected_and_covered() {
     assert!(said.contains("grants          2 of 2"), "{said}");
 }
 
-/// The policies of the manifests and of `integration/envoy.yaml`: every case holds, and nothing of them is untouched but
-/// what cannot be reached at a gateway.
+/// The policies of the manifests and of `integration/envoy.yaml`: every case holds, and nothing of them is untouched
+/// but what cannot be reached at a gateway.
 #[test]
 fn the_shipped_policies_do_what_their_tests_expect() {
     let root = tests().join("../..");

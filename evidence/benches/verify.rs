@@ -1,8 +1,8 @@
 //! How fast records verify, and in how much memory: several chains interleaved, in the order of writing and in no
 //! order at all; beside what other programs take to read the same file once.
 //!
-//! Verification on one thread, before records were read without a parser's values, took 1.07 times the processor time of
-//! `sha256sum` on the same file: the figure to compare with.
+//! Verification on one thread, before records were read without a parser's values, took 1.07 times the processor time
+//! of `sha256sum` on the same file: the figure to compare with.
 //!
 //! `cargo bench -p careplane-evidence`; other numbers of records than 100,000 and 1,000,000: `… -- 5000000`
 
@@ -105,9 +105,9 @@ fn write(records: u64, mut out: impl Write) {
     for number in 0..records {
         let chain = &mut chains[(number % CHAINS) as usize];
         let record = match number / CHAINS {
-            0 => chain.milestone("start"),
-            _ if number + CHAINS >= records => chain.milestone("end"),
-            seq if seq % 60 == 59 => chain.milestone("head"),
+            0 => chain.checkpoint("start"),
+            _ if number + CHAINS >= records => chain.checkpoint("end"),
+            seq if seq % 60 == 59 => chain.checkpoint("head"),
             _ => chain.request(),
         };
         writeln!(out, "{record}").unwrap();

@@ -1,4 +1,5 @@
-//! Prints made-up records: `cargo run -p careplane-evidence --features synthetic --example synthetic -- [DAYS [REQUESTS A DAY]]`.
+//! Prints made-up records: `cargo run -p careplane-evidence --features synthetic --example synthetic -- [DAYS [REQUESTS
+//! A DAY]]`.
 
 use std::io::{BufWriter, Write};
 

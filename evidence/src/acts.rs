@@ -1,17 +1,15 @@
 //! What people did, put together from the records of all hops.
 //!
-//! One request can leave several records: at the gateway, at each sidecar, at each attempt, in a mirrored copy, after
-//! a redirect that
-//! the proxy followed. An *act* is what came in at the outermost door. The others are counted beside it, each as what
-//! it is.
+//! One request can leave several records: at the gateway, at each sidecar, at each attempt, in a mirrored copy, after a
+//! redirect that the proxy followed. An *act* is what came in at the outermost door. The others are counted beside it,
+//! each as what it is.
 //!
 //! ```text
 //! record ─▶ Fact (one size, names as numbers) ─▶ sorted on disk by request id ─▶ Act, one for each outermost record
 //! ```
 //!
 //! A record is taken for a hop of another only on positive evidence. In doubt it is an act of its own: a caller that
-//! gives one request
-//! id to everything hides nothing.
+//! gives one request id to everything hides nothing.
 
 mod fact;
 mod fold;

@@ -1,12 +1,9 @@
 //! Reports: what the records of a period say, for a reader who is not an engineer.
 //!
 //! A [`Making`] reads records, verifies them, and counts in the same reading those that have their hash. What it makes
-//! is an [`Aggregate`],
-//! which [`html`] shows. Aggregates of all shards of one run [merge](Aggregate::merge). Memory grows with the hours,
-//! contexts, tenants and
-//! users of the period and with the pairs of a user and a subject, not with the requests; where it could grow without
-//! end it is limited,
-//! and the report says so.
+//! is an [`Aggregate`], which [`html`] shows. Aggregates of all shards of one run [merge](Aggregate::merge). Memory
+//! grows with the hours, contexts, tenants and users of the period and with the pairs of a user and a subject, not with
+//! the requests; where it could grow without end it is limited, and the report says so.
 
 mod aggregate;
 mod build;
@@ -14,7 +11,7 @@ mod chains;
 mod completeness;
 mod count;
 mod counts;
-mod ledger;
+mod delivery_counters;
 mod page;
 mod plot;
 mod reach;
@@ -33,6 +30,6 @@ pub use chains::{Intent, Seen, Way};
 pub(crate) use completeness::chain_doubts;
 pub use completeness::{absent, doubts};
 pub use counts::{Counts, Ending, Merge, Tally};
-pub use ledger::{Ledger, MetricsError};
+pub use delivery_counters::{DeliveryCounters, MetricsError};
 pub use page::html;
 pub use scope::{NotATime, Scope, Standing};

@@ -1,8 +1,7 @@
 //! Who did what with whose data, and when: the question that an audit begins with.
 //!
 //! A search reads records, verifies their chains in the same reading, and keeps what its [`Query`] asks for. Its
-//! [`Answer`] says over which
-//! chains it looked, and whether they are whole.
+//! [`Answer`] says over which chains it looked, and whether they are whole.
 
 mod hit;
 mod page;
@@ -56,7 +55,7 @@ pub fn search(query: &Query, keys: Keyring, made: Timestamp, sources: &[Source])
     search_with(query, keys, made, sources, |_| {})
 }
 
-/// As [`search`]; `reading` is told of each source before it is read.
+/// As [`search`]; calls `reading` with each source before it reads that.
 ///
 /// # Errors
 /// As [`search`].

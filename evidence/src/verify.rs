@@ -30,7 +30,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh64::xxh64;
 
 pub use check::Found;
-pub use finding::{Finding, Follower, Place, Spot};
+pub use finding::{Finding, NextRecord, Place, RecordLocation};
 pub use keys::{KEY_MIN, Key, Keyring};
 pub use link::State;
 pub use live::{Live, Step};

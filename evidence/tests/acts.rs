@@ -141,7 +141,7 @@ fn a_policy_in_shadow_beside_another_counts_no_request_twice() {
     let denied = || Some(serde_json::json!({"reason": "tenant-missing", "result": "denied"}));
     let mut chain = support::Writer::new(1);
     let lines = [
-        chain.milestone("start"),
+        chain.checkpoint("start"),
         // First or second in the chain of filters.
         chain.append("request", at_the_gateway("r-1", denied())),
         chain.append("request", at_the_gateway("r-1", None)),
@@ -150,7 +150,7 @@ fn a_policy_in_shadow_beside_another_counts_no_request_twice() {
         // Alone.
         chain.append("request", at_the_gateway("r-3", denied())),
         chain.append("request", at_the_gateway("r-4", Some(serde_json::json!({"result": "allowed"})))),
-        chain.milestone("end"),
+        chain.checkpoint("end"),
     ];
     let making = Making::new(Scope::default(), "2026-01-02T00:00:00Z".parse().unwrap());
     let aggregate = making.make(&[Source::text("records", lines.join("\n"))]).unwrap();

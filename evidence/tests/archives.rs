@@ -26,16 +26,16 @@ fn verdicts(verification: &Verification) -> Vec<Verdict> {
     verification.chains.iter().map(|chain| chain.verdict).collect()
 }
 
-/// What stock Envoy 1.40.0 and an OpenTelemetry Collector 0.140.1 wrote of three runs of three requests each: the proxy's log in the format
-/// of Istio, in JSON, and in Envoy's own; and Envoy's access log in a file and over OTLP.
+/// What stock Envoy 1.40.0 and an OpenTelemetry Collector 0.140.1 wrote of three runs of three requests each: the
+/// proxy's log in the format of Istio, in JSON, and in Envoy's own; and Envoy's access log in a file and over OTLP.
 #[test]
 fn what_real_proxies_and_a_real_collector_wrote_is_complete() {
     let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/samples");
     let verification = verify(Settings::default(), &Source::expand(&[samples]).unwrap());
     assert_eq!(verdicts(&verification), [Verdict::Complete; 3], "{verification:#?}");
     assert!(verification.holds(Demands { closed: true, ..Demands::default() }));
-    // Four copies of three requests: access log, its OTLP, careplane's OTLP, proxy's log. The start went to the collector alone,
-    // the end to the log alone.
+    // Four copies of three requests: access log, its OTLP, careplane's OTLP, proxy's log. The start went to the
+    // collector alone, the end to the log alone.
     assert!(verification.chains.iter().all(|chain| (chain.last, chain.duplicates) == (5, 9)), "{verification:#?}");
     assert_eq!((verification.input.lines, verification.input.skipped), (48, 21));
 }
@@ -174,7 +174,7 @@ fn of_a_chain_without_milestones_nobody_can_tell_the_tail() {
 #[test]
 fn what_comes_behind_the_end_is_not_of_the_chain() {
     let mut writer = Writer::new(1);
-    let lines = [writer.milestone("start"), writer.milestone("end"), writer.request(), writer.request()];
+    let lines = [writer.checkpoint("start"), writer.checkpoint("end"), writer.request(), writer.request()];
     let verification = verify(Settings::default(), &[Source::text("a", lines.join("\n"))]);
     assert!(matches!(verification.chains[0].findings[..], [Finding::AfterEnd { seq: 3, .. }]), "{verification:#?}");
 }

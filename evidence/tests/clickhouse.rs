@@ -70,7 +70,7 @@ const CHANGES: [Change; 11] = [
     // Beyond the end, and a key that is dropped.
     |lines, _| {
         let mut writer = Writer::new(70);
-        lines.extend([writer.milestone("start"), writer.milestone("end"), writer.request()]);
+        lines.extend([writer.checkpoint("start"), writer.checkpoint("end"), writer.request()]);
         let mut writer = Writer::new(71).key(Some(KEY));
         lines.push(writer.request());
         lines.push(writer.key(None).request());
@@ -99,10 +99,10 @@ fn sql_has_the_same_verdicts_as_the_verifier() {
         lines.extend(Writer::new(4).key(Some(KEY)).complete(20));
         lines.extend(Writer::new(5).complete(80).into_iter().take(70));
         let mut early = Writer::new(6);
-        lines.extend([early.milestone("start"), early.request()]);
+        lines.extend([early.checkpoint("start"), early.request()]);
         let mut late = Writer::new(7);
         late.clock = 500;
-        lines.extend([late.milestone("start"), late.request()]);
+        lines.extend([late.checkpoint("start"), late.request()]);
         let mut silent = Writer::new(8);
         lines.extend([silent.request(), silent.request()]);
         change(&mut lines, &mut random);

@@ -6,7 +6,7 @@ mod tools;
 use std::fs;
 use std::sync::LazyLock;
 
-use careplane_evidence::report::{Aggregate, Door, Doors, Ledger, Making, Reach, Scope, html};
+use careplane_evidence::report::{Aggregate, DeliveryCounters, Door, Doors, Making, Reach, Scope, html};
 use careplane_evidence::search::{self, Person, Query};
 use careplane_evidence::source::Source;
 use careplane_evidence::synthetic::Synthetic;
@@ -37,7 +37,8 @@ fn troubled() -> Aggregate {
     for (chain, verdict) in aggregate.verification.chains.iter_mut().zip(verdicts) {
         (chain.verdict, chain.missing, chain.edited, chain.unkeyed) = (verdict, 3, 1, 9);
     }
-    aggregate.ledger = Some(Ledger { records: 5000, acknowledged: 4900, lost: 7, ..Ledger::default() });
+    aggregate.ledger =
+        Some(DeliveryCounters { records: 5000, acknowledged: 4900, lost: 7, ..DeliveryCounters::default() });
     aggregate.expected =
         vec!["a-proxy-with-a-name-that-is-as-long-as-names-of-pods-are-allowed-to-be-7d9f6c5b8-x2x4z".into()];
     (aggregate.kinds.hops, aggregate.kinds.copies, aggregate.kinds.calls) = (1234, 56, 789);

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use careplane_evidence::report::{Aggregate, Ledger, Making, Scope, doubts, html};
+use careplane_evidence::report::{Aggregate, DeliveryCounters, Making, Scope, doubts, html};
 use careplane_evidence::source::Source;
 use careplane_evidence::synthetic::Synthetic;
 use jiff::Timestamp;
@@ -216,7 +216,7 @@ fn proxies_that_others_know_of_are_missing_by_name() {
     let mut aggregate = of(all(), &LINES);
     aggregate.expected = vec!["service-0".into(), "service-9.core-healthcare".into(), "batch-*".into()];
     let metrics = "careplane_audit_records{} 0\ncareplane_audit_chains{pod=\"service-1\"} 2\ncareplane_audit_chains{pod=\"service-2\"} 5\n";
-    aggregate.ledger = Some(Ledger::read(metrics).unwrap());
+    aggregate.ledger = Some(DeliveryCounters::read(metrics).unwrap());
     assert_eq!(
         doubts(&aggregate),
         [
@@ -273,7 +273,7 @@ fn nothing_in_a_record_becomes_markup() {
 #[test]
 fn a_record_that_is_none_although_it_has_its_hash_is_unreadable() {
     let mut writer = support::Writer::new(1);
-    let lines = [writer.milestone("start"), writer.append("request", json!({"trace": 7})), writer.milestone("end")];
+    let lines = [writer.checkpoint("start"), writer.append("request", json!({"trace": 7})), writer.checkpoint("end")];
     let aggregate = of(Scope::default(), &lines);
     assert_eq!((aggregate.verification.unreadable_count, aggregate.total.total()), (1, 0));
     assert_eq!(aggregate.verification.unreadable[0].place.to_string(), "records:2");

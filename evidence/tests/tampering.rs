@@ -4,7 +4,7 @@ mod support;
 
 use careplane_evidence::source::Source;
 use careplane_evidence::verify::{
-    ChainReport, Clock, Demands, Finding, Follower, Key, Keyring, Place, Settings, Time, Verdict, Verification,
+    ChainReport, Clock, Demands, Finding, Key, Keyring, NextRecord, Place, Settings, Time, Verdict, Verification,
     Verifier,
 };
 use support::{KEY, Random, Writer, instant};
@@ -57,7 +57,7 @@ fn what_nobody_touched_is_complete() {
 fn every_changed_byte_shows() {
     for key in [None, Some(KEY)] {
         let mut writer = Writer::new(1).key(key);
-        let lines = [writer.milestone("start"), writer.request(), writer.milestone("head"), writer.milestone("end")];
+        let lines = [writer.checkpoint("start"), writer.request(), writer.checkpoint("head"), writer.checkpoint("end")];
         let text: Vec<u8> = lines.iter().flat_map(|line| [line.as_bytes(), b"\n"].concat()).collect();
         let mut changed = text.clone();
         let mut line = 1;
@@ -99,7 +99,7 @@ fn a_changed_record_among_a_thousand_is_named_with_its_number_and_its_line() {
                 place: at(index + 1),
                 placed: true,
                 intact: None,
-                follower: Some(Follower::NamesIt),
+                follower: Some(NextRecord::NamesIt),
             };
             assert_eq!(only(&verification).findings, [edit]);
         }
@@ -119,7 +119,7 @@ fn whoever_makes_the_hash_anew_is_betrayed_by_the_next_record() {
         let [finding] = &only(&verification).findings[..] else { panic!("{verification:#?}") };
         match finding {
             // Without the key the hash is as good as any.
-            Finding::Edit { seq: 412, follower: Some(Follower::NamesAnother), .. } => assert!(is_keyed),
+            Finding::Edit { seq: 412, follower: Some(NextRecord::NamesAnother), .. } => assert!(is_keyed),
             Finding::Break { seq: 413, place, previous } => {
                 assert_eq!((is_keyed, place, previous), (false, &at(413), &Some(at(412))));
             }

@@ -1,7 +1,7 @@
 //! Claims, identity headers and paths: who a request is from, beside a model that asks all sources and then judges.
 //!
-//! Input: `t` for a trusted peer, claim of the tenant, claim of the user, values of `x-tenant-id`, values of `x-user-id` (several
-//! are separated by `|`), tenant and subject in the path.
+//! Input: `t` for a trusted peer, claim of the tenant, claim of the user, values of `x-tenant-id`, values of
+//! `x-user-id` (several are separated by `|`), tenant and subject in the path.
 
 use std::sync::{Arc, LazyLock};
 
@@ -27,7 +27,7 @@ const POLICY: &str = r#"{
 
 static RULES: LazyLock<Arc<Rules>> = LazyLock::new(|| rules(POLICY).expect("the policy is good"));
 
-/// What one source says: nothing, something that cannot be meant, or a name; and whether that is enough on its own.
+/// What one source says: nothing, an invalid value, or a name; and whether that is enough on its own.
 type Said = (Option<Vec<u8>>, bool);
 
 pub(crate) fn run(data: &[u8]) {

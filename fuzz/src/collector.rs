@@ -1,6 +1,6 @@
 //! A collector that answers anything, in any order, or not at all.
 //!
-//! Input: what happens, a byte an event; then the body of its answers. Whatever it says, each record is in one place.
+//! Input: events, one byte each; then the body of the collector's answers. Each record must end in exactly one place.
 
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use careplane_exchange::HttpAnswer;
 use careplane_exchange::memory::{Call, MemoryHost};
 use careplane_export::{
-    ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, Item, QUEUED, REJECTED, Resource, SPILLED, Signal,
+    ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, Item, OVERFLOW, QUEUED, REJECTED, Resource, Signal,
 };
 use careplane_policy::Export;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
@@ -75,10 +75,10 @@ fn record(text: &str) -> Item {
 }
 
 fn settled(host: &MemoryHost) -> u64 {
-    host.metric(ACKNOWLEDGED) + host.metric(REJECTED) + host.metric(SPILLED)
+    host.metric(ACKNOWLEDGED) + host.metric(REJECTED) + host.metric(OVERFLOW)
 }
 
-/// Where a body is a response as OTLP has it, without members twice, it is read as a protobuf library reads it.
+/// A body that is an OTLP response without duplicate members is read as a protobuf library reads it.
 fn means_what_protobuf_means(exporter: &Exporter, body: &[u8], host: &MemoryHost) {
     let answer = HttpAnswer { status: Some(200), body: body.to_vec(), ..HttpAnswer::default() };
     let taken = exporter.settle(record("awaited"), &answer, host);

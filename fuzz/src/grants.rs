@@ -16,7 +16,7 @@ const CONTEXTS: [&str; 2] = ["notes", "staff"];
 const METHODS: [(&str, &str); 4] = [("GET", "read"), ("POST", "create"), ("PUT", "update"), ("DELETE", "delete")];
 const PURPOSES: [&str; 4] = ["BTG", "ETREAT", "TREAT", "because"];
 
-/// Choices, in the order of the input. There are always more: of nothing, the first is chosen.
+/// Choices, in the order of the input. After the end of the input, each choice is the first option.
 struct Choices<'d>(std::slice::Iter<'d, u8>);
 
 impl Choices<'_> {
@@ -87,7 +87,7 @@ fn bytes(value: &Value) -> Vec<u8> {
     }
 }
 
-/// What a claim says, as words; what is no word is none that the policy has.
+/// The words of a claim. A value that is not a word matches nothing in the policy.
 fn words(value: Option<&Value>) -> Vec<String> {
     match value {
         None | Some(Value::Null) => Vec::new(),
@@ -120,7 +120,7 @@ fn model(policy: &Value, claims: &Value, request: &Request) -> Answer {
     let refused = |denial| (None, None, Some(denial));
     let grants = policy["identity"]["grants"].as_array().expect("a list");
     let homes = claims.get("homes");
-    // A home is a word or a number, alone or in a list; what is true is none.
+    // A home is a word or a number, alone or in a list; `true` is not a home.
     let is_home = |home: &Value| home.is_number() || home.as_str().is_some_and(|home| !home.contains(' '));
     let listed: Option<&Vec<Value>> = homes.and_then(Value::as_array);
     let members: Vec<String> = match listed {
@@ -261,7 +261,7 @@ pub(crate) fn run(data: &[u8]) {
     if denial.is_none() || denial.is_some_and(Denial::is_of_grant) {
         assert_eq!(identity.tenant.as_ref().map(ToString::to_string), tenant, "{}", about());
     }
-    // No claim is asked for twice, and none that the policy does not have.
+    // The filters read only claims that the policy names, and each of them once.
     let mut asked: Vec<_> = host.asked().into_iter().filter(|path| path.contains(".payload.")).collect();
     let total = asked.len();
     asked.sort();

@@ -50,7 +50,8 @@ fn serve(host: &Raw<'_>, readable: bool) {
     assert_eq!(record.contains(r#""readable":false"#), !readable);
 }
 
-/// What the ABI says: a count; so many pairs of lengths; so many names and values, each with a NUL after it; nothing else.
+/// What the ABI says: a count; so many pairs of lengths; so many names and values, each with a NUL after it; nothing
+/// else.
 fn model(data: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     if data.is_empty() {
         return Some(Vec::new());
@@ -69,7 +70,7 @@ fn model(data: &[u8]) -> Option<Vec<(&[u8], &[u8])>> {
     (at == data.len()).then_some(pairs)
 }
 
-/// A host with this request map, and nothing else that is wrong.
+/// A host with this request map; everything else in it is correct.
 struct Raw<'d> {
     map: &'d [u8],
     rest: MemoryHost,

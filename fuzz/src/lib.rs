@@ -1,14 +1,14 @@
 //! Hostile input: what a caller, a peer, a collector or an operator can send.
 //!
-//! Each target is a plain function over bytes that panics when careplane does not keep its word: natively the same code decides
-//! as in Envoy. Where a slow and obvious model of a rule exists, it is written here a second time, independently, and the two have
-//! to agree.
+//! Each target is a plain function over bytes. It panics when careplane breaks a promise. The code under test is the
+//! code that Envoy runs, compiled natively. Some rules are written here a second time, as a slow and obvious model, and
+//! both have to agree.
 //!
 //! | target | who sends it | what has to hold |
 //! |---|---|---|
 //! | `policy` | an operator | every document is taken or refused with reasons; one that is taken classifies anything |
 //! | `path` | a client | normal form and classification are the model's |
-//! | `headers` | a client, by way of the proxy | the map is what the model reads, or malformed; every filter lives with it |
+//! | `headers` | a client, through the proxy | the map is what the model reads, or malformed; no filter panics |
 //! | `traceparent` | a client, a peer | W3C Trace Context, as the model reads it |
 //! | `claims` | an identity provider, a client | tenant, user and refusal are the model's; no NHS number in the record |
 //! | `grants` | an operator, an identity provider, a client | tenant, grant and refusal are the model's; no claim is read twice |
@@ -16,7 +16,7 @@
 //! | `collector` | a collector | what was queued is acknowledged, rejected, spilled or still queued: never lost, never twice |
 //! | `record` | everybody | records are RFC 8785, and their hashes are of what they say |
 //!
-//! `fuzz/tests/corpus.rs` replays the corpus in `make test`; `make fuzz TARGET=… SECONDS=…` looks for more.
+//! `fuzz/tests/corpus.rs` replays the corpus in `make test`. `make fuzz TARGET=… SECONDS=…` searches for more inputs.
 
 #![forbid(unsafe_code)]
 
@@ -52,7 +52,7 @@ pub const TARGETS: &[Target] = &[
 /// The target of this name.
 ///
 /// # Errors
-/// Names that there are, for somebody who gave another.
+/// The known names, when `name` is none of them.
 pub fn target(name: &str) -> Result<&'static Target, String> {
     TARGETS.iter().find(|(known, _)| *known == name).ok_or_else(|| {
         let known: Vec<&str> = TARGETS.iter().map(|(known, _)| *known).collect();

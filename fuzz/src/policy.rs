@@ -3,7 +3,7 @@
 use careplane_policy::{Method, Policy};
 use serde_json::Value;
 
-/// What a policy that was taken is asked.
+/// Requests for a policy that was accepted.
 const PATHS: [&[u8]; 6] = [b"/", b"", b"*", b"/a/b/../%2e%2e/c;d//", b"/api/v1/residents/17", b"\xff%ff/\\?x"];
 
 pub(crate) fn run(data: &[u8]) {
@@ -30,7 +30,7 @@ pub(crate) fn run(data: &[u8]) {
         Err(problems) => {
             assert!(!problems.is_empty(), "refused without a reason");
             assert!(problems.iter().all(|problem| !problem.message.is_empty()));
-            // What is written to the proxy's log has to stay readable, however long the document is.
+            // The line in the proxy's log has to stay readable, however long the document is.
             let longest = problems.to_string().lines().map(str::len).max().unwrap_or_default();
             assert!(longest <= 4 * data.len() + 1024, "{longest} bytes on a line about {} bytes", data.len());
         }

@@ -1,7 +1,7 @@
 //! Audit records about anything: canonical, and with the hash of what they say.
 //!
-//! Input: method, path, user agent of a kind (a correlation id), tenant, user, response code details, cluster, `x-request-id`,
-//! `traceparent`.
+//! Input: method, path, user agent of a kind (a correlation id), tenant, user, response code details, cluster,
+//! `x-request-id`, `traceparent`.
 
 use std::sync::{Arc, LazyLock};
 

@@ -29,11 +29,11 @@ SERVICES = "envoy jaeger prometheus"
 BROWSERS = ["chromium-headless-shell", "chromium", "google-chrome", "google-chrome-stable", *map(str, ROOT.glob(".tools/chromium-*/chromium"))]
 PATIENCE = 60
 PROMETHEUS, JAEGER = "http://localhost:9090", "http://localhost:16686"
-# What the dashboards show in a mesh, and cannot show here: what Istio's telemetry counts, what has a metric only once it went wrong,
-# and what a plugin in shadow would do.
+# What the dashboards show in a mesh, and cannot show here: what Istio's telemetry counts, what has a metric only once
+# it went wrong, and what a plugin in shadow would do.
 ISTIO = "istio_"
 ELSEWHERE = [
-    "In shadow: what would be denied",
+    "Would be denied (shadow)",
     "Chains begun, more than workers",
     "Configuration refused, module not fetched",
     "Host calls that failed",
@@ -161,7 +161,7 @@ class Page:
     def whole(self, path, width):
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
         self.picture(path, width, self.ask("Math.ceil(document.body.getBoundingClientRect().height)"))
-        # For everybody to read, whatever the umask is.
+        # Readable for all users, whatever the umask is.
         path.chmod(0o644)
 
     def close(self):

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Builds the programs of the mesh tests into .tools/mesh of the project root: Kubernetes' and Istio's own, the pods' and what they
-# talk to. Each module is built again when its go.mod, go.sum or a source has changed. Exit 3: there is no suitable Go.
+# Builds the programs of the mesh tests into .tools/mesh of the project root: Kubernetes' and Istio's own, the pods' and
+# what they talk to. Each module is built again when its go.mod, go.sum or a source has changed. Exit 3: there is no
+# suitable Go.
 #
 #   integration/mesh/build.sh [cluster|jaeger|collector|promtool|compose]...     without names: all
 set -eu

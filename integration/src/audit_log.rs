@@ -14,7 +14,7 @@ use serde_json::Value;
 
 pub use self::{
     chain::{ChainError, ChainHead, verify_chains},
-    tally::{SPILL, Tally},
+    tally::{OVERFLOW_PREFIX, Tally},
 };
 use crate::poll::until;
 

@@ -6,21 +6,22 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::{
+    child_service::{ChildService, ReservedPort},
     otlp::{LogRecord, Span},
-    peer::{Door, Peer},
 };
 
 /// The name of its program in `.tools/mesh`.
 pub const PROGRAM: &str = "otel-collector";
 
 /// A collector that takes OTLP over HTTP and writes what it takes to files, as
-/// `wasmplugin-manifests/base/observability/tracing/collector-config.yaml` has it, but for spans, which go to a file too.
+/// `wasmplugin-manifests/base/observability/tracing/collector-config.yaml` has it, but for spans, which go to a file
+/// too.
 ///
 /// It can be stopped and started again at the same address. Dropping it kills it and removes its files.
 #[derive(Debug)]
 pub struct Collector {
-    peer: Peer,
-    otlp: Door,
+    service: ChildService,
+    otlp: ReservedPort,
 }
 
 impl Collector {
@@ -30,23 +31,23 @@ impl Collector {
     ///
     /// When it ends, or is not ready within half a minute; the error has what it wrote.
     pub async fn start() -> Result<Self> {
-        let mut collector = Self { peer: Peer::new(PROGRAM, "/")?, otlp: Door::open()? };
-        fs::create_dir_all(collector.peer.file("queue"))?;
-        collector.peer.configure("collector-config.yaml", |document| collector.move_here(document))?;
+        let mut collector = Self { service: ChildService::new(PROGRAM, "/")?, otlp: ReservedPort::bind()? };
+        fs::create_dir_all(collector.service.file("queue"))?;
+        collector.service.configure("collector-config.yaml", |document| collector.move_here(document))?;
         collector.start_again().await?;
         Ok(collector)
     }
 
-    /// Starts one that also copies its records into a folder for each proxy, below [`archive`](Self::archive), and waits
-    /// until it says that it is ready.
+    /// Starts one that also copies its records into a folder for each proxy, below [`archive`](Self::archive), and
+    /// waits until it says that it is ready.
     ///
     /// # Errors
     ///
     /// As [`start`](Self::start).
     pub async fn start_with_archive() -> Result<Self> {
-        let mut collector = Self { peer: Peer::new(PROGRAM, "/")?, otlp: Door::open()? };
-        fs::create_dir_all(collector.peer.file("queue"))?;
-        collector.peer.configure("collector-config.yaml", |document| {
+        let mut collector = Self { service: ChildService::new(PROGRAM, "/")?, otlp: ReservedPort::bind()? };
+        fs::create_dir_all(collector.service.file("queue"))?;
+        collector.service.configure("collector-config.yaml", |document| {
             collector.move_here(document)?;
             document["exporters"]["file/archive"] = json!({
                 "path": collector.archive().join("*/audit.jsonl"),
@@ -63,7 +64,7 @@ impl Collector {
     /// The folder with a folder for each proxy.
     #[must_use]
     pub fn archive(&self) -> PathBuf {
-        self.peer.file("archive")
+        self.service.file("archive")
     }
 
     /// Where it takes OTLP/HTTP.
@@ -75,13 +76,13 @@ impl Collector {
     /// Its process, while it runs.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.peer.pid()
+        self.service.pid()
     }
 
     /// The file of its log records.
     #[must_use]
     pub fn audit_file(&self) -> PathBuf {
-        self.peer.file("audit.jsonl")
+        self.service.file("audit.jsonl")
     }
 
     /// Starts it again, at the same address, with the files that it has written so far.
@@ -90,7 +91,7 @@ impl Collector {
     ///
     /// When it is running, and as [`start`](Self::start).
     pub async fn start_again(&mut self) -> Result<()> {
-        self.peer.start().await
+        self.service.start().await
     }
 
     /// Stops it as an orchestrator would (SIGTERM).
@@ -99,7 +100,7 @@ impl Collector {
     ///
     /// When it does not end within 15 s; it is then killed.
     pub async fn stop(&mut self) -> Result<()> {
-        self.peer.stop().await
+        self.service.stop().await
     }
 
     /// Ends it at once (SIGKILL).
@@ -108,7 +109,7 @@ impl Collector {
     ///
     /// What the operating system answered.
     pub fn kill(&mut self) -> Result<()> {
-        self.peer.kill()
+        self.service.kill()
     }
 
     /// The log records that it has written.
@@ -129,10 +130,10 @@ impl Collector {
         self.read("spans.jsonl", Span::from_json)
     }
 
-    /// The complete lines of a file. The last one is incomplete when the collector was killed while it wrote; it has not
-    /// acknowledged that one.
+    /// The complete lines of a file. The last one is incomplete when the collector was killed while it wrote; it has
+    /// not acknowledged that one.
     fn lines(&self, name: &str) -> Result<String> {
-        let path = self.peer.file(name);
+        let path = self.service.file(name);
         let mut text = match fs::read_to_string(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
             read => read.with_context(|| format!("cannot read {}", path.display()))?,
@@ -150,14 +151,14 @@ impl Collector {
     /// Addresses and files of this machine.
     fn move_here(&self, document: &mut Value) -> Result<()> {
         document["receivers"]["otlp"]["protocols"] = json!({"http": {"endpoint": self.address()}});
-        document["extensions"]["health_check"]["endpoint"] = json!(self.peer.health());
-        document["extensions"]["file_storage"] = json!({"directory": self.peer.file("queue")});
+        document["extensions"]["health_check"]["endpoint"] = json!(self.service.health());
+        document["extensions"]["file_storage"] = json!({"directory": self.service.file("queue")});
         let exporters = document["exporters"].as_object_mut().context("the collector has no exporters")?;
         exporters.remove("otlp");
         let mut spans = exporters.get("file/audit").context("the collector has no exporter file/audit")?.clone();
-        spans["path"] = json!(self.peer.file("spans.jsonl"));
+        spans["path"] = json!(self.service.file("spans.jsonl"));
         exporters.insert("file/spans".to_owned(), spans);
-        exporters["file/audit"]["path"] = json!(self.peer.file("audit.jsonl"));
+        exporters["file/audit"]["path"] = json!(self.service.file("audit.jsonl"));
         document["service"]["pipelines"]["traces"]["exporters"] = json!(["file/spans"]);
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! What `docker-compose.yaml` mounts, apart from programs. All of it is in one directory, readable whatever the umask is: the user ids of the
-//! images are not the one that owns this checkout.
+//! What `docker-compose.yaml` mounts, apart from programs. All of it is in one directory, readable whatever the umask
+//! is: the user ids of the images are not the one that owns this checkout.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{Identity, Pki, config::Template, workspace};
+use crate::{IdentityProvider, Pki, config::EnvoyConfig, workspace};
 
 /// The workload that `trustedPeers` of the policy names first.
 const GATEWAY_ID: &str = "spiffe://cluster.local/ns/core-healthcare/sa/api-gateway";
@@ -44,7 +44,7 @@ pub struct Scene {
     pub bearer: Option<Bearer>,
 }
 
-/// Whom a token speaks of.
+/// The person in a token.
 #[derive(Clone, Debug)]
 pub struct Bearer {
     /// Its `tenant_id`.
@@ -55,7 +55,7 @@ pub struct Bearer {
     pub forged: bool,
 }
 
-/// Where [`write()`] is told to write by the command line.
+/// The folder that the command line gives to [`write()`].
 #[must_use]
 pub fn directory() -> PathBuf {
     workspace::root().join(".run/compose")
@@ -76,9 +76,9 @@ pub fn directory() -> PathBuf {
 ///
 /// When a file cannot be read or written.
 pub fn write(directory: &Path, scenes: &[Scene]) -> Result<()> {
-    let (identity, stranger, pki) = (Identity::new()?, Identity::new()?, Pki::new()?);
+    let (identity, stranger, pki) = (IdentityProvider::new()?, IdentityProvider::new()?, Pki::new()?);
     let client = pki.client(GATEWAY_ID)?;
-    let template = Template::load()?;
+    let template = EnvoyConfig::load()?;
 
     put(directory, "envoy.yaml", &envoy(&template)?.to_string())?;
     put(directory, "tls/ca.pem", pki.ca())?;
@@ -102,7 +102,7 @@ pub fn write(directory: &Path, scenes: &[Scene]) -> Result<()> {
 }
 
 /// `envoy.yaml` for the composition: the page needs no tenant, and a 401 says how to get new tokens.
-fn envoy(template: &Template) -> Result<Value> {
+fn envoy(template: &EnvoyConfig) -> Result<Value> {
     let mut policy = template.policy()?;
     let page = json!({
         "name": "page", "complianceLevel": "low", "tier": "never", "audit": "none", "tenant": "optional",
@@ -125,18 +125,18 @@ fn envoy(template: &Template) -> Result<Value> {
     Ok(document)
 }
 
-fn tenants(template: &Template) -> Result<Vec<String>> {
+fn tenants(template: &EnvoyConfig) -> Result<Vec<String>> {
     let policy = template.policy()?;
     let entries = policy["tenants"]["entries"].as_object().context("the policy has no tenants.entries")?;
     Ok(entries.keys().cloned().collect())
 }
 
-fn token(identity: &Identity, tenant: &str, user: &str) -> Result<String> {
+fn token(identity: &IdentityProvider, tenant: &str, user: &str) -> Result<String> {
     let end = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)? + TOKEN_LIFETIME;
     identity.token(tenant, user, json!({"exp": end.as_secs()}))
 }
 
-fn with_tokens(scenes: &[Scene], identity: &Identity, stranger: &Identity) -> Result<Value> {
+fn with_tokens(scenes: &[Scene], identity: &IdentityProvider, stranger: &IdentityProvider) -> Result<Value> {
     let mut described = Vec::new();
     for scene in scenes {
         let mut description = serde_json::to_value(scene)?;
@@ -149,8 +149,8 @@ fn with_tokens(scenes: &[Scene], identity: &Identity, stranger: &Identity) -> Re
     Ok(json!(described))
 }
 
-/// The collector's configuration, Prometheus' rules and Grafana's dashboards as shipped; what names addresses of a mesh, for
-/// the composition.
+/// The collector's configuration, Prometheus' rules and Grafana's dashboards as shipped; what names addresses of a
+/// mesh, for the composition.
 fn monitoring(directory: &Path) -> Result<()> {
     let shipped = workspace::root().join(OBSERVABILITY);
     let read = |name: &str| {
@@ -188,7 +188,7 @@ fn monitoring(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Writes a file that everybody can read, and its folders likewise. The keys are those of a demonstration.
+/// Writes a file that all users can read, and its folders likewise. The keys are those of a demonstration.
 fn put(directory: &Path, name: &str, text: &str) -> Result<()> {
     let path = directory.join(name);
     let folders: BTreeSet<&Path> =

@@ -21,9 +21,9 @@ use crate::{EnvoyVersion, workspace};
 /// The type of a listener, by which file-based discovery names it.
 const LISTENER_TYPE: &str = "type.googleapis.com/envoy.config.listener.v3.Listener";
 
-/// Where the parts of the configuration are to be found instead.
+/// Where Envoy finds the parts of the configuration on this machine.
 #[derive(Clone, Debug)]
-pub struct Places {
+pub struct Locations {
     /// What was below `/etc/careplane` in the container, and, in `log/`, below `/var/log/careplane`.
     pub directory: PathBuf,
     /// The Wasm modules.
@@ -47,11 +47,11 @@ pub struct Variation {
 
 /// `envoy.yaml`, parsed.
 #[derive(Clone, Debug)]
-pub struct Template {
+pub struct EnvoyConfig {
     document: Value,
 }
 
-impl Template {
+impl EnvoyConfig {
     /// Reads the project's `envoy.yaml`.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Template {
     /// # Errors
     ///
     /// When the template lacks what is to be changed, or has a cluster for which there is no place.
-    pub fn derive(&self, places: &Places, variation: &Variation, policy: &Value) -> Result<Configuration> {
+    pub fn derive(&self, locations: &Locations, variation: &Variation, policy: &Value) -> Result<Configuration> {
         let mut document = self.document.clone();
         let mut policy = policy.clone();
         plugins::arrange(&mut document, variation.plugins)?;
@@ -120,8 +120,8 @@ impl Template {
             relocate::answer_directly(&mut document);
         }
         plugins::set_policy(&mut document, &policy);
-        relocate::addresses(&mut document, &places.clusters)?;
-        relocate::files(&mut document, places);
+        relocate::addresses(&mut document, &locations.clusters)?;
+        relocate::files(&mut document, locations);
         Ok(Configuration { document })
     }
 }

@@ -32,7 +32,7 @@ pub enum Answer {
 
 /// A request that it got.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct Fetch {
     /// The path.
     pub path: String,
     /// The header `if-none-match`.
@@ -51,7 +51,7 @@ pub struct DirectoryServer {
 #[derive(Debug, Default)]
 struct Shared {
     answers: BTreeMap<String, Answer>,
-    asked: Vec<Asked>,
+    fetches: Vec<Fetch>,
 }
 
 impl DirectoryServer {
@@ -85,14 +85,14 @@ impl DirectoryServer {
 
     /// The requests since the last time, in order.
     #[must_use]
-    pub fn take(&self) -> Vec<Asked> {
-        std::mem::take(&mut lock(&self.shared).asked)
+    pub fn take(&self) -> Vec<Fetch> {
+        std::mem::take(&mut lock(&self.shared).fetches)
     }
 
     /// The requests that it has got.
     #[must_use]
-    pub fn asked(&self) -> Vec<Asked> {
-        lock(&self.shared).asked.clone()
+    pub fn fetches(&self) -> Vec<Fetch> {
+        lock(&self.shared).fetches.clone()
     }
 }
 
@@ -115,7 +115,7 @@ async fn answer(shared: Arc<Mutex<Shared>>, request: Request<Incoming>) -> Resul
         Answer::Status(status) => (status, Vec::new(), None),
         Answer::After(..) => (500, Vec::new(), None),
     };
-    lock(&shared).asked.push(Asked { path, etag: sent, status });
+    lock(&shared).fetches.push(Fetch { path, etag: sent, status });
     let mut response = Response::builder().status(status);
     if let Some(etag) = etag {
         response = response.header(header::ETAG, etag);

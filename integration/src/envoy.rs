@@ -34,10 +34,10 @@ pub struct Launch<'a> {
     pub directory: &'a Path,
     /// Worker threads.
     pub concurrency: u32,
-    /// `--log-level`, and after a comma `--component-log-level`: `info`, which is enough for what Wasm filters log as warnings,
-    /// or `info,wasm:trace`.
+    /// `--log-level`, and after a comma `--component-log-level`: `info`, which is enough for what Wasm filters log as
+    /// warnings, or `info,wasm:trace`.
     pub log_level: &'a str,
-    /// How long connections to a replaced listener may stay, in whole seconds; each is told to end with its next answer.
+    /// How long connections to a replaced listener may stay, in whole seconds; Envoy closes each with its next answer.
     pub drain: Duration,
     /// Whether another Envoy can take over from it, or it takes over from another.
     pub hot_restart: HotRestart,
@@ -175,7 +175,7 @@ impl Envoy {
         self.base_id
     }
 
-    /// Bytes of memory that it has in RAM, where the kernel tells (Linux).
+    /// Bytes of memory that it has in RAM, where the kernel reports them (Linux).
     ///
     /// # Errors
     ///
@@ -188,7 +188,8 @@ impl Envoy {
         Ok(kilobytes.trim().parse::<u64>()? * 1024)
     }
 
-    /// Stops it as an orchestrator would (SIGTERM), which lets it flush its access logs. What it has logged can still be read.
+    /// Stops it as an orchestrator would (SIGTERM), which lets it flush its access logs. What it has logged can still
+    /// be read.
     ///
     /// # Errors
     ///

@@ -6,22 +6,22 @@ use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
 use crate::{
+    child_service::{ChildService, ReservedPort},
     client::{Client, Request},
-    peer::{Door, Peer},
     poll::until,
 };
 
 /// The name of its program in `.tools/mesh`.
 pub const PROGRAM: &str = "jaeger";
 
-/// A Jaeger that takes OTLP over HTTP, as `wasmplugin-manifests/base/observability/tracing/jaeger-config.yaml` has it. Dropping it
-/// kills it and removes its files.
+/// A Jaeger that takes OTLP over HTTP, as `wasmplugin-manifests/base/observability/tracing/jaeger-config.yaml` has it.
+/// Dropping it kills it and removes its files.
 #[derive(Debug)]
 pub struct Jaeger {
-    peer: Peer,
-    otlp: Door,
-    query: Door,
-    grpc_query: Door,
+    service: ChildService,
+    otlp: ReservedPort,
+    query: ReservedPort,
+    grpc_query: ReservedPort,
 }
 
 /// A span as Jaeger shows it.
@@ -49,16 +49,16 @@ impl Jaeger {
     /// When it ends, or is not ready within half a minute; the error has what it wrote.
     pub async fn start() -> Result<Self> {
         let mut jaeger = Self {
-            peer: Peer::new(PROGRAM, "/status")?,
-            otlp: Door::open()?,
-            query: Door::open()?,
-            grpc_query: Door::open()?,
+            service: ChildService::new(PROGRAM, "/status")?,
+            otlp: ReservedPort::bind()?,
+            query: ReservedPort::bind()?,
+            grpc_query: ReservedPort::bind()?,
         };
-        jaeger.peer.configure("jaeger-config.yaml", |document| {
+        jaeger.service.configure("jaeger-config.yaml", |document| {
             jaeger.move_here(document);
             Ok(())
         })?;
-        jaeger.peer.start().await?;
+        jaeger.service.start().await?;
         Ok(jaeger)
     }
 
@@ -97,11 +97,11 @@ impl Jaeger {
     fn move_here(&self, document: &mut Value) {
         document["receivers"]["otlp"]["protocols"] = json!({"http": {"endpoint": self.address()}});
         let extensions = &mut document["extensions"];
-        extensions["healthcheckv2"]["http"]["endpoint"] = json!(self.peer.health());
+        extensions["healthcheckv2"]["http"]["endpoint"] = json!(self.service.health());
         extensions["jaeger_query"]["http"]["endpoint"] = json!(self.query.address());
         extensions["jaeger_query"]["grpc"]["endpoint"] = json!(self.grpc_query.address());
         extensions["jaeger_storage"]["backends"]["traces"]["badger"]["directories"] =
-            json!({"keys": self.peer.file("keys"), "values": self.peer.file("values")});
+            json!({"keys": self.service.file("keys"), "values": self.service.file("values")});
     }
 }
 

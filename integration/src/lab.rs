@@ -13,8 +13,8 @@ use tokio::net::TcpSocket;
 
 pub use self::{builder::Builder, reload::Reload};
 use crate::{
-    AuditLog, Client, Envoy, Identity, Otlp, Pki, Upstream,
-    config::{Places, Template, Variation},
+    AuditLog, Client, Envoy, IdentityProvider, Otlp, Pki, Upstream,
+    config::{EnvoyConfig, Locations, Variation},
 };
 
 /// The pools behind Envoy, by the names of their clusters.
@@ -29,25 +29,25 @@ pub const SIDECAR: &str = "sidecar";
 /// A running Envoy and its peers. Dropping it stops everything and removes what was written.
 #[derive(Debug)]
 pub struct Lab {
-    // Dropped in this order: Envoy before those whom it talks to, files last.
+    // Dropped in this order: Envoy before its peers, files last.
     envoy: Envoy,
     upstream: Upstream,
     otlp: Otlp,
-    identity: Identity,
+    identity: IdentityProvider,
     pki: Pki,
     gateway: SocketAddr,
     sidecar: SocketAddr,
     policy: Value,
     derivation: Derivation,
-    /// Bound but not listening, so that connections to it are refused and nobody else gets the port.
+    /// Bound but not listening, so that connections to it are refused and no other program gets the port.
     _refusing: TcpSocket,
     directory: TempDir,
 }
 
 /// What is needed to derive the configuration again, with another policy.
 struct Derivation {
-    template: Template,
-    places: Places,
+    template: EnvoyConfig,
+    locations: Locations,
     variation: Variation,
     concurrency: u32,
     log_level: String,
@@ -57,7 +57,7 @@ struct Derivation {
 
 impl std::fmt::Debug for Derivation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Derivation").field("places", &self.places).field("variation", &self.variation).finish()
+        f.debug_struct("Derivation").field("locations", &self.locations).field("variation", &self.variation).finish()
     }
 }
 
@@ -83,7 +83,7 @@ impl Lab {
         Client::tls(self.sidecar, &self.pki, Some(&self.pki.client(spiffe_id)?))
     }
 
-    /// Somebody who reaches the sidecar without a certificate.
+    /// A caller that reaches the sidecar without a certificate.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl Lab {
 
     /// The identity provider whose tokens Envoy verifies.
     #[must_use]
-    pub fn identity(&self) -> &Identity {
+    pub fn identity(&self) -> &IdentityProvider {
         &self.identity
     }
 
@@ -156,8 +156,8 @@ impl Lab {
         reload::reload(&self.envoy, &self.derivation, policy, self.directory.path()).await
     }
 
-    /// Starts another Envoy that takes over from the running one, and returns the old one, which the new one will end. The lab
-    /// has to be one that [can be restarted](Builder::hot_restart).
+    /// Starts another Envoy that takes over from the running one, and returns the old one, which the new one will end.
+    /// The lab has to be one that [can be restarted](Builder::hot_restart).
     ///
     /// # Errors
     ///

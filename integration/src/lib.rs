@@ -1,8 +1,8 @@
 //! Runs careplane in a real Envoy.
 //!
 //! [`Lab`] is the way in: it starts a stock Envoy with the project's `envoy.yaml`, moved to loopback ports and a
-//! temporary directory, and puts real peers around it: an echoing [`Upstream`], an [`Otlp`] receiver, an [`Identity`]
-//! provider that signs tokens, a [`Pki`] that issues SPIFFE certificates, and [`Client`]s.
+//! temporary directory, and puts real peers around it: an echoing [`Upstream`], an [`Otlp`] receiver, an
+//! [`IdentityProvider`] provider that signs tokens, a [`Pki`] that issues SPIFFE certificates, and [`Client`]s.
 //!
 //! ```no_run
 //! # async fn example() -> anyhow::Result<()> {
@@ -23,19 +23,19 @@
 #![warn(missing_docs)]
 
 pub mod audit_log;
+mod child_service;
 pub mod client;
 pub mod collector;
 pub mod compose;
 pub mod config;
+mod delivery_counters;
 pub mod directory;
 pub mod envoy;
 pub mod health;
-pub mod identity;
+pub mod identity_provider;
 pub mod jaeger;
 pub mod lab;
-mod ledger;
 pub mod otlp;
-mod peer;
 pub mod pki;
 pub mod poll;
 mod process;
@@ -48,12 +48,12 @@ pub use audit_log::AuditLog;
 pub use client::{Client, Request, Response};
 pub use collector::Collector;
 pub use config::Plugins;
+pub use delivery_counters::DeliveryCounters;
 pub use directory::DirectoryServer;
 pub use envoy::Envoy;
-pub use identity::Identity;
+pub use identity_provider::IdentityProvider;
 pub use jaeger::Jaeger;
 pub use lab::{Lab, Reload};
-pub use ledger::Ledger;
 pub use otlp::Otlp;
 pub use pki::Pki;
 pub use upstream::Upstream;

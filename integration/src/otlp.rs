@@ -120,7 +120,8 @@ impl Otlp {
         self.state().exports.clone()
     }
 
-    /// The log records accepted since the start or the last [`clear`](Self::clear) or `take_logs`. Forgets them, spans and exports.
+    /// The log records accepted since the start or the last [`clear`](Self::clear) or `take_logs`. Forgets them, spans
+    /// and exports.
     #[must_use]
     pub fn take_logs(&self) -> Vec<LogRecord> {
         let mut state = self.state();

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep};
 /// The first pause between two probes; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(2);
 
-/// Long enough to leave the processor to whoever is awaited, short enough not to be felt.
+/// Long enough to leave the processor to the awaited program, too short to be noticed.
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Calls `probe` until it yields a value.

@@ -97,7 +97,7 @@ fn spawner() -> &'static Mutex<mpsc::Sender<Job>> {
         thread::spawn(move || {
             for mut job in queue {
                 die_with_parent(&mut job.command);
-                // Whoever asked may be gone; then the child is dropped, and ends with this process.
+                // The caller may be gone; then the child is dropped, and ends with this process.
                 let _ = job.reply.send(job.command.spawn());
             }
         });

@@ -94,7 +94,7 @@ where
             let served = auto::Builder::new(TokioExecutor::new())
                 .serve_connection(TokioIo::new(stream), service_fn(handle))
                 .await;
-            // Any other error is the peer's way of closing; nobody is left to hear of it.
+            // Any other error is the peer's way of closing; no client is left to report it to.
             if let (Err(error), Ok(socket)) = (served, socket)
                 && is_reset(&*error)
             {

@@ -19,8 +19,8 @@ impl EnvoyVersion {
     /// The oldest Envoy that careplane supports, older than Istio 1.29's.
     pub const V1_36_2: Self = Self::new(1, 36, 2);
 
-    /// Every version that careplane is tested with: one of each minor release since the oldest, newest first. 1.38.0 and 1.38.1 are not
-    /// published as wheels, and 1.38.3 was built without V8.
+    /// Every version that careplane is tested with: one of each minor release since the oldest, newest first. 1.38.0
+    /// and 1.38.1 are not published as wheels, and 1.38.3 was built without V8.
     pub const TESTED: [Self; 5] =
         [Self::V1_40_0, Self::new(1, 39, 3), Self::new(1, 38, 2), Self::new(1, 37, 0), Self::V1_36_2];
 

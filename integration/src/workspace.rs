@@ -106,7 +106,7 @@ fn proceed(missing: Vec<String>) -> bool {
     let test = thread::current().name().unwrap_or("test").to_owned();
     let message = format!("SKIPPED: {test}: {}", missing.join("; "));
     assert!(env::var("CI").as_deref() != Ok("true"), "{message}");
-    // Not eprintln!, which the test runner swallows for a test that passes. A closed stderr cannot be told anything.
+    // Not eprintln!, which the test runner swallows for a test that passes. A closed stderr is no error.
     let _ = writeln!(std::io::stderr(), "{message}");
     false
 }

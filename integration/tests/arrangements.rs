@@ -88,7 +88,7 @@ fn requests(lab: &Lab) -> Result<Vec<(&'static str, Probe)>> {
         ("spelt otherwise", (o(), get("/API//v1/%6dedications;x/"))),
         ("subject", (o(), get("/api/v1/residents/9434765919/notes?nhs=9434765919"))),
         ("another method", (o(), Request::new(Method::DELETE, "/api/v1/residents/7").bearer(&own))),
-        ("a method of nobody", (o(), Request::new(Method::from_bytes(b"BREW")?, "/api/v1/residents/7").bearer(&own))),
+        ("an unknown method", (o(), Request::new(Method::from_bytes(b"BREW")?, "/api/v1/residents/7").bearer(&own))),
         ("HEAD", (o(), Request::new(Method::HEAD, "/api/v1/residents").bearer(&own))),
         ("flags", (o(), Request::post("/api/v1/compliance/violations", "{}").bearer(&own))),
         ("correlation kept", (o(), get("/elsewhere").header("x-correlation-id", "c-1"))),

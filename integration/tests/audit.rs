@@ -1,4 +1,4 @@
-//! `audit` in Envoy: one record for each request, whoever ended it and however.
+//! `audit` in Envoy: one record for each request, however it ended.
 
 mod support;
 
@@ -108,7 +108,7 @@ async fn a_caller_who_hangs_up_leaves_a_record() -> Result<()> {
         assert_eq!(records[0]["decision"]["result"], "allowed", "{version}");
         assert_eq!(records[0]["tenant"]["id"], TENANT, "{version}");
 
-        // And one who hangs up in the middle of a body that nobody has answered yet.
+        // And one that hangs up in the middle of a body, before any answer.
         let mut caller = std::net::TcpStream::connect(lab.gateway().address())?;
         write!(
             caller,
@@ -194,7 +194,7 @@ async fn a_record_says_who_did_what_to_what_for_whom_and_how_long_to_keep_it() -
         );
         assert_eq!(record["who"]["peer"], STRANGER, "{version}");
         assert_eq!(record["schema"], "careplane.audit/v1", "{version}");
-        // The trace and span of the record are those that the application was told.
+        // The trace and span of the record are those in the application's headers.
         let parent = format!("{}-{}", span.trace_id, record["trace"]["spanId"].as_str().unwrap_or_default());
         assert!(seen.forwarded("traceparent")[0].contains(&parent), "{version}");
         finish(lab).await?;
@@ -276,7 +276,7 @@ async fn what_no_sink_takes_is_in_the_log_and_counted_or_lost_and_counted() -> R
         }
         let records = logged(3).await?;
         verify_chains(&records)?;
-        assert_eq!(lab.envoy().stat("wasmcustom.careplane.audit.spilled").await?, 3, "{version}");
+        assert_eq!(lab.envoy().stat("wasmcustom.careplane.audit.overflow").await?, 3, "{version}");
 
         let mut off = lab.policy().clone();
         off["audit"]["sinks"]["proxyLog"] = "off".into();

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context, Result};
 use careplane_integration::{
     compose::{self, Bearer, Scene},
-    config::Template,
+    config::EnvoyConfig,
     workspace,
 };
 use serde_json::Value;
@@ -164,7 +164,7 @@ fn every_cluster_is_a_service_and_its_port_one_that_the_service_has() -> Result<
 fn every_listener_is_published_and_nothing_beyond_loopback() -> Result<()> {
     let composition = composition()?;
     let published: Vec<&str> = texts(&composition["services"]["envoy"]["ports"]).collect();
-    let template = Template::load()?;
+    let template = EnvoyConfig::load()?;
     let document = template.document();
     let listeners = document["static_resources"]["listeners"].as_array().unwrap();
     for listener in listeners.iter().chain([&document["admin"]]) {

@@ -1,4 +1,5 @@
-//! What a caller gets whom careplane refuses: an answer that says why, in the caller's protocol, and nothing that was not theirs.
+//! The answer to a caller that careplane refuses: it says why, in the caller's protocol, and nothing that was
+//! not theirs.
 
 mod support;
 
@@ -92,7 +93,7 @@ async fn a_denied_grpc_request_gets_a_grpc_status() -> Result<()> {
             (call().header("x-tenant-id", "a").header("x-tenant-id", "b"), "3", "identity-repeated"),
         ] {
             let seen = observe_one(&lab, &lab.gateway().http2(), request).await?;
-            assert_eq!(seen.response.status, 200, "{version}: gRPC tells in grpc-status");
+            assert_eq!(seen.response.status, 200, "{version}: the status of gRPC is in grpc-status");
             assert_eq!(seen.response.header("grpc-status").as_deref(), Some(grpc_status), "{version}");
             assert_eq!(seen.response.header("content-type").as_deref(), Some("application/grpc"), "{version}");
             assert!(seen.response.header("x-correlation-id").is_some(), "{version}");

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Result, ensure};
 use careplane_integration::{
     DirectoryServer, Lab, Reload, Request,
-    directory::{Answer, Asked},
+    directory::{Answer, Fetch},
     lab::Builder,
     poll::until,
 };
@@ -65,7 +65,7 @@ fn file(body: &str, etag: Option<&str>) -> Answer {
     Answer::File { body: body.into(), etag: etag.map(str::to_owned) }
 }
 
-/// Serves a directory; the index last, as who publishes one should.
+/// Serves a directory; the index last, as a publisher should.
 fn serve(server: &DirectoryServer, built: &Built, etag: Option<&str>) {
     for part in &built.parts {
         server.set(format!("/d/parts/{}", part.name), file(&part.lines, None));
@@ -90,10 +90,10 @@ async fn status(lab: &Lab, tenant: &str) -> Result<u16> {
     Ok(peer.send(Request::get("/elsewhere").header("x-tenant-id", tenant)).await?.status)
 }
 
-/// Waits until the server was asked for something that it answered so.
-async fn asked(server: &DirectoryServer, path: &str, status: u16) -> Result<Asked> {
+/// Waits until the server has answered a request for `path` with `status`.
+async fn fetched(server: &DirectoryServer, path: &str, status: u16) -> Result<Fetch> {
     until(&format!("{path} to be answered with {status}"), SOON, async || {
-        Ok(server.asked().into_iter().find(|asked| asked.path == path && asked.status == status))
+        Ok(server.fetches().into_iter().find(|fetch| fetch.path == path && fetch.status == status))
     })
     .await
 }
@@ -103,7 +103,7 @@ async fn without_a_directory_unknown_tenants_are_refused_and_with_it_they_are_pl
     for version in versions() {
         let server = DirectoryServer::start().await?;
         let lab = builder(&server).version(version).start().await?;
-        asked(&server, INDEX, 404).await?;
+        fetched(&server, INDEX, 404).await?;
         assert_eq!(status(&lab, "home-00017").await?, 403, "{version}");
         assert_eq!(lab.envoy().admin().wait_for_stat(MISSING, VMS, SOON).await?, VMS, "{version}");
 
@@ -116,12 +116,12 @@ async fn without_a_directory_unknown_tenants_are_refused_and_with_it_they_are_pl
         assert_eq!(status(&lab, "home-99999").await?, 403, "{version}");
         assert!(failures(&lab, "status").await? > 0, "{version}");
         // Each part once, whichever listeners share the worker.
-        let parts = server.asked().iter().filter(|asked| asked.path.starts_with("/d/parts/")).count();
+        let parts = server.fetches().iter().filter(|fetch| fetch.path.starts_with("/d/parts/")).count();
         assert_eq!(parts as u64, VMS * built.parts.len() as u64, "{version}");
 
         // Nothing new.
         let _ = server.take();
-        let again = asked(&server, INDEX, 304).await?;
+        let again = fetched(&server, INDEX, 304).await?;
         assert_eq!(again.etag.as_deref(), Some("\"one\""), "{version}");
         assert_eq!((lab.envoy().stat(UPDATES).await?, lab.envoy().stat(TENANTS).await?), (VMS, 3_000), "{version}");
         finish(lab).await?;
@@ -254,7 +254,7 @@ async fn a_policy_that_changes_while_a_fetch_is_under_way_keeps_the_directory() 
         let part = file(&new.parts[2].lines, None);
         let _ = server.take();
         server.set(slow.as_str(), Answer::After(Duration::from_millis(1_500), Box::new(part.clone())));
-        asked(&server, &format!("/d/parts/{}", new.parts[1].name), 200).await?;
+        fetched(&server, &format!("/d/parts/{}", new.parts[1].name), 200).await?;
         let mut policy = lab.policy().clone();
         policy["defaultContext"]["name"] = "another".into();
         assert_eq!(lab.reload(&policy).await?, Reload::Accepted, "{version}");
@@ -282,7 +282,7 @@ async fn each_worker_has_the_directory_and_asks_for_itself() -> Result<()> {
     let lab = builder(&server).concurrency(2).start().await?;
     lab.envoy().admin().wait_for_stat(UPDATES, 3, SOON).await?;
     assert_eq!(lab.envoy().stat(MISSING).await?, 0);
-    let parts = server.asked().iter().filter(|asked| asked.path.starts_with("/d/parts/")).count();
+    let parts = server.fetches().iter().filter(|fetch| fetch.path.starts_with("/d/parts/")).count();
     assert_eq!(parts, 3 * built.parts.len(), "of two workers and the main thread");
     // Connections are spread over the workers.
     for _ in 0..20 {

@@ -1,5 +1,5 @@
-//! Under fire: a policy every second, some of them invalid, while callers come as fast as they can and ten thousand streams are open.
-//! Nobody notices, and everybody is on record.
+//! Under fire: a policy every second, some of them invalid, while callers come as fast as they can and ten thousand
+//! streams are open. No caller notices, and every request is on record.
 //!
 //! Twenty seconds of it; `make fire` takes two minutes.
 
@@ -19,7 +19,7 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
 use careplane_integration::{
-    Lab, Ledger, Reload, Request, audit_log::Tally, client::Caller, health::complaints, poll::until,
+    DeliveryCounters, Lab, Reload, Request, audit_log::Tally, client::Caller, health::complaints, poll::until,
     upstream::HOLD_HEADER,
 };
 use http_body_util::{BodyExt, Empty};
@@ -57,14 +57,15 @@ fn seconds() -> Result<u64> {
     }
 }
 
-/// Records leave for the collector, which has as long as a busy machine may take, and a queue that holds what comes meanwhile.
+/// Records leave for the collector, which has as long as a busy machine may take, and a queue that holds what comes
+/// meanwhile.
 fn exporting(policy: &mut Value) {
     policy["audit"] = json!({"sinks": {"accessLog": false, "otlp": true, "proxyLog": "overflow"}});
     policy["export"] = json!({"cluster": "otel", "timeout": "10s", "queueBytes": 128 * 1024 * 1024});
 }
 
-/// `/held` goes to an application that may take its time, and has room for as many streams as there are; Envoy's defaults are 15 s and
-/// 1024.
+/// `/held` goes to an application that may take its time, and has room for as many streams as there are; Envoy's
+/// defaults are 15 s and 1024.
 fn make_room(document: &mut Value) {
     for listener in document["static_resources"]["listeners"].as_array_mut().expect("listeners") {
         let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
@@ -120,7 +121,7 @@ async fn open_streams(lab: &Lab, token: &str) -> Result<JoinSet<Result<u16>>> {
     Ok(streams)
 }
 
-/// Callers without end, none of whom may be refused or cut off.
+/// Callers without pause. None may be refused or cut off.
 struct Crowd {
     stop: Arc<AtomicBool>,
     answers: Arc<AtomicU64>,
@@ -177,7 +178,7 @@ impl Arrived {
     }
 }
 
-/// Gives it policy `number`; tells whether it was a valid one.
+/// Gives it policy `number`; returns whether that policy is valid.
 async fn reload(lab: &Lab, number: usize) -> Result<bool> {
     let mut policy = lab.policy().clone();
     policy["defaultContext"]["name"] = format!("general-{number}").into();
@@ -204,7 +205,7 @@ async fn nobody_notices_a_policy_a_second_and_everybody_is_on_record() -> Result
     raise_descriptor_limit()?;
     let time = Duration::from_secs(seconds()?);
     let builder = Lab::builder().concurrency(WORKERS).direct_response().policy(exporting).patch(make_room);
-    // Who came first is still there last.
+    // The first caller is still there at the end.
     let mut lab = builder.drain(time + 2 * PATIENCE).start().await?;
     let token = token(&lab)?;
 
@@ -239,8 +240,8 @@ async fn nobody_notices_a_policy_a_second_and_everybody_is_on_record() -> Result
     assert_eq!([stat("4xx"), stat("5xx"), stat("rx_reset"), stat("tx_reset")], [0; 4]);
     let complaints = complaints(lab.envoy()).await?;
     assert!(complaints.is_empty(), "careplane is not well:\n{}", complaints.join("\n"));
-    let ledger = Ledger::settled(lab.envoy()).await?;
-    ledger.balanced()?;
+    let counters = DeliveryCounters::settled(lab.envoy()).await?;
+    counters.balanced()?;
 
     let status = lab.envoy_mut().stop().await?;
     assert!(status.success(), "{status}");
@@ -249,17 +250,17 @@ async fn nobody_notices_a_policy_a_second_and_everybody_is_on_record() -> Result
     tally.add_log(&lab.envoy().log().text()?)?;
     assert_eq!(tally.count("request"), answered, "records and requests");
     let ended = tally.count("end");
-    // What the ledger did not hold yet: the end of each chain, and at most one minute's head before it.
-    let late = tally.records() - ledger.recorded;
-    assert!((ended..=2 * ended).contains(&late), "{} records, but {ledger:?}", tally.records());
+    // What the counters did not include yet: the end of each chain, and at most one minute's head before it.
+    let late = tally.records() - counters.recorded;
+    assert!((ended..=2 * ended).contains(&late), "{} records, but {counters:?}", tally.records());
     assert_eq!(policies.len(), valid + 1, "each valid policy, and no other, was met");
     let chains = tally.chains()?;
     assert_eq!(chains.len(), WORKERS as usize, "the VMs stay, and so do their chains");
     assert!(chains.iter().all(|chain| chain.ended), "{chains:?}");
-    // Past the test runner's capture. A closed stderr cannot be told anything.
+    // Written past the test runner's capture. A closed stderr is no error.
     let _ = writeln!(
         std::io::stderr(),
-        "{number} policies, {valid} of them valid, in {:.0} s; {answered} requests answered, {STREAMS} of them held all the while; {ledger:?}",
+        "{number} policies, {valid} of them valid, in {:.0} s; {answered} requests answered, {STREAMS} of them held all the while; {counters:?}",
         time.as_secs_f64(),
     );
     Ok(())

@@ -158,7 +158,7 @@ async fn every_kind_of_refusal_can_be_provoked() -> Result<()> {
             (Request::get("/forbidden"), 403, "RBAC"),
             (Request::get("/limited"), 200, "the one request of the hour"),
             (Request::get("/limited"), 429, "the second request of the hour"),
-            (Request::get("/failing"), 503, "nobody listens upstream"),
+            (Request::get("/failing"), 503, "no server upstream"),
             (Request::get("/slow").header("x-echo-delay-ms", "3000"), 504, "upstream is slower than the route allows"),
             (Request::get("/").header("x-echo-status", "418"), 418, "what the application says"),
         ] {
@@ -362,7 +362,7 @@ fn a_killed_test_process_takes_its_envoy_along() -> Result<()> {
     let line = line.expect("the helper starts a lab");
     let (pid, directory) = line.split_once(' ').unwrap();
 
-    // Gone, or a zombie that waits for whoever adopted it.
+    // Gone, or a zombie that waits for its new parent.
     let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).ok();
     let running = || state().is_some_and(|stat| !stat.contains(") Z "));
     let end = Instant::now() + SOON;

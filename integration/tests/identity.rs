@@ -1,4 +1,4 @@
-//! Who a request is from: whom Envoy's careplane believes, whom it does not, and what contradicts itself.
+//! The identity of a request: which sources careplane believes in Envoy, which it does not, and contradictions.
 
 mod support;
 
@@ -103,7 +103,7 @@ async fn no_spelling_of_an_identity_header_arrives_whoever_sends_it() -> Result<
         for spelling in SPELLINGS {
             let forge = |request: Request| {
                 let request = request.header(spelling, "care-home-0042").header("x_user_id", "manager-1");
-                // Nobody's identity, but the record would name another one than the application reads.
+                // No valid identity, but the record would name another one than the application reads.
                 request.header("X_Correlation_Id", "another")
             };
             // With a token of one's own, without any where none is needed, and from a peer whose headers are believed.
@@ -283,7 +283,7 @@ async fn trust_ends_exactly_where_the_pattern_says() -> Result<()> {
             let status = lab.sidecar(peer)?.send(request).await?.status;
             assert_eq!(status, if trusted { 200 } else { 403 }, "{version}: {peer}");
         }
-        // A word instead of a list: whoever calls is the workload itself.
+        // A word instead of a list: every caller is the workload itself.
         let mut open = lab.policy().clone();
         open["identity"]["trustedPeers"] = "any".into();
         lab.reload(&open).await?;
@@ -363,7 +363,7 @@ async fn identities_that_cannot_be_one_are_refused_from_those_who_would_be_belie
         for bad in [" ann", "ann\n", "a\u{0}b", &long_user] {
             cases.push(case("user claim", &outside, claims(&lab, json!({"sub": bad}))?, "user-malformed"));
         }
-        // Those who are not believed are not read either.
+        // Sources that are not believed are not read either.
         let unread = claims(&lab, json!({}))?.header("x-tenant-id", "care home").header("x-user-id", b"\xff");
         cases.push(case("unread", &outside, unread, "200"));
         // Empty is how some proxies say "none".
@@ -451,7 +451,7 @@ async fn a_path_confirms_a_tenant_and_makes_none_unless_a_trusted_peer_sent_it()
         ];
         assert_outcomes(&lab, cases, version).await?;
         let seen = observe(&lab, [(lab.gateway(), path()), (lab.sidecar(TRUSTED)?, path())]).await?;
-        // Who reached for what is recorded, though nobody is to blame for certain.
+        // The attempt is recorded, although the caller is not certain.
         assert_eq!(seen[0].record()["tenant"], json!({"other": "care-home-0042"}), "{version}");
         assert_eq!(seen[1].forwarded("x-tenant-id"), ["care-home-0042"], "{version}");
         assert_eq!(seen[1].record()["tenant"]["source"], "path", "{version}");
@@ -501,7 +501,7 @@ async fn a_request_without_tenant_is_refused_unless_its_context_can_do_without()
         assert_outcomes(&lab, cases, version).await?;
         assert_eq!(gateway.send(Request::get("/health")).await?.status, 200, "{version}");
 
-        // And where nobody needs one, the span says `unknown`.
+        // Where no tenant is needed, the span says `unknown`.
         let mut open = lab.policy().clone();
         open["identity"]["tenant"]["required"] = false.into();
         lab.reload(&open).await?;

@@ -103,9 +103,10 @@ async fn a_late_span_is_the_parent_of_what_the_next_hop_exports() -> Result<()> 
         let token = token(&lab)?;
         let failing = || Request::get("/elsewhere").bearer(&token).header(STATUS_HEADER, "500");
         lab.gateway().send(failing().header("x-request-id", request_id(9_999))).await?;
-        let told = lab.upstream().received().last().and_then(|received| received.header("traceparent")).expect("told");
-        // The application keeps this trace by a decision of its own, and goes on to the next hop, where Envoy keeps it too.
-        let kept = format!("{}-01", told.strip_suffix("-00").expect("the head does not keep it"));
+        let sent = lab.upstream().received().last().and_then(|received| received.header("traceparent")).expect("sent");
+        // The application keeps this trace by a decision of its own, and goes on to the next hop, where Envoy keeps it
+        // too.
+        let kept = format!("{}-01", sent.strip_suffix("-00").expect("the head does not keep it"));
         let inherited = request_id(9_999).replacen("-4", "-9", 1);
         let onwards =
             Request::get("/elsewhere").bearer(&token).header("traceparent", kept).header("x-request-id", inherited);
@@ -143,7 +144,7 @@ async fn every_refusal_and_failure_of_a_run_that_keeps_nothing_is_in_jaeger_exac
         }
 
         let spans = by_request(&jaeger).await?;
-        assert_eq!(spans.values().map(Vec::len).sum::<usize>(), EACH + late, "no span that nobody expects");
+        assert_eq!(spans.values().map(Vec::len).sum::<usize>(), EACH + late, "no unexpected span");
         let upstream = lab.upstream().received();
         for (kind, id) in sent {
             let spans = spans.get(&id).map(Vec::as_slice).unwrap_or_default();
@@ -155,11 +156,11 @@ async fn every_refusal_and_failure_of_a_run_that_keeps_nothing_is_in_jaeger_exac
                 assert_eq!(span.tags["http.response.status_code"], kind.status.to_string(), "{name}");
                 assert_eq!(span.tags.contains_key("error"), kind.status >= 500, "{name}: {span:?}");
             }
-            // What the application keeps under what it was told finds its parent here.
+            // A span that the application keeps under this traceparent finds its parent here.
             let is_it = |header: Option<String>| header.is_some_and(|header| without_reason(&header) == id);
             if let Some(received) = upstream.iter().find(|received| is_it(received.header("x-request-id"))) {
-                let told = received.header("traceparent").expect("Envoy tells");
-                assert_eq!(told, format!("00-{}-{}-00", span.trace_id, span.span_id), "{name}");
+                let sent = received.header("traceparent").expect("Envoy sends it");
+                assert_eq!(sent, format!("00-{}-{}-00", span.trace_id, span.span_id), "{name}");
             }
         }
         lab.stop().await?;

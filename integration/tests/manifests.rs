@@ -1,9 +1,9 @@
-//! The careplane resources among the manifests, as files: what they say is good, and what is written twice is the same. That a real API
-//! server and a real Istio take what `kubectl kustomize` makes of them is tested in `integration/mesh`.
+//! The careplane resources among the manifests, as files: what they say is good, and what is written twice is the same.
+//! That a real API server and a real Istio take what `kubectl kustomize` makes of them is tested in `integration/mesh`.
 
 use std::path::{Path, PathBuf};
 
-use careplane_integration::{config::Template, workspace};
+use careplane_integration::{config::EnvoyConfig, workspace};
 use careplane_policy::{Method, Policy, Rate};
 use serde_json::{Value, json};
 
@@ -87,13 +87,13 @@ fn each_policy_is_good_and_they_differ_in_whom_they_believe_and_where_they_stand
         }
         assert_eq!(own, &expected, "{placement}");
     }
-    assert_eq!(policy("bundle/gateway.yaml")["identity"]["trustedPeers"], json!([]), "outsiders are nobody's peers");
+    assert_eq!(policy("bundle/gateway.yaml")["identity"]["trustedPeers"], json!([]), "outsiders are no peers");
 }
 
 #[test]
 fn the_policy_of_the_sidecars_is_the_one_that_is_demonstrated() {
     let mut deployed = policy("bundle/inbound.yaml");
-    let mut demonstrated = Template::load().unwrap().policy().unwrap();
+    let mut demonstrated = EnvoyConfig::load().unwrap().policy().unwrap();
     // A collector has another name where there is no mesh.
     for policy in [&mut deployed, &mut demonstrated] {
         policy.as_object_mut().unwrap().remove("export").unwrap();

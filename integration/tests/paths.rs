@@ -1,4 +1,5 @@
-//! No spelling of a path escapes its context: neither when Envoy normalises paths, nor when it leaves them as they came.
+//! No spelling of a path escapes its context: neither when Envoy normalises paths, nor when it leaves them as they
+//! came.
 
 mod support;
 
@@ -54,7 +55,7 @@ const TARGETS: [(&str, &str); 40] = [
     ("/", "general"),
 ];
 
-/// Which context the application is told for a POST to `target`; none when Envoy itself refuses the request.
+/// The context in the application's headers for a POST to `target`; none when Envoy itself refuses the request.
 async fn context(lab: &Lab, target: &str) -> Result<Option<String>> {
     let token = token(lab)?;
     let request = format!(
@@ -92,7 +93,8 @@ async fn assert_contexts(version: EnvoyVersion, envoy_normalises: bool) -> Resul
             None => refused.push(target),
         }
     }
-    // Envoy does not take bytes outside ASCII in a path, nor, when it normalises, every escape. The rest reaches careplane.
+    // Envoy does not take bytes outside ASCII in a path, nor, when it normalises, every escape. The rest reaches
+    // careplane.
     assert!(refused.len() <= 3, "{version}, normalize_path {envoy_normalises}: {refused:?}");
     finish(lab).await
 }

@@ -1,12 +1,12 @@
 //! The policy in `envoy.yaml` is one that careplane accepts, with the services of the mesh in it.
 
 use anyhow::Result;
-use careplane_integration::config::Template;
+use careplane_integration::config::EnvoyConfig;
 use careplane_policy::{Method, Policy};
 
 #[test]
 fn the_policy_is_valid_and_knows_the_services_of_the_mesh() -> Result<()> {
-    let document = Template::load()?.policy()?;
+    let document = EnvoyConfig::load()?.policy()?;
     let policy = Policy::from_json(document.to_string().as_bytes())?;
     for (method, path, context) in [
         (Method::Post, "/api/v1/medications/administer", "medication-administration"),

@@ -1,6 +1,6 @@
-//! `careplane test` against the module: the cases of `integration/envoy_test.yaml`, sent through a real Envoy, end as they
-//! are expected to, which `careplane test` says of the same cases without an Envoy. And `careplane diff --records`, which
-//! decides the records of this Envoy again.
+//! `careplane test` against the module: the cases of `integration/envoy_test.yaml`, sent through a real Envoy, end as
+//! they are expected to, which `careplane test` says of the same cases without an Envoy. And `careplane diff
+//! --records`, which decides the records of this Envoy again.
 
 mod support;
 
@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, Result};
-use careplane_integration::identity::{AUDIENCE, ISSUER};
+use careplane_integration::identity_provider::{AUDIENCE, ISSUER};
 use careplane_integration::{Client, Lab, Request, workspace};
 use hyper::Method;
 use serde_json::{Value, json};
@@ -70,7 +70,7 @@ fn found(key: &str, expected: &Value, seen: &Seen) -> Value {
     let record = seen.record.as_ref();
     let member = |path: &str| record.and_then(|record| record.pointer(path)).cloned().unwrap_or_default();
     let forwarded = |name: &str| json!(seen.forwarded(name).first());
-    // A request without a record is told by what the application got.
+    // Without a record, the headers of the application decide.
     match (key, record.is_some()) {
         ("context", true) => member("/context/name"),
         ("context", false) => forwarded("x-healthcare-context"),

@@ -1,5 +1,5 @@
-//! No personal data leaves: NHS numbers hidden in requests, one number for each hiding place, are looked for in everything that
-//! careplane writes.
+//! No personal data leaves: NHS numbers hidden in requests, one number for each hiding place, are looked for in
+//! everything that careplane writes.
 
 mod support;
 
@@ -22,7 +22,7 @@ struct Hidden {
     probe: Probe,
 }
 
-/// Collects hiding places; each has a number of its own, so that a leak tells where it comes from.
+/// Collects hiding places; each has a number of its own, so that a leak shows its origin.
 #[derive(Default)]
 struct Hiding(Vec<Hidden>);
 
@@ -52,7 +52,7 @@ const HIDING_HEADERS: [&str; 14] = [
     "x-forwarded-host",
 ];
 
-/// Headers that tell the application what careplane has found out. Who the user is, it is told as it is.
+/// Headers that carry careplane's findings to the application. The user is in them in clear.
 const WRITTEN_HEADERS: [&str; 8] = [
     "x-tenant-id",
     "x-correlation-id",
@@ -107,7 +107,7 @@ fn hide_everywhere(lab: &Lab) -> Result<Vec<Hidden>> {
         hiding.hide(format!("path of a critical request, {spelling}"), &outside, |number| {
             Request::post(format!("/api/v1/medications/administer?nhs={}", spell(number)), "{}").bearer(&token)
         });
-        // Envoy's tracer has tags of its own for whoever says that it speaks gRPC.
+        // Envoy's tracer adds tags of its own to requests that claim to be gRPC.
         hiding.hide(format!("path of a gRPC request, {spelling}"), &outside, |number| {
             get(path("/elsewhere/", "/Call")(number)).header("content-type", "application/grpc")
         });
@@ -250,19 +250,20 @@ async fn no_nhs_number_leaves_even_where_users_may_be_known() -> Result<()> {
     Ok(())
 }
 
-/// Where tags come from filter state, a request that careplane has not seen has none. Older Envoys read them from headers.
+/// Where tags come from filter state, a request that careplane has not seen has none. Older Envoys read them from
+/// headers.
 fn versions_with_formatter_tags() -> impl Iterator<Item = EnvoyVersion> {
     versions().filter(|version| {
         if !version.has_formatter_tags() {
             let test = std::thread::current().name().unwrap_or("test").to_owned();
-            // Past the test runner's capture. A closed stderr cannot be told anything.
+            // Written past the test runner's capture. A closed stderr is no error.
             let _ = writeln!(std::io::stderr(), "LEFT OUT: {test}: Envoy {version} reads tags from headers");
         }
         version.has_formatter_tags()
     })
 }
 
-/// Headers that tell the application what the five tags tell the span.
+/// Headers with the values of the five tags of the span.
 const TAGGED: [&str; 4] = ["x-tenant-id", "x-correlation-id", "x-healthcare-context", "x-compliance-level"];
 
 /// With Envoy's own sampling on, a request whose token is bad has a span, although careplane has never seen it.

@@ -1,4 +1,5 @@
-//! A new policy for a running Envoy: refused as a whole or in effect as a whole, and no request without its record meanwhile.
+//! A new policy for a running Envoy: refused as a whole or in effect as a whole, and no request without its record
+//! meanwhile.
 
 mod support;
 

@@ -178,8 +178,8 @@ async fn a_record_claims_a_span_only_where_envoy_made_one() -> Result<()> {
         };
         let last = without_reason(&last);
         let spans = lab.otlp().wait_until_spans("the last span", SOON, |spans| has(spans, &last)).await?;
-        // Before 1.39 Envoy keeps what a sampled parent kept, whatever it decided at first (envoyproxy/envoy#45830): there, records of
-        // refusals claim too little.
+        // Before 1.39 Envoy keeps what a sampled parent kept, whatever it decided at first (envoyproxy/envoy#45830):
+        // there, records of refusals claim too little.
         let is_exact = version >= EnvoyVersion::new(1, 39, 0);
         let wrong: Vec<String> = sent
             .iter()

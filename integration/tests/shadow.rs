@@ -19,8 +19,8 @@ enum Order {
     Second,
 }
 
-/// Sends requests with ids of this random number, and returns the status, the arrivals and the records of each, with as many records as
-/// `plugins`.
+/// Sends requests with ids of this random number, and returns the status, the arrivals and the records of each, with as
+/// many records as `plugins`.
 async fn observe(lab: &Lab, number: u16, plugins: usize, probes: Vec<Probe>) -> Result<Vec<(u16, bool, Vec<Value>)>> {
     let mut sent = Vec::new();
     for (client, request) in probes {
@@ -133,7 +133,8 @@ async fn the_record_says_what_would_have_been_in_each_arrangement() -> Result<()
     Ok(())
 }
 
-/// An old policy that is enforced, and a new one in shadow that lets outsiders without a tenant in and refuses unknown tenants.
+/// An old policy that is enforced, and a new one in shadow that lets outsiders without a tenant in and refuses unknown
+/// tenants.
 fn two_plugins(version: EnvoyVersion, order: Order) -> Builder {
     Lab::builder().version(version).patch(records_of_shadow).patch(move |document| {
         for listener in document["static_resources"]["listeners"].as_array_mut().expect("listeners") {

@@ -50,7 +50,7 @@ async fn requests_arrive_where_their_tenant_is_served() -> Result<()> {
             match *tenant {
                 "pinned-dedicated" | "pinned-both" => assert_eq!(pools[0], "dedicated-a", "{about}"),
                 "pinned-b" => assert_eq!(pools[0], "pool-b", "{about}"),
-                // Nobody is hashed into a dedicated pool.
+                // No tenant is hashed into a dedicated pool.
                 _ => assert!(["pool-a", "pool-b", "pool-c"].contains(&pools[0].as_str()), "{about}: {pools:?}"),
             }
             let arrived = if cohort == "canary" { "canary" } else { pools[0].as_str() };
@@ -164,7 +164,7 @@ async fn five_thousand_tenants_fill_three_pools_evenly_and_a_fourth_takes_its_sh
     reload(&lab, &policy).await?;
     let four = placements(&lab, TENANTS).await?;
     let moved: Vec<_> = three.iter().zip(&four).filter(|((before, _), (after, _))| before != after).collect();
-    assert!(moved.iter().all(|(_, (after, _))| after == "pool-d"), "somebody moved between old pools");
+    assert!(moved.iter().all(|(_, (after, _))| after == "pool-d"), "a tenant moved between old pools");
     let share = moved.len() as f64 / TENANTS as f64;
     assert!((share - 0.25).abs() <= 0.03, "{:.1} % moved", share * 100.0);
     // Each old pool gave its part.

@@ -1,4 +1,4 @@
-//! `tracing-tags` in Envoy: who a request is from and what it is about, on the upstream request and on the span.
+//! `tracing-tags` in Envoy: identity and context of a request, on the upstream request and on the span.
 
 mod support;
 

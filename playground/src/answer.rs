@@ -2,7 +2,7 @@
 
 use careplane_cli::check::rules::{self, Level};
 use careplane_cli::check::{check, finding};
-use careplane_cli::explain::account::Account;
+use careplane_cli::explain::explanation::Explanation;
 use careplane_cli::explain::{Human, Judged};
 use careplane_cli::input::Input;
 use careplane_cli::yaml;
@@ -16,9 +16,9 @@ use crate::{FILE, Question};
 #[serde(rename_all = "camelCase")]
 pub struct Answer {
     /// What `check` finds, in the order of lines.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<FindingView>,
     /// What `explain` says; none when it says nothing.
-    pub explanation: Option<Explanation>,
+    pub explanation: Option<ExplanationView>,
     /// Why it says nothing.
     pub problem: Option<String>,
     /// Why there is nothing to compare with, when the version before is refused.
@@ -27,7 +27,7 @@ pub struct Answer {
 
 /// One thing to look at.
 #[derive(Debug, Serialize)]
-pub struct Finding {
+pub struct FindingView {
     /// The id of the rule: `careplane/policy`.
     pub rule: &'static str,
     /// `error`, `warning` or `note`.
@@ -37,14 +37,14 @@ pub struct Finding {
     /// What comes of it: the text of the rule.
     pub about: &'static str,
     /// Where it is.
-    pub place: Place,
+    pub place: TextSpan,
     /// Other places that have to do with it, and what they say.
-    pub related: Vec<(Place, String)>,
+    pub related: Vec<(TextSpan, String)>,
 }
 
 /// Where something is in the text. Lines and columns count from 1; columns are characters, not bytes.
 #[derive(Debug, PartialEq, Serialize)]
-pub struct Place {
+pub struct TextSpan {
     /// The line.
     pub line: u64,
     /// The column.
@@ -55,7 +55,7 @@ pub struct Place {
 
 /// What `explain` says.
 #[derive(Debug, Serialize)]
-pub struct Explanation {
+pub struct ExplanationView {
     /// The decision in a few words: `allowed`, or `denied with 403, tenant-conflict`.
     pub decision: String,
     /// Whether a filter denied the request.
@@ -74,8 +74,8 @@ impl Answer {
         let input = Input::of_text(FILE, &question.policy);
         let (findings, _) = check(&input);
         let refused = findings.iter().any(|it| it.rule == &rules::POLICY || it.rule == &rules::NOT_YAML);
-        let (now, problem) = match account(&input, question) {
-            Ok(account) => (Some(account), None),
+        let (now, problem) = match explain(&input, question) {
+            Ok(explanation) => (Some(explanation), None),
             Err(_) if refused => (None, Some("A proxy would refuse this policy: see the findings.".to_owned())),
             Err(error) => (None, Some(error)),
         };
@@ -86,8 +86,8 @@ impl Answer {
             Err(problem) => (None, Some(problem)),
         };
         Self {
-            findings: findings.into_iter().map(Finding::from).collect(),
-            explanation: now.map(|now| Explanation::new(&now, before.as_ref())),
+            findings: findings.into_iter().map(FindingView::from).collect(),
+            explanation: now.map(|now| ExplanationView::new(&now, before.as_ref())),
             problem,
             problem_before,
         }
@@ -95,7 +95,7 @@ impl Answer {
 }
 
 /// What `explain` would print as an error is a text here.
-fn account(input: &Input, question: &Question) -> Result<Account, String> {
+fn explain(input: &Input, question: &Question) -> Result<Explanation, String> {
     let judged = Judged::of(input, FILE, None);
     let asked = judged.and_then(|judged| {
         let request = question.request.read()?;
@@ -104,14 +104,14 @@ fn account(input: &Input, question: &Question) -> Result<Account, String> {
     asked.map_err(|error| format!("{error:#}"))
 }
 
-fn before(question: &Question) -> Result<Account, String> {
-    account(&Input::of_text(FILE, &question.before), question)
+fn before(question: &Question) -> Result<Explanation, String> {
+    explain(&Input::of_text(FILE, &question.before), question)
 }
 
-// === impl Explanation ===
+// === impl ExplanationView ===
 
-impl Explanation {
-    fn new(now: &Account, before: Option<&Account>) -> Self {
+impl ExplanationView {
+    fn new(now: &Explanation, before: Option<&Explanation>) -> Self {
         Self {
             decision: facts::decision(now),
             denied: now.decision.code.is_some(),
@@ -121,25 +121,25 @@ impl Explanation {
     }
 }
 
-// === impl Finding ===
+// === impl FindingView ===
 
-impl From<finding::Finding> for Finding {
+impl From<finding::Finding> for FindingView {
     fn from(finding: finding::Finding) -> Self {
         Self {
             rule: finding.rule.id,
             level: finding.rule.level,
             message: finding.message,
             about: finding.rule.about,
-            place: Place::from(&finding.place),
-            related: finding.related.into_iter().map(|it| (Place::from(&it.place), it.message)).collect(),
+            place: TextSpan::from(&finding.place),
+            related: finding.related.into_iter().map(|it| (TextSpan::from(&it.place), it.message)).collect(),
         }
     }
 }
 
-// === impl Place ===
+// === impl TextSpan ===
 
-impl From<&yaml::Place> for Place {
-    fn from(place: &yaml::Place) -> Self {
+impl From<&yaml::Location> for TextSpan {
+    fn from(place: &yaml::Location) -> Self {
         Self { line: place.line, column: place.column, length: place.length }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Rules and their places are left out: they move with every line that is written above them.
 
-use careplane_cli::explain::account::Account;
+use careplane_cli::explain::explanation::Explanation;
 use serde::Serialize;
 
 /// One decision.
@@ -19,7 +19,7 @@ pub struct Fact {
 }
 
 /// The decisions on a request, each beside what it was before.
-pub fn compare(now: &Account, before: Option<&Account>) -> Vec<Fact> {
+pub fn compare(now: &Explanation, before: Option<&Explanation>) -> Vec<Fact> {
     let (now, is_compared) = (facts(now), before.is_some());
     let mut before = before.map(facts).unwrap_or_default();
     let mut compared = Vec::with_capacity(now.len());
@@ -39,8 +39,8 @@ pub fn compare(now: &Account, before: Option<&Account>) -> Vec<Fact> {
 }
 
 /// `allowed`, or `denied with 403, tenant-conflict, by tracing-tags`.
-pub fn decision(account: &Account) -> String {
-    let decision = &account.decision;
+pub fn decision(explanation: &Explanation) -> String {
+    let decision = &explanation.decision;
     match (decision.code, decision.status, decision.by) {
         (Some(code), Some(status), Some(by)) => format!("denied with {status}, {code}, by {by}"),
         _ => decision.result.to_owned(),
@@ -48,13 +48,13 @@ pub fn decision(account: &Account) -> String {
 }
 
 /// In the order of the page.
-fn facts(account: &Account) -> Vec<(String, String)> {
-    let context = &account.context;
+fn facts(explanation: &Explanation) -> Vec<(String, String)> {
+    let context = &explanation.context;
     let yes = |it: bool| if it { "yes" } else { "no" }.to_owned();
     let some = |text: Option<&str>| text.unwrap_or("–").to_owned();
     let mut facts = vec![
-        ("decision", decision(account)),
-        ("path", account.path.normal.clone()),
+        ("decision", decision(explanation)),
+        ("path", explanation.path.normal.clone()),
         ("context", context.name.clone()),
         ("template", some(context.template.as_deref())),
         ("compliance level", context.compliance_level.to_owned()),
@@ -62,32 +62,32 @@ fn facts(account: &Account) -> Vec<(String, String)> {
         ("resource", some(context.resource.as_deref())),
         ("flags", if context.flags.is_empty() { some(None) } else { context.flags.join(", ") }),
         ("retention", some(context.retention.as_deref())),
-        ("peer trusted", yes(account.peer.trusted)),
-        ("tenant", some(account.tenant.value.as_deref())),
-        ("user", some(account.user.value.as_deref())),
+        ("peer trusted", yes(explanation.peer.trusted)),
+        ("tenant", some(explanation.tenant.value.as_deref())),
+        ("user", some(explanation.user.value.as_deref())),
     ];
-    if let Some(placement) = &account.placement {
+    if let Some(placement) = &explanation.placement {
         facts.push(("pool", some(placement.pool.as_deref())));
         facts.push(("cohort", some(placement.cohort)));
         facts.push(("regulator", some(placement.regulator)));
     }
-    let trace = &account.trace;
+    let trace = &explanation.trace;
     let kept = if trace.kept { "kept" } else { "not kept" };
     facts.push(("trace", format!("{kept}: tier {}, {} %", trace.tier, trace.rate)));
-    if let Some(ahead) = &account.write_ahead {
+    if let Some(ahead) = &explanation.write_ahead {
         let answer = if ahead.acknowledged { "acknowledged" } else { "not acknowledged" };
         facts.push(("intent", format!("{answer} by {}", ahead.collector)));
     }
-    let record = account.record.as_ref().map(|record| match record.sinks.as_slice() {
+    let record = explanation.record.as_ref().map(|record| match record.sinks.as_slice() {
         [] => "to nowhere".to_owned(),
         sinks => format!("to {}", sinks.join(", ")),
     });
     facts.push(("record", record.unwrap_or_else(|| "none".into())));
     let facts = facts.into_iter().map(|(name, value)| (name.to_owned(), value));
-    let headers = account.headers.iter().map(|header| {
+    let headers = explanation.headers.iter().map(|header| {
         let value = if header.after.is_empty() { "removed".into() } else { header.after.join(", ") };
         (format!("header {}", header.name), value)
     });
-    let span = account.span.iter().map(|(tag, value)| (format!("span tag {tag}"), value.clone()));
+    let span = explanation.span.iter().map(|(tag, value)| (format!("span tag {tag}"), value.clone()));
     facts.chain(headers).chain(span).collect()
 }

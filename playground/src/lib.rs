@@ -8,11 +8,11 @@ mod facts;
 #[cfg(test)]
 mod tests;
 
-use careplane_cli::explain::{Collector, RequestArguments};
+use careplane_cli::explain::{CollectorAnswer, RequestArguments};
 use serde::Deserialize;
 use wasm_bindgen::prelude::wasm_bindgen;
 
-pub use answer::{Answer, Explanation, Finding, Place};
+pub use answer::{Answer, ExplanationView, FindingView, TextSpan};
 pub use facts::Fact;
 
 /// The name that places in the policy have.
@@ -31,7 +31,7 @@ pub struct Question {
     /// The filters to run; those of the manifest, else all, when absent.
     pub plugin: Option<String>,
     /// The collector's answer to an intent.
-    pub collector: Collector,
+    pub collector: CollectorAnswer,
 }
 
 /// Answers a [`Question`] in JSON with an [`Answer`] in JSON.

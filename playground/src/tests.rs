@@ -2,7 +2,7 @@ use careplane_cli::explain::RequestArguments;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use super::{Answer, Place, Question, look};
+use super::{Answer, Question, TextSpan, look};
 
 const EXAMPLE: &str = include_str!("../web/policy.yaml");
 
@@ -64,7 +64,7 @@ fn a_mistake_is_a_finding_with_its_place_and_no_explanation() {
     let policy = EXAMPLE.replace("complianceLevel: high", "complianceLevel: hihg");
     let answer = ask(&policy, EXAMPLE, "GET /api/v1/residents/7");
     let [finding] = answer.findings.as_slice() else { panic!("{:?}", answer.findings) };
-    assert_eq!((finding.rule, &finding.place), ("careplane/policy", &Place { line: 16, column: 22, length: 4 }));
+    assert_eq!((finding.rule, &finding.place), ("careplane/policy", &TextSpan { line: 16, column: 22, length: 4 }));
     assert!(answer.explanation.is_none());
     assert_eq!(answer.problem.as_deref(), Some("A proxy would refuse this policy: see the findings."));
 }

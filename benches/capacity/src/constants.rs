@@ -1,4 +1,5 @@
-//! What one record costs in each program that it passes, measured on this machine with the programs that the mesh deploys.
+//! What one record costs in each program that it passes, measured on this machine with the programs that the mesh
+//! deploys.
 
 use std::{
     fs::{self, File},

@@ -1,6 +1,6 @@
-//! `careplane-capacity`: what a platform of many care homes would need. Measures on this machine what one record costs in each
-//! program that it passes, and simulates a day of a national platform with that. Writes capacity.md and capacity.json to
-//! target/bench.
+//! `careplane-capacity`: what a platform of many care homes would need. Measures on this machine what one record costs
+//! in each program that it passes, and simulates a day of a national platform with that. Writes capacity.md and
+//! capacity.json to target/bench.
 
 #![forbid(unsafe_code)]
 

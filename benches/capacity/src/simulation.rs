@@ -1,4 +1,5 @@
-//! A day of a national platform, minute by minute: homes in regions, rounds in which everybody works, and a collector that is away.
+//! A day of a national platform, minute by minute: homes in regions, busy rounds, and an
+//! unavailable collector.
 
 use anyhow::{Result, ensure};
 use careplane_evidence::synthetic::HOURS;
@@ -129,7 +130,8 @@ impl Platform {
         Ok(())
     }
 
-    /// The part of each region of the platform's work: homes of different sizes, more of them in some regions than in others.
+    /// The part of each region of the platform's work: homes of different sizes, more of them in some regions than in
+    /// others.
     fn shares(&self, rng: &mut Rng) -> Vec<f64> {
         let weights: Vec<f64> = (0..self.regions).map(|_| 0.5 + rng.f64()).collect();
         let all: f64 = weights.iter().sum();
@@ -248,9 +250,9 @@ impl Day {
     }
 }
 
-/// The collectors of a region go away for the first `minutes` of `demand`, which is in records a second for each minute; then they
-/// take `capacity` records a second. `queue` is how many records each of `workers` can keep. The answer has the queue that would
-/// have been enough in records a worker.
+/// The collectors of a region go away for the first `minutes` of `demand`, which is in records a second for each
+/// minute; then they take `capacity` records a second. `queue` is how many records each of `workers` can keep. The
+/// answer has the queue that would have been enough in records a worker.
 fn outage(demand: impl Iterator<Item = f64>, minutes: usize, capacity: f64, workers: f64, queue: f64) -> Outage {
     let (mut came, mut overflowed, mut queued, mut unbounded, mut most) = (0.0, 0.0, 0.0, 0.0_f64, 0.0_f64);
     let mut drained_after = None;

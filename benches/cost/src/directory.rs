@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt::Write, path::Path};
 
 use anyhow::{Context, Result, ensure};
-use careplane_integration::config::Template;
+use careplane_integration::config::EnvoyConfig;
 use careplane_policy::{
     directory::{Built, Entry, build},
     document::Jurisdiction,
@@ -28,7 +28,7 @@ pub fn page(module: &Path, tenants: usize) -> Result<String> {
     let exact = Compiled::load(module)?;
     let [before, after] = [0, 1].map(|shift| directory(tenants, shift));
     let policy = {
-        let mut policy = Template::load()?.policy()?;
+        let mut policy = EnvoyConfig::load()?.policy()?;
         policy["tenants"] = json!({"directory": {"cluster": "directory"}});
         policy.to_string()
     };

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use careplane_exchange::memory::list;
-use careplane_integration::config::Template;
+use careplane_integration::config::EnvoyConfig;
 use serde_json::{Value, json};
 
 use crate::host::Tally;
@@ -76,7 +76,7 @@ const PASSED: Expected = Expected { status: 200, traced: false, recorded: true }
 /// # Errors
 /// When `integration/envoy.yaml`, whose policy they take, cannot be read.
 pub fn all() -> Result<Vec<Scenario>> {
-    let policy = Template::load()?.policy_without_collector()?;
+    let policy = EnvoyConfig::load()?.policy_without_collector()?;
     let collector = |mut policy: Value| {
         policy["export"] = json!({"cluster": "otel", "authority": "otel-collector"});
         policy

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use anyhow::{Context, Result};
 use careplane_cost::{Compiled, scenario};
 use careplane_integration::{
-    EnvoyVersion, Lab, Plugins, Request, config::Template, poll::until, prerequisites, workspace,
+    EnvoyVersion, Lab, Plugins, Request, config::EnvoyConfig, poll::until, prerequisites, workspace,
 };
 use serde_json::json;
 
@@ -23,7 +23,7 @@ async fn envoy_makes_and_takes_the_calls_that_are_counted() -> Result<()> {
         return Ok(());
     }
     let compiled = Compiled::load(&workspace::dist().join("careplane.wasm"))?;
-    let policy = Template::load()?.policy_without_collector()?;
+    let policy = EnvoyConfig::load()?.policy_without_collector()?;
     let lab = Lab::builder().version(EnvoyVersion::V1_40_0).policy(|written| *written = policy);
     let lab = lab.log_level("info,wasm:trace").start().await?;
     let token = lab.identity().token("care-home-0107", "sian.oneill@care.example", json!({}))?;

@@ -1,7 +1,8 @@
-//! `careplane-ext-proc POLICY.json`: the contender `ext_proc`: what careplane decides, decided in a server beside the proxy.
+//! `careplane-ext-proc POLICY.json`: the contender `ext_proc`: what careplane decides, decided in a server beside the
+//! proxy.
 //!
-//! Prints the address that it listens on, and serves until it is killed. It classifies and places with careplane's own policy crate, so
-//! its decisions are the same; it makes no pseudonyms and no chain of records.
+//! Prints the address that it listens on, and serves until it is killed. It classifies and places with careplane's own
+//! policy crate, so its decisions are the same; it makes no pseudonyms and no chain of records.
 
 #![forbid(unsafe_code)]
 
@@ -42,7 +43,7 @@ impl ExternalProcessor for Processor {
             let mut decision = None;
             while let Ok(Some(message)) = incoming.message().await {
                 let answer = decision::answer(&policy, &message, &mut decision);
-                // Nobody waits for an answer when the proxy has gone.
+                // When the proxy has gone, nothing waits for an answer.
                 if answers.send(Ok(answer)).await.is_err() {
                     break;
                 }

@@ -1,4 +1,4 @@
--- What careplane does to a request, in Lua: who it is from, what it is about, where it goes, and a record of it.
+-- What careplane does to a request, in Lua: identity, context, placement, and a record.
 -- With evidence.lua before it, the user is a pseudonym, and the record is hashed and chained.
 
 local JWT = "envoy.filters.http.jwt_authn"

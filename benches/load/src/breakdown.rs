@@ -1,4 +1,5 @@
-//! What the time of a request goes to: which part of it is the module, which is host calls, and what each kind of those costs.
+//! What the time of a request goes to: which part of it is the module, which is host calls, and what each kind of those
+//! costs.
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::PathBuf, time::Duration};
 
@@ -46,7 +47,7 @@ pub struct Breakdown {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Parts {
-    /// Who.
+    /// The contender.
     pub contender: String,
     /// All of it, undisturbed by perf.
     pub all: f64,
@@ -178,7 +179,7 @@ impl Breakdown {
         }
         let _ = writeln!(
             page,
-            "\n## What a host call costs\n\nA module that makes it {TIMES} times for each request, beside the empty module in the same round; the median, and in parentheses the \
+            "\n## What a host call costs\n\nOne module makes each call {TIMES} times for each request. The table compares it with the empty module in the same round: the median, and in parentheses the \
              quartiles. *In a read* is how many of that name the filters make ([cost.md](../cost.md)).\n\n| call | asked | one costs | in a read |\n|---|---|--:|--:|"
         );
         for price in &self.prices {

@@ -29,7 +29,7 @@ pub struct Call {
     parameters: &'static str,
     /// The name that it asks for, NUL between parts; `#` becomes the number of the call.
     argument: &'static str,
-    /// Its arguments in order: `NAME`, `LENGTH` and so on stand for their places and sizes in memory.
+    /// Its arguments in order: `NAME`, `LENGTH` and so on stand for their addresses and sizes in memory.
     arguments: &'static str,
     /// Whether there is what it asks for. A call for what is not there is answered with a status that is not 0.
     is_there: bool,

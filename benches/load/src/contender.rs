@@ -1,4 +1,4 @@
-//! Who is compared: Envoy configurations that differ in their filters, and in what reads what those write.
+//! The contenders: Envoy configurations that differ in their filters, and in the parts that read the filters' output.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use careplane_integration::{config::Template, workspace};
+use careplane_integration::{config::EnvoyConfig, workspace};
 use serde_json::{Value, json};
 
 /// What Envoy answers in place of an upstream, and what the upstream answers: 512 bytes, as a small JSON document has.
@@ -44,7 +44,7 @@ pub struct Places {
     pub log: PathBuf,
 }
 
-/// Modules that `make bench` builds and nobody deploys.
+/// Modules that `make bench` builds for comparison only.
 pub fn built() -> PathBuf {
     workspace::root().join("target/bench")
 }
@@ -60,7 +60,7 @@ pub fn folder() -> PathBuf {
 /// # Errors
 /// When there is none.
 pub fn policy() -> Result<Value> {
-    let mut policy = Template::load()?.policy_without_collector()?;
+    let mut policy = EnvoyConfig::load()?.policy_without_collector()?;
     policy["sampling"]["tiers"]["clinical"] = json!(10);
     Ok(policy)
 }

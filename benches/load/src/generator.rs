@@ -28,7 +28,7 @@ const PACED: u32 = 10;
 /// `:authority`, `:method`, `:path`, `:scheme` and the four that every request has here.
 const LEAST_HEADERS: usize = 8;
 
-/// Who makes the load.
+/// The load generator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generator {
     /// h2load of nghttp2 (Debian: nghttp2-client).
@@ -146,8 +146,8 @@ async fn own(target: Target, requests: usize) -> Result<Duration> {
 
 /// Sends requests at a fixed rate, evenly spaced, and returns how long each took, in microseconds, sorted.
 ///
-/// Measured from the moment of sending. A connection whose answer is late sends its next request late: at rates far below what the
-/// proxy can do, that hides nothing.
+/// Measured from the moment of sending. A connection whose answer is late sends its next request late: at rates far
+/// below what the proxy can do, that hides nothing.
 ///
 /// # Errors
 /// When a request is not answered with 200.

@@ -15,7 +15,7 @@ pub struct Machine {
     pub cores: usize,
     /// The kernel.
     pub kernel: String,
-    /// Who runs where.
+    /// The cores of each program.
     pub division: String,
     /// The Envoy that is measured.
     pub envoy: String,

@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
 struct Arguments {
     #[command(subcommand)]
     question: Question,
-    /// Rounds, in each of which everybody has a turn
+    /// Rounds; each contender has one turn in each
     #[arg(long, global = true, default_value_t = 5)]
     rounds: usize,
     /// Seconds of full load for each in each round

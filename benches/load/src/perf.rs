@@ -1,4 +1,5 @@
-//! Where a running Envoy spends its time, by perf: Envoy keeps frame pointers, and so does the code that V8 makes of a module.
+//! Where a running Envoy spends its time, by perf: Envoy keeps frame pointers, and so does the code that V8 makes of a
+//! module.
 
 use std::{
     io::{BufRead, BufReader},
@@ -38,7 +39,7 @@ enum Code {
     Kernel,
     Module,
     Envoy,
-    /// `memmove` and the like, for whoever calls.
+    /// `memmove` and the like, called by any other part.
     Library,
 }
 
@@ -119,8 +120,8 @@ impl Split {
         match called_by_module {
             None if *innermost == Code::Kernel => self.kernel += 1,
             None => self.envoy += 1,
-            // Nothing of Envoy between the module and where the sample fell. Memory for what a host call hands over is in the module
-            // as well, but on the call's account.
+            // Nothing of Envoy between the module and where the sample fell. Memory for what a host call hands over is
+            // in the module as well, but on the call's account.
             Some(at) if !stack[..at].contains(&Code::Envoy) && !is_called_back(&stack[at..]) => self.module += 1,
             Some(_) => self.host_calls += 1,
         }

@@ -43,7 +43,7 @@ pub struct Table {
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Row {
-    /// Who.
+    /// The contender.
     pub contender: String,
     /// What it is.
     pub about: String,

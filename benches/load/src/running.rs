@@ -47,7 +47,7 @@ pub struct Server {
 
 /// A contender's processes.
 pub struct Running {
-    /// Who it is.
+    /// The contender that runs.
     pub contender: Contender,
     /// Its Envoy.
     pub proxy: Proxy,
@@ -175,7 +175,7 @@ impl Running {
     }
 }
 
-/// An address that nobody needs.
+/// An address that no contender uses.
 #[must_use]
 pub fn nowhere() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 9).into()

@@ -1,4 +1,4 @@
-//! That the contenders do the same visible work, as far as they can: a comparison with somebody who does less says nothing.
+//! The contenders do the same visible work, as far as they can. A comparison with one that does less says nothing.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ const TAGS: [&str; 5] = ["tenant_id", "user_id", "correlation_id", "healthcare_c
 struct Visible {
     /// Headers that the upstream got.
     forwarded: Vec<&'static str>,
-    /// Whether the caller is told the correlation id.
+    /// Whether the caller gets the correlation id.
     echoed: bool,
     /// Tags of the span.
     tags: Vec<&'static str>,
@@ -58,7 +58,8 @@ async fn every_contender_does_the_visible_work() -> Result<()> {
     Ok(())
 }
 
-/// What is called the same evidence is: `verify` finds the chain whole, and the pseudonym is the one that careplane makes.
+/// What is called the same evidence is: `verify` finds the chain whole, and the pseudonym is the one that careplane
+/// makes.
 #[tokio::test]
 async fn lua_writes_the_same_evidence() -> Result<()> {
     if !prerequisites(ENVOY, Plugins::Bundle) {

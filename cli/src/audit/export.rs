@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let scope = arguments.scope.scope()?;
     anyhow::ensure!(
         arguments.paths.iter().all(|path| path.as_os_str() != "-"),
-        "- cannot be read twice: the proxy of a chain can be told by its last record. Give files"
+        "- cannot be read twice, and the last record of a chain can name its proxy. Give files"
     );
     let form = match arguments.bundle {
         None => Form::Ndjson,

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::search::line;
 use super::{filter, keys};
 use crate::out;
-use tail::Tail;
+use tail::FollowedFiles;
 
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const DIM: Style = Style::new().dimmed();
@@ -42,23 +42,23 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (query, _) = arguments.filter.query()?;
     let keys = arguments.keys.read()?;
     let mut live = Live::new(keys);
-    let mut tail = Tail::open(&arguments.paths, arguments.from_start || arguments.once)?;
+    let mut tail = FollowedFiles::open(&arguments.paths, arguments.from_start || arguments.once)?;
     loop {
         let lines = tail.lines()?;
         let is_quiet = lines.is_empty();
         for (name, number, text) in lines {
             let source = Source::text(name, text);
-            let mut told = String::new();
+            let mut text = String::new();
             source.read(|found| {
                 match found {
-                    Ok(item) => told += &tell(&mut live, &item, number, &query),
+                    Ok(item) => text += &lines_of(&mut live, &item, number, &query),
                     Err(broken) => {
-                        told += &format!("{BAD}unreadable{BAD:#} {}:{number}: {}\n", broken.place.source, broken.why)
+                        text += &format!("{BAD}unreadable{BAD:#} {}:{number}: {}\n", broken.place.source, broken.why)
                     }
                 }
                 Ok(())
             })?;
-            out::print(&told)?;
+            out::print(&text)?;
         }
         if is_quiet && tail.is_over(arguments.once) {
             return Ok(ExitCode::SUCCESS);
@@ -71,23 +71,23 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// What there is to say of a record: what is wrong with its place in its chain, and itself, when it is asked for and
 /// was not shown.
-fn tell(live: &mut Live, item: &Item<'_>, number: u64, query: &Query) -> String {
+fn lines_of(live: &mut Live, item: &Item<'_>, number: u64, query: &Query) -> String {
     let place = Place { line: number, ..item.place };
     let step = match live.take(item.text) {
         Ok(step) => step,
         Err(why) => return format!("{BAD}unreadable{BAD:#} {place}: {why}\n"),
     };
-    let mut told: String =
+    let mut text: String =
         step.trouble.iter().map(|trouble| format!("{BAD}trouble{BAD:#} {place}: {trouble}\n")).collect();
-    let Ok(record) = Record::parse(item.text) else { return told };
-    let Ok(time) = record.time.parse::<Timestamp>() else { return told };
+    let Ok(record) = Record::parse(item.text) else { return text };
+    let Ok(time) = record.time.parse::<Timestamp>() else { return text };
     if !step.is_repeated && query.matches(&record, time) {
         let found = Found { text: item.text, place, way: item.way, state: step.state, in_shard: true };
-        told += &line(&Hit::of(&record, time, &found));
+        text += &line(&Hit::of(&record, time, &found));
     } else if !step.is_repeated && matches!(record.kind, Kind::Start | Kind::End) {
         let proxy = record.proxy.as_ref().and_then(|proxy| proxy.id.as_deref()).unwrap_or_default();
         let what = if record.kind == Kind::Start { "begins" } else { "ends" };
-        told += &format!("{DIM}{time}  chain {} {what}, proxy {proxy}{DIM:#}\n", step.chain);
+        text += &format!("{DIM}{time}  chain {} {what}, proxy {proxy}{DIM:#}\n", step.chain);
     }
-    told
+    text
 }

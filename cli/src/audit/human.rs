@@ -105,7 +105,7 @@ fn tail(chain: &ChainReport) -> String {
         }
         Tail::Unknown if chain.records == 0 => String::new(),
         Tail::Unknown => {
-            format!("; last record {until}; without start, heads and end, nobody can tell whether more came")
+            format!("; last record {until}; without start, heads and end, later records may be missing")
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What commands that read records say about what they read.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use careplane_evidence::verify::Verification;
 
 /// The unreadable records that are listed one by one.
@@ -26,4 +28,10 @@ pub fn ensure_records(verification: &Verification, paths: &[PathBuf]) -> anyhow:
         paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     );
     Ok(())
+}
+
+pub fn text(path: &Path) -> anyhow::Result<String> {
+    let read =
+        if path.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { fs::read_to_string(path) };
+    read.with_context(|| path.display().to_string())
 }

@@ -8,7 +8,7 @@ use careplane_evidence::report::{Aggregate, SCHEMA};
 use careplane_evidence::verify::Verification;
 use serde::Deserialize;
 
-use super::{output, report};
+use super::output;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -28,7 +28,7 @@ struct Named {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let read = |path: &PathBuf| -> anyhow::Result<Verification> {
-        let text = report::text(path)?;
+        let text = super::input::text(path)?;
         let shown = || path.display().to_string();
         let named: Named = serde_json::from_str(&text).with_context(|| format!("{}: not a report in JSON", shown()))?;
         if named.schema == SCHEMA {
@@ -37,5 +37,5 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         serde_json::from_str(&text).with_context(|| format!("{}: not a report in JSON", shown()))
     };
     let reports: Vec<Verification> = arguments.reports.iter().map(read).collect::<Result<_, _>>()?;
-    arguments.output.tell(&Verification::merge(reports)?)
+    arguments.output.print(&Verification::merge(reports)?)
 }

@@ -1,4 +1,4 @@
-//! How a verification is told, and what has to hold.
+//! How a verification is printed, and what has to hold.
 
 use std::fs;
 use std::path::PathBuf;
@@ -44,8 +44,8 @@ enum Format {
 }
 
 impl OutputArguments {
-    /// Tells the result, and makes the exit code of it.
-    pub fn tell(&self, verification: &Verification) -> anyhow::Result<ExitCode> {
+    /// Prints the result, and returns the exit code.
+    pub fn print(&self, verification: &Verification) -> anyhow::Result<ExitCode> {
         let demands = Demands { closed: self.closed, ordered: self.ordered, keyed: self.require_key };
         let text = match self.format {
             Format::Human => human::text(verification, demands, self.all),

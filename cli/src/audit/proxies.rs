@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::report::text;
+use super::input::text;
 
 #[derive(clap::Args)]
 pub struct ProxiesArguments {

@@ -1,11 +1,11 @@
 //! `careplane audit report`.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use careplane_evidence::report::{self, Aggregate, Ledger, Making, Merge as _};
+use careplane_evidence::report::{self, Aggregate, DeliveryCounters, Making, Merge as _};
 use careplane_evidence::source::Source;
 use careplane_evidence::verify::Shard;
 use jiff::Timestamp;
@@ -55,8 +55,8 @@ enum Format {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut aggregate = if arguments.merge { merged(&arguments.paths)? } else { counted(arguments)? };
     for path in &arguments.metrics {
-        let ledger = Ledger::read(&text(path)?).with_context(|| path.display().to_string())?;
-        aggregate.ledger.get_or_insert_default().absorb(ledger);
+        let counters = DeliveryCounters::read(&input::text(path)?).with_context(|| path.display().to_string())?;
+        aggregate.ledger.get_or_insert_default().absorb(counters);
     }
     aggregate.expected.extend(arguments.proxies.read()?);
     let written = match arguments.format {
@@ -90,13 +90,7 @@ fn counted(arguments: &Arguments) -> anyhow::Result<Aggregate> {
 }
 
 fn merged(paths: &[PathBuf]) -> anyhow::Result<Aggregate> {
-    let read = |path: &PathBuf| Aggregate::from_json(&text(path)?).with_context(|| path.display().to_string());
+    let read = |path: &PathBuf| Aggregate::from_json(&input::text(path)?).with_context(|| path.display().to_string());
     let parts = paths.iter().map(read).collect::<anyhow::Result<Vec<_>>>()?;
     Ok(Aggregate::merge(parts)?)
-}
-
-pub(super) fn text(path: &Path) -> anyhow::Result<String> {
-    let read =
-        if path.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { fs::read_to_string(path) };
-    read.with_context(|| path.display().to_string())
 }

@@ -55,13 +55,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         verifier.read(source)?;
     }
     let verification = verifier.finish()?;
-    let told = arguments.output.tell(&verification)?;
+    let code = arguments.output.print(&verification)?;
     // A shard has some of the proxies alone: the merged report is asked.
     match report::absent(&verification.chains, &arguments.proxies.read()?).filter(|_| arguments.shard.is_none()) {
         Some(absent) => {
             eprintln!("careplane: {absent}");
             Ok(ExitCode::FAILURE)
         }
-        None => Ok(told),
+        None => Ok(code),
     }
 }

@@ -25,8 +25,8 @@ pub struct Arguments {
 /// Exit code 0 without errors (`--strict`: and warnings), 1 with; 2, by the caller, when something cannot be read.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let input = input::read(&arguments.paths)?;
-    let (findings, looked) = check(&input);
-    out::print(&arguments.format.text(&input, &findings, looked))?;
+    let (findings, summary) = check(&input);
+    out::print(&arguments.format.text(&input, &findings, summary))?;
     let worst = if arguments.strict { Level::Warning } else { Level::Error };
     let fails = findings.iter().any(|finding| finding.rule.level <= worst);
     Ok(ExitCode::from(u8::from(fails)))

@@ -77,7 +77,7 @@ fn named<'m, 'd>(mesh: &'m Mesh<'d>, filter: &Manifest, name: &str) -> Option<&'
 
 fn found(
     plugin: &Plugin<'_>,
-    place: &crate::yaml::Place,
+    place: &crate::yaml::Location,
     verb: &str,
     tail: &str,
     filter: &Manifest,

@@ -1,13 +1,13 @@
 //! What `check` finds.
 
 use super::rules::Rule;
-use crate::yaml::Place;
+use crate::yaml::Location;
 
 /// One thing to look at.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Finding {
     pub rule: &'static Rule,
-    pub place: Place,
+    pub place: Location,
     /// What is the matter, and what would be right.
     pub message: String,
     /// The other places that have to do with it.
@@ -17,7 +17,7 @@ pub struct Finding {
 /// Another place, and what it says.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Related {
-    pub place: Place,
+    pub place: Location,
     pub message: String,
 }
 
@@ -27,14 +27,14 @@ pub struct Findings(Vec<Finding>);
 // === impl Findings ===
 
 impl Findings {
-    pub fn add(&mut self, rule: &'static Rule, place: &Place, message: impl Into<String>) {
+    pub fn add(&mut self, rule: &'static Rule, place: &Location, message: impl Into<String>) {
         self.add_related(rule, place, message, Vec::new());
     }
 
     pub fn add_related(
         &mut self,
         rule: &'static Rule,
-        place: &Place,
+        place: &Location,
         message: impl Into<String>,
         related: Vec<Related>,
     ) {
@@ -53,7 +53,7 @@ impl Findings {
 }
 
 impl Related {
-    pub fn new(place: &Place, message: impl Into<String>) -> Self {
+    pub fn new(place: &Location, message: impl Into<String>) -> Self {
         Self { place: place.clone(), message: message.into() }
     }
 }

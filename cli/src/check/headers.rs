@@ -5,13 +5,13 @@ use super::mesh::{GATEWAY_API, Mesh, NETWORKING};
 use super::rules;
 use super::writes::is_inside;
 use crate::manifest::Manifest;
-use crate::yaml::{Node, Place};
+use crate::yaml::{Location, Node};
 
 /// What a route does to a header.
 struct Mutation<'d> {
     verb: &'static str,
     name: String,
-    place: &'d Place,
+    place: &'d Location,
 }
 
 /// A header of careplane, and what it is.

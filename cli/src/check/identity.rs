@@ -1,4 +1,4 @@
-//! Who is believed: the peers that a policy trusts, and the claims that it reads.
+//! Which identities are believed: the peers that a policy trusts, and the claims that it reads.
 
 use std::collections::BTreeSet;
 

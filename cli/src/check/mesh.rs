@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::filters;
 use crate::manifest::{Document, Manifest};
-use crate::yaml::{Node, Place};
+use crate::yaml::{Location, Node};
 
 pub const NETWORKING: &str = "networking.istio.io";
 pub const SECURITY: &str = "security.istio.io";
@@ -165,7 +165,7 @@ impl<'d> Plugin<'d> {
     }
 
     /// Where a field is, or, without it, the plugin itself.
-    pub fn place(&self, field: Option<&'d Node>) -> &'d Place {
+    pub fn place(&self, field: Option<&'d Node>) -> &'d Location {
         field.map_or(self.manifest.place(), |field| &field.place)
     }
 
@@ -237,7 +237,7 @@ pub fn labels(node: Option<&Node>) -> BTreeMap<&str, &str> {
 
 impl<'d> Policy<'d> {
     /// Where a value of the document is, or as much of the way there as is written.
-    pub fn place(&self, path: &str) -> &'d Place {
+    pub fn place(&self, path: &str) -> &'d Location {
         &self.node.follow(path).node.place
     }
 }

@@ -8,7 +8,7 @@ use super::mesh::{Mesh, NETWORKING, Policy, TELEMETRY, may_meet};
 use super::rules;
 use crate::filters;
 use crate::manifest::Manifest;
-use crate::yaml::{Node, Place};
+use crate::yaml::{Location, Node};
 
 /// The tags of every span.
 const TAGS: [&str; 5] = ["tenant_id", "user_id", "correlation_id", "healthcare_context", "compliance_level"];
@@ -138,7 +138,7 @@ fn unwritten_state(mesh: &Mesh<'_>, findings: &mut Findings) {
         .chain(mesh.of("install.istio.io", "IstioOperator"))
         .chain(mesh.of(NETWORKING, "EnvoyFilter"));
     for manifest in readers {
-        let mut absent: Vec<(&str, &Place)> = Vec::new();
+        let mut absent: Vec<(&str, &Location)> = Vec::new();
         for text in manifest.node.texts() {
             for key in state_keys(text.as_text().unwrap_or_default()) {
                 let Some(name) = key.strip_prefix("wasm.").unwrap_or(key).strip_prefix("careplane.") else { continue };
@@ -172,7 +172,7 @@ fn unwritten_state(mesh: &Mesh<'_>, findings: &mut Findings) {
 }
 
 /// The lowest tier that anything is in, with its place.
-fn lowest_tier<'d>(policy: &Policy<'d>, document: &PolicyDocument) -> Option<(f64, String, &'d Place)> {
+fn lowest_tier<'d>(policy: &Policy<'d>, document: &PolicyDocument) -> Option<(f64, String, &'d Location)> {
     let used = document.contexts.iter().map(|context| context.tier.as_deref().unwrap_or("default"));
     used.chain([document.default_context.tier.as_str()])
         .filter_map(|name| Some((document.sampling.tiers.get(name)?.as_f64()?, name)))

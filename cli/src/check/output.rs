@@ -10,7 +10,7 @@ use super::Summary;
 use super::finding::Finding;
 use super::rules::Level;
 use crate::input::Input;
-use crate::yaml::Place;
+use crate::yaml::Location;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -25,11 +25,11 @@ pub enum Format {
 }
 
 impl Format {
-    pub fn text(self, input: &Input, findings: &[Finding], looked: Summary) -> String {
+    pub fn text(self, input: &Input, findings: &[Finding], summary: Summary) -> String {
         match self {
-            Self::Human => human::text(input, findings) + &summary(findings, looked),
-            Self::Short => short(findings) + &summary(findings, looked),
-            Self::Json => format!("{:#}\n", json(findings, looked)),
+            Self::Human => human::text(input, findings) + &summary_line(findings, summary),
+            Self::Short => short(findings) + &summary_line(findings, summary),
+            Self::Json => format!("{:#}\n", json(findings, summary)),
             Self::Sarif => format!("{:#}\n", json!(sarif::log(findings))),
         }
     }
@@ -61,21 +61,21 @@ fn short(findings: &[Finding]) -> String {
     text
 }
 
-fn summary(findings: &[Finding], looked: Summary) -> String {
+fn summary_line(findings: &[Finding], summary: Summary) -> String {
     let [errors, warnings, notes] = [Level::Error, Level::Warning, Level::Note].map(|level| count(findings, level));
     format!(
         "{}, {}, {} in {}: {}, {}\n",
         plural(errors, "error", "errors"),
         plural(warnings, "warning", "warnings"),
         plural(notes, "note", "notes"),
-        plural(looked.documents, "document", "documents"),
-        plural(looked.policies, "policy", "policies"),
-        plural(looked.plugins, "plugin", "plugins"),
+        plural(summary.documents, "document", "documents"),
+        plural(summary.policies, "policy", "policies"),
+        plural(summary.plugins, "plugin", "plugins"),
     )
 }
 
-fn json(findings: &[Finding], looked: Summary) -> Value {
-    let place = |place: &Place| json!({"file": &*place.file, "line": place.line, "column": place.column});
+fn json(findings: &[Finding], summary: Summary) -> Value {
+    let place = |place: &Location| json!({"file": &*place.file, "line": place.line, "column": place.column});
     let findings_json: Vec<Value> = findings
         .iter()
         .map(|finding| {
@@ -94,6 +94,6 @@ fn json(findings: &[Finding], looked: Summary) -> Value {
         "errors": count(findings, Level::Error),
         "warnings": count(findings, Level::Warning),
         "notes": count(findings, Level::Note),
-        "looked": looked,
+        "looked": summary,
     })
 }

@@ -12,7 +12,7 @@ use super::mesh::{Mesh, Policy, SECURITY, may_meet};
 use super::routes::sample_path;
 use super::rules;
 use crate::manifest::Manifest;
-use crate::yaml::{Node, Place};
+use crate::yaml::{Location, Node};
 use spelling::{Normalization, Spelling};
 
 /// What an application with a router for suffixes, or a file system without them, reads as the path itself.
@@ -102,7 +102,7 @@ fn guarded(
     mesh: &Mesh<'_>,
     policy: &Policy<'_>,
     guard: &Guard<'_>,
-    normalization: Option<(Normalization, &Place)>,
+    normalization: Option<(Normalization, &Location)>,
     findings: &mut Findings,
 ) -> bool {
     let (Some(document), Ok(compiled)) = (&policy.document, &policy.compiled) else { return false };

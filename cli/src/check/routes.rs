@@ -3,19 +3,21 @@
 
 mod gateway_api;
 mod matching;
+mod request;
 mod requests;
 #[cfg(test)]
 mod tests;
 mod virtual_service;
 
 use crate::manifest::Manifest;
-use crate::yaml::{Node, Place};
+use crate::yaml::{Location, Node};
 
 use super::mesh::{GATEWAY_API, Mesh};
 #[cfg(test)]
 use matching::TextMatch;
 pub use matching::{Conditions, PathMatch};
-pub use requests::{Request, sample_path};
+pub use request::Request;
+pub use requests::sample_path;
 
 /// What one virtual host of a proxy chooses from, in the order in which Envoy tries it.
 #[derive(Debug)]
@@ -33,7 +35,7 @@ pub struct Route<'d> {
     /// The entry of `http`, or of `rules`.
     pub rule: &'d Node,
     /// Where what it asks for is written.
-    pub place: &'d Place,
+    pub place: &'d Location,
     pub conditions: Conditions<'d>,
 }
 

@@ -12,7 +12,7 @@ use super::routes::{self, Destination, Request, Route, Table, sample_path};
 use super::rules::{self, Rule};
 use crate::filters;
 use crate::manifest::Manifest;
-use crate::yaml::{Node, Place};
+use crate::yaml::{Location, Node};
 
 const CANARY: &str = "canary";
 const STABLE: &str = "stable";
@@ -48,7 +48,7 @@ pub fn check(mesh: &Mesh<'_>, tables: &[Table<'_>], findings: &mut Findings) {
     let routes = Routes { tables, subsets, services };
     let mut seen: Vec<&PolicyDocument> = Vec::new();
     for (policy, document) in mesh.policies_for(filters::TENANT_ROUTING) {
-        // Placements differ in whom they trust, and hardly in this.
+        // Placements differ in their trusted peers, and hardly in this.
         let says_the_same = |other: &&PolicyDocument| {
             other.routing == document.routing
                 && other.tenants == document.tenants
@@ -160,7 +160,7 @@ fn without_route(policy: &Policy<'_>, written: &Written<'_>, routes: &Routes<'_,
         let related = without.iter().map(|it| Related::new(it.place, format!("{} is matched here", written.header)));
         findings.add_related(written.without_route, place, message, related.collect());
     }
-    // Where routes lead to, `undefined_subsets` tells; without any, subsets are all there is to go by.
+    // `undefined_subsets` checks where routes lead to. Without routes, only the subsets show the pools.
     if !with.is_empty() || routes.subsets.is_empty() {
         return;
     }
@@ -279,7 +279,7 @@ struct Reader<'t, 'd> {
     table: &'t Table<'d>,
     owner: &'d Manifest,
     /// Where it does so first.
-    place: &'t Place,
+    place: &'t Location,
 }
 
 // === impl Routes ===

@@ -37,14 +37,14 @@ rules! {
     POLICY = Error "policy", "The proxy would refuse this policy. At a cold start every request then gets a 500, \
          whatever `failStrategy` says.";
     QUEUE_SIZE = Warning "queue-size", "`export.queueBytes` holds fewer than two batches of records: while one is on \
-         its way, the next ones spill into the proxy's log.";
+         its way, the next ones overflow into the proxy's log.";
     DIRECTORY_CLUSTER = Error "directory-cluster", "`tenants.directory.cluster` is no service of the mesh: the \
          directory never comes, and `tenants.unknown` holds for all of its tenants.";
     POLICY_MISSING = Error "policy-missing", "A plugin without a policy is refused as one with a bad policy is.";
 
     PLUGIN_URL = Error "plugin-url", "A url without `oci://`, `https://`, `http://` or `file://` passes validation \
          and is dropped: traffic flows without the filter.";
-    PLUGIN_DIGEST = Warning "plugin-digest", "Without a digest, what a tag means can change under a running mesh.";
+    PLUGIN_DIGEST = Warning "plugin-digest", "Without a digest, a tag can point to another module while the mesh runs.";
     PLUGIN_NAME = Error "plugin-name", "`pluginName` picks the filters; the module refuses a name that it does not \
          know.";
     PLUGIN_PHASE = Error "plugin-phase", "A plugin in AUTHN runs before jwt_authn, so there are no claims yet.";
@@ -60,8 +60,8 @@ rules! {
     PSEUDONYM_KEY_INLINE = Warning "pseudonym-key-inline", "Everyone who may read the manifest can undo every \
          pseudonym.";
 
-    TRUSTED_PEERS_ANY = Error "trusted-peers-any", "`trustedPeers: any` believes identity headers of everyone. That \
-         is for the way out of a workload alone.";
+    TRUSTED_PEERS_ANY = Error "trusted-peers-any", "`trustedPeers: any` believes the identity headers of every \
+         caller. It is meant for outbound traffic of a workload alone.";
     TRUSTED_PEERS_WAYPOINT = Warning "trusted-peers-waypoint", "A waypoint does not see the certificate of the peer. \
          With `any`, every caller that authorization lets through can choose a tenant.";
     TRUSTED_PEER_UNKNOWN = Warning "trusted-peer-unknown", "A SPIFFE id of no service account here: its headers are \
@@ -71,10 +71,14 @@ rules! {
     CLAIMS_UNVERIFIED = Warning "claims-unverified", "Claims are there only where a RequestAuthentication has \
          verified a token.";
 
-    GRANT_UNLIMITED = Warning "grant-unlimited", "A grant for every tenant, every action and every context, without a purpose: who has it is bound by no boundary.";
-    GRANT_REACHES_NONE = Warning "grant-reaches-none", "No tenant is in a group, or a jurisdiction, so the grant for these never applies.";
-    EMERGENCY_UNALERTED = Warning "emergency-unalerted", "Emergency access is only as safe as the look at each use of it, and no alerting rule tells of one.";
-    LIST_UNSELECTED = Warning "list-unselected", "A person whose claim lists several tenants cannot say which: every request is a 403 `tenant-unselected`.";
+    GRANT_UNLIMITED = Warning "grant-unlimited", "A grant for every tenant, every action and every context, without a \
+         purpose: its holder has no boundary.";
+    GRANT_REACHES_NONE = Warning "grant-reaches-none", "No tenant is in a group, or a jurisdiction, so the grant for \
+         these never applies.";
+    EMERGENCY_UNALERTED = Warning "emergency-unalerted", "Each use of emergency access has to be reviewed, and no \
+         alerting rule reports it.";
+    LIST_UNSELECTED = Warning "list-unselected", "A person whose claim lists several tenants cannot say which: every \
+         request is a 403 `tenant-unselected`.";
 
     SHADOW = Note "shadow", "The policy or the context is in shadow: it refuses nothing and changes no header.";
     SHADOW_WRITE_AHEAD = Note "shadow-write-ahead", "`audit.writeAhead` has no effect on a context in shadow.";
@@ -112,23 +116,23 @@ rules! {
          spelling of a path gets past the AuthorizationPolicy.";
     PATH_SPELLING = Warning "path-spelling", "An AuthorizationPolicy compares paths as they are written: a spelling \
          that applications read alike gets past it.";
-    PATH_SUFFIX = Note "path-suffix", "An AuthorizationPolicy takes paths with a suffix along, which careplane has \
+    PATH_SUFFIX = Note "path-suffix", "An AuthorizationPolicy also matches paths with a suffix, which careplane has \
          in another context.";
 
     SPAN_TAG_UNREAD = Warning "span-tag-unread", "careplane writes the tag, and no Telemetry puts it on the span. A \
          child's `customTags` replace the parent's.";
     FILTER_STATE_UNWRITTEN = Error "filter-state-unwritten", "Nothing writes the filter state that is read here, so \
          it is always empty.";
-    FILTER_ABSENT = Note "filter-absent", "What is read here is written by a filter that no plugin here has, so it \
-         is always empty.";
+    FILTER_ABSENT = Note "filter-absent", "Another filter writes what is read here, and no plugin here has that \
+         filter: it is always empty.";
     BASE_RATE = Error "base-rate", "Envoy's base rate is above the lowest tier: a filter can keep more traces, never \
          fewer, and the rate on spans is wrong.";
     BASE_RATE_CLOCK = Note "base-rate-clock", "Envoy takes its base rate from the first digits of `x-request-id`. \
          Where callers send UUIDv7, they are a clock: all requests of a minute are traced, or none.";
     TRACE_REQUEST_ID = Error "trace-request-id", "Envoy does not ask `x-request-id`: every request is traced, and no \
          tier has an effect.";
-    TRACE_SAMPLER = Error "trace-sampler", "A sampler of the tracer has the last word: what careplane keeps is not \
-         exported, and records say that it was.";
+    TRACE_SAMPLER = Error "trace-sampler", "A sampler of the tracer decides last: it drops traces that careplane \
+         keeps, and records say that they were exported.";
     TRACE_REASON = Error "trace-reason", "Without the reason in `x-request-id`, hops do not agree: a refusal has two \
          spans, and records say `sampled: false` of what was exported.";
     LATE_SPAN_ZIPKIN = Note "late-span-zipkin", "Late spans go to the collector of `export`, the other spans to \

@@ -69,7 +69,7 @@ fn in_envoy(filter: &Node, findings: &mut Findings) {
     }
 }
 
-fn sampler_found(name: &str, place: &crate::yaml::Place, related: Vec<Related>, findings: &mut Findings) {
+fn sampler_found(name: &str, place: &crate::yaml::Location, related: Vec<Related>, findings: &mut Findings) {
     let message = format!(
         "the sampler {name} decides which spans are exported, and not the tiers: expected a tracer without a sampler"
     );

@@ -2,9 +2,9 @@
 
 use careplane_policy::document::Overrides;
 
-use super::routes::Place;
+use super::routes::RouteTemplate;
 use super::scenarios::{self, Scenario};
-use super::shape::{AccessChange, Kind};
+use super::shape::{AccessChange, ChangeKind};
 use crate::explain::request::Request;
 use crate::explain::{Judged, run};
 
@@ -42,21 +42,21 @@ impl Outcome {
     }
 
     /// What a change to another outcome means.
-    pub fn change(&self, new: &Self) -> Kind {
+    pub fn change(&self, new: &Self) -> ChangeKind {
         match (self, new) {
-            (Self::Shadow, Self::Shadow) => Kind::Otherwise,
-            (_, Self::Shadow) => Kind::Gained,
-            (Self::Shadow, _) => Kind::Lost,
-            (Self::Denied(_), Self::Allowed { .. }) => Kind::Gained,
-            (Self::Allowed { .. }, Self::Denied(_)) => Kind::Lost,
-            (Self::Denied(_), Self::Denied(_)) => Kind::Otherwise,
+            (Self::Shadow, Self::Shadow) => ChangeKind::Otherwise,
+            (_, Self::Shadow) => ChangeKind::Gained,
+            (Self::Shadow, _) => ChangeKind::Lost,
+            (Self::Denied(_), Self::Allowed { .. }) => ChangeKind::Gained,
+            (Self::Allowed { .. }, Self::Denied(_)) => ChangeKind::Lost,
+            (Self::Denied(_), Self::Denied(_)) => ChangeKind::Otherwise,
             (Self::Allowed { tenant, user, .. }, Self::Allowed { tenant: new_tenant, user: new_user, .. }) => {
                 let gains = |old: &Option<String>, new: &Option<String>| new.is_some() && old != new;
                 let loses = gains(new_tenant, tenant) || gains(new_user, user);
                 match gains(tenant, new_tenant) || gains(user, new_user) {
-                    true => Kind::Gained,
-                    false if loses => Kind::Lost,
-                    false => Kind::Otherwise,
+                    true => ChangeKind::Gained,
+                    false if loses => ChangeKind::Lost,
+                    false => ChangeKind::Otherwise,
                 }
             }
         }
@@ -81,10 +81,10 @@ impl Outcome {
 }
 
 /// What changes, gains first; callers and routes that change alike together.
-pub fn compare(old: &Judged, new: &Judged, places: &[Place]) -> Vec<AccessChange> {
+pub fn compare(old: &Judged, new: &Judged, templates: &[RouteTemplate]) -> Vec<AccessChange> {
     let mut found: Vec<AccessChange> = Vec::new();
     for scenario in scenarios::all(old, new) {
-        for change in of_caller(&scenario, old, new, places) {
+        for change in of_caller(&scenario, old, new, templates) {
             let is_alike = |known: &&mut AccessChange| {
                 (&known.old, &known.new, &known.routes) == (&change.old, &change.new, &change.routes)
             };
@@ -99,16 +99,16 @@ pub fn compare(old: &Judged, new: &Judged, places: &[Place]) -> Vec<AccessChange
     found
 }
 
-fn of_caller(scenario: &Scenario, old: &Judged, new: &Judged, places: &[Place]) -> Vec<AccessChange> {
+fn of_caller(scenario: &Scenario, old: &Judged, new: &Judged, templates: &[RouteTemplate]) -> Vec<AccessChange> {
     let mut found: Vec<AccessChange> = Vec::new();
-    for (place, method) in places.iter().flat_map(|place| place.asked_methods().iter().map(move |it| (place, it))) {
-        let Some(request) = scenario.request(place, method) else { continue };
+    for (route, method) in templates.iter().flat_map(|route| route.asked_methods().iter().map(move |it| (route, it))) {
+        let Some(request) = scenario.request(route, method) else { continue };
         let [before, after] = [old, new].map(|judged| Outcome::of(judged, &request));
         if before == after {
             continue;
         }
         let (old, new) = (before.text(), after.text());
-        let title = place.title(method);
+        let title = route.title(method);
         match found.iter_mut().find(|known| (&known.old, &known.new) == (&old, &new)) {
             Some(known) => known.routes.push(title),
             None => found.push(AccessChange {
@@ -123,7 +123,7 @@ fn of_caller(scenario: &Scenario, old: &Judged, new: &Judged, places: &[Place]) 
     found
 }
 
-/// Headers that change method and URL for the application are not the identity's: they are told apart.
+/// Headers that change method and URL for the application are not the identity's: so they are reported separately.
 fn overrides(old: &Judged, new: &Judged, found: &mut Vec<AccessChange>) {
     let [before, after] = [old, new].map(|judged| judged.document.identity.overrides);
     if before == after {
@@ -131,7 +131,7 @@ fn overrides(old: &Judged, new: &Judged, found: &mut Vec<AccessChange>) {
     }
     let text = |overrides| if overrides == Overrides::Pass { "they pass" } else { "they are removed" };
     found.push(AccessChange {
-        kind: if after == Overrides::Pass { Kind::Gained } else { Kind::Lost },
+        kind: if after == Overrides::Pass { ChangeKind::Gained } else { ChangeKind::Lost },
         callers: vec!["an untrusted peer with headers that override the method or the URL".into()],
         old: text(before).into(),
         new: text(after).into(),

@@ -3,7 +3,7 @@
 mod human;
 mod markdown;
 
-use super::shape::{Diff, FieldChange, Kind, Traces};
+use super::shape::{ChangeKind, Diff, FieldChange, Traces};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -51,11 +51,11 @@ fn verdict(diff: &Diff) -> &'static str {
     }
 }
 
-fn kind(kind: Kind) -> &'static str {
+fn kind(kind: ChangeKind) -> &'static str {
     match kind {
-        Kind::Gained => "gained",
-        Kind::Lost => "lost",
-        Kind::Otherwise => "otherwise",
+        ChangeKind::Gained => "gained",
+        ChangeKind::Lost => "lost",
+        ChangeKind::Otherwise => "otherwise",
     }
 }
 

@@ -14,8 +14,7 @@ use super::access::Outcome;
 use super::routes;
 use super::sample;
 use super::scenarios::Sent;
-use super::shape::{FieldChange, Kind, RecordChange, RecordChanges};
-use super::traces;
+use super::shape::{ChangeKind, FieldChange, RecordChange, RecordChanges};
 use crate::explain::request::Request;
 use crate::explain::{Judged, run};
 
@@ -36,11 +35,11 @@ pub struct Compared {
 }
 
 /// What changes, at which route → how many requests, and the id of one of them.
-type Changes = BTreeMap<(Kind, String, Vec<FieldChange>), (u64, Option<String>)>;
+type Changes = BTreeMap<(ChangeKind, String, Vec<FieldChange>), (u64, Option<String>)>;
 
 /// What of a record the decision depends on.
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Asked {
+struct DecisionInputs {
     method: String,
     template: String,
     tenant: Option<String>,
@@ -62,10 +61,15 @@ struct Decision {
     keeps_denied: bool,
 }
 
+/// The share of the traces that a rate keeps, from 0 to 1.
+pub fn kept_share(rate: Rate) -> f64 {
+    rate.to_string().parse::<f64>().unwrap_or_default() / 100.0
+}
+
 pub fn compare(old: &Judged, new: &Judged, paths: &[PathBuf]) -> anyhow::Result<Compared> {
     let mut compared = Compared::default();
     let mut changes = Changes::new();
-    let mut known: HashMap<Asked, Option<[Decision; 2]>> = HashMap::new();
+    let mut known: HashMap<DecisionInputs, Option<[Decision; 2]>> = HashMap::new();
     let mut seen: HashSet<u64> = HashSet::new();
     for source in Records::expand(paths)? {
         source.read(|item| {
@@ -99,7 +103,7 @@ pub fn compare(old: &Judged, new: &Judged, paths: &[PathBuf]) -> anyhow::Result<
 // === impl Compared ===
 
 impl Compared {
-    /// Requests a day, if the records tell of some time.
+    /// Requests a day, if the records cover some time.
     pub fn a_day(&self) -> Option<f64> {
         let seconds = self.last?.duration_since(self.first?).as_secs_f64();
         (seconds >= 1.0).then(|| self.requests as f64 / seconds * 86_400.0)
@@ -110,7 +114,7 @@ impl Compared {
         old: &Judged,
         new: &Judged,
         record: &Record<'_>,
-        known: &mut HashMap<Asked, Option<[Decision; 2]>>,
+        known: &mut HashMap<DecisionInputs, Option<[Decision; 2]>>,
         changes: &mut Changes,
     ) {
         let Some(request) = &record.request else { return };
@@ -119,12 +123,12 @@ impl Compared {
             self.first = Some(self.first.map_or(time, |first| first.min(time)));
             self.last = Some(self.last.map_or(time, |last| last.max(time)));
         }
-        let Some(asked) = Asked::of(record) else {
+        let Some(asked) = DecisionInputs::of(record) else {
             // What its path is, the new policy cannot be asked: it stays in the default context.
             self.change.without_template += 1;
             for (kept, judged) in self.kept.iter_mut().zip([old, new]) {
                 let context = judged.rules.policy.contexts().last();
-                *kept += context.map_or(0.0, |context| traces::part(context.tier.rate));
+                *kept += context.map_or(0.0, |context| kept_share(context.tier.rate));
             }
             return;
         };
@@ -138,8 +142,8 @@ impl Compared {
             return;
         };
         self.change.compared += 1;
-        self.kept[0] += traces::part(before.rate);
-        self.kept[1] += traces::part(after.rate);
+        self.kept[0] += kept_share(before.rate);
+        self.kept[1] += kept_share(after.rate);
         let number = request.id.as_ref().and_then(|id| Random::from_request_id(plain(id).as_bytes()));
         let facts = [&*before, &*after].map(|decision| decision.facts(number));
         let difference = FieldChange::between(&facts[0], &facts[1]);
@@ -200,9 +204,9 @@ impl Decision {
     }
 }
 
-// === impl Asked ===
+// === impl DecisionInputs ===
 
-impl Asked {
+impl DecisionInputs {
     /// None without a template.
     fn of(record: &Record<'_>) -> Option<Self> {
         let (request, tenant, who) = (record.request.as_ref()?, record.tenant.as_ref(), record.who.as_ref());
@@ -221,7 +225,7 @@ impl Asked {
         })
     }
 
-    /// The request that the record is of, as far as it tells: the pseudonym of a user stands for the user, and a
+    /// The request of the record, as far as it is recorded: the pseudonym of a user stands for the user, and a
     /// parameter of the path has any value.
     fn request(&self, old: &Judged, new: &Judged) -> Option<Request> {
         let policies = [&old.rules.policy, &new.rules.policy];

@@ -13,7 +13,7 @@ use crate::explain::Judged;
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 /// A template of one of the policies, or none: what no context matches.
-pub struct Place {
+pub struct RouteTemplate {
     pub template: Option<String>,
     /// How many segments `{*rest}` needs so that no other template has the path.
     rest: usize,
@@ -23,9 +23,9 @@ pub struct Place {
     pub is_for_all: bool,
 }
 
-// === impl Place ===
+// === impl RouteTemplate ===
 
-impl Place {
+impl RouteTemplate {
     /// A path there, with the value of one parameter given.
     pub fn path(&self, given: Option<(&str, &str)>) -> String {
         sample::path(self.template.as_deref(), self.rest, given)
@@ -52,7 +52,7 @@ impl Place {
 }
 
 /// Every template of the two policies, in the order of the new one, and what no context matches.
-pub fn places(old: &Judged, new: &Judged) -> Vec<Place> {
+pub fn templates(old: &Judged, new: &Judged) -> Vec<RouteTemplate> {
     let mut order = Vec::new();
     let mut methods: BTreeMap<&str, (BTreeSet<&str>, bool)> = BTreeMap::new();
     for written in [&new.document, &old.document].into_iter().flat_map(matches) {
@@ -67,7 +67,7 @@ pub fn places(old: &Judged, new: &Judged) -> Vec<Place> {
         }
     }
     let policies = [&new.rules.policy, &old.rules.policy];
-    let mut places = Vec::new();
+    let mut templates = Vec::new();
     for template in order {
         let Some((named, is_for_all)) = methods.get(template) else { continue };
         let mut all: Vec<&'static str> = if *is_for_all { METHODS.to_vec() } else { Vec::new() };
@@ -77,13 +77,13 @@ pub fn places(old: &Judged, new: &Judged) -> Vec<Place> {
             }
         }
         if let Some(rest) = sample::reach(template, &all, &policies) {
-            // Where one method has a match of its own, methods are told apart.
+            // Where one method has a match of its own, each method is a route.
             let is_for_all = *is_for_all && named.is_empty();
-            places.push(Place { template: Some(template.into()), rest, methods: all, is_for_all });
+            templates.push(RouteTemplate { template: Some(template.into()), rest, methods: all, is_for_all });
         }
     }
-    places.push(Place { template: None, rest: 1, methods: vec!["GET"], is_for_all: false });
-    places
+    templates.push(RouteTemplate { template: None, rest: 1, methods: vec!["GET"], is_for_all: false });
+    templates
 }
 
 fn matches(document: &Document) -> impl Iterator<Item = &careplane_policy::document::Match> {
@@ -114,12 +114,12 @@ pub fn facts(policy: &Policy, method: Method, about: &Classification) -> Vec<(&'
 }
 
 /// The routes that change, those that change alike together.
-pub fn compare(old: &Judged, new: &Judged, places: &[Place]) -> Vec<RouteChange> {
+pub fn compare(old: &Judged, new: &Judged, templates: &[RouteTemplate]) -> Vec<RouteChange> {
     let mut found: Vec<RouteChange> = Vec::new();
-    for place in places {
-        let path = place.path(None);
+    for route in templates {
+        let path = route.path(None);
         let mut alike: Vec<(Vec<FieldChange>, Vec<&str>)> = Vec::new();
-        for name in &place.methods {
+        for name in &route.methods {
             let method = Method::new(name.as_bytes());
             let [before, after] = [old, new].map(|judged| {
                 let policy = &judged.rules.policy;
@@ -133,10 +133,10 @@ pub fn compare(old: &Judged, new: &Judged, places: &[Place]) -> Vec<RouteChange>
         }
         let is_one = alike.len() == 1;
         for (changes, methods) in alike.into_iter().filter(|(changes, _)| !changes.is_empty()) {
-            let title = match &place.template {
-                Some(template) if is_one && place.is_for_all => template.clone(),
+            let title = match &route.template {
+                Some(template) if is_one && route.is_for_all => template.clone(),
                 Some(template) => format!("{} {template}", methods.join(",")),
-                None => place.title("GET"),
+                None => route.title("GET"),
             };
             match found.iter_mut().find(|known| known.changes == changes) {
                 Some(known) => known.routes.push(title),

@@ -1,10 +1,10 @@
-//! Callers, and what they send: everything that the sources and the trusted peers of two policies tell apart.
+//! Callers, and what they send: every case that the sources and the trusted peers of two policies distinguish.
 
 use careplane_policy::document::Document;
 use careplane_policy::{Claim, Grant, GrantedTenants, Policy, Source, Test, TrustedPeers};
 use serde_json::Value;
 
-use super::routes::Place;
+use super::routes::RouteTemplate;
 use crate::explain::Judged;
 use crate::explain::request::{Request, request_id};
 
@@ -16,11 +16,11 @@ const OTHER_USER: &str = "made-up-user-b";
 
 /// One kind of caller.
 pub struct Scenario {
-    /// As it is told: `a caller without identity`.
+    /// As it is printed: `a caller without identity`.
     pub caller: String,
     sent: Sent,
     peer: Option<String>,
-    /// The parameters that name the caller's own tenant where a place has them.
+    /// The parameters that name the caller's own tenant where a route has them.
     own: Vec<String>,
     /// Whether the last slash is sent as an escape.
     is_escaped: bool,
@@ -91,7 +91,7 @@ impl Sent {
         }
     }
 
-    /// The request. Without a recorded tenant in it, the path of a place can name one by `parameter`.
+    /// The request. Without a recorded tenant in it, the path of a route can name one by `parameter`.
     pub fn request(self, method: &str, path: &str, peer: Option<&str>) -> Request {
         let path = match &self.query {
             Some((name, value)) => format!("{path}?{name}={value}"),
@@ -121,14 +121,14 @@ impl Scenario {
         self
     }
 
-    /// The request of this caller at a place. None where the place has not what it takes.
-    pub fn request(&self, place: &Place, method: &str) -> Option<Request> {
+    /// The request of this caller at a route. None where the route has not what it takes.
+    pub fn request(&self, route: &RouteTemplate, method: &str) -> Option<Request> {
         let given = self.sent.parameter.as_ref().map(|(name, value)| (name.as_str(), value.as_str()));
-        if given.is_some_and(|(name, _)| !place.has(name)) {
+        if given.is_some_and(|(name, _)| !route.has(name)) {
             return None;
         }
-        let given = given.or_else(|| Some((self.own.iter().find(|name| place.has(name))?.as_str(), HOME)));
-        let mut path = place.path(given);
+        let given = given.or_else(|| Some((self.own.iter().find(|name| route.has(name))?.as_str(), HOME)));
+        let mut path = route.path(given);
         if self.is_escaped {
             let slash = path.rfind('/').filter(|slash| *slash > 0)?;
             path.replace_range(slash..=slash, "%2f");
@@ -137,7 +137,7 @@ impl Scenario {
     }
 }
 
-/// All callers that the two policies could tell apart. Where the path names a tenant, it is their own unless they say
+/// All callers that the two policies could distinguish. Where the path names a tenant, it is their own unless they say
 /// otherwise.
 pub fn all(old: &Judged, new: &Judged) -> Vec<Scenario> {
     let policies = [&old.rules.policy, &new.rules.policy];

@@ -91,7 +91,7 @@ pub struct Share {
 /// What a change means for access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ChangeKind {
     /// Let through, or with an identity, where it was not.
     Gained,
     /// Refused, or without an identity, where it was not.
@@ -104,7 +104,7 @@ pub enum Kind {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessChange {
-    pub kind: Kind,
+    pub kind: ChangeKind,
     /// The callers, and what they send.
     pub callers: Vec<String>,
     /// What becomes of it now.
@@ -144,7 +144,7 @@ pub struct RecordChanges {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordChange {
-    pub kind: Kind,
+    pub kind: ChangeKind,
     /// Method and template.
     pub route: String,
     pub changes: Vec<FieldChange>,

@@ -1,23 +1,18 @@
 //! Traces a day that the tiers keep.
 
-use careplane_policy::{Method, Policy, Rate};
+use careplane_policy::{Method, Policy};
 
-use super::records::Compared;
-use super::routes::Place;
+use super::records::{Compared, kept_share};
+use super::routes::RouteTemplate;
 use super::shape::Traces;
 use crate::explain::Judged;
 
 const SECONDS_A_DAY: f64 = 86_400.0;
 
-/// The part of the traces that a rate keeps.
-pub fn part(rate: Rate) -> f64 {
-    rate.to_string().parse::<f64>().unwrap_or_default() / 100.0
-}
-
 pub fn compare(
     old: &Judged,
     new: &Judged,
-    places: &[Place],
+    templates: &[RouteTemplate],
     records: Option<&Compared>,
     rate: Option<f64>,
 ) -> Option<Traces> {
@@ -33,12 +28,12 @@ pub fn compare(
         });
     }
     let requests_a_day = given?;
-    let asked: Vec<(&Place, &str)> =
-        places.iter().flat_map(|place| place.asked_methods().iter().map(move |method| (place, *method))).collect();
+    let asked: Vec<(&RouteTemplate, &str)> =
+        templates.iter().flat_map(|route| route.asked_methods().iter().map(move |method| (route, *method))).collect();
     let kept = |policy: &Policy| {
-        let rates = asked.iter().map(|(place, method)| {
-            let about = policy.classify(Method::new(method.as_bytes()), place.path(None).as_bytes());
-            part(about.context.tier.rate)
+        let rates = asked.iter().map(|(route, method)| {
+            let about = policy.classify(Method::new(method.as_bytes()), route.path(None).as_bytes());
+            kept_share(about.context.tier.rate)
         });
         rates.sum::<f64>() / asked.len().max(1) as f64 * requests_a_day
     };

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::{Collector, Human, Judged, RequestArguments};
+use super::{CollectorAnswer, Human, Judged, RequestArguments};
 use crate::{directory, filters, input, out};
 
 #[derive(clap::Args)]
@@ -22,8 +22,8 @@ pub struct Arguments {
     #[arg(long, value_parser = filters::NAMES)]
     plugin: Option<String>,
     /// The collector's answer to the intents of `audit.writeAhead`
-    #[arg(long, value_enum, default_value_t = Collector::Acknowledges)]
-    collector: Collector,
+    #[arg(long, value_enum, default_value_t = CollectorAnswer::Acknowledges)]
+    collector: CollectorAnswer,
     /// The directory of `tenants.directory`, a folder as `careplane directory build` writes it
     #[arg(long, value_name = "DIR")]
     directory: Option<PathBuf>,
@@ -50,10 +50,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         judged.set_directory(directory::read(folder, &source.pools)?);
     }
     let request = arguments.request.read()?;
-    let account = judged.explain(&request, arguments.plugin.as_deref(), arguments.collector)?;
+    let explanation = judged.explain(&request, arguments.plugin.as_deref(), arguments.collector)?;
     out::print(&match arguments.format {
-        Format::Human => Human(&account).to_string(),
-        Format::Json => serde_json::to_string_pretty(&account)? + "\n",
+        Format::Human => Human(&explanation).to_string(),
+        Format::Json => serde_json::to_string_pretty(&explanation)? + "\n",
     })?;
     Ok(ExitCode::SUCCESS)
 }

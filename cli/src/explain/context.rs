@@ -7,11 +7,11 @@ use careplane_policy::document::{Document, Match};
 use careplane_policy::{Method, Policy, Template, path};
 use serde_json::json;
 
-use super::account::{ContextAccount, Other, PathAccount, Rule};
+use super::explanation::{ContextExplanation, Other, PathExplanation, PolicyRule};
 use super::request::Request;
 use crate::yaml::Node;
 
-pub fn path(request: &Request) -> PathAccount {
+pub fn path(request: &Request) -> PathExplanation {
     let sent = request.path.as_str();
     let normal = path::normalise(sent.as_bytes()).into_owned();
     let end = sent.find(['?', '#']).unwrap_or(sent.len());
@@ -33,7 +33,7 @@ pub fn path(request: &Request) -> PathAccount {
         (slashes.split('/').any(is_dot), "dot segments resolved"),
         (slashes.len() > 1 && slashes.ends_with('/'), "trailing slash dropped"),
     ];
-    PathAccount { normal, changes: changes.into_iter().filter(|(is_so, _)| *is_so).map(|(_, what)| what).collect() }
+    PathExplanation { normal, changes: changes.into_iter().filter(|(is_so, _)| *is_so).map(|(_, what)| what).collect() }
 }
 
 /// Whether there is an escape that is one.
@@ -42,14 +42,14 @@ fn percent_decoded(path: &str) -> bool {
 }
 
 /// A rule of the document, with its place where it is written.
-pub fn rule(node: &Node, path: impl Into<String>) -> Rule {
+pub fn rule(node: &Node, path: impl Into<String>) -> PolicyRule {
     let path = path.into();
     let found = node.follow(&path);
     let place = (found.missing == 0).then(|| found.node.place.to_string());
-    Rule { path, place }
+    PolicyRule { path, place }
 }
 
-pub fn context(incoming: &Incoming, document: &Document, node: &Node, request: &Request) -> ContextAccount {
+pub fn context(incoming: &Incoming, document: &Document, node: &Node, request: &Request) -> ContextExplanation {
     let about = incoming.about();
     let context = &about.context;
     let method = incoming.method();
@@ -79,7 +79,7 @@ pub fn context(incoming: &Incoming, document: &Document, node: &Node, request: &
         template.iter().filter_map(|text| Template::new(text).ok()).flat_map(|template| parameters(template.text()));
     let captures: BTreeMap<String, String> =
         captures.filter_map(|name| Some((name.clone(), about.capture(&name)?.to_owned()))).collect();
-    ContextAccount {
+    ContextExplanation {
         name: context.name.to_string(),
         rule: rule(node, chosen.map_or("defaultContext", |chosen| chosen.path.as_str())),
         template,

@@ -3,12 +3,12 @@
 use careplane_exchange::{GrantVerdict, Host, Identity, Incoming};
 use careplane_policy::{Claim, Grant, GrantedTenants, Policy, Test};
 
-use super::account::GrantAccount;
 use super::context::rule;
+use super::explanation::GrantExplanation;
 use crate::yaml::Node;
 
 /// Empty where the caller's own tenants reach, and where the request reaches for none.
-pub fn account(incoming: &Incoming, identity: &Identity, host: &dyn Host, node: &Node) -> Vec<GrantAccount> {
+pub fn explain(incoming: &Incoming, identity: &Identity, host: &dyn Host, node: &Node) -> Vec<GrantExplanation> {
     let policy = incoming.policy();
     let own_reaches = identity.grant.is_none() && identity.denial.is_none() && identity.tenant.is_some();
     if own_reaches {
@@ -37,7 +37,7 @@ pub fn account(incoming: &Incoming, identity: &Identity, host: &dyn Host, node: 
             }
         };
         let rule = rule(node, format!("identity.grants[{}]{part}", grant.index));
-        GrantAccount { name: grant.name.to_string(), used, verdict, rule }
+        GrantExplanation { name: grant.name.to_string(), used, verdict, rule }
     });
     said.collect()
 }

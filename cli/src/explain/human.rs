@@ -1,47 +1,47 @@
-//! The account for people.
+//! The explanation, as text for people.
 
 use std::fmt;
 
-use super::account::{Account, HeaderAccount, IdentityAccount, Rule};
+use super::explanation::{Explanation, HeaderExplanation, IdentityExplanation, PolicyRule};
 
-/// Writes an account.
-pub struct Human<'a>(pub &'a Account);
+/// An explanation, as text.
+pub struct Human<'a>(pub &'a Explanation);
 
 /// The width of the names of sections.
 const NAME: usize = 11;
 
 impl fmt::Display for Human<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let account = self.0;
-        let changes = match account.path.changes.as_slice() {
+        let explanation = self.0;
+        let changes = match explanation.path.changes.as_slice() {
             [] => String::new(),
             changes => format!("  ({})", changes.join(", ")),
         };
-        line(f, "request", &format!("{} {}", account.request.method, account.request.path))?;
-        line(f, "path", &format!("{}{changes}", account.path.normal))?;
-        context(f, account)?;
-        peer(f, account)?;
-        identity(f, "tenant", &account.tenant)?;
-        for (index, grant) in account.grants.iter().enumerate() {
+        line(f, "request", &format!("{} {}", explanation.request.method, explanation.request.path))?;
+        line(f, "path", &format!("{}{changes}", explanation.path.normal))?;
+        context(f, explanation)?;
+        peer(f, explanation)?;
+        identity(f, "tenant", &explanation.tenant)?;
+        for (index, grant) in explanation.grants.iter().enumerate() {
             line(f, if index == 0 { "grants" } else { "" }, &format!("{}: {}", grant.name, grant.verdict))?;
             more(f, &format!("by {}", rule(&grant.rule)))?;
         }
-        identity(f, "user", &account.user)?;
-        placement(f, account)?;
-        trace(f, account)?;
-        if let Some(ahead) = &account.write_ahead {
+        identity(f, "user", &explanation.user)?;
+        placement(f, explanation)?;
+        trace(f, explanation)?;
+        if let Some(ahead) = &explanation.write_ahead {
             let answer = if ahead.acknowledged { "acknowledges" } else { "does not acknowledge" };
             line(f, "intent", &format!("the request waits; {} {answer} it", ahead.collector))?;
             more(f, &format!("by {}", rule(&ahead.rule)))?;
         }
-        decision(f, account)?;
-        match account.decision.code {
-            None => headers(f, &account.headers)?,
+        decision(f, explanation)?;
+        match explanation.decision.code {
+            None => headers(f, &explanation.headers)?,
             Some(_) => line(f, "headers", "nothing goes to the upstream")?,
         }
-        let tags: Vec<String> = account.span.iter().map(|(name, value)| format!("{name} = {value}")).collect();
+        let tags: Vec<String> = explanation.span.iter().map(|(name, value)| format!("{name} = {value}")).collect();
         list(f, "span", "no tags", &tags)?;
-        record(f, account)
+        record(f, explanation)
     }
 }
 
@@ -59,15 +59,15 @@ fn list(f: &mut fmt::Formatter<'_>, name: &str, none: &str, lines: &[String]) ->
 }
 
 /// `contexts[0].match[0] at policy.yaml:6:20`
-fn rule(rule: &Rule) -> String {
+fn rule(rule: &PolicyRule) -> String {
     match &rule.place {
         Some(place) => format!("{} at {place}", rule.path),
         None => format!("{}, by default", rule.path),
     }
 }
 
-fn context(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
-    let context = &account.context;
+fn context(f: &mut fmt::Formatter<'_>, explanation: &Explanation) -> fmt::Result {
+    let context = &explanation.context;
     let template = context.template.as_deref().unwrap_or("nothing matches");
     line(f, "context", &format!("{}: {template}", context.name))?;
     more(f, &format!("by {}", rule(&context.rule)))?;
@@ -91,8 +91,8 @@ fn context(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
     Ok(())
 }
 
-fn peer(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
-    let peer = &account.peer;
+fn peer(f: &mut fmt::Formatter<'_>, explanation: &Explanation) -> fmt::Result {
+    let peer = &explanation.peer;
     let id = peer.id.as_deref().unwrap_or("without a certificate");
     let trust = match &peer.pattern {
         Some(pattern) => format!("trusted: {pattern:?}, {}", rule(&peer.rule)),
@@ -101,7 +101,7 @@ fn peer(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
     line(f, "peer", &format!("{id}, {trust}"))
 }
 
-fn identity(f: &mut fmt::Formatter<'_>, name: &str, identity: &IdentityAccount) -> fmt::Result {
+fn identity(f: &mut fmt::Formatter<'_>, name: &str, identity: &IdentityExplanation) -> fmt::Result {
     line(f, name, identity.value.as_deref().unwrap_or("–"))?;
     for source in &identity.sources {
         let said = source.said.as_deref().map(|said| format!(" = {said}")).unwrap_or_default();
@@ -110,8 +110,8 @@ fn identity(f: &mut fmt::Formatter<'_>, name: &str, identity: &IdentityAccount) 
     Ok(())
 }
 
-fn placement(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
-    let Some(placement) = &account.placement else { return line(f, "routing", "–, without a tenant") };
+fn placement(f: &mut fmt::Formatter<'_>, explanation: &Explanation) -> fmt::Result {
+    let Some(placement) = &explanation.placement else { return line(f, "routing", "–, without a tenant") };
     let by = placement.pool_rule.as_ref().map(|it| format!(" by {}", rule(it))).unwrap_or_default();
     if placement.refused {
         return line(f, "routing", &format!("refused: {}{by}", placement.pool_why));
@@ -127,15 +127,15 @@ fn placement(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
     Ok(())
 }
 
-fn trace(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
-    let trace = &account.trace;
+fn trace(f: &mut fmt::Formatter<'_>, explanation: &Explanation) -> fmt::Result {
+    let trace = &explanation.trace;
     let number = match trace.number {
         Some(number) if trace.assumed => format!("number {number}, for want of another: --sampling-number"),
         Some(number) => format!("number {number}"),
         None => "no UUID in x-request-id".into(),
     };
     let kept = match (trace.decided, trace.kept) {
-        (true, true) if account.shadow.is_some() => "would be kept; in shadow Envoy is not asked",
+        (true, true) if explanation.shadow.is_some() => "would be kept; in shadow Envoy is not asked",
         (true, true) => "kept",
         (true, false) => "not kept",
         (false, true) => "left to sampling, which would keep it",
@@ -156,9 +156,9 @@ fn below(rate: &str) -> i64 {
     rate.parse::<f64>().map_or(0, |percent| (percent * 100.0).round() as i64)
 }
 
-fn decision(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
-    let decision = &account.decision;
-    if let Some(shadow) = &account.shadow {
+fn decision(f: &mut fmt::Formatter<'_>, explanation: &Explanation) -> fmt::Result {
+    let decision = &explanation.decision;
+    if let Some(shadow) = &explanation.shadow {
         line(f, "decision", "allowed: the request is in shadow, so nothing of it changes")?;
         return match (shadow.code, shadow.status) {
             (Some(code), Some(status)) => {
@@ -178,7 +178,7 @@ fn decision(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
     decision.body.iter().try_for_each(|body| more(f, body))
 }
 
-fn headers(f: &mut fmt::Formatter<'_>, headers: &[HeaderAccount]) -> fmt::Result {
+fn headers(f: &mut fmt::Formatter<'_>, headers: &[HeaderExplanation]) -> fmt::Result {
     let lines: Vec<String> = headers
         .iter()
         .map(|header| match (header.before.as_slice(), header.after.as_slice()) {
@@ -190,8 +190,8 @@ fn headers(f: &mut fmt::Formatter<'_>, headers: &[HeaderAccount]) -> fmt::Result
     list(f, "headers", "as they were sent", &lines)
 }
 
-fn record(f: &mut fmt::Formatter<'_>, account: &Account) -> fmt::Result {
-    let Some(record) = &account.record else { return line(f, "record", "none") };
+fn record(f: &mut fmt::Formatter<'_>, explanation: &Explanation) -> fmt::Result {
+    let Some(record) = &explanation.record else { return line(f, "record", "none") };
     let sinks = if record.sinks.is_empty() { "nowhere".into() } else { record.sinks.join(", ") };
     let pseudonyms = if record.real_pseudonyms { "" } else { ", pseudonyms" };
     line(f, "record", &format!("to {sinks}; time, chain, outcome{pseudonyms} are made up here"))?;

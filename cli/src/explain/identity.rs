@@ -1,4 +1,4 @@
-//! Who a request is from: what each source said, and what was made of it.
+//! The identity of a request: what each source said, and what the filters made of it.
 
 use careplane_exchange::{Identity, Incoming, query_value};
 use careplane_policy::document::{Document, TrustedPeers as Written};
@@ -6,12 +6,12 @@ use careplane_policy::id::{TenantId, UserId};
 use careplane_policy::{Claim, Source, TrustedPeers};
 use serde_json::Value;
 
-use super::account::{IdentityAccount, PeerAccount, SourceAccount};
 use super::context::rule;
+use super::explanation::{IdentityExplanation, PeerExplanation, SourceExplanation};
 use super::request::Request;
 use crate::yaml::Node;
 
-pub fn peer(incoming: &Incoming, identity: &Identity, document: &Document, node: &Node) -> PeerAccount {
+pub fn peer(incoming: &Incoming, identity: &Identity, document: &Document, node: &Node) -> PeerExplanation {
     const PATH: &str = "identity.trustedPeers";
     let by = match (&incoming.policy().identity.trusted_peers, &document.identity.trusted_peers, &identity.peer) {
         (TrustedPeers::Any, _, _) => Some((PATH.to_owned(), "any".to_owned())),
@@ -21,7 +21,7 @@ pub fn peer(incoming: &Incoming, identity: &Identity, document: &Document, node:
             .and_then(|index| Some((format!("{PATH}[{index}]"), written.get(index)?.clone()))),
         _ => None,
     };
-    PeerAccount {
+    PeerExplanation {
         id: identity.peer.as_deref().map(Into::into),
         trusted: identity.trusted,
         rule: rule(node, by.as_ref().map_or(PATH, |(path, _)| path)),
@@ -29,24 +29,30 @@ pub fn peer(incoming: &Incoming, identity: &Identity, document: &Document, node:
     }
 }
 
-pub fn tenant(incoming: &Incoming, identity: &Identity, request: &Request, node: &Node) -> IdentityAccount {
+pub fn tenant(incoming: &Incoming, identity: &Identity, request: &Request, node: &Node) -> IdentityExplanation {
     let known = |said: &str| TenantId::new(said.as_bytes()).is_some();
     let sources = &incoming.policy().identity.tenant_sources;
     let value = identity.tenant.as_ref().map(TenantId::as_str);
     let folds = incoming.policy().identity.fold_tenants;
-    account(incoming, identity, request, node, &Asked { part: "tenant", folds, sources, value, can_be: &known })
+    explain(incoming, identity, request, node, &IdentityPart { name: "tenant", folds, sources, value, can_be: &known })
 }
 
-pub fn user(incoming: &Incoming, identity: &Identity, request: &Request, node: &Node) -> IdentityAccount {
+pub fn user(incoming: &Incoming, identity: &Identity, request: &Request, node: &Node) -> IdentityExplanation {
     let known = |said: &str| UserId::new(said.as_bytes()).is_some();
     let sources = &incoming.policy().identity.user_sources;
     let value = identity.user.as_ref().map(UserId::as_str);
-    account(incoming, identity, request, node, &Asked { part: "user", folds: false, sources, value, can_be: &known })
+    explain(
+        incoming,
+        identity,
+        request,
+        node,
+        &IdentityPart { name: "user", folds: false, sources, value, can_be: &known },
+    )
 }
 
 /// One part of an identity.
-struct Asked<'a> {
-    part: &'static str,
+struct IdentityPart<'a> {
+    name: &'static str,
     sources: &'a [Source],
     /// Whether case does not matter.
     folds: bool,
@@ -55,23 +61,23 @@ struct Asked<'a> {
     can_be: &'a dyn Fn(&str) -> bool,
 }
 
-fn account(
+fn explain(
     incoming: &Incoming,
     identity: &Identity,
     request: &Request,
     node: &Node,
-    asked: &Asked<'_>,
-) -> IdentityAccount {
-    let has_claim = asked.sources.iter().any(|source| matches!(source, Source::Claim(_)));
+    part: &IdentityPart<'_>,
+) -> IdentityExplanation {
+    let has_claim = part.sources.iter().any(|source| matches!(source, Source::Claim(_)));
     let mut taken = false;
-    let mut sources = Vec::with_capacity(asked.sources.len());
-    for (index, source) in asked.sources.iter().enumerate() {
+    let mut sources = Vec::with_capacity(part.sources.len());
+    for (index, source) in part.sources.iter().enumerate() {
         let (name, said) = said(incoming, request, source);
-        let is_tenant = asked.part == "tenant";
-        let said = said.map(|said| if is_tenant && asked.folds { said.to_ascii_lowercase() } else { said });
+        let is_tenant = part.name == "tenant";
+        let said = said.map(|said| if is_tenant && part.folds { said.to_ascii_lowercase() } else { said });
         let only_asks = matches!(source, Source::Path(_) | Source::Host(_)) && has_claim && !identity.trusted;
         let unbelieved = matches!(source, Source::Header(_) | Source::Query(_)) && !identity.trusted;
-        let is_value = said.as_deref().is_some_and(|said| Some(said) == asked.value);
+        let is_value = said.as_deref().is_some_and(|said| Some(said) == part.value);
         let selects = is_tenant && is_value && identity.selected_by == Some(source.kind());
         let is_other = is_tenant
             && identity.other_tenant.as_ref().is_some_and(|other| said.as_deref() == Some(other.as_str()))
@@ -87,25 +93,25 @@ fn account(
             Some(_) if selects => "selects".to_owned(),
             Some(_) if is_other => "reaches beyond the caller's own".to_owned(),
             Some(_) if unbelieved => "not believed: the peer is not trusted".to_owned(),
-            Some(said) if !(asked.can_be)(said) => format!("cannot be a {}", asked.part),
-            Some(said) if Some(said) != asked.value && only_asks => {
+            Some(said) if !(part.can_be)(said) => format!("cannot be a {}", part.name),
+            Some(said) if Some(said) != part.value && only_asks => {
                 "asked for, which is not enough without a claim".to_owned()
             }
-            Some(said) if Some(said) != asked.value => "contradicts".to_owned(),
+            Some(said) if Some(said) != part.value => "contradicts".to_owned(),
             Some(_) if taken || only_asks => "agrees".to_owned(),
             Some(_) => {
                 taken = true;
                 "taken".to_owned()
             }
         };
-        let verdict = match &asked.value {
+        let verdict = match &part.value {
             Some(value) if verdict.starts_with("asked for") => format!("contradicts {value}"),
             _ => verdict,
         };
-        let rule = rule(node, format!("identity.{}.sources[{index}]", asked.part));
-        sources.push(SourceAccount { source: name, said, verdict, rule });
+        let rule = rule(node, format!("identity.{}.sources[{index}]", part.name));
+        sources.push(SourceExplanation { source: name, said, verdict, rule });
     }
-    IdentityAccount { value: asked.value.map(Into::into), sources }
+    IdentityExplanation { value: part.value.map(Into::into), sources }
 }
 
 /// The name of a source, and what it says.

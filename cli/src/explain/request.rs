@@ -42,7 +42,7 @@ pub struct Request {
     /// Claims by name; parts of nested names with dots between them.
     pub claims: BTreeMap<String, Value>,
     pub peer: Option<String>,
-    /// Whether nobody said on which number the trace is decided.
+    /// Whether the number that decides the trace was not given.
     pub any_number: bool,
 }
 
@@ -136,7 +136,8 @@ impl Request {
     }
 }
 
-/// A claim as Envoy hands it to a filter: texts as they are, numbers as eight bytes, lists as a map whose keys are the items.
+/// A claim as Envoy hands it to a filter: texts as they are, numbers as eight bytes, lists as a map whose keys are the
+/// items.
 pub fn property(claim: &Value) -> Vec<u8> {
     match claim {
         Value::String(text) => text.clone().into_bytes(),

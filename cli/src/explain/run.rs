@@ -16,12 +16,12 @@ use careplane_policy::Routing;
 use careplane_policy::document::ProxyLog;
 use serde_json::Value;
 
-use super::account::{
-    Account, Asked, DecisionAccount, HeaderAccount, PlacementAccount, RecordAccount, ShadowAccount, TraceAccount,
-    WriteAheadAccount,
+use super::explanation::{
+    DecisionExplanation, Explanation, HeaderExplanation, PlacementExplanation, RecordExplanation, RequestLine,
+    ShadowExplanation, TraceExplanation, WriteAheadExplanation,
 };
 use super::request::{Request, property};
-use super::{Collector, Judged, context, grants, identity};
+use super::{CollectorAnswer, Judged, context, grants, identity};
 use crate::filters;
 
 /// Where in a request id Envoy keeps why it traces: `a` is "a filter asked" (`UUIDRequestIDExtension`).
@@ -33,21 +33,22 @@ pub fn decide(judged: &Judged, request: &Request, plugin: &str) -> (Decided, Mem
     (self::plugin(judged, plugin).decide(None, &host), host)
 }
 
-pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collector) -> Account {
+pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: CollectorAnswer) -> Explanation {
     let host = host(request);
-    // Twice through the same filters: once to ask each decision, once as a stream of the module, with all that it does to the proxy.
+    // Twice through the same filters: once to ask each decision, once as a stream of the module, with all that it does
+    // to the proxy.
     let (Decided { request: incoming, refused_by }, _) = decide(judged, request, plugin);
     let mut stream = Stream::new(self::plugin(judged, plugin));
     stream.on_request_headers(&host);
     let write_ahead = stream.awaited_call().map(|call| {
         stream.on_answer(call, &collector.answer(), &host);
-        WriteAheadAccount {
+        WriteAheadExplanation {
             rule: match incoming.identity(&host).grant.as_ref().filter(|_| incoming.identity(&host).writes_ahead()) {
                 Some(grant) => context::rule(&judged.node, format!("identity.grants[{}].writeAhead", grant.index)),
                 None => context::rule(&judged.node, "audit.writeAhead"),
             },
             collector: judged.document.export.as_ref().and_then(|export| export.cluster.clone()).unwrap_or_default(),
-            acknowledged: collector == Collector::Acknowledges,
+            acknowledged: collector == CollectorAnswer::Acknowledges,
         }
     });
     let reply = host.replies().pop();
@@ -74,14 +75,14 @@ pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collecto
 
     let (document, node) = (&judged.document, &judged.node);
     let found = incoming.identity(&host);
-    Account {
+    Explanation {
         plugin: plugin.into(),
-        request: Asked { method: request.method.clone(), path: request.path.clone() },
+        request: RequestLine { method: request.method.clone(), path: request.path.clone() },
         path: context::path(request),
         context: context::context(&incoming, document, node, request),
         peer: identity::peer(&incoming, found, document, node),
         tenant: identity::tenant(&incoming, found, request, node),
-        grants: grants::account(&incoming, found, &host, node),
+        grants: grants::explain(&incoming, found, &host, node),
         user: identity::user(&incoming, found, request, node),
         placement: placement(&incoming, &host, judged),
         trace,
@@ -90,13 +91,17 @@ pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collecto
         shadow,
         headers,
         span,
-        record: record.map(|record| RecordAccount { sinks: sinks(judged), real_pseudonyms: judged.has_key, record }),
+        record: record.map(|record| RecordExplanation {
+            sinks: sinks(judged),
+            real_pseudonyms: judged.has_key,
+            record,
+        }),
     }
 }
 
 /// What enforcement would have done.
-fn shadow(incoming: &Incoming, refused_by: Option<&'static str>) -> ShadowAccount {
-    ShadowAccount {
+fn shadow(incoming: &Incoming, refused_by: Option<&'static str>) -> ShadowExplanation {
+    ShadowExplanation {
         result: if incoming.denial().is_some() { "denied" } else { "allowed" },
         by: refused_by.filter(|_| incoming.denial().is_some()),
         code: incoming.denial().map(Denial::code),
@@ -152,7 +157,7 @@ fn trace(
     judged: &Judged,
     request: &Request,
     decided: bool,
-) -> TraceAccount {
+) -> TraceExplanation {
     // What the collector refuses, the filters have not seen refused.
     denial.into_iter().for_each(|denial| incoming.deny(denial));
     let decision = incoming.trace_decision();
@@ -162,7 +167,7 @@ fn trace(
         TraceReason::Emergency => "identity.grants".to_owned(),
         _ => format!("sampling.tiers.{}", tier.name),
     };
-    TraceAccount {
+    TraceExplanation {
         decided,
         kept: decision.kept,
         reason: decision.reason.as_str(),
@@ -174,12 +179,12 @@ fn trace(
     }
 }
 
-fn placement(incoming: &Incoming, host: &dyn Host, judged: &Judged) -> Option<PlacementAccount> {
+fn placement(incoming: &Incoming, host: &dyn Host, judged: &Judged) -> Option<PlacementExplanation> {
     let (document, node) = (&judged.document, &judged.node);
     let tenant = incoming.identity(host).tenant.as_ref()?;
     let entry_path = format!("tenants.entries.{}", tenant.as_str());
     let Ok(placement) = incoming.placement(host) else {
-        return Some(PlacementAccount {
+        return Some(PlacementExplanation {
             refused: true,
             pool: None,
             pool_rule: Some(context::rule(node, "tenants.unknown")),
@@ -223,7 +228,7 @@ fn placement(incoming: &Incoming, host: &dyn Host, judged: &Judged) -> Option<Pl
             format!("the tenant's number {number:.2} against routing.canary.percent {percent}")
         }
     };
-    Some(PlacementAccount {
+    Some(PlacementExplanation {
         refused: false,
         pool: placement.pool.as_deref().map(Into::into),
         pool_rule,
@@ -240,12 +245,12 @@ fn decision(
     denial: Option<Denial>,
     by: Option<&'static str>,
     host: &MemoryHost,
-) -> DecisionAccount {
+) -> DecisionExplanation {
     let echoed = host.header_map(MapType::ResponseHeaders).and_then(HeaderMap::new).unwrap_or_default();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let echoed = echoed.iter().map(|(name, value)| (text(name), text(value))).collect();
     match reply {
-        None => DecisionAccount {
+        None => DecisionExplanation {
             result: "allowed",
             by: None,
             code: None,
@@ -254,7 +259,7 @@ fn decision(
             headers: echoed,
             body: None,
         },
-        Some(reply) => DecisionAccount {
+        Some(reply) => DecisionExplanation {
             result: "denied",
             by,
             code: denial.map(Denial::code),
@@ -267,7 +272,7 @@ fn decision(
 }
 
 /// What the upstream gets otherwise than it was sent.
-fn headers(request: &Request, host: &MemoryHost) -> Vec<HeaderAccount> {
+fn headers(request: &Request, host: &MemoryHost) -> Vec<HeaderExplanation> {
     let mut names: BTreeMap<&str, (Vec<String>, Vec<String>)> = BTreeMap::new();
     for (name, value) in &request.headers {
         names.entry(name).or_default().0.push(value.clone());
@@ -284,7 +289,7 @@ fn headers(request: &Request, host: &MemoryHost) -> Vec<HeaderAccount> {
     changed
         // A word to Envoy, which takes it for itself.
         .filter(|(name, _)| *name != FORCE_TRACE)
-        .map(|(name, (before, after))| HeaderAccount { name: name.into(), before, after })
+        .map(|(name, (before, after))| HeaderExplanation { name: name.into(), before, after })
         .collect()
 }
 

@@ -1,5 +1,6 @@
 //! The two forms of an image that Istio's agent takes a module from, after the Wasm Image Specification:
-//! <https://github.com/solo-io/wasm/tree/master/spec>. Nothing in them depends on when, where or by whom they were made.
+//! <https://github.com/solo-io/wasm/tree/master/spec>. Nothing in them depends on when, where or by whom they were
+//! made.
 
 use std::collections::BTreeMap;
 
@@ -78,8 +79,8 @@ pub fn annotations(title: &str) -> Annotations {
 fn compat(layout: &Layout, module: &[u8]) -> Result<(OciDescriptor, Vec<OciDescriptor>)> {
     let archive = tar(module)?;
     let layer = layout.write(IMAGE_LAYER_GZIP_MEDIA_TYPE, &gzip(&archive)?)?;
-    // No platform runs it; these two fields must be there, and are what others write for modules. In the order of the alphabet, which
-    // serde_json keeps whatever its features.
+    // No platform runs it; these two fields must be there, and are what others write for modules. In the order of the
+    // alphabet, which serde_json keeps whatever its features.
     let config = json!({
         "architecture": "wasm",
         "os": "wasip1",

@@ -1,7 +1,7 @@
 //! Where a module comes from: an in-toto statement with SLSA provenance, <https://slsa.dev/spec/v1.0/provenance>.
 //!
-//! It says what whoever ran the build knows, and is not signed: who has to believe it signs it, or builds the module again and compares
-//! (`make reproduce`). No time is in it, so the same build has the same statement.
+//! It says what the machine of the build knows, and is not signed. To rely on it, sign it, or build the module again
+//! and compare (`make reproduce`). No time is in it, so the same build has the same statement.
 
 use std::path::Path;
 use std::process::Command;
@@ -65,7 +65,7 @@ impl Source {
                         {"name": "rustc", "uri": format!("pkg:generic/rustc@{release}"), "digest": {"gitCommit": commit}}
                     ]
                 },
-                // Nobody vouches for the machine.
+                // Nothing vouches for the machine.
                 "runDetails": {"builder": {"id": "urn:careplane:builder:local"}}
             }
         })

@@ -25,7 +25,7 @@ const SCHEME: &str = "oci://";
 pub struct Address(Reference);
 
 impl Address {
-    /// The last part of the repository, by which images are told apart.
+    /// The last part of the repository, which distinguishes images.
     pub fn image(&self) -> &str {
         let repository = self.0.repository();
         repository.rsplit_once('/').map_or(repository, |(_, image)| image)
@@ -47,7 +47,7 @@ impl Address {
 
     fn with_digest(&self, digest: &str) -> Self {
         let [registry, repository, tag] = [self.0.registry(), self.0.repository(), self.0.tag().unwrap_or_default()];
-        // The tag stays for people to read; with a digest beside it, nobody looks it up.
+        // The tag stays for people to read. With a digest beside it, clients do not resolve it.
         Self(Reference::with_tag_and_digest(registry.into(), repository.into(), tag.into(), digest.into()))
     }
 }
@@ -126,7 +126,7 @@ async fn upload_manifest(client: &Client, layout: &Layout, entry: &ImageIndexEnt
     Ok(())
 }
 
-/// What `docker login` left for `registry`; nobody in particular, if it left nothing.
+/// The credentials that `docker login` stored for `registry`; anonymous if it stored none.
 fn credentials(registry: &str) -> Result<RegistryAuth> {
     let folder = std::env::var_os("DOCKER_CONFIG").map(PathBuf::from);
     let Some(folder) = folder.or_else(|| Some(std::env::home_dir()?.join(".docker"))) else {

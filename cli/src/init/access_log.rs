@@ -1,12 +1,11 @@
 //! Access logs: methods and paths, folded to templates. A path can name a person, so nothing of it is kept but the
-//! words that come
-//! before the first value, and those only where they look like words of an API and not of its data.
+//! words that come before the first value, and those only where they look like words of an API and not of its data.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Found;
+use super::Inputs;
 use super::contexts::{MAX_LEAD, is_technical};
 use super::endpoint::{Endpoint, Segment, segments};
 
@@ -16,7 +15,7 @@ const LEAST: usize = 3;
 const METHOD: [&str; 5] = ["method", "request_method", "requestMethod", "http_method", "req_method"];
 const PATH: [&str; 7] = ["path", "request_path", "requestPath", "uri", "request_uri", "url", "x_envoy_original_path"];
 
-pub fn read(name: &str, text: &str, found: &mut Found) {
+pub fn read(name: &str, text: &str, found: &mut Inputs) {
     let mut counts: BTreeMap<Vec<String>, (usize, BTreeMap<String, usize>, bool)> = BTreeMap::new();
     let (mut lines, mut unread) = (0_usize, 0_usize);
     for line in text.lines().filter(|line| !line.trim().is_empty()) {

@@ -1,4 +1,4 @@
-//! One operation that the inputs tell of.
+//! One operation that the inputs mention.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ impl Segment {
         if let Self::Literal(text) = self { Some(text) } else { None }
     }
 
-    /// The same for all segments that a policy cannot tell apart.
+    /// The same for all segments that a policy cannot distinguish.
     pub fn key(&self) -> String {
         self.literal().map_or_else(|| "{}".to_owned(), str::to_ascii_lowercase)
     }
@@ -50,9 +50,8 @@ impl Segment {
     }
 }
 
-/// The segments of a path with parameters in braces. A parameter that is part of a segment takes all of it, as
-/// policies have it. None
-/// for what no policy can match.
+/// The segments of a path with parameters in braces. A parameter that is part of a segment takes all of it, as policies
+/// have it. None for what no policy can match.
 pub fn segments(path: &str) -> Option<Vec<Segment>> {
     let path = path.split(['?', '#']).next().unwrap_or_default();
     let mut used: Vec<String> = Vec::new();

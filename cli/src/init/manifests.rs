@@ -1,6 +1,6 @@
 //! VirtualServices, HTTPRoutes and GRPCRoutes: the paths that they route, and the pools that they know.
 
-use super::Found;
+use super::Inputs;
 use super::endpoint::{Endpoint, segments};
 use crate::check::Mesh;
 use crate::check::routes::{self, PathMatch};
@@ -10,7 +10,7 @@ const POOL: &str = "x-tenant-pool";
 const COHORT: &str = "x-release-cohort";
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
-pub fn read(name: &str, documents: &[Document], found: &mut Found) {
+pub fn read(name: &str, documents: &[Document], found: &mut Inputs) {
     let mesh = Mesh::new(documents);
     let tables = routes::tables(&mesh);
     if !tables.is_empty() {

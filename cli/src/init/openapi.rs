@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Found;
+use super::Inputs;
 use super::endpoint::{Endpoint, Segment, segments};
 
 const METHODS: [&str; 8] = ["get", "head", "post", "put", "patch", "delete", "options", "trace"];
@@ -29,7 +29,7 @@ pub fn is_one(value: &Value) -> bool {
         && value.get("paths").is_some_and(Value::is_object)
 }
 
-pub fn read(name: &str, document: &Value, found: &mut Found) {
+pub fn read(name: &str, document: &Value, found: &mut Inputs) {
     let title = document["info"]["title"].as_str().unwrap_or("without a title");
     found.sources.insert(format!("{name} ({})", title.replace(['\n', '\r'], " ")));
     callers(document, found);
@@ -75,7 +75,7 @@ fn base(document: &Value) -> String {
     if path.contains('{') { String::new() } else { path.trim_end_matches('/').to_owned() }
 }
 
-fn callers(document: &Value, found: &mut Found) {
+fn callers(document: &Value, found: &mut Inputs) {
     let schemes = document["components"]["securitySchemes"].as_object();
     let schemes = schemes.or_else(|| document["securityDefinitions"].as_object());
     for (name, scheme) in schemes.into_iter().flatten() {

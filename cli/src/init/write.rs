@@ -5,13 +5,13 @@ use std::fmt::Write as _;
 
 use serde_json::Value;
 
-use super::Found;
+use super::Inputs;
 use super::contexts::Context;
 
 /// The fields of a context that a hint can set, besides those that are written anyway.
 const HINTS: [&str; 5] = ["action", "retention", "audit", "tenant", "flags"];
 
-pub fn text(found: &Found, contexts: &[Context], left_out: &BTreeSet<String>) -> String {
+pub fn text(found: &Inputs, contexts: &[Context], left_out: &BTreeSet<String>) -> String {
     let mut text = String::from("# A first policy, made by `careplane init` from\n");
     for source in &found.sources {
         line(&mut text, format_args!("#   {source}"));
@@ -47,7 +47,7 @@ fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
     let _ = writeln!(text, "{what}");
 }
 
-fn identity(text: &mut String, found: &Found) {
+fn identity(text: &mut String, found: &Inputs) {
     *text += "identity:\n  \
               # Decide: whose identity headers are believed? None at a gateway; in front of a service, the gateway's:\n  \
               #   trustedPeers: [spiffe://cluster.local/ns/NAMESPACE/sa/GATEWAY]\n  \
@@ -116,7 +116,7 @@ fn one(text: &mut String, context: &Context) {
     }
 }
 
-fn routing(text: &mut String, found: &Found) {
+fn routing(text: &mut String, found: &Inputs) {
     let (dedicated, pools): (Vec<&String>, Vec<&String>) =
         found.pools.iter().partition(|pool| pool.starts_with("dedicated-"));
     if pools.is_empty() && dedicated.is_empty() && !found.has_canary {

@@ -151,7 +151,7 @@ fn await_rollouts<'d>(
     Ok(())
 }
 
-/// A policy that was just made is not at work yet. A plugin that it has to refuse, sent as a dry run, tells when it is.
+/// A policy that was just made is not at work yet. A plugin that it has to refuse, sent as a dry run, shows when it is.
 fn await_admission(context: &Context<'_>) -> Result<(), Failure> {
     const TRIES: u32 = 30;
     if context.manifests.step(Step::Admission).is_empty() {

@@ -78,7 +78,7 @@ pub fn prompt(question: &str) {
 }
 
 /// The first five of a list, and how many more there are.
-pub fn few(list: &[String]) -> String {
+pub fn first_five(list: &[String]) -> String {
     const SHOWN: usize = 5;
     let shown = list.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(" ");
     match list.len().saturating_sub(SHOWN) {

@@ -11,7 +11,7 @@ use super::failure::{Code, Failure};
 use super::keys::{self, SECRET};
 use super::manifests::{Document, Step, join};
 use super::plugins;
-use super::print::few;
+use super::print::first_five;
 use super::verify::{has_proxy, is_in_ambient, istio_label};
 
 /// What is to be removed of one step, and is there.
@@ -205,7 +205,7 @@ fn remove_istio(context: &Context<'_>, presence: &Presence) -> Result<(), Failur
     };
     let served: Vec<String> = pods.iter().filter(serves).map(title).collect();
     if !served.is_empty() && !settings.purge {
-        printer.say("istio", &format!("kept: it serves the proxies of {}", few(&served)));
+        printer.say("istio", &format!("kept: it serves the proxies of {}", first_five(&served)));
         printer.more("restart these, now that their namespace has lost its label, then run undo again; or --purge");
         return Ok(());
     }
@@ -307,7 +307,8 @@ fn remove_namespaces(context: &Context<'_>, presence: &Presence) -> Result<Vec<S
         if !ended.status.success() {
             return Err(refused(cluster, "namespaces", "changed", &ended));
         }
-        printer.say("namespaces", &format!("kept: {namespace}, without our labels; it holds {}", few(&contents)));
+        printer
+            .say("namespaces", &format!("kept: {namespace}, without our labels; it holds {}", first_five(&contents)));
     }
     Ok(unread)
 }

@@ -155,7 +155,7 @@ fn mutual_tls(checks: &Checks<'_, '_>) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Proxies that istiod has just told something need a moment to answer.
+/// Proxies that have just got new configuration from istiod need a moment to answer.
 fn sync(checks: &Checks<'_, '_>) -> Result<(), Failure> {
     let Context { settings, cluster, printer, .. } = checks.context;
     let deadline = Instant::now() + Duration::from_secs(settings.timeout.0);

@@ -6,16 +6,16 @@ use serde_json::Value as Json;
 
 use super::expect::{self, Expected};
 use super::read::{Problems, Reader, kind, scalar, texts};
-use crate::explain::Collector;
+use crate::explain::CollectorAnswer;
 use crate::explain::request::{Request, flatten, request_id};
-use crate::yaml::{Node, Place, Value};
+use crate::yaml::{Location, Node, Value};
 
 /// A request, and what is expected of it.
 #[derive(Clone)]
 pub struct Case {
     pub name: String,
     /// Where it is written.
-    pub place: Place,
+    pub place: Location,
     pub method: String,
     pub path: String,
     /// Names in lower case; a name once for each of its values.
@@ -25,7 +25,7 @@ pub struct Case {
     pub peer: Option<String>,
     /// The number that the trace is decided on.
     pub number: Option<u16>,
-    pub collector: Collector,
+    pub collector: CollectorAnswer,
     pub expected: Vec<Expected>,
 }
 
@@ -45,8 +45,8 @@ pub fn read(node: &Node, row: &str, problems: &mut Problems) -> Option<Case> {
     let peer = optional(&reader, "peer").and_then(|_| reader.text("peer"));
     let number = optional(&reader, "number").and_then(|_| reader.number("number", 0..=9_999));
     let collector = match reader.word("collector", &["acknowledges", "unavailable"]).as_deref() {
-        Some("unavailable") => Collector::Unavailable,
-        _ => Collector::Acknowledges,
+        Some("unavailable") => CollectorAnswer::Unavailable,
+        _ => CollectorAnswer::Acknowledges,
     };
     let headers = headers(&mut reader);
     let claims = claims(&mut reader);
@@ -148,7 +148,7 @@ impl Case {
         }
         self.peer.iter().for_each(|peer| add("--peer", peer.clone()));
         self.number.iter().for_each(|number| add("--sampling-number", number.to_string()));
-        if self.collector == Collector::Unavailable {
+        if self.collector == CollectorAnswer::Unavailable {
             add("--collector", "unavailable".into());
         }
         arguments

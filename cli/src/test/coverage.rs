@@ -7,8 +7,8 @@ use careplane_policy::document::{ClaimPath, Source, TrustedPeers, UnknownTenant}
 
 use super::Tested;
 use crate::explain::Judged;
-use crate::explain::account::{Account, IdentityAccount};
-use crate::yaml::Place;
+use crate::explain::explanation::{Explanation, IdentityExplanation};
+use crate::yaml::Location;
 
 /// The parts of a policy, and what of them was touched.
 pub struct Coverage {
@@ -26,9 +26,9 @@ pub struct Part {
 pub struct Item {
     pub name: String,
     /// None for what is written nowhere.
-    pub place: Option<Place>,
+    pub place: Option<Location>,
     pub touched: bool,
-    /// What an account says of a case that touches it.
+    /// The case that touches it.
     key: String,
 }
 
@@ -110,23 +110,23 @@ impl Coverage {
     }
 
     /// Notes what a case touches.
-    pub fn note(&mut self, account: &Account) {
+    pub fn note(&mut self, explanation: &Explanation) {
         let mut touched: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         let mut touch = |part, key| {
             touched.entry(part).or_default().insert(key);
         };
-        touch(CONTEXTS, account.context.name.as_str());
-        touch(MATCHES, account.context.rule.path.as_str());
-        if account.peer.trusted {
-            touch(PEERS, account.peer.rule.path.as_str());
+        touch(CONTEXTS, explanation.context.name.as_str());
+        touch(MATCHES, explanation.context.rule.path.as_str());
+        if explanation.peer.trusted {
+            touch(PEERS, explanation.peer.rule.path.as_str());
         }
-        [&account.tenant, &account.user].into_iter().flat_map(named_by).for_each(|path| touch(SOURCES, path));
-        account.tenant.value.iter().for_each(|tenant| touch(TENANTS, tenant));
+        [&explanation.tenant, &explanation.user].into_iter().flat_map(named_by).for_each(|path| touch(SOURCES, path));
+        explanation.tenant.value.iter().for_each(|tenant| touch(TENANTS, tenant));
         // The grant of a refusal is the one that did not let the request in.
-        let record = account.record.as_ref().filter(|_| account.decision.code.is_none());
+        let record = explanation.record.as_ref().filter(|_| explanation.decision.code.is_none());
         let grant = record.and_then(|record| record.record["decision"]["grant"].as_str());
         grant.into_iter().for_each(|grant| touch(GRANTS, grant));
-        account.decision.code.into_iter().for_each(|code| touch(DENIALS, code));
+        explanation.decision.code.into_iter().for_each(|code| touch(DENIALS, code));
         for part in &mut self.parts {
             let Some(keys) = touched.get(part.name) else { continue };
             part.items.iter_mut().filter(|item| keys.contains(item.key.as_str())).for_each(|item| item.touched = true);
@@ -139,7 +139,7 @@ impl Coverage {
 }
 
 /// The sources that named an identity.
-fn named_by(identity: &IdentityAccount) -> impl Iterator<Item = &str> {
+fn named_by(identity: &IdentityExplanation) -> impl Iterator<Item = &str> {
     let named = identity.sources.iter().filter(|source| ["taken", "agrees"].contains(&source.verdict.as_str()));
     named.map(|source| source.rule.path.as_str())
 }

@@ -1,12 +1,10 @@
-//! What is expected of a request, and where what the filters did is otherwise.
+//! What is expected of a request.
 
 use careplane_exchange::Denial;
 use serde_json::{Value as Json, json};
 
-use super::case::Case;
 use super::read::{Problems, Reader, kind, scalar, texts};
-use crate::explain::account::{Account, IdentityAccount, Rule};
-use crate::yaml::{Entry, Node, Place, Value};
+use crate::yaml::{Entry, Location, Node, Value};
 
 /// One thing that is expected.
 #[derive(Clone)]
@@ -14,7 +12,7 @@ pub struct Expected {
     pub key: Key,
     /// A text, a number, true or false, null for nothing; of headers, a list.
     pub value: Json,
-    pub place: Place,
+    pub place: Location,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,16 +33,6 @@ pub enum Key {
     Header(String),
     /// A tag of the span.
     Tag(String),
-}
-
-/// Where something is otherwise.
-pub struct Mismatch {
-    pub key: String,
-    pub expected: Json,
-    pub found: Json,
-    pub place: Place,
-    /// The rule that made it so.
-    pub why: Option<String>,
 }
 
 const KEYS: [(&str, Key); 12] = [
@@ -158,95 +146,4 @@ fn of_map(map: &str, entry: &Entry, problems: &mut Problems) -> Option<Expected>
         return None;
     }
     Some(Expected { key, value, place: node.place.clone() })
-}
-
-/// Compares what is expected with what the filters did.
-pub fn compare(expected: &[Expected], account: &Account, case: &Case) -> Vec<Mismatch> {
-    let differs = |expected: &Expected| {
-        let found = found(&expected.key, &expected.value, account, case);
-        (found != expected.value).then(|| Mismatch {
-            key: expected.key.name(),
-            expected: expected.value.clone(),
-            found,
-            place: expected.place.clone(),
-            why: why(&expected.key, account),
-        })
-    };
-    expected.iter().filter_map(differs).collect()
-}
-
-fn found(key: &Key, expected: &Json, account: &Account, case: &Case) -> Json {
-    let placement = account.placement.as_ref();
-    match key {
-        Key::Context => json!(account.context.name),
-        Key::Level => json!(account.context.compliance_level),
-        Key::Tier => json!(account.context.tier),
-        Key::Recorded => json!(account.record.is_some()),
-        Key::Tenant => json!(account.tenant.value),
-        Key::User => json!(account.user.value),
-        Key::Grant => {
-            let record = account.record.as_ref();
-            record.and_then(|record| record.record["decision"].get("grant")).cloned().unwrap_or_default()
-        }
-        Key::Decision => match account.decision.code {
-            Some(code) if expected != "denied" => json!(code),
-            _ => json!(account.decision.result),
-        },
-        Key::Status => json!(account.decision.status),
-        Key::Pool => json!(placement.and_then(|placement| placement.pool.as_ref())),
-        Key::Cohort => json!(placement.and_then(|placement| placement.cohort)),
-        Key::Trace => json!(if account.trace.kept { "kept" } else { "dropped" }),
-        Key::Header(name) => json!(upstream(name, account, case)),
-        Key::Tag(name) => json!(account.span.get(name.as_str())),
-    }
-}
-
-/// A header as the upstream gets it; nothing of a request that is denied.
-fn upstream(name: &str, account: &Account, case: &Case) -> Vec<String> {
-    if account.decision.code.is_some() {
-        return Vec::new();
-    }
-    let changed = account.headers.iter().find(|header| header.name == name);
-    changed.map_or_else(|| case.header(name), |header| header.after.clone())
-}
-
-/// The rule behind what was found.
-fn why(key: &Key, account: &Account) -> Option<String> {
-    match key {
-        Key::Context | Key::Level | Key::Tier => Some(by(&account.context.rule)),
-        Key::Tenant => sources(&account.tenant),
-        Key::User => sources(&account.user),
-        Key::Decision | Key::Status => match account.decision.code? {
-            code if code.starts_with("tenant") => Some(format!("{code}: {}", sources(&account.tenant)?)),
-            code if code.starts_with("user") => Some(format!("{code}: {}", sources(&account.user)?)),
-            code => Some(code.to_owned()),
-        },
-        Key::Pool => {
-            let placement = account.placement.as_ref()?;
-            let rule = placement.pool_rule.as_ref().map(|rule| format!(", {}", by(rule))).unwrap_or_default();
-            Some(format!("{}{rule}", placement.pool_why))
-        }
-        Key::Cohort => Some(account.placement.as_ref()?.cohort_why.clone()).filter(|why| !why.is_empty()),
-        Key::Trace => {
-            let (trace, number) = (&account.trace, account.trace.number?);
-            Some(format!("number {number}, tier {} keeps {} %, {}", trace.tier, trace.rate, by(&trace.rule)))
-        }
-        Key::Header(_) | Key::Tag(_) => account.decision.code.map(|code| format!("denied, {code}")),
-        Key::Grant | Key::Recorded => None,
-    }
-}
-
-fn by(rule: &Rule) -> String {
-    match &rule.place {
-        Some(place) => format!("by {} at {place}", rule.path),
-        None => format!("by default of {}", rule.path),
-    }
-}
-
-fn sources(identity: &IdentityAccount) -> Option<String> {
-    let told = identity.sources.iter().map(|source| match &source.said {
-        Some(said) => format!("{} = {said}: {}", source.source, source.verdict),
-        None => format!("{}: {}", source.source, source.verdict),
-    });
-    Some(told.collect::<Vec<_>>().join("; ")).filter(|told| !told.is_empty())
 }

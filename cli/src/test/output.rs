@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::coverage::Coverage;
 use super::{CaseResult, Tested};
-use crate::yaml::Place;
+use crate::yaml::Location;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
@@ -52,7 +52,7 @@ fn lines(result: &CaseResult) -> impl Iterator<Item = String> {
     })
 }
 
-fn place(place: &Place) -> Value {
+fn place(place: &Location) -> Value {
     json!({"file": &*place.file, "line": place.line, "column": place.column})
 }
 

@@ -3,11 +3,11 @@
 use annotate_snippets::{AnnotationKind, Level, Renderer};
 
 use crate::snippet;
-use crate::yaml::{Node, Place, Value};
+use crate::yaml::{Location, Node, Value};
 
 /// What is wrong, with places.
 #[derive(Default)]
-pub struct Problems(Vec<(Place, String)>);
+pub struct Problems(Vec<(Location, String)>);
 
 /// Reads the members of one map.
 pub struct Reader<'n, 'p> {
@@ -40,7 +40,7 @@ pub fn scalar(node: &Node) -> Option<String> {
 // === impl Problems ===
 
 impl Problems {
-    pub fn add(&mut self, place: &Place, message: impl Into<String>) {
+    pub fn add(&mut self, place: &Location, message: impl Into<String>) {
         let problem = (place.clone(), message.into());
         // Rows of a table have the same.
         if !self.0.contains(&problem) {

@@ -13,9 +13,8 @@ use super::fact::{
 use super::names::Name;
 use crate::report::{Ending, Merge};
 
-/// Records of one request id that are looked at together. Only a caller that gives one id to everything makes more;
-/// the rest is then
-/// looked at apart, so that hops can be taken for acts, and no act for a hop.
+/// Records of one request id that are looked at together. Only a caller that gives one id to everything makes more; the
+/// rest is then looked at apart, so that hops can be taken for acts, and no act for a hop.
 const GROUP_MAX: usize = 10_000;
 /// How far clocks of two machines may be apart, in microseconds.
 const SKEW: i64 = 100_000;
@@ -172,7 +171,8 @@ fn surrounds(group: &[Fact], outer: usize, inner: usize) -> bool {
     is_outer && o.chain != i.chain && o.time <= i.time + SKEW && i.end() <= o.end() + SKEW && o.duration >= i.duration
 }
 
-/// Whether `fact` is of a policy in shadow, beside the one that `other` is of: both tell when the proxy began and ended the same stream.
+/// Whether `fact` is of a policy in shadow, beside the one that `other` is of: both say when the proxy began and ended
+/// the same stream.
 fn is_rehearsal_of(fact: &Fact, other: &Fact) -> bool {
     let stream = |it: &Fact| (it.time, it.duration, it.door, it.redirects, it.span);
     fact.is_rehearsal && !other.is_rehearsal && stream(fact) == stream(other)

@@ -4,8 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// How many different texts are kept. A platform has some thousand people, tenants and contexts; only a caller that
-/// tries one name
-/// after another makes more, and these become one.
+/// tries one name after another makes more, and these become one.
 const NAMES_MAX: usize = 4_000_000;
 /// What stands for the texts beyond.
 const BEYOND: &str = "…";

@@ -57,8 +57,8 @@ pub(super) enum Interaction {
 // === impl Interaction ===
 
 impl Interaction {
-    /// By the action that the policy gives to the context. What is looked up under a template without a parameter is a collection: a
-    /// search.
+    /// By the action that the policy gives to the context. What is looked up under a template without a parameter is a
+    /// collection: a search.
     pub(super) fn of(action: &str, method: &str, template: Option<&str>) -> Self {
         match (action, method) {
             ("create" | "C", _) => Self::Create,
@@ -95,8 +95,8 @@ impl Interaction {
         }
     }
 
-    /// The parts of user, client and server. Data flow to the client in a read and from it in all else, says BALP; a search, too, where
-    /// it is the parameters that count.
+    /// The parts of user, client and server. Data flow to the client in a read and from it in all else, says BALP; a
+    /// search, too, where it is the parameters that count.
     pub(super) fn parts(self) -> [Coding; 3] {
         match self {
             Self::Read => [RECIPIENT, DESTINATION, SOURCE],

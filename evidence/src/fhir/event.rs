@@ -48,7 +48,7 @@ pub(super) fn of(record: &Record<'_>, proxy: Option<&str>) -> Result<AuditEvent,
     })
 }
 
-/// Stable, so that whoever gets an event twice can see it.
+/// Stable, so that a receiver that gets an event twice can see it.
 fn id(record: &Record<'_>) -> Result<String, EventError> {
     let id = format!("{}-{}", record.chain.id, record.chain.seq);
     let is_id = id.len() <= ID_MAX && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
@@ -56,9 +56,8 @@ fn id(record: &Record<'_>) -> Result<String, EventError> {
 }
 
 /// The code system draws the line where HTTP does: minor is what a status of 400 says, serious what 500 says. So a
-/// refusal is minor, for
-/// everything worked as it should, unless there was no way to record it first. Major is a system that is gone, which
-/// would write nothing.
+/// refusal is minor, for everything worked as it should, unless there was no way to record it first. Major is a system
+/// that is gone, which would write nothing.
 fn outcome(record: &Record<'_>) -> &'static str {
     let status = record.outcome.as_ref().and_then(|outcome| outcome.status);
     match Ending::of(record) {

@@ -1,4 +1,5 @@
-//! The elements of `AuditEvent` (FHIR R4, 4.0.1) that are written. What they mean is said there; here, what is put into them.
+//! The elements of `AuditEvent` (FHIR R4, 4.0.1) that are written. What they mean is said there; here, what is put into
+//! them.
 
 use serde::Serialize;
 

@@ -100,7 +100,8 @@ impl<'e> Entry<'e> {
     fn of(event: &'e AuditEvent, form: Form) -> Self {
         let request = || Request { method: "PUT", url: format!("AuditEvent/{}", event.id) };
         Self {
-            // An entry needs a URL of its own, and no server is known: one made from the id alone (RFC 9562, version 5).
+            // An entry needs a URL of its own, and no server is known: one made from the id alone (RFC 9562, version
+            // 5).
             full_url: Uuid::new_v5(&Uuid::NAMESPACE_OID, event.id.as_bytes()).urn().to_string(),
             resource: event,
             request: (form == Form::Transaction).then(request),

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::chains::Seen;
 use super::counts::{Counts, Merge, Tally, rows};
-use super::ledger::Ledger;
+use super::delivery_counters::DeliveryCounters;
 use super::scope::Scope;
 use crate::acts::{Door, Kinds};
 use crate::purpose;
@@ -18,8 +18,7 @@ use crate::verify::{MergeError, Verification};
 pub const SCHEMA: &str = "careplane.audit-report/v2";
 
 /// All figures of a report, and what verification found of the records that they were counted from, in the same
-/// reading. Those of all
-/// shards of one run merge into that of the whole.
+/// reading. Those of all shards of one run merge into that of the whole.
 ///
 /// It holds pseudonyms of users and subjects: it is to be kept like the records themselves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -85,8 +84,8 @@ pub struct Aggregate {
     pub expected: Vec<String>,
     /// What the proxies counted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub ledger: Option<Ledger>,
-    /// What was too much to be told apart.
+    pub ledger: Option<DeliveryCounters>,
+    /// What was too much to be counted separately.
     pub beyond: Beyond,
     /// The users and their subjects, while records are added: what `people` holds.
     #[serde(skip)]

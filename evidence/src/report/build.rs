@@ -62,7 +62,7 @@ impl Making {
         self.make_with(sources, |_| {})
     }
 
-    /// As [`Self::make`]; `reading` is told of each source before it is read.
+    /// As [`Self::make`]; calls `reading` with each source before it reads that.
     ///
     /// # Errors
     /// As [`Self::make`].

@@ -170,8 +170,7 @@ fn is_apart(one: Time, later: Time) -> bool {
 }
 
 /// Says which of the proxies that should be on record have no chain there; nothing when all have. `expected` are node
-/// ids, `POD.NAMESPACE` or
-/// `POD`, `*` for any text.
+/// ids, `POD.NAMESPACE` or `POD`, `*` for any text.
 pub fn absent<'c>(chains: impl IntoIterator<Item = &'c ChainReport>, expected: &[String]) -> Option<String> {
     let proxies: Vec<&str> = chains.into_iter().filter_map(|chain| chain.proxy.as_deref()).collect();
     let absent: Vec<_> = expected.iter().filter(|wanted| !proxies.iter().any(|it| is_of(it, wanted))).collect();
@@ -210,8 +209,7 @@ fn missing(aggregate: &Aggregate, chains: &[&ChainReport]) -> Vec<String> {
 }
 
 /// Whether a proxy is the one that is meant: by its node id, or by the part of it that names the pod (`POD.NAMESPACE`,
-/// or `POD`). `*` stands
-/// for any text.
+/// or `POD`). `*` stands for any text.
 fn is_of(proxy: &str, wanted: &str) -> bool {
     let pod = proxy.split('~').nth(2).unwrap_or(proxy);
     let names = [proxy, pod, pod.split('.').next().unwrap_or(pod)];

@@ -16,7 +16,7 @@ use crate::acts::{
 /// The rows that one table can have. A policy makes far fewer; a caller who tries one name after another could make
 /// any number.
 const ROWS_MAX: usize = 10_000;
-/// The pairs of a user and a subject that are told apart.
+/// The pairs of a user and a subject that are counted separately.
 const PAIRS_MAX: usize = 1_000_000;
 /// Seconds.
 const HOUR: i64 = 3600;

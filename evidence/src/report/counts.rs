@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Record;
 
-/// Joins what two parts of the input say. Whoever merges sees to it that no record is in both.
+/// Joins the counts of two parts of the input. The caller ensures that no record is in both.
 pub trait Merge {
     /// Adds `other` to this.
     fn absorb(&mut self, other: Self);
@@ -56,8 +56,7 @@ pub struct Tally {
 // === impl Ending ===
 
 /// Envoy's response flags that say that a stream was cut off, also behind a status that said all is well: resets by
-/// either side, and
-/// time that ran out.
+/// either side, and time that ran out.
 const CUT: [&str; 11] = ["LR", "UR", "UC", "DC", "DR", "DPE", "UPE", "UT", "SI", "DT", "UMSDR"];
 
 impl Ending {

@@ -14,7 +14,7 @@ use super::sections::{
 use super::words::{self, counted, number};
 use askama::Template;
 
-/// What a report is called when nobody says.
+/// The title of a report without a given one.
 const TITLE: &str = "Who used the records of people in care";
 
 /// The page. All text is escaped by the template.

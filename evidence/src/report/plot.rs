@@ -1,5 +1,5 @@
-//! Requests over time, as columns in SVG. It has no size of its own: across in percent, so that it is as wide as the page and its
-//! letters stay as large as the page's; down in pixels.
+//! Requests over time, as columns in SVG. It has no size of its own: across in percent, so that it is as wide as the
+//! page and its letters stay as large as the page's; down in pixels.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use super::words::{as_u64, counted, number, ratio};
 const BASE: f64 = 172.0;
 /// Where the highest line is: above it there is its number.
 const TOP: f64 = 18.0;
-/// The columns that are told apart at most, about.
+/// The most columns of a plot, about.
 const COLUMNS_MAX: i64 = 100;
 /// The times that are written below at most: as many as fit on a telephone.
 const TICKS_MAX: usize = 4;
@@ -157,8 +157,8 @@ impl Step {
 // === impl Timeline ===
 
 impl Timeline {
-    /// The columns for `hours`, from `from` to `to` where the report has a period, else as long as there were requests. None when there
-    /// is nothing to show.
+    /// The columns for `hours`, from `from` to `to` where the report has a period, else as long as there were requests.
+    /// None when there is nothing to show.
     pub(super) fn new(
         hours: &BTreeMap<Timestamp, Counts>,
         from: Option<Timestamp>,

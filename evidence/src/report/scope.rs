@@ -36,7 +36,7 @@ pub enum Standing {
     OtherTime,
     /// It is of another regulator or tenant.
     Other,
-    /// It names no regulator or tenant, so that nobody can say.
+    /// It names no regulator or tenant, so this is unknown.
     Unattributed,
 }
 
@@ -78,8 +78,7 @@ impl Scope {
     }
 
     /// Reads a bound of the period: a date, which is its midnight UTC, or an instant. The period is half-open: `from`
-    /// is in it, `to` is not,
-    /// so that October is from 2026-10-01 to 2026-11-01.
+    /// is in it, `to` is not, so that October is from 2026-10-01 to 2026-11-01.
     ///
     /// # Errors
     /// When it is neither.

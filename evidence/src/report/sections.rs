@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::DeliveryCounters;
 use super::aggregate::{Aggregate, Attempt, Crossing, Denial, Person};
 use super::chains::{self, Way};
 use super::completeness::Account;
@@ -69,11 +70,11 @@ pub(super) struct Delivery {
     /// The way, the records that came by it, and those that came by it alone.
     pub ways: Vec<(&'static str, String, String)>,
     /// What the proxies count, and what it is.
-    pub ledger: Option<Ledger>,
+    pub ledger: Option<DeliverySection>,
 }
 
 /// The counters of the proxies.
-pub(super) struct Ledger {
+pub(super) struct DeliverySection {
     pub rows: Vec<(&'static str, String)>,
     pub adds_up: bool,
     pub sentence: String,
@@ -220,7 +221,7 @@ pub(super) fn failures(aggregate: &Aggregate) -> Vec<TallyRow> {
 impl<'a> Attempts<'a> {
     pub(super) fn of(aggregate: &'a Aggregate) -> Self {
         let mut rows: Vec<_> = aggregate.attempts.iter().collect();
-        // What was let through is what somebody has to look at.
+        // A person has to review what was let through.
         rows.sort_by_key(|(_, crossing)| std::cmp::Reverse((crossing.passed, crossing.refused)));
         Self {
             refused: rows.iter().map(|(_, crossing)| crossing.refused).sum(),
@@ -303,33 +304,33 @@ impl Delivery {
             records,
             repeated,
             ways: Way::ALL.iter().filter_map(row).collect(),
-            ledger: aggregate.ledger.as_ref().map(Ledger::of),
+            ledger: aggregate.ledger.as_ref().map(DeliverySection::of),
         }
     }
 }
 
-impl Ledger {
-    fn of(ledger: &super::Ledger) -> Self {
-        let missing = ledger.unaccounted();
+impl DeliverySection {
+    fn of(counters: &DeliveryCounters) -> Self {
+        let missing = counters.unaccounted();
         Self {
             rows: vec![
-                ("Made", number(ledger.records)),
-                ("Taken by the collector", number(ledger.acknowledged)),
-                ("Written to a proxy’s own log instead", number(ledger.spilled)),
-                ("Refused by the collector", number(ledger.rejected)),
-                ("Still on the way", number(ledger.queued)),
-                ("Lost", number(ledger.lost)),
+                ("Made", number(counters.records)),
+                ("Taken by the collector", number(counters.acknowledged)),
+                ("Written to a proxy’s own log instead", number(counters.overflow)),
+                ("Refused by the collector", number(counters.rejected)),
+                ("Still on the way", number(counters.queued)),
+                ("Lost", number(counters.lost)),
             ],
-            adds_up: missing == 0 && ledger.lost == 0,
+            adds_up: missing == 0 && counters.lost == 0,
             sentence: match missing {
                 0 => format!(
-                    "{} made = {} taken + {} written down + {} refused + {} on the way + {} lost",
-                    number(ledger.records),
-                    number(ledger.acknowledged),
-                    number(ledger.spilled),
-                    number(ledger.rejected),
-                    number(ledger.queued),
-                    number(ledger.lost)
+                    "{} made = {} taken + {} in a proxy’s log + {} refused + {} on the way + {} lost",
+                    number(counters.records),
+                    number(counters.acknowledged),
+                    number(counters.overflow),
+                    number(counters.rejected),
+                    number(counters.queued),
+                    number(counters.lost)
                 ),
                 1.. => format!("Of {missing} records no account is given."),
                 _ => format!("{} more records are accounted for than were made.", missing.unsigned_abs()),

@@ -7,8 +7,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 /// Hands out every text in the JSON value that is `bytes`, names of members aside, and every list of bytes as the text
-/// that it is: so
-/// journald writes what has control characters in it.
+/// that it is: so journald writes what has control characters in it.
 pub(super) fn texts(bytes: &[u8], each: &mut dyn FnMut(&[u8])) -> serde_json::Result<()> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     Texts(each).deserialize(&mut json).and_then(|_| json.end())

@@ -1,6 +1,5 @@
 //! What a line holds: a record; JSON or CSV with records as texts in it; or a log line that a record follows. Read
-//! where it is certain,
-//! and else an error: what has the marks of a record is never taken for something else.
+//! where it is certain, and else an error: what has the marks of a record is never taken for something else.
 
 use std::io;
 use std::sync::LazyLock;
@@ -18,8 +17,7 @@ const DOUBLED: &[u8] = br#"{""chain"":{""id"":"""#;
 /// The schema, which every record has once, as it is in any of these.
 const SCHEMA: &[u8] = b"careplane.audit/v";
 /// What is in a record, or before one, and in hardly anything else, in each of the ways in which it can be written.
-/// More than one, so that
-/// a damaged byte cannot hide that there was a record.
+/// More than one, so that a damaged byte cannot hide that there was a record.
 static MARKS: LazyLock<Vec<Finder<'static>>> = LazyLock::new(|| {
     let marks: [&[u8]; 7] = [
         SCHEMA,

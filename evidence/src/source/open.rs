@@ -9,7 +9,7 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 /// What is read of a packed source at a time, in bytes.
 const BUFFER: usize = 256 << 10;
-/// How much of a source tells what it is: the mark of a tar archive is at 257.
+/// How many bytes show the format of a source: the mark of a tar archive is at 257.
 const HEAD: usize = 512;
 /// How many packings can be within each other.
 const NESTED: u32 = 3;

@@ -21,7 +21,7 @@ pub struct Place {
 
 /// A record: its number in the chain, and where it was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Spot {
+pub struct RecordLocation {
     /// Its number.
     pub seq: u64,
     /// Where.
@@ -31,7 +31,7 @@ pub struct Spot {
 /// What the record after a changed one says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-pub enum Follower {
+pub enum NextRecord {
     /// It names the hash that the changed record still carries.
     NamesIt,
     /// It names another hash: that of what was there.
@@ -50,9 +50,9 @@ pub enum Finding {
         to: u64,
         /// The record before; none at the beginning of the chain.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        after: Option<Spot>,
+        after: Option<RecordLocation>,
         /// The record behind.
-        before: Spot,
+        before: RecordLocation,
     },
     /// A record does not have its hash.
     Edit {
@@ -67,7 +67,7 @@ pub enum Finding {
         intact: Option<Place>,
         /// What the next record says of it; none without a next one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        follower: Option<Follower>,
+        follower: Option<NextRecord>,
     },
     /// Different records have one number, and each has its hash.
     Conflict {
@@ -96,7 +96,7 @@ pub enum Finding {
         /// Where.
         place: Place,
         /// The end.
-        end: Spot,
+        end: RecordLocation,
     },
     /// A record without a key follows one with a key; or with another key, and one of the two was not given.
     KeyChanged {
@@ -119,7 +119,7 @@ pub enum Finding {
         /// Where.
         place: Place,
         /// The one of a lower number, further on in the same source.
-        before: Spot,
+        before: RecordLocation,
     },
 }
 
@@ -178,8 +178,8 @@ impl fmt::Display for Finding {
                 let next = seq.saturating_add(1);
                 match (intact, follower) {
                     (Some(intact), _) => write!(f, "; an unchanged copy is {intact}"),
-                    (None, Some(Follower::NamesIt)) => write!(f, "; record {next} names the hash that it carries"),
-                    (None, Some(Follower::NamesAnother)) => {
+                    (None, Some(NextRecord::NamesIt)) => write!(f, "; record {next} names the hash that it carries"),
+                    (None, Some(NextRecord::NamesAnother)) => {
                         write!(f, "; record {next} names another hash than it carries")
                     }
                     (None, None) => Ok(()),

@@ -6,12 +6,12 @@ use std::io;
 use smallvec::SmallVec;
 
 use super::Notes;
-use super::finding::{Finding, Follower, Place, Spot};
+use super::finding::{Finding, NextRecord, Place, RecordLocation};
 use super::link::{At, Digest, GENESIS, Link, Role, State};
 use super::report::{ChainReport, FINDINGS_MAX};
 
 /// Different records of one number that are kept apart. The chain is broken with two already.
-const RIVALS_MAX: usize = 8;
+const CANDIDATES_MAX: usize = 8;
 
 /// A report of each chain, in the order of ids.
 pub(super) fn chains(
@@ -36,8 +36,8 @@ pub(super) fn chains(
 struct Group {
     /// The first that was read.
     first: Link,
-    /// The different ones that have their hash, or of which nobody can say.
-    sound: SmallVec<[Link; 1]>,
+    /// The different ones that have their hash, or whose hash cannot be checked.
+    valid: SmallVec<[Link; 1]>,
     /// The ones that do not.
     changed: Vec<Link>,
     /// Of those, how many there are beyond what is kept.
@@ -68,7 +68,7 @@ impl Group {
     fn new(link: Link) -> Self {
         let mut group = Self {
             first: link,
-            sound: SmallVec::new(),
+            valid: SmallVec::new(),
             changed: Vec::new(),
             more_changed: 0,
             duplicates: 0,
@@ -83,15 +83,15 @@ impl Group {
             self.places.push(link.at);
         }
         if link.state == State::Changed {
-            if self.changed.len() < RIVALS_MAX {
+            if self.changed.len() < CANDIDATES_MAX {
                 self.changed.push(link);
             } else {
                 self.more_changed += 1;
             }
-        } else if self.sound.iter().any(|other| other.hash == link.hash) {
+        } else if self.valid.iter().any(|other| other.hash == link.hash) {
             self.duplicates += 1;
-        } else if self.sound.len() < RIVALS_MAX {
-            self.sound.push(link);
+        } else if self.valid.len() < CANDIDATES_MAX {
+            self.valid.push(link);
         }
     }
 
@@ -101,7 +101,7 @@ impl Group {
 
     /// The ones that can stand for the number: changed ones only where there is no other.
     fn members(&self) -> &[Link] {
-        if self.sound.is_empty() { &self.changed } else { &self.sound }
+        if self.valid.is_empty() { &self.changed } else { &self.valid }
     }
 
     fn is_before(&self, next: &Self) -> bool {
@@ -161,7 +161,7 @@ impl<'w> Walk<'w> {
             None => group.seq() == 1,
         };
         // A changed record can have a changed number: it takes a place only where its neighbours say that there is one.
-        let is_placed = !group.sound.is_empty()
+        let is_placed = !group.valid.is_empty()
             || is_next
             || next.is_some_and(|next| group.changed.iter().any(|it| next.names(it.hash)));
         self.edits(&group, next, is_placed);
@@ -183,33 +183,33 @@ impl<'w> Walk<'w> {
 
     fn edits(&mut self, group: &Group, next: Option<&Group>, placed: bool) {
         for link in &group.changed {
-            let follower =
-                |next: &Group| if next.names(link.hash) { Follower::NamesIt } else { Follower::NamesAnother };
+            let next_record =
+                |next: &Group| if next.names(link.hash) { NextRecord::NamesIt } else { NextRecord::NamesAnother };
             self.find(Finding::Edit {
                 seq: link.seq,
                 place: self.place(link.at),
                 placed,
-                intact: group.sound.first().map(|sound| self.place(sound.at)),
-                follower: next.map(follower),
+                intact: group.valid.first().map(|valid| self.place(valid.at)),
+                follower: next.map(next_record),
             });
         }
         self.report.edited += group.changed.len() as u64 + group.more_changed;
     }
 
     fn gap(&mut self, group: &Group) {
-        let after = self.last.as_ref().map(|last| self.spot(&last.first));
+        let after = self.last.as_ref().map(|last| self.record_location(&last.first));
         let from = after.as_ref().map_or(1, |after| after.seq.saturating_add(1));
         let to = group.seq().saturating_sub(1);
         self.report.missing = self.report.missing.saturating_add(to.saturating_sub(from).saturating_add(1));
-        self.find(Finding::Gap { from, to, after, before: self.spot(&group.first) });
+        self.find(Finding::Gap { from, to, after, before: self.record_location(&group.first) });
     }
 
     /// Whether the record names the one before it. Where one of them was changed, that has been said.
     fn link(&mut self, group: &Group) {
-        let Some(link) = group.sound.first() else { return };
+        let Some(link) = group.valid.first() else { return };
         let previous = match &self.last {
-            Some(last) if last.sound.is_empty() => return,
-            Some(last) if last.sound.iter().any(|last| group.names(last.hash)) => return,
+            Some(last) if last.valid.is_empty() => return,
+            Some(last) if last.valid.iter().any(|last| group.names(last.hash)) => return,
             None if group.names(Some(GENESIS)) => return,
             last => last.as_ref().map(|last| self.place(last.first.at)),
         };
@@ -217,11 +217,11 @@ impl<'w> Walk<'w> {
     }
 
     fn conflict(&mut self, group: &Group, next: Option<&Group>) {
-        if group.sound.len() > 1 {
-            let named = group.sound.iter().find(|link| next.is_some_and(|next| next.names(link.hash)));
+        if group.valid.len() > 1 {
+            let named = group.valid.iter().find(|link| next.is_some_and(|next| next.names(link.hash)));
             self.find(Finding::Conflict {
                 seq: group.seq(),
-                places: group.sound.iter().map(|link| self.place(link.at)).collect(),
+                places: group.valid.iter().map(|link| self.place(link.at)).collect(),
                 named: named.map(|link| self.place(link.at)),
             });
         }
@@ -230,20 +230,23 @@ impl<'w> Walk<'w> {
     fn end(&mut self, group: &Group) {
         let is_after = self.last.as_ref().is_some_and(|last| self.end.is_some_and(|end| end.seq == last.seq()));
         if let Some(end) = self.end.filter(|_| is_after) {
-            self.find(Finding::AfterEnd { seq: group.seq(), place: self.place(group.first.at), end: self.spot(&end) });
+            self.find(Finding::AfterEnd {
+                seq: group.seq(),
+                place: self.place(group.first.at),
+                end: self.record_location(&end),
+            });
         }
-        self.end = group.sound.iter().find(|link| link.role == Role::End).copied().or(self.end);
+        self.end = group.valid.iter().find(|link| link.role == Role::End).copied().or(self.end);
         self.report.ended = self.end.is_some_and(|end| end.seq == group.seq());
-        self.report.milestones |= group.sound.iter().any(|link| link.role != Role::Plain);
+        self.report.milestones |= group.valid.iter().any(|link| link.role != Role::Plain);
     }
 
-    /// A chain that was keyed stays so: else whoever cannot make its hashes would only have to leave the key out.
-    /// Another key is as
-    /// good where both are here, for then both records have their hashes.
+    /// A chain that was keyed stays keyed: else a forger without the key would only have to leave the key out. Another
+    /// key is as good where both are here, for then both records have their hashes.
     fn key(&mut self, group: &Group) {
-        let Some(link) = group.sound.first() else { return };
+        let Some(link) = group.valid.first() else { return };
         let key = self.notes.key_id(link.key);
-        if let Some(last) = self.last.as_ref().and_then(|last| last.sound.first())
+        if let Some(last) = self.last.as_ref().and_then(|last| last.valid.first())
             && let Some(previous_key) = self.notes.key_id(last.key)
             && key != Some(previous_key)
             && (key.is_none() || [last.state, link.state].contains(&State::Unverified))
@@ -258,7 +261,7 @@ impl<'w> Walk<'w> {
         }
         if let Some(key) = key
             && !self.report.keys.iter().any(|known| known == key)
-            && self.report.keys.len() < RIVALS_MAX
+            && self.report.keys.len() < CANDIDATES_MAX
         {
             self.report.keys.push(key.to_owned());
         }
@@ -272,7 +275,7 @@ impl<'w> Walk<'w> {
             let before = self.positions.insert(at.source, (*at, group.seq()));
             if let Some((before, seq)) = before.filter(|(before, _)| before > at) {
                 self.report.reordered += 1;
-                let before = Spot { seq, place: self.place(before) };
+                let before = RecordLocation { seq, place: self.place(before) };
                 self.find(Finding::Reordered { seq: group.seq(), place: self.place(*at), before });
             }
         }
@@ -286,7 +289,7 @@ impl<'w> Walk<'w> {
         report.last = group.seq();
         report.records += 1;
         report.duplicates += group.duplicates;
-        let times = || group.sound.iter().filter_map(|link| link.time);
+        let times = || group.valid.iter().filter_map(|link| link.time);
         report.since = times().chain(report.since).min();
         report.until = times().chain(report.until).max();
     }
@@ -306,7 +309,7 @@ impl<'w> Walk<'w> {
         Place::new(source, at.line, at.record)
     }
 
-    fn spot(&self, link: &Link) -> Spot {
-        Spot { seq: link.seq, place: self.place(link.at) }
+    fn record_location(&self, link: &Link) -> RecordLocation {
+        RecordLocation { seq: link.seq, place: self.place(link.at) }
     }
 }

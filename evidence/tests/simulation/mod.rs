@@ -1,6 +1,5 @@
 //! A platform that knows what was done: gateways, sidecars, retries, mirrors, redirects, calls between services. It
-//! writes the records
-//! that its proxies would write, and keeps the truth beside them.
+//! writes the records that its proxies would write, and keeps the truth beside them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -41,7 +41,7 @@ impl Writer {
     }
 
     /// A record of the chain itself: `start`, `head`, `end`.
-    pub fn milestone(&mut self, kind: &str) -> String {
+    pub fn checkpoint(&mut self, kind: &str) -> String {
         self.append(
             kind,
             json!({"proxy": {"id": format!("sidecar~10.0.0.1~{}.core-healthcare", &self.id[..13]), "module": "0.1.0"}}),
@@ -101,9 +101,9 @@ impl Writer {
     pub fn complete(mut self, length: u64) -> Vec<String> {
         (1..=length)
             .map(|seq| match seq {
-                1 => self.milestone("start"),
-                seq if seq == length => self.milestone("end"),
-                seq if seq % 60 == 0 => self.milestone("head"),
+                1 => self.checkpoint("start"),
+                seq if seq == length => self.checkpoint("end"),
+                seq if seq % 60 == 0 => self.checkpoint("head"),
                 _ => self.request(),
             })
             .collect()

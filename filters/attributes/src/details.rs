@@ -1,7 +1,7 @@
 //! Who answered a request, from Envoy's response code details.
 //!
-//! Details are words of Envoy's own, followed by what a filter or a peer put there: paths, queries, names. Only words that are listed here go
-//! on.
+//! Details are words of Envoy's own, followed by what a filter or a peer put there: paths, queries, names. Only words
+//! that are listed here go on.
 
 use std::borrow::Cow;
 
@@ -23,7 +23,8 @@ pub enum Answerer {
 /// Envoy's response code details, as far as they are Envoy's own words.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Details {
-    /// A word of the list, with a reason in braces where the reason is of a list too. `other` when the word is not listed.
+    /// A word of the list, with a reason in braces where the reason is of a list too. `other` when the word is not
+    /// listed.
     pub token: Cow<'static, str>,
     /// Who wrote it.
     pub answerer: Answerer,
@@ -165,7 +166,8 @@ const FILTER_TEXTS: &[(&str, &str, &str)] = &[
     ("health_check_failed_", "health_check_failed", "health_check"),
 ];
 
-/// Reasons that Envoy puts in braces behind a word, by the words that have them. Anything else there is other people's text.
+/// Reasons that Envoy puts in braces behind a word, by the words that have them. Anything else there is other people's
+/// text.
 const REASONS: &[(&str, &[&str])] = &[
     ("upstream_reset_before_response_started", RESETS),
     ("upstream_reset_after_response_started", RESETS),

@@ -22,7 +22,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use careplane_exchange::{Decision, Denial, Ending, Filter, Host, HttpAnswer, Identity, Incoming, Intent};
 use careplane_export::{Exporter, Item, Signal, write_to_log};
 
-pub use careplane_export::{LOST, SPILLED};
+pub use careplane_export::{LOST, OVERFLOW};
 pub use chain::{Chain, Chains};
 pub use record::SCHEMA;
 pub use sinks::{FILTER_STATE, SHADOW_FILTER_STATE};

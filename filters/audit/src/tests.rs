@@ -10,7 +10,7 @@ use careplane_exchange::{Ending, Filter, Host, Incoming, MapType};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Audit, CHAINS, Chain, LOST, RECORDS, SPILLED};
+use super::{Audit, CHAINS, Chain, LOST, OVERFLOW, RECORDS};
 
 fn policy(sinks: &str) -> String {
     format!(
@@ -164,8 +164,8 @@ fn a_context_without_audit_is_counted_and_not_recorded() {
 }
 
 #[test]
-fn what_no_sink_takes_is_spilled_or_counted_as_lost() {
-    for (sinks, broken, spilled, lost) in [
+fn what_no_sink_takes_overflows_or_counts_as_lost() {
+    for (sinks, broken, overflow, lost) in [
         ("{}", &[][..], 0, 0),
         ("{}", &[Call::SetProperty], 1, 0),
         // The log's level drops it.
@@ -178,7 +178,7 @@ fn what_no_sink_takes_is_spilled_or_counted_as_lost() {
         let host = finished("/residents/17", 200, "via_upstream");
         broken.iter().for_each(|call| host.fail(*call));
         run_with(&audit(), &host, sinks);
-        assert_eq!((host.metric(RECORDS), host.metric(SPILLED), host.metric(LOST)), (1, spilled, lost), "{sinks}");
+        assert_eq!((host.metric(RECORDS), host.metric(OVERFLOW), host.metric(LOST)), (1, overflow, lost), "{sinks}");
     }
 }
 

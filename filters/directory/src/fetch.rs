@@ -49,7 +49,7 @@ struct State {
     failures: u32,
     /// When the server last confirmed the directory; before that, when this began.
     confirmed: Millis,
-    told: Option<Millis>,
+    reported: Option<Millis>,
     logged: Option<Millis>,
 }
 
@@ -96,7 +96,7 @@ impl Fetch {
             begun: false,
             failures: 0,
             confirmed: now,
-            told: None,
+            reported: None,
             logged: None,
         };
         Self { view: Arc::default(), drivers: Cell::default(), state: RefCell::new(state) }
@@ -177,8 +177,8 @@ impl Fetch {
             }
             _ => {}
         }
-        if state.told.is_none_or(|told| now.saturating_sub(told) >= GAUGE_INTERVAL) {
-            state.told = Some(now);
+        if state.reported.is_none_or(|reported| now.saturating_sub(reported) >= GAUGE_INTERVAL) {
+            state.reported = Some(now);
             host.gauge(AGE, seconds(now, state.confirmed));
             host.gauge(TENANTS, self.tenants());
         }
@@ -296,7 +296,7 @@ impl Fetch {
 
     fn confirm(&self, state: &mut State, now: Millis, host: &dyn Host) {
         state.failures = 0;
-        state.told = None;
+        state.reported = None;
         state.confirmed = now;
         state.phase = Phase::Waiting { until: now.saturating_add(with_jitter(millis(state.source.interval), host)) };
     }

@@ -23,9 +23,9 @@ pub use fetches::{Driver, Fetches};
 pub const UPDATES: &str = "careplane.directory.updates";
 /// Begins the counters of attempts that failed, by kind: `unreachable`, `status`, `size`, `digest`, `format`, `shrink`.
 pub const FAILURES: &str = "careplane.directory.failures.";
-/// Gauge: seconds since the server last confirmed the directory of the worker that told last.
+/// Gauge: seconds since the server last confirmed the directory of the worker that reported last.
 pub const AGE: &str = "careplane.directory.age_seconds";
-/// Gauge: the tenants of the directory of the worker that told last.
+/// Gauge: the tenants of the directory of the worker that reported last.
 pub const TENANTS: &str = "careplane.directory.tenants";
 /// Gauge: VMs that have no directory yet: those of the workers, and of the main thread.
 pub const MISSING: &str = "careplane.directory.missing";

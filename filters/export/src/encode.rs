@@ -57,7 +57,7 @@ pub struct SpanData<'s> {
 /// `Status` of a span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SpanStatus {
-    /// Nobody says.
+    /// Unknown.
     Unset,
     /// It failed.
     Error,
@@ -66,8 +66,8 @@ pub enum SpanStatus {
 // === impl Item ===
 
 impl Item {
-    /// An audit record as the body of a log record. `event` is the name of the event, `id` the identity of the record, by which a
-    /// store drops duplicates: a batch can arrive twice.
+    /// An audit record as the body of a log record. `event` is the name of the event, `id` the identity of the record,
+    /// by which a store drops duplicates: a batch can arrive twice.
     pub fn record(record: &str, event: &str, id: &str, time: SystemTime, trace: Option<(&str, &str)>) -> Self {
         let mut inner = Message::with_capacity(record.len().saturating_add(160));
         inner.fixed64(1, nanos(time)).varint(2, INFO);
@@ -140,7 +140,8 @@ impl Resource {
         Self { resource: resource.finish(), scope: scoped.finish() }
     }
 
-    /// The request that exports `items`: `ExportLogsServiceRequest` or `ExportTraceServiceRequest`, which have the same shape.
+    /// The request that exports `items`: `ExportLogsServiceRequest` or `ExportTraceServiceRequest`, which have the same
+    /// shape.
     pub fn request(&self, items: &[Item]) -> Vec<u8> {
         let mut scope = Message::default();
         scope.bytes(1, &self.scope);

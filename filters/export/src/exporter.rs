@@ -41,8 +41,8 @@ impl Exporter {
         host.http_call(&self.target.call(Signal::Logs, &body))
     }
 
-    /// The answer to a record that was sent alone. Says whether it was acknowledged; if it was not, it goes along with others when it
-    /// can be sent again, and into the proxy's log when not.
+    /// The answer to a record that was sent alone. Says whether it was acknowledged; if it was not, it goes along with
+    /// others when it can be sent again, and into the proxy's log when not.
     pub fn settle(&self, item: Item, answer: &HttpAnswer, host: &dyn Host) -> bool {
         match ExportResult::of(answer) {
             ExportResult::Accepted { rejected: 0 } => host.count(ACKNOWLEDGED, 1),

@@ -1,12 +1,14 @@
 //! Delivery to a collector: OTLP over HTTP in protobuf, batched, bounded, retried, and counted.
 //!
 //! ```text
-//! record, span ─▶ Item (encoded once) ─▶ ExportQueue: a BatchQueue for each policy and signal ─▶ one request at a time ─▶ collector
+//! record, span ─▶ Item (encoded once) ─▶ ExportQueue: a BatchQueue for each policy and signal ─▶ one request at a time
+//! ─▶ collector
 //!                                          │ too much, or refused
 //!                                          └─▶ overflow: the proxy's log, whole
 //! ```
 //!
-//! Protobuf, because a record is JSON already: inside JSON each of its quotes would have to be escaped, and unescaped again.
+//! Protobuf, because a record is JSON already: inside JSON each of its quotes would have to be escaped, and unescaped
+//! again.
 
 #![forbid(unsafe_code)]
 
@@ -32,7 +34,7 @@ pub const ACKNOWLEDGED: &str = "careplane.audit.acknowledged";
 /// Counts records that the collector said it did not take, of a batch that it took otherwise.
 pub const REJECTED: &str = "careplane.audit.rejected";
 /// Counts records that went to the proxy's log instead.
-pub const SPILLED: &str = "careplane.audit.spilled";
+pub const OVERFLOW: &str = "careplane.audit.overflow";
 /// Counts records that nothing took: the policy or the level of the proxy's log dropped them.
 pub const LOST: &str = "careplane.audit.lost";
 /// Gauge: records that wait, or are on their way.

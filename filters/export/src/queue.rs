@@ -12,11 +12,11 @@ use crate::target::ExportTarget;
 
 /// Records and spans on their way out.
 ///
-/// One for a VM, whose plugins run on one thread: its memory is bounded once, however many plugins there are. Within it, a queue for each
-/// policy and signal, so that a batch never mixes what belongs to two policies.
+/// One for a VM, whose plugins run on one thread: its memory is bounded once, however many plugins there are. Within
+/// it, a queue for each policy and signal, so that a batch never mixes what belongs to two policies.
 ///
-/// A full batch is sent at once, by the stream whose record fills it: calls belong to the plugin, and outlive their stream. Then each answer
-/// sends the next, and the ticks of the plugins send what is old.
+/// A full batch is sent at once, by the stream whose record fills it: calls belong to the plugin, and outlive their
+/// stream. Then each answer sends the next, and the ticks of the plugins send what is old.
 #[derive(Debug, Default)]
 pub struct ExportQueue {
     queues: RefCell<Vec<BatchQueue>>,
@@ -32,7 +32,8 @@ impl ExportQueue {
         self.drivers.set(self.drivers.get().saturating_add(1));
     }
 
-    /// A plugin that drove it ends. With the last one, everything that has not been acknowledged overflows, and so does what comes later.
+    /// A plugin that drove it ends. With the last one, everything that has not been acknowledged overflows, and so does
+    /// what comes later.
     pub fn detach(&self, host: &dyn Host) {
         self.drivers.set(self.drivers.get().saturating_sub(1));
         if self.drivers.get() == 0
@@ -42,8 +43,8 @@ impl ExportQueue {
         }
     }
 
-    /// Takes an item for `target`. What does not fit in `export.queueBytes` overflows at once: the older items are nearer to being
-    /// delivered.
+    /// Takes an item for `target`. What does not fit in `export.queueBytes` overflows at once: the older items are
+    /// nearer to being delivered.
     pub(crate) fn push(&self, target: &Rc<ExportTarget>, signal: Signal, item: Item, host: &dyn Host) {
         let Ok(mut queues) = self.queues.try_borrow_mut() else { return signal.give_up(&item, host) };
         let held = queues.iter().fold(0usize, |sum, queue| sum.saturating_add(queue.held()));

@@ -49,7 +49,8 @@ impl Signal {
         }
     }
 
-    /// Ends the way of an item that cannot be delivered: a record overflows to the proxy's log; a span is not evidence, and is counted.
+    /// Ends the way of an item that cannot be delivered: a record overflows to the proxy's log; a span is not evidence,
+    /// and is counted.
     pub(crate) fn give_up(self, item: &Item, host: &dyn Host) {
         match (self, item.text()) {
             (Self::Logs, Some(record)) => overflow(record, host),

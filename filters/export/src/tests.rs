@@ -9,7 +9,7 @@ use careplane_policy::Export;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::{ACKNOWLEDGED, ExportQueue, ExportTarget, Item, QUEUED, REJECTED, RETRIED, Resource, SPILLED, Signal};
+use crate::{ACKNOWLEDGED, ExportQueue, ExportTarget, Item, OVERFLOW, QUEUED, REJECTED, RETRIED, Resource, Signal};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -43,9 +43,9 @@ fn status(status: u16) -> HttpAnswer {
     HttpAnswer { status: Some(status), ..HttpAnswer::default() }
 }
 
-/// What became of the records: acknowledged, spilled, rejected, queued.
+/// What became of the records: acknowledged, overflow, rejected, queued.
 fn counted(host: &MemoryHost) -> [u64; 4] {
-    [ACKNOWLEDGED, SPILLED, REJECTED, QUEUED].map(|name| host.metric(name))
+    [ACKNOWLEDGED, OVERFLOW, REJECTED, QUEUED].map(|name| host.metric(name))
 }
 
 #[test]
@@ -184,16 +184,16 @@ fn memory_is_bounded_and_what_does_not_fit_is_written_down() {
     let (queue, target) = holding(0, &host);
     let large = "x".repeat(1000);
     (0..100).for_each(|_| queue.push(&target, Signal::Logs, item(&large), &host));
-    let [_, spilled, _, queued] = counted(&host);
-    assert_eq!(spilled + queued, 100);
+    let [_, overflow, _, queued] = counted(&host);
+    assert_eq!(overflow + queued, 100);
     assert!((40..64).contains(&queued), "{queued}");
     // Room is made by what is acknowledged, not by what is sent.
     queue.tick(&host);
     queue.push(&target, Signal::Logs, item(&large), &host);
-    assert_eq!(host.metric(SPILLED), spilled + 1);
+    assert_eq!(host.metric(OVERFLOW), overflow + 1);
     queue.answered(1, &status(200), &host);
     queue.push(&target, Signal::Logs, item(&large), &host);
-    assert_eq!(host.metric(SPILLED), spilled + 1);
+    assert_eq!(host.metric(OVERFLOW), overflow + 1);
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
-pub(crate) use located::{Misfit, Step};
+pub(crate) use located::{LocatedError, Step};
 pub(crate) use read::{Read, fields, fill_fields, word, words};
 
 use crate::document::Document;

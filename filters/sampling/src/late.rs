@@ -1,8 +1,8 @@
 //! Late spans: what the head of a trace could not know.
 //!
-//! Whether a trace is kept is decided when the request comes in. When it then fails, is refused or takes long, Envoy has no span to
-//! export; but it has told the upstream a trace id and a span id, and they are still there when the stream is over. The span that is
-//! sent here has that identity, so what the upstream kept under it finds its parent.
+//! Whether a trace is kept is decided when the request comes in. When it then fails, is refused or takes long, Envoy
+//! has no span to export; but it has sent the upstream a trace id and a span id, and they are still there when the
+//! stream is over. The span that is sent here has that identity, so what the upstream kept under it finds its parent.
 
 use std::time::Duration;
 
@@ -76,7 +76,8 @@ fn reason(ending: &Ending<'_>) -> Option<&'static str> {
         // Where the tracer does not listen to filters.
         "emergency"
     } else if ending.request().kind.redirects > 0 && ending.trace_decision().kept {
-        // The first pass of the request counts as the caller of this one, and Envoy follows that, whatever a filter asks.
+        // The first pass of the request counts as the caller of this one, and Envoy follows that, whatever a filter
+        // asks.
         "redirect"
     } else if ending.request().shadow.as_ref().is_some_and(|shadow| shadow.asked) && ending.trace_decision().kept {
         // Envoy was not asked, since the application would see the header that asks.
@@ -84,7 +85,8 @@ fn reason(ending: &Ending<'_>) -> Option<&'static str> {
     } else {
         return None;
     };
-    // Asked last: most requests have no reason. Where it is not known whether Envoy exports the span, there is no second one.
+    // Asked last: most requests have no reason. Where it is not known whether Envoy exports the span, there is no
+    // second one.
     (ending.trace().sampled == Some(false)).then_some(reason)
 }
 

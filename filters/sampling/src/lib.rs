@@ -1,12 +1,13 @@
 //! `sampling`: which traces are kept.
 //!
-//! Tiers nest on Envoy's own random number (`careplane_policy::Random`), so each hop and each filter decides alike without
-//! talking. Envoy itself samples at its base rate; a filter can only add to that, by `x-envoy-force-trace`: set the base to the
-//! lowest tier. A parent span that was not sampled stays unsampled, whatever is asked here.
+//! Tiers nest on Envoy's own random number (`careplane_policy::Random`), so each hop and each filter decides alike
+//! without talking. Envoy itself samples at its base rate; a filter can only add to that, by `x-envoy-force-trace`: set
+//! the base to the lowest tier. A parent span that was not sampled stays unsampled, whatever is asked here.
 //!
 //! What the head of the trace could not know, a late span makes up for: see [`late`].
 //!
-//! The decision itself is in `careplane_exchange`, for a refusal is kept by the filter that refuses, and a record tells it too.
+//! The decision itself is in `careplane_exchange`, for a refusal is kept by the filter that refuses, and a record tells
+//! it too.
 
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! `tenant-routing`: which pool and which release serve a tenant.
 //!
-//! Writes two headers, and the proxy's own routes match on them: a VirtualService or a route table stays the one place that says
-//! where traffic goes. What callers write into these headers is replaced.
+//! Writes two headers, and the proxy's own routes match on them: a VirtualService or a route table stays the one place
+//! that says where traffic goes. What callers write into these headers is replaced.
 
 #![forbid(unsafe_code)]
 

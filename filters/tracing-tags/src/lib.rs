@@ -1,4 +1,4 @@
-//! `tracing-tags`: who a request is from and what it is about, told to the upstream and to the span.
+//! `tracing-tags`: writes identity and context of a request on the upstream request and on the span.
 //!
 //! | tag | upstream request | span: filter state |
 //! |---|---|---|
@@ -8,8 +8,8 @@
 //! | `healthcare_context` | `x-healthcare-context` | `wasm.careplane.healthcare_context` |
 //! | `compliance_level` | `x-compliance-level` | `wasm.careplane.compliance_level` |
 //!
-//! Names of headers are the policy's to change. Envoy before 1.37 cannot read filter state into a span: there, tags come from the
-//! headers, and `headers.userPseudonym` names one that carries the pseudonym for the span's sake.
+//! Names of headers are the policy's to change. Envoy before 1.37 cannot read filter state into a span: there, tags
+//! come from the headers, and `headers.userPseudonym` names one that carries the pseudonym for the span's sake.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +17,8 @@ use careplane_exchange::{Filter, Host, Incoming, MapType, Rules};
 use careplane_policy::Watched;
 use careplane_policy::id::CorrelationId;
 
-/// Counts identity headers that were taken from callers who are not trusted to send them, and other spellings of careplane's headers.
+/// Counts identity headers that were taken from callers who are not trusted to send them, and other spellings of
+/// careplane's headers.
 pub const FORGED: &str = "careplane.identity_headers_removed";
 /// Counts headers that would change the method or the URL for the application, taken from callers who are not trusted.
 pub const OVERRIDES: &str = "careplane.override_headers_removed";
@@ -34,7 +35,7 @@ impl Filter for TracingTags {
         for (counter, names) in [(FORGED, &identity.forged), (OVERRIDES, &identity.overrides)] {
             count(counter, names.len(), request.is_shadow(), host);
         }
-        // While what the caller sent is still there, and can be told to the upstream.
+        // While the caller's headers are still there, and can be changed for the upstream.
         request.correlation(host);
         request.describe_on_span(host);
         if let Some(denial) = request.violation(host) {

@@ -1,8 +1,8 @@
 //! `careplane-application NAME PORT [SCENES]`: the application behind the Envoy of `docker-compose.yaml`.
 //!
 //! Answers each request with what it received, as JSON: `{"version", "method", "path", "headers": [[name, value]…]}`.
-//! `/` is a page that sends requests through Envoy and shows these answers; `/demo/scenes.json` is the file `SCENES`, which
-//! says what there is to send. `careplane-application health PORT` exits with 0 when one answers there.
+//! `/` is a page that sends requests through Envoy and shows these answers; `/demo/scenes.json` is the file `SCENES`,
+//! which says what there is to send. `careplane-application health PORT` exits with 0 when one answers there.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,6 @@
-// An OpenTelemetry Collector with the components of wasmplugin-manifests/base/observability/tracing/collector-config.yaml, and
-// no others: a configuration that this binary runs is one that the much larger contrib image runs too.
+// An OpenTelemetry Collector with the components of
+// wasmplugin-manifests/base/observability/tracing/collector-config.yaml, and no others: a configuration that this
+// binary runs is one that the much larger contrib image runs too.
 package main
 
 import (

@@ -161,7 +161,7 @@ impl Cluster {
         // Beside the reading: it may print before it has read everything.
         let writing = tokio::spawn(async move { stdin.write_all(input.as_bytes()).await });
         let output = child.wait_with_output().await?;
-        // It may also end before it has read everything; then its exit code tells.
+        // It may also end before it has read everything; then its exit code decides.
         let _ = writing.await;
         said(program, arguments, &output)
     }

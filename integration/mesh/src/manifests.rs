@@ -18,7 +18,7 @@ pub fn prepare(directory: &Path, jwks: &Value) -> Result<PathBuf> {
     let copy = directory.join("manifests");
     copy_tree(&workspace::root().join("wasmplugin-manifests"), &copy)?;
     one_of_each(&copy.join("install/istio.yaml"))?;
-    // Nobody answers at https://login.writecarenotes.com: the keys stand in the manifest.
+    // No server answers at https://login.writecarenotes.com: the manifest contains the keys.
     patch(
         &copy.join("base/security"),
         json!({"kind": "RequestAuthentication"}),
@@ -27,7 +27,8 @@ pub fn prepare(directory: &Path, jwks: &Value) -> Result<PathBuf> {
             {"op": "add", "path": "/spec/jwtRules/0/jwks", "value": jwks.to_string()},
         ]),
     )?;
-    // A stock Envoy lacks Istio's own filter for metrics. First among the manifests, so that no proxy is ever asked for it.
+    // A stock Envoy lacks Istio's own filter for metrics. First among the manifests, so that no proxy is ever asked for
+    // it.
     fs::copy(workspace::root().join("integration/mesh/stock-envoy.yaml"), copy.join("base/security/stock-envoy.yaml"))?;
     append(&copy.join("base/security"), "resources:", "stock-envoy.yaml")?;
     Ok(copy)

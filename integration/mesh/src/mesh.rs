@@ -1,4 +1,5 @@
-//! The whole mesh: a cluster, Istio and careplane deployed into it by the deploy script, workloads, and a caller outside.
+//! The whole mesh: a cluster, Istio and careplane deployed into it by the deploy script, workloads, and a caller
+//! outside.
 
 use std::{
     fs,
@@ -9,7 +10,9 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use careplane_integration::{Client, Identity, Pki, Request, Response, otlp::LogRecord, poll::until, workspace};
+use careplane_integration::{
+    Client, IdentityProvider, Pki, Request, Response, otlp::LogRecord, poll::until, workspace,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -21,7 +24,7 @@ use crate::{
 /// The hosts of the ingress gateway.
 pub const HOSTS: [&str; 3] = ["api.writecarenotes.com", "app.writecarenotes.com", "admin.writecarenotes.com"];
 
-/// Whom the manifests expect tokens from, and for whom.
+/// The issuer and the audience that the manifests expect in tokens.
 const ISSUER: &str = "https://login.writecarenotes.com";
 const AUDIENCE: &str = "writecarenotes";
 
@@ -59,9 +62,9 @@ pub struct Mesh {
     pub cluster: Cluster,
     manifests: PathBuf,
     pki: Pki,
-    identity: Identity,
+    identity: IdentityProvider,
     gateway: IpAddr,
-    // Last, so that nobody writes into it any more when it goes.
+    // Last: when it is removed, no process writes into it any more.
     directory: TempDir,
 }
 
@@ -84,7 +87,7 @@ impl Mesh {
     /// When something does not come up: what, and what was said.
     pub async fn start() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("careplane-mesh-").tempdir()?;
-        let (pki, identity) = (Pki::new()?, Identity::new()?);
+        let (pki, identity) = (Pki::new()?, IdentityProvider::new()?);
         trust(directory.path(), &pki)?;
         let cluster = Cluster::start(directory.path()).await?;
         let manifests = manifests::prepare(directory.path(), &identity.jwks())?;
@@ -114,7 +117,7 @@ impl Mesh {
         self.gateway
     }
 
-    /// The certificates that everybody in here trusts.
+    /// The certificates that all programs of the sandbox trust.
     #[must_use]
     pub fn authority(&self) -> PathBuf {
         self.directory.path().join(AUTHORITIES)
@@ -223,7 +226,7 @@ impl Mesh {
         found.with_context(|| format!("there are {seen} in {}", volume.display()))
     }
 
-    /// Whoever calls `host` from outside, over TLS.
+    /// A client outside of the mesh that calls `host` over TLS.
     ///
     /// # Errors
     ///
@@ -241,7 +244,7 @@ impl Mesh {
         Ok(Client::tls_1_2(self.gateway_address(), &self.pki)?.server_name(host))
     }
 
-    /// Whoever calls from outside without TLS.
+    /// A client outside of the mesh, without TLS.
     #[must_use]
     pub fn plaintext(&self) -> Client {
         Client::plain((self.gateway, HTTP).into())
@@ -387,7 +390,8 @@ impl Mesh {
         .await
     }
 
-    /// Waits until each proxy knows the endpoints of the others: a pod is ready before the rest of the mesh has heard of it.
+    /// Waits until each proxy knows the endpoints of the others: a pod is ready before the rest of the mesh has heard
+    /// of it.
     async fn settle(&self) -> Result<()> {
         let foreign = self.pod("operational", "app=foreign").await?;
         let services = [
@@ -461,7 +465,7 @@ pub fn careplane() -> PathBuf {
     places.into_iter().find(|place| place.is_file()).unwrap_or_else(|| "careplane".into())
 }
 
-/// Lets everybody in the sandbox trust `pki`, as they trust public authorities.
+/// Makes all programs of the sandbox trust `pki` as they trust public authorities.
 fn trust(directory: &Path, pki: &Pki) -> Result<()> {
     const BUNDLE: &str = "/etc/ssl/certs/ca-certificates.crt";
     let bundle = directory.join(AUTHORITIES);

@@ -1,7 +1,7 @@
-//! Namespaces of our own: a network, a mount table and a process table that nobody else sees.
+//! Namespaces of our own: a network, a mount table and a process table that other processes do not see.
 //!
-//! The cluster gives addresses to its pods and mounts what they read. In namespaces of its own that takes nothing from the
-//! machine, and whatever is started ends with its first process.
+//! The cluster gives addresses to its pods and mounts what they read. In namespaces of its own that takes nothing from
+//! the machine, and whatever is started ends with its first process.
 
 use std::{env, io, os::unix::process::CommandExt, process::Command};
 
@@ -37,7 +37,8 @@ pub fn enter() -> io::Error {
     }
 }
 
-/// Ends this process when it is asked to. The first process of a namespace is deaf to signals that it has no handler for.
+/// Ends this process when it is asked to. The first process of a namespace is deaf to signals that it has no handler
+/// for.
 pub fn end_when_asked() -> io::Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     tokio::spawn(async move {

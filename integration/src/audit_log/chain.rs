@@ -27,8 +27,8 @@ impl fmt::Display for ChainError {
 
 impl error::Error for ChainError {}
 
-/// Verifies that each chain in `records` is complete from 1, linked and unchanged, and that no record is there twice. Records may come in
-/// any order. Returns the heads by chain id. Places in errors are positions in `records`, from 1.
+/// Verifies that each chain in `records` is complete from 1, linked and unchanged, and that no record is there twice.
+/// Records may come in any order. Returns the heads by chain id. Places in errors are positions in `records`, from 1.
 ///
 /// # Errors
 ///

@@ -15,7 +15,7 @@ use serde::Deserialize;
 use super::chain::{ChainError, faults};
 
 /// What a record in the proxy's log follows.
-pub const SPILL: &str = "careplane-audit-record ";
+pub const OVERFLOW_PREFIX: &str = "careplane-audit-record ";
 
 /// Takes in records of any length of time. In memory it keeps where each was in its chain.
 #[derive(Debug)]
@@ -52,7 +52,8 @@ impl Default for Tally {
 }
 
 impl Tally {
-    /// Takes `records` in, each the text of one. One that came before counts once: a batch whose answer was lost is sent again.
+    /// Takes `records` in, each the text of one. One that came before counts once: a batch whose answer was lost is
+    /// sent again.
     ///
     /// # Errors
     ///
@@ -75,7 +76,7 @@ impl Tally {
     ///
     /// As [`add`](Self::add).
     pub fn add_log(&mut self, log: &str) -> Result<()> {
-        self.add(log.lines().filter_map(|line| Some(line.split_once(SPILL)?.1)))
+        self.add(log.lines().filter_map(|line| Some(line.split_once(OVERFLOW_PREFIX)?.1)))
     }
 
     /// How many there are.

@@ -1,4 +1,4 @@
-//! Somebody who stays on a connection for as long as the server likes.
+//! A caller that keeps its connection open for as long as the server allows.
 
 use anyhow::Result;
 

@@ -17,7 +17,7 @@ pub enum Plugins {
     /// One filter that does everything: the normal deployment.
     #[default]
     Bundle,
-    /// Four filters, all from `careplane.wasm`, told apart by their root id.
+    /// Four filters, all from `careplane.wasm`, distinguished by their root id.
     SeparateFromOneModule,
     /// Four filters from four modules, `careplane-<filter>.wasm`.
     PerFilterModules,

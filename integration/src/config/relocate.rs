@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use super::{Places, connection_managers, list_mut};
+use super::{Locations, connection_managers, list_mut};
 
-/// Moves the doors to free loopback ports and the clusters to where `clusters` says.
+/// Moves the listeners to free loopback ports and the clusters to where `clusters` says.
 pub(super) fn addresses(document: &mut Value, clusters: &BTreeMap<String, SocketAddr>) -> Result<()> {
     let anywhere = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
     document["admin"]["address"] = anywhere.clone();
@@ -30,11 +30,11 @@ pub(super) fn addresses(document: &mut Value, clusters: &BTreeMap<String, Socket
 }
 
 /// Moves every file that the configuration names.
-pub(super) fn files(document: &mut Value, places: &Places) {
-    let directory = places.directory.to_string_lossy();
+pub(super) fn files(document: &mut Value, locations: &Locations) {
+    let directory = locations.directory.to_string_lossy();
     // The longest prefix comes first.
     let moves = [
-        ("/etc/careplane/wasm/", format!("{}/", places.modules.display())),
+        ("/etc/careplane/wasm/", format!("{}/", locations.modules.display())),
         ("/etc/careplane/", format!("{directory}/")),
         ("/var/log/careplane/", format!("{directory}/log/")),
     ];

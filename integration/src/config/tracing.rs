@@ -25,8 +25,8 @@ pub(super) fn set_random_sampling(document: &mut Value, percent: f64) {
     }
 }
 
-/// Envoy before 1.37 refuses custom tags that are formatters: reads the five tags from request headers, one of which the policy is
-/// told to write for it, and leaves the others out.
+/// Envoy before 1.37 refuses custom tags that are formatters: reads the five tags from request headers, one of which
+/// the policy is configured for it, and leaves the others out.
 pub(super) fn replace_formatter_tags(document: &mut Value, policy: &mut Value) {
     let mut dropped = Vec::new();
     for manager in connection_managers(document) {
@@ -57,7 +57,7 @@ pub(super) fn replace_formatter_tags(document: &mut Value, policy: &mut Value) {
     // A lab derives its configuration again at every reload; once is enough.
     static SAID: Once = Once::new();
     SAID.call_once(|| {
-        // Not eprintln!, which the test runner swallows for a test that passes. A closed stderr cannot be told anything.
+        // Not eprintln!, which the test runner swallows for a test that passes. A closed stderr is no error.
         let _ = writeln!(
             std::io::stderr(),
             "Envoy before 1.37 has no formatter tags: read from headers instead, left out: {dropped:?}"
@@ -70,11 +70,11 @@ mod tests {
     use careplane_exchange::SPAN_TAGS;
 
     use super::*;
-    use crate::config::Template;
+    use crate::config::EnvoyConfig;
 
     #[test]
     fn envoy_reads_each_tag_from_the_filter_state_of_its_name() {
-        let mut document = Template::load().unwrap().document().clone();
+        let mut document = EnvoyConfig::load().unwrap().document().clone();
         for manager in connection_managers(&mut document) {
             let expected = SPAN_TAGS
                 .map(|tag| json!({"tag": tag, "value": format!("%FILTER_STATE(wasm.careplane.{tag}:PLAIN)%")}));

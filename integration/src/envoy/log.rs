@@ -37,26 +37,26 @@ impl Log {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// The messages of level `warning` and above after the first `skip` characters, as [`text`](Self::text) counts them.
-    /// A message may have several lines.
+    /// The messages of level `warning` and above after the first `skip` characters, as [`text`](Self::text) counts
+    /// them. A message may have several lines.
     ///
     /// # Errors
     ///
     /// When the file cannot be read.
     pub fn warnings(&self, skip: usize) -> Result<String> {
         let text = self.text()?;
-        let mut told = String::new();
-        let mut telling = false;
+        let mut kept = String::new();
+        let mut keeping = false;
         for line in text.get(skip..).unwrap_or_default().lines() {
             if starts_message(line) {
-                telling = !QUIET.iter().any(|level| line.contains(level));
+                keeping = !QUIET.iter().any(|level| line.contains(level));
             }
-            if telling {
-                told.push_str(line);
-                told.push('\n');
+            if keeping {
+                kept.push_str(line);
+                kept.push('\n');
             }
         }
-        Ok(told)
+        Ok(kept)
     }
 }
 

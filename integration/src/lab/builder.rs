@@ -14,8 +14,8 @@ use tokio::net::TcpSocket;
 
 use super::{Derivation, GATEWAY, Lab, POOLS, SIDECAR, reload};
 use crate::{
-    Envoy, EnvoyVersion, Identity, Otlp, Pki, Plugins, Upstream,
-    config::{Configuration, Places, Template, Variation},
+    Envoy, EnvoyVersion, IdentityProvider, Otlp, Pki, Plugins, Upstream,
+    config::{Configuration, EnvoyConfig, Locations, Variation},
     envoy::{HotRestart, Launch},
     poll::until,
     workspace,
@@ -106,8 +106,8 @@ impl Builder {
         self
     }
 
-    /// How long connections to a replaced listener may stay, in whole seconds: a second unless given. Who keeps them longer gets
-    /// an answer to all that is on its way when the policy changes.
+    /// How long connections to a replaced listener may stay, in whole seconds: a second unless given. Who keeps them
+    /// longer gets an answer to all that is on its way when the policy changes.
     #[must_use]
     pub fn drain(mut self, time: Duration) -> Self {
         self.drain = time;
@@ -157,7 +157,7 @@ impl Builder {
     pub async fn start(self) -> Result<Lab> {
         let directory = tempfile::Builder::new().prefix("careplane-lab-").tempdir()?;
         let (upstream, otlp) = (Upstream::start(POOLS).await?, Otlp::start().await?);
-        let (identity, pki) = (Identity::new()?, Pki::new()?);
+        let (identity, pki) = (IdentityProvider::new()?, Pki::new()?);
         write_files(directory.path(), &identity, &pki)?;
         let (refusing, refusing_address) = refusing_port()?;
 
@@ -166,14 +166,14 @@ impl Builder {
         clusters.insert("failing".to_owned(), refusing_address);
         clusters.insert("otel".to_owned(), self.collector.unwrap_or(otlp.address()));
 
-        let template = Template::load()?;
+        let template = EnvoyConfig::load()?;
         let mut policy = template.policy()?;
         // A chain is then whole in the access log alone. Late spans are sent all the same.
         policy["audit"]["sinks"]["otlp"] = false.into();
         self.policy.into_iter().for_each(|patch| patch(&mut policy));
         let derivation = Derivation {
             template,
-            places: Places { directory: directory.path().to_owned(), modules: self.modules, clusters },
+            locations: Locations { directory: directory.path().to_owned(), modules: self.modules, clusters },
             variation: self.variation,
             concurrency: self.concurrency,
             log_level: self.log_level,
@@ -218,7 +218,7 @@ impl Builder {
 impl Derivation {
     /// The configuration with `policy`.
     pub(super) fn configuration(&self, policy: &Value) -> Result<Configuration> {
-        let mut configuration = self.template.derive(&self.places, &self.variation, policy)?;
+        let mut configuration = self.template.derive(&self.locations, &self.variation, policy)?;
         for patch in &self.patches {
             patch(configuration.document_mut());
         }
@@ -227,7 +227,7 @@ impl Derivation {
 }
 
 /// What `envoy.yaml` expects in its directories.
-fn write_files(directory: &Path, identity: &Identity, pki: &Pki) -> Result<()> {
+fn write_files(directory: &Path, identity: &IdentityProvider, pki: &Pki) -> Result<()> {
     fs::create_dir_all(directory.join("log"))?;
     fs::create_dir_all(directory.join("tls"))?;
     fs::write(directory.join("jwks.json"), identity.jwks().to_string())?;

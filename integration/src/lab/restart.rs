@@ -20,7 +20,7 @@ pub(super) async fn hot(lab: &mut Lab) -> Result<Envoy> {
     fs::create_dir_all(&directory).with_context(|| format!("cannot create {}", directory.display()))?;
 
     let mut configuration = derivation.configuration(&lab.policy)?;
-    // A socket is handed over to whoever wants the very address.
+    // A socket is handed over to a successor that asks for exactly this address.
     for (name, address) in [(GATEWAY, lab.gateway), (SIDECAR, lab.sidecar)] {
         listen(configuration.document_mut(), name, address)?;
     }
@@ -40,8 +40,8 @@ pub(super) async fn hot(lab: &mut Lab) -> Result<Envoy> {
     })
     .await?;
     let workers = configuration.listener_names().len() as u64 * u64::from(derivation.concurrency);
-    let doors = wait_for_listeners(&successor, workers).await?;
-    ensure!(doors == (lab.gateway, lab.sidecar), "the successor listens on {doors:?}");
+    let listeners = wait_for_listeners(&successor, workers).await?;
+    ensure!(listeners == (lab.gateway, lab.sidecar), "the successor listens on {listeners:?}");
     Ok(std::mem::replace(&mut lab.envoy, successor))
 }
 

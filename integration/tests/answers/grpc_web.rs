@@ -68,7 +68,7 @@ async fn the_status_of_a_grpc_web_call_is_right_or_left_out_and_no_failure_is_ma
         }
         for ((chain, method), seen) in calls.iter().zip(run.finish().await?) {
             let what = format!("{version}: {chain} {method}: {}", seen.record);
-            // The filter moves trailers into the body; a status in the headers is all that the proxy tells.
+            // The filter moves trailers into the body; the proxy reports a status in the headers only.
             let expected = if *method == "Refuses" { json!(5) } else { Value::Null };
             assert_eq!(seen.outcome("grpcStatus"), &expected, "{what}");
             assert_eq!((seen.received, seen.outcome("status")), (1, &json!(200)), "{what}");

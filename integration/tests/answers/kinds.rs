@@ -144,7 +144,7 @@ async fn a_mirrored_copy_is_told_from_the_act_and_counts_no_attempt() -> Result<
                 },
             })
         };
-        let chain = Chain::new("mirrored").route(mirrored("told", true)).route(mirrored("untold", false));
+        let chain = Chain::new("mirrored").route(mirrored("marked", true)).route(mirrored("unmarked", false));
         let first = lab(version, &application, &[chain])
             .patch(move |document| {
                 let clusters = document["static_resources"]["clusters"].as_array_mut().expect("clusters");
@@ -154,7 +154,7 @@ async fn a_mirrored_copy_is_told_from_the_act_and_counts_no_attempt() -> Result<
             .await?;
         let client = client(&first, "mirrored").await?;
         let mut ids = Vec::new();
-        for path in ["/api/v1/financial/told", "/api/v1/financial/untold"] {
+        for path in ["/api/v1/financial/marked", "/api/v1/financial/unmarked"] {
             let id = request_id(9_999);
             assert_eq!(
                 client.send(request(Request::get(path)).header("x-request-id", &id)).await?.status,
@@ -168,7 +168,7 @@ async fn a_mirrored_copy_is_told_from_the_act_and_counts_no_attempt() -> Result<
         })
         .await?;
         let (acts, mirrors) = (by_request(&first).await?, by_request(&second).await?);
-        for (id, told) in ids.iter().zip([true, false]) {
+        for (id, marked) in ids.iter().zip([true, false]) {
             let (act, copy) = (&acts[id][..], &mirrors[id][..]);
             let ([act], [copy]) = (act, copy) else { panic!("{version}: {act:?} {copy:?}") };
             assert_eq!(
@@ -177,8 +177,8 @@ async fn a_mirrored_copy_is_told_from_the_act_and_counts_no_attempt() -> Result<
                 "{version}"
             );
             assert!(act["request"]["shadow"].is_null(), "{version}: {act}");
-            // Without the suffix nothing tells.
-            assert_eq!(copy["request"]["shadow"], if told { json!(true) } else { Value::Null }, "{version}: {copy}");
+            // Without the suffix nothing shows it.
+            assert_eq!(copy["request"]["shadow"], if marked { json!(true) } else { Value::Null }, "{version}: {copy}");
             assert_eq!(application.counts()[id], 1, "{version}");
         }
         finish(first).await?;

@@ -1,4 +1,5 @@
-//! What Envoy tells of a request, and what the record makes of it: who answered, whether an application saw it, and how often.
+//! What Envoy reports of a request, and what the record says: who answered, whether an application saw it, and how
+//! often.
 //!
 //! `docs/envoy-tells.md` names the test behind each line of its table.
 
@@ -35,7 +36,8 @@ use support::{SOON, request_id, settle_records, without_reason};
 /// Stands in paths, queries, headers, claims, and the texts of other services: no record, span or log line may have it.
 pub const CANARY: &str = "Zz9canary";
 
-/// Of a context whose tenant is optional and whose trace is kept for one request in ten: not for those with [`request_id`] 9,999.
+/// Of a context whose tenant is optional and whose trace is kept for one request in ten: not for those with
+/// [`request_id`] 9,999.
 pub const PATH: &str = "/api/v1/financial/accounts?surname=Zz9canary";
 
 /// A lab in which everything is exported: records, and the spans that careplane makes itself.

@@ -1,4 +1,5 @@
-//! Another Wasm plugin in the chain, which answers requests in words of its own; and filters that no list of careplane's knows.
+//! Another Wasm plugin in the chain, which answers requests in words of its own; and filters that no list of
+//! careplane's knows.
 
 use std::fs;
 

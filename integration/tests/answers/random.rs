@@ -1,4 +1,4 @@
-//! Chains of filters that no one thought of, and requests that meet them in any state: what the application received decides.
+//! Random chains of filters, and requests that meet them in any state. What the application received decides.
 
 use std::collections::BTreeMap;
 

@@ -106,7 +106,8 @@ impl Sent {
     }
 }
 
-/// Sends requests of each fate, with and without a caller's trace. A policy learns its tracer from what is forwarded, so that comes first.
+/// Sends requests of each fate, with and without a caller's trace. A policy learns its tracer from what is forwarded,
+/// so that comes first.
 async fn send(lab: &Lab, version: EnvoyVersion, chain: &str) -> Result<Vec<Sent>> {
     let token = token(lab)?;
     let client = client(lab, chain).await?;

@@ -57,7 +57,7 @@ fn get(path: &str, act: &str) -> Request {
     if act.is_empty() { get } else { get.header(ACT, act) }
 }
 
-/// A request, and what Envoy tells of its upstream.
+/// A request, and what Envoy reports of its upstream.
 struct Case {
     path: &'static str,
     act: &'static str,
@@ -113,7 +113,7 @@ const CASES: &[Case] = &[
     reached("retried", "fail-9", 503, UPSTREAM, &["URX"], 3),
     reached("each-try", "hang", 504, ["proxy", "upstream_per_try_timeout"], &["UT", "URX"], 3),
     missed("refused", 503, UNREACHABLE, &["UF"]),
-    // Three attempts failed. Whether one of the first two was sent, Envoy does not tell.
+    // Three attempts failed. Envoy does not report whether one of the first two was sent.
     Case { forwarded: None, ..missed("refused-thrice", 503, UNREACHABLE, &["UF", "URX"]) },
     missed("empty", 503, "no_healthy_upstream", &["UH"]),
     missed("full", 503, "upstream_reset_before_response_started{overflow}", &["UO"]),
@@ -212,7 +212,7 @@ async fn a_caller_that_resets_its_stream_is_told_from_one_that_closes_its_connec
             hyper::Request::get("http://care/api/v1/financial/plain").header(ACT, "hang").header("x-request-id", &id);
         let asked = tokio::spawn(sender.send_request(request.body(Empty::<Bytes>::new())?));
         until("the request", SOON, async || Ok((!application.received().is_empty()).then_some(()))).await?;
-        // Who no longer waits for an answer resets the stream.
+        // A caller that no longer waits for an answer resets the stream.
         asked.abort();
         run.note(&id);
         for seen in run.finish().await? {

@@ -7,7 +7,7 @@ use careplane_evidence::{
     source::Source,
     verify::{Clock, Settings, Verification, Verifier},
 };
-use careplane_integration::{Collector, Ledger};
+use careplane_integration::{Collector, DeliveryCounters};
 
 use crate::{
     WORKERS, lab, ready_with_collector,
@@ -30,16 +30,16 @@ async fn fifty_thousand_requests_arrive_once_in_whole_chains() -> Result<()> {
     let roomy = |policy: &mut serde_json::Value| policy["export"]["queueBytes"] = (128 * 1024 * 1024).into();
     let lab = lab().policy(roomy).collector(collector.address()).start().await?;
     load(&lab, MANY).await?;
-    let ledger = Ledger::settled(lab.envoy()).await?;
-    assert_eq!((ledger.spilled, ledger.rejected, ledger.acknowledged), (0, 0, ledger.recorded));
+    let counters = DeliveryCounters::settled(lab.envoy()).await?;
+    assert_eq!((counters.overflow, counters.rejected, counters.acknowledged), (0, 0, counters.recorded));
 
     let arrived = collector.logs()?;
-    assert_eq!((arrived.len() as u64, distinct(&arrived)), (ledger.recorded, ledger.recorded), "none twice");
+    assert_eq!((arrived.len() as u64, distinct(&arrived)), (counters.recorded, counters.recorded), "none twice");
     let trail = Trail::read(&arrived, &[])?;
     assert_eq!(trail.count("request"), MANY);
     assert_eq!(trail.chains(), WORKERS as usize);
     assert_eq!(trail.count("start"), trail.chains());
-    assert_eq!(ledger.recorded as usize, MANY + trail.count("start") + trail.count("head"));
+    assert_eq!(counters.recorded as usize, MANY + trail.count("start") + trail.count("head"));
     for record in &arrived {
         assert_eq!(record.resource["service.instance.id"], "careplane");
         assert!(record.event_name.starts_with("careplane.audit."), "{record:?}");
@@ -64,15 +64,15 @@ async fn a_collector_that_is_away_for_ten_seconds_misses_nothing_that_is_not_wri
         load(&lab, 200).await?;
         requests += 200;
     }
-    let away = Ledger::read(lab.envoy()).await?;
-    assert!(away.spilled > 0 && away.queued > 0, "the newest are written down, the oldest wait: {away:?}");
+    let away = DeliveryCounters::read(lab.envoy()).await?;
+    assert!(away.overflow > 0 && away.queued > 0, "the newest overflow, the oldest wait: {away:?}");
 
     collector.start_again().await?;
-    let ledger = Ledger::settled(lab.envoy()).await?;
-    ledger.balanced().context("back again")?;
-    assert_eq!(ledger.rejected, 0);
+    let counters = DeliveryCounters::settled(lab.envoy()).await?;
+    counters.balanced().context("back again")?;
+    assert_eq!(counters.rejected, 0);
     let arrived = collector.logs()?;
-    assert!(distinct(&arrived) >= ledger.acknowledged, "{} arrived of {ledger:?}", distinct(&arrived));
+    assert!(distinct(&arrived) >= counters.acknowledged, "{} arrived of {counters:?}", distinct(&arrived));
     let trail = Trail::read(&arrived, &[&lab.envoy().log().text()?])?;
     assert_eq!(trail.count("request"), requests);
     lab.stop().await
@@ -89,7 +89,7 @@ async fn an_archive_with_a_folder_for_each_proxy_is_verified_in_parts_that_read_
         let named = move |document: &mut serde_json::Value| document["node"]["id"] = proxy.into();
         let lab = lab().patch(named).collector(collector.address()).start().await?;
         load(&lab, 100).await?;
-        Ledger::settled(lab.envoy()).await?.balanced()?;
+        DeliveryCounters::settled(lab.envoy()).await?.balanced()?;
         lab.stop().await?;
     }
     // The copy is written after the collector has acknowledged: its end brings what is left of it.

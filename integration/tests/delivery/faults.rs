@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use careplane_integration::{Lab, Ledger, otlp::Answer, poll::until};
+use careplane_integration::{DeliveryCounters, Lab, otlp::Answer, poll::until};
 
 use crate::{
     QUEUE_BYTES, WORKERS, lab, ready,
@@ -50,7 +50,7 @@ async fn watching<T>(lab: &Lab, act: impl Future<Output = Result<T>>) -> Result<
         loop {
             // Once more when it is over: something was watched.
             let last = over.load(Ordering::Relaxed);
-            peak.queued = peak.queued.max(Ledger::read(lab.envoy()).await?.queued);
+            peak.queued = peak.queued.max(DeliveryCounters::read(lab.envoy()).await?.queued);
             peak.resident = peak.resident.max(lab.envoy().resident_bytes().unwrap_or_default());
             if last {
                 return Ok(peak);
@@ -74,10 +74,10 @@ async fn an_ill_collector_costs_no_request_no_record_and_no_memory_beyond_the_po
     }
     let lab = lab().start().await?;
     load(&lab, BEFORE).await?;
-    Ledger::settled(lab.envoy()).await?.balanced().context("a healthy collector")?;
+    DeliveryCounters::settled(lab.envoy()).await?.balanced().context("a healthy collector")?;
     let resident = lab.envoy().resident_bytes().unwrap_or_default();
     let smallest = lab.otlp().logs().iter().map(|record| record.body.len()).min().unwrap_or_default() as u64;
-    let (mut requests, mut before) = (BEFORE, Ledger::read(lab.envoy()).await?);
+    let (mut requests, mut before) = (BEFORE, DeliveryCounters::read(lab.envoy()).await?);
     assert_eq!(before.acknowledged, before.recorded, "a healthy collector takes all");
 
     for fault in FAULTS {
@@ -93,22 +93,22 @@ async fn an_ill_collector_costs_no_request_no_record_and_no_memory_beyond_the_po
         load(&lab, AFTER).await?;
         requests += BEFORE + DURING + AFTER;
 
-        let ledger = Ledger::settled(lab.envoy()).await?;
-        ledger.balanced().with_context(|| when.clone())?;
+        let counters = DeliveryCounters::settled(lab.envoy()).await?;
+        counters.balanced().with_context(|| when.clone())?;
         assert!(peak.queued * smallest <= u64::from(WORKERS) * QUEUE_BYTES, "{when}: {} records waited", peak.queued);
         if peak.resident > 0 {
             let most = resident + u64::from(WORKERS) * QUEUE_BYTES + SLACK;
             assert!(peak.resident <= most, "{when}: {} bytes resident, from {resident}", peak.resident);
         }
         let arrived = distinct(&lab.otlp().logs());
-        assert!(arrived >= ledger.acknowledged, "{when}: {arrived} arrived of {ledger:?}");
+        assert!(arrived >= counters.acknowledged, "{when}: {arrived} arrived of {counters:?}");
         match fault {
-            Answer::Reject(_) => assert!(ledger.rejected > before.rejected, "{when}: {ledger:?}"),
-            _ => assert!(ledger.spilled > before.spilled, "{when}: what does not fit is written down: {ledger:?}"),
+            Answer::Reject(_) => assert!(counters.rejected > before.rejected, "{when}: {counters:?}"),
+            _ => assert!(counters.overflow > before.overflow, "{when}: what does not fit overflows: {counters:?}"),
         }
         // Not an assertion: it is of a machine that does other things too.
         let ratio = median.as_secs_f64() / healthy.as_secs_f64();
-        // Past the test runner's capture. A closed stderr cannot be told anything.
+        // Written past the test runner's capture. A closed stderr is no error.
         let _ = writeln!(
             std::io::stderr(),
             "{when}: half of the requests took {ratio:.2} times what they take with a healthy collector; \
@@ -117,7 +117,7 @@ async fn an_ill_collector_costs_no_request_no_record_and_no_memory_beyond_the_po
             (peak.resident as f64 - resident as f64) / 1e6,
         );
         lab.otlp().answer(Answer::Accept);
-        before = ledger;
+        before = counters;
     }
     let trail = Trail::read(&lab.otlp().logs(), &[&lab.envoy().log().text()?])?;
     assert_eq!(trail.count("request"), requests);

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
-use careplane_integration::{Lab, Ledger, Plugins, Reload, otlp::Answer, poll::until};
+use careplane_integration::{DeliveryCounters, Lab, Plugins, Reload, otlp::Answer, poll::until};
 
 use crate::{
     WORKERS, lab, ready,
@@ -34,7 +34,7 @@ fn trail(lab: &Lab, predecessors: &[&str]) -> Result<Trail> {
     Trail::read(&lab.otlp().logs(), &logs)
 }
 
-/// Whoever got an answer is on record, and nobody is who did not ask.
+/// Every answered request is on record, and no other.
 fn assert_recorded(sent: &Sent, trail: &Trail) {
     let recorded = trail.requests();
     let missing: Vec<_> = sent.answered.difference(&recorded).collect();
@@ -63,12 +63,12 @@ async fn a_change_of_policy_breaks_no_chain_and_mixes_no_batch() -> Result<()> {
     let sent = flood.end().await?;
     sent.assert_cut_at_most(3);
 
-    let ledger = Ledger::settled(lab.envoy()).await?;
-    ledger.balanced().context("after changes of policy")?;
+    let counters = DeliveryCounters::settled(lab.envoy()).await?;
+    counters.balanced().context("after changes of policy")?;
     let trail = trail(&lab, &[])?;
     assert_recorded(&sent, &trail);
     assert_eq!((trail.chains(), trail.ended()), (WORKERS as usize, 0), "the VMs stay, and so do their chains");
-    assert_eq!(trail.records().count() as u64, ledger.recorded);
+    assert_eq!(trail.records().count() as u64, counters.recorded);
     let mut policies = BTreeSet::new();
     for record in lab.otlp().logs().iter().filter(|record| record.event_name == "careplane.audit.request") {
         let written: serde_json::Value = serde_json::from_str(&record.body)?;
@@ -89,9 +89,9 @@ async fn a_proxy_that_drains_delivers_and_then_ends_its_chains() -> Result<()> {
     let flood = flood(&lab).await?;
     lab.envoy().admin().post("/drain_listeners?graceful").await?;
     let sent = flood.ended().await?;
-    let ledger = Ledger::settled(lab.envoy()).await?;
-    ledger.balanced().context("drained")?;
-    assert_eq!(ledger.acknowledged, ledger.recorded, "who listens no more still sends");
+    let counters = DeliveryCounters::settled(lab.envoy()).await?;
+    counters.balanced().context("drained")?;
+    assert_eq!(counters.acknowledged, counters.recorded, "a closed listener's records are still sent");
     lab.envoy_mut().stop().await?;
     let trail = trail(&lab, &[])?;
     assert_recorded(&sent, &trail);
@@ -113,8 +113,8 @@ async fn a_proxy_that_hands_over_to_a_successor_loses_nothing() -> Result<()> {
     answers(&flood, SOME).await?;
     let sent = flood.end().await?;
     sent.assert_cut_at_most(1);
-    // Envoy adds what its predecessor counted since it last flushed, so the successor's ledger need not be balanced.
-    Ledger::settled(lab.envoy()).await?;
+    // Envoy adds what its predecessor counted since it last flushed, so the successor's counters need not be balanced.
+    DeliveryCounters::settled(lab.envoy()).await?;
 
     lab.envoy_mut().stop().await?;
     let trail = trail(&lab, &[&predecessor.log().text()?])?;
@@ -154,24 +154,25 @@ async fn what_a_proxy_that_is_killed_still_had_is_seen_to_be_missing() -> Result
     }
     let mut lab = lab().start().await?;
     load(&lab, SOME).await?;
-    let before = Ledger::settled(lab.envoy()).await?;
+    let before = DeliveryCounters::settled(lab.envoy()).await?;
     assert_eq!(before.acknowledged, before.recorded);
     lab.otlp().answer(Answer::Hang);
     let late = 100;
     load(&lab, late).await?;
-    let ledger = until("the last records", SOON, async || {
-        let ledger = Ledger::read(lab.envoy()).await?;
-        Ok((ledger.recorded == before.recorded + late as u64).then_some(ledger))
+    let counters = until("the last records", SOON, async || {
+        let counters = DeliveryCounters::read(lab.envoy()).await?;
+        Ok((counters.recorded == before.recorded + late as u64).then_some(counters))
     })
     .await?;
     lab.envoy_mut().kill()?;
 
     let trail = trail(&lab, &[])?;
-    // No gap, or reading the trail would have failed: what is lost is at the end of chains, and shows as chains without one.
+    // No gap, or reading the trail would have failed: what is lost is at the end of chains, and shows as chains without
+    // one.
     assert_eq!(trail.ended(), 0);
-    let lost = ledger.recorded - trail.records().count() as u64;
-    assert_eq!(lost, ledger.queued, "lost is what was queued, and no more");
-    assert_eq!(distinct(&lab.otlp().logs()), ledger.acknowledged, "what was acknowledged is there");
+    let lost = counters.recorded - trail.records().count() as u64;
+    assert_eq!(lost, counters.queued, "lost is what was queued, and no more");
+    assert_eq!(distinct(&lab.otlp().logs()), counters.acknowledged, "what was acknowledged is there");
     Ok(())
 }
 

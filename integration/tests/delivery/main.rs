@@ -1,5 +1,6 @@
-//! Records on their way to a collector that is well, ill, or away, out of a proxy that changes, ends, or is ended: every one is
-//! acknowledged, rejected, or written down, and what could not be is seen to be missing.
+//! Records on their way to a collector that is well, ill, or away, out of a proxy that changes, ends, or is ended:
+//! every one is acknowledged, rejected, or overflow in the proxy's log. What could be none of these is seen to be
+//! missing.
 
 mod collector;
 mod faults;

@@ -23,7 +23,8 @@ const WIDTH: usize = 32;
 /// Requests that a caller of a flood sends over one connection.
 const STAY: usize = 8;
 
-/// Sends so many requests at full speed, all of which have to be answered with 200. Returns how long half of them took at most.
+/// Sends so many requests at full speed, all of which have to be answered with 200. Returns how long half of them took
+/// at most.
 pub async fn load(lab: &Lab, requests: usize) -> Result<Duration> {
     let token = token(lab)?;
     let make = move |index: usize| Request::get(format!("/elsewhere/{index}")).bearer(&token);
@@ -34,7 +35,7 @@ pub async fn load(lab: &Lab, requests: usize) -> Result<Duration> {
     Ok(durations[durations.len() / 2])
 }
 
-/// Requests without end, until somebody ends them.
+/// Requests without pause, until they are stopped.
 pub struct Flood {
     stop: Arc<AtomicBool>,
     answers: Arc<AtomicUsize>,
@@ -46,12 +47,13 @@ pub struct Flood {
 pub struct Sent {
     /// Answered with 200.
     pub answered: BTreeSet<String>,
-    /// The connection ended first: nobody but the proxy can know.
+    /// The connection ended first: only the proxy knows what became of it.
     pub unanswered: BTreeSet<String>,
 }
 
 impl Sent {
-    /// The end of a listener or of a proxy can cut every connection once, with a request in it that Envoy may not have read.
+    /// The end of a listener or of a proxy can cut every connection once, with a request in it that Envoy may not have
+    /// read.
     pub fn assert_cut_at_most(&self, endings: usize) {
         assert!(self.unanswered.len() <= endings * WIDTH, "{} requests failed", self.unanswered.len());
     }
@@ -79,7 +81,7 @@ impl Flood {
         self.ended().await
     }
 
-    /// Waits until it ends by itself, because nobody listens any more.
+    /// Waits until it ends by itself, because the listener is closed.
     pub async fn ended(mut self) -> Result<Sent> {
         let mut all = Sent::default();
         while let Some(sent) = self.callers.join_next().await {

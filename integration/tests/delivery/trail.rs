@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context, Result};
 use careplane_integration::{
-    audit_log::{SPILL, verify_chains},
+    audit_log::{OVERFLOW_PREFIX, verify_chains},
     otlp::LogRecord,
 };
 use serde_json::Value;
@@ -19,7 +19,8 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// Reads what a collector has, and what proxies have logged, and verifies that no chain has a gap before its last record.
+    /// Reads what a collector has, and what proxies have logged, and verifies that no chain has a gap before its last
+    /// record.
     pub fn read(arrived: &[LogRecord], logs: &[&str]) -> Result<Self> {
         let trail = Self::gather(arrived, logs)?;
         let records: Vec<Value> = trail.records().cloned().collect();
@@ -29,9 +30,10 @@ impl Trail {
 
     /// As [`read`](Self::read), of what is not all there yet.
     pub fn gather(arrived: &[LogRecord], logs: &[&str]) -> Result<Self> {
-        let spilled = logs.iter().flat_map(|log| log.lines()).filter_map(|line| Some(line.split_once(SPILL)?.1));
+        let overflow =
+            logs.iter().flat_map(|log| log.lines()).filter_map(|line| Some(line.split_once(OVERFLOW_PREFIX)?.1));
         let mut chains: BTreeMap<String, BTreeMap<u64, Value>> = BTreeMap::new();
-        for text in arrived.iter().map(|record| record.body.as_str()).chain(spilled) {
+        for text in arrived.iter().map(|record| record.body.as_str()).chain(overflow) {
             let record: Value = serde_json::from_str(text).with_context(|| format!("not a record: {text}"))?;
             let id = record["chain"]["id"].as_str().with_context(|| format!("no chain: {text}"))?.to_owned();
             let number = record["chain"]["seq"].as_u64().with_context(|| format!("no number: {text}"))?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use careplane_integration::{
-    Collector, Lab, Ledger, Reload, Request, client::Load, otlp::Answer, poll::until, upstream::Received,
+    Collector, DeliveryCounters, Lab, Reload, Request, client::Load, otlp::Answer, poll::until, upstream::Received,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, client::conn::http2, header::HeaderName, header::HeaderValue};
@@ -78,10 +78,10 @@ async fn no_application_sees_a_request_whose_intent_a_dying_collector_has_not_ac
     collector.start_again().await?;
     let again = async || Ok((lab.gateway().send(administer(&self::token(&lab)?)).await?.status == 200).then_some(()));
     until("a critical request to be let through", SOON, again).await?;
-    let ledger = Ledger::settled(lab.envoy()).await?;
-    ledger.balanced().context("back again")?;
+    let counters = DeliveryCounters::settled(lab.envoy()).await?;
+    counters.balanced().context("back again")?;
     let trail = Trail::read(&collector.logs()?, &[&lab.envoy().log().text()?])?;
-    assert_eq!(trail.records().count() as u64, ledger.recorded);
+    assert_eq!(trail.records().count() as u64, counters.recorded);
     assert_eq!(trail.requests(), trail.intents(), "each intent has its outcome");
     lab.stop().await
 }
@@ -109,7 +109,7 @@ async fn a_critical_request_is_refused_by_whatever_is_no_acknowledgement_and_the
     assert!(lab.upstream().take().iter().all(|received| received.method == "GET"), "an unrecorded act went upstream");
     lab.otlp().answer(Answer::Accept);
     assert_eq!(lab.gateway().send(administer(&token)).await?.status, 200);
-    Ledger::settled(lab.envoy()).await?.balanced().context("well again")?;
+    DeliveryCounters::settled(lab.envoy()).await?.balanced().context("well again")?;
     let trail = trail(&lab)?;
     assert_eq!((trail.count("intent"), trail.count("request")), (troubles.len() + 2, 2 * troubles.len() + 2));
     let refused = trail.records().filter(|record| record["decision"]["reason"] == "evidence-unavailable").count();
@@ -129,9 +129,10 @@ async fn a_caller_that_goes_while_it_waits_leaves_its_intent_and_its_outcome() -
     caller.write_all(format!("{head}content-length: 2\r\n\r\n{{}}").as_bytes()).await?;
     until("the intent to be sent", SOON, async || Ok((!lab.otlp().exports().is_empty()).then_some(()))).await?;
     drop(caller);
-    until("the outcome", SOON, async || Ok((Ledger::read(lab.envoy()).await?.recorded == 3).then_some(()))).await?;
+    until("the outcome", SOON, async || Ok((DeliveryCounters::read(lab.envoy()).await?.recorded == 3).then_some(())))
+        .await?;
     lab.otlp().answer(Answer::Accept);
-    Ledger::settled(lab.envoy()).await?.balanced().context("the caller has gone")?;
+    DeliveryCounters::settled(lab.envoy()).await?.balanced().context("the caller has gone")?;
 
     let trail = trail(&lab)?;
     let outcome = trail.of_kind("request").next().context("there is an outcome")?;
@@ -164,7 +165,7 @@ async fn what_waits_goes_on_whole_after_a_change_of_policy() -> Result<()> {
     let trailed = send_with_trailers(&lab, &token).await?;
     assert_eq!(trailed, 200);
     lab.otlp().answer(Answer::Accept);
-    Ledger::settled(lab.envoy()).await?.balanced().context("all have gone on")?;
+    DeliveryCounters::settled(lab.envoy()).await?.balanced().context("all have gone on")?;
     let trail = trail(&lab)?;
     assert_eq!((trail.count("intent"), trail.count("request")), (3, 3));
     assert_eq!(lab.upstream().received().len(), 3);

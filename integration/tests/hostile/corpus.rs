@@ -1,8 +1,8 @@
-//! The corpus: headers, paths, methods and ids that no well-meaning client sends. Data first; each list is crossed with the places
-//! where it can hurt.
+//! The corpus: headers, paths, methods and ids that no well-meaning client sends. Data first; each list is crossed with
+//! the places where it can hurt.
 
 use anyhow::Result;
-use careplane_integration::Identity;
+use careplane_integration::IdentityProvider;
 
 use crate::{
     Hostile, bulk, framing,
@@ -41,7 +41,7 @@ const BYTES: [(&str, &[u8]); 9] = [
     ("bidirectional text", "care\u{202e}emoh".as_bytes()),
 ];
 
-/// Values that mean something to somebody else.
+/// Values that mean something to other programs.
 const VALUES: [(&str, &[u8]); 12] = [
     ("empty", b""),
     ("white space", b" \t "),
@@ -196,7 +196,7 @@ const TRACE_PARENTS: [&str; 18] = [
 ];
 
 /// The whole corpus, in an order that never changes.
-pub fn all(identity: &Identity) -> Result<Vec<Hostile>> {
+pub fn all(identity: &IdentityProvider) -> Result<Vec<Hostile>> {
     let parts = [
         headers(),
         names(),

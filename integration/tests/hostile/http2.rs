@@ -1,5 +1,5 @@
-//! HTTP/2 as frames (RFC 9113) with headers that are not compressed (RFC 7541, literals without indexing): what no client
-//! library would write.
+//! HTTP/2 as frames (RFC 9113) with headers that are not compressed (RFC 7541, literals without indexing): what no
+//! client library would write.
 
 use std::net::SocketAddr;
 

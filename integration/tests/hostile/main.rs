@@ -1,5 +1,5 @@
-//! Nothing that a caller can send ends a VM, fails a request that Envoy alone would have served, or leaves a hole in the audit
-//! trail: hundreds of requests that no well-meaning client sends, through every arrangement of the filters.
+//! Nothing that a caller can send ends a VM, fails a request that Envoy alone would have served, or leaves a hole in
+//! the audit trail: hundreds of requests that no well-meaning client sends, through every arrangement of the filters.
 
 mod bulk;
 mod corpus;
@@ -61,7 +61,7 @@ pub enum End {
 
 /// Limits on headers, and whose identity headers are believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Door {
+enum Exposure {
     /// Envoy's default limits and the policy as deployed.
     AsDeployed,
     /// Megabytes of headers reach the filters, which believe every caller.
@@ -86,7 +86,7 @@ fn open(policy: &mut Value) {
         json!([{"claim": "sub"}, {"claim": ["realm", "user"]}, {"header": "x-user-id"}]);
 }
 
-fn configure(document: &mut Value, door: Door) {
+fn configure(document: &mut Value, exposure: Exposure) {
     for listener in document["static_resources"]["listeners"].as_array_mut().expect("listeners") {
         let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
         // Where what no upstream would take is answered by Envoy itself.
@@ -94,18 +94,18 @@ fn configure(document: &mut Value, door: Door) {
         manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().expect("routes").insert(0, direct);
         // A connection that Envoy gives up is closed soon, and not after a second.
         manager["delayed_close_timeout"] = "0.02s".into();
-        if door == Door::WideOpen {
+        if exposure == Exposure::WideOpen {
             manager["max_request_headers_kb"] = 8192.into();
             manager["common_http_protocol_options"]["max_headers_count"] = 50_000.into();
         }
     }
 }
 
-async fn start(version: EnvoyVersion, plugins: Plugins, door: Door) -> Result<Lab> {
-    let builder = Lab::builder().version(version).plugins(plugins).patch(move |document| configure(document, door));
-    match door {
-        Door::AsDeployed => builder.start().await,
-        Door::WideOpen => builder.policy(open).start().await,
+async fn start(version: EnvoyVersion, plugins: Plugins, exposure: Exposure) -> Result<Lab> {
+    let builder = Lab::builder().version(version).plugins(plugins).patch(move |document| configure(document, exposure));
+    match exposure {
+        Exposure::AsDeployed => builder.start().await,
+        Exposure::WideOpen => builder.policy(open).start().await,
     }
 }
 
@@ -125,9 +125,9 @@ fn same(one: &End, other: &End) -> bool {
     one == other || (cut(one) && cut(other))
 }
 
-/// Whether careplane has a reason to refuse. Where every caller is believed and no tenant is needed, that is an identity which
-/// cannot be one.
-fn may_be_refused(door: Door, name: &str, end: &End) -> bool {
+/// Whether careplane has a reason to refuse. Where every caller is believed and no tenant is needed, that is an
+/// identity which cannot be one.
+fn may_be_refused(exposure: Exposure, name: &str, end: &End) -> bool {
     const IDENTITY: [&str; 9] = [
         "x-tenant-id",
         "x-user-id",
@@ -141,20 +141,20 @@ fn may_be_refused(door: Door, name: &str, end: &End) -> bool {
     ];
     match end {
         End::Refused(400) => IDENTITY.iter().any(|word| name.contains(word)),
-        End::Refused(403) => door == Door::AsDeployed,
+        End::Refused(403) => exposure == Exposure::AsDeployed,
         _ => false,
     }
 }
 
-async fn assert_harmless(version: EnvoyVersion, plugins: Plugins, door: Door) -> Result<()> {
+async fn assert_harmless(version: EnvoyVersion, plugins: Plugins, exposure: Exposure) -> Result<()> {
     if !prerequisites(version, plugins) {
         return Ok(());
     }
-    let bare = start(version, Plugins::None, door).await?;
+    let bare = start(version, Plugins::None, exposure).await?;
     let alone = run(&bare).await?;
     bare.stop().await?;
 
-    let lab = start(version, plugins, door).await?;
+    let lab = start(version, plugins, exposure).await?;
     let token = token(&lab)?;
     let serve = async || {
         let response = lab.gateway().send(Request::get("/elsewhere").bearer(&token)).await?;
@@ -171,15 +171,15 @@ async fn assert_harmless(version: EnvoyVersion, plugins: Plugins, door: Door) ->
     let unequal: Vec<String> = alone
         .iter()
         .zip(&through)
-        .filter(|((_, alone), (name, through))| !same(alone, through) && !may_be_refused(door, name, through))
+        .filter(|((_, alone), (name, through))| !same(alone, through) && !may_be_refused(exposure, name, through))
         .map(|((name, alone), (_, through))| format!("{name}: {through:?}, but Envoy alone: {alone:?}"))
         .collect();
-    assert!(unequal.is_empty(), "{version}, {plugins:?}, {door:?}: requests fail\n{}", unequal.join("\n"));
+    assert!(unequal.is_empty(), "{version}, {plugins:?}, {exposure:?}: requests fail\n{}", unequal.join("\n"));
 
     assert_eq!(lab.envoy().stat(CREATED).await?, created, "{version}, {plugins:?}: a VM was made again");
     serve().await?;
     support::settle_records(&lab).await?;
-    assert_complete(&lab, version, &format!("{version}, {plugins:?}, {door:?}")).await?;
+    assert_complete(&lab, version, &format!("{version}, {plugins:?}, {exposure:?}")).await?;
     health::finish(lab).await
 }
 
@@ -209,8 +209,8 @@ async fn assert_complete(lab: &Lab, version: EnvoyVersion, about: &str) -> Resul
     let refused = records.iter().filter(|record| record["decision"]["by"] == "careplane").count();
     let counted = stats.iter().filter(|(name, _)| name.contains(".denials.")).filter(|(name, _)| name.contains('-'));
     assert_eq!(refused as u64, counted.map(|(_, count)| count).sum::<u64>(), "{about}");
-    // No caller spoils the spans of others: a collector refuses a whole batch for one text that is not UTF-8. (Envoy 1.36 lets
-    // the bytes of an HTTP/2 `:scheme` into its own tag `http.url`; no filter can help that.)
+    // No caller spoils the spans of others: a collector refuses a whole batch for one text that is not UTF-8. (Envoy
+    // 1.36 lets the bytes of an HTTP/2 `:scheme` into its own tag `http.url`; no filter can help that.)
     let spoilt: Vec<_> = lab.otlp().exports().into_iter().filter_map(|export| export.error).collect();
     assert!(spoilt.is_empty() || version < EnvoyVersion::V1_40_0, "{about}: {spoilt:?}");
     Ok(())
@@ -219,7 +219,7 @@ async fn assert_complete(lab: &Lab, version: EnvoyVersion, about: &str) -> Resul
 #[tokio::test]
 async fn the_bundle_survives_everything() -> Result<()> {
     for version in workspace::versions() {
-        assert_harmless(version, Plugins::Bundle, Door::WideOpen).await?;
+        assert_harmless(version, Plugins::Bundle, Exposure::WideOpen).await?;
     }
     Ok(())
 }
@@ -227,25 +227,25 @@ async fn the_bundle_survives_everything() -> Result<()> {
 #[tokio::test]
 async fn the_bundle_survives_everything_as_deployed() -> Result<()> {
     for version in workspace::versions() {
-        assert_harmless(version, Plugins::Bundle, Door::AsDeployed).await?;
+        assert_harmless(version, Plugins::Bundle, Exposure::AsDeployed).await?;
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn four_plugins_of_one_module_survive_everything() -> Result<()> {
-    assert_harmless(EnvoyVersion::V1_40_0, Plugins::SeparateFromOneModule, Door::WideOpen).await
+    assert_harmless(EnvoyVersion::V1_40_0, Plugins::SeparateFromOneModule, Exposure::WideOpen).await
 }
 
 #[tokio::test]
 async fn four_modules_survive_everything() -> Result<()> {
-    assert_harmless(EnvoyVersion::V1_40_0, Plugins::PerFilterModules, Door::WideOpen).await
+    assert_harmless(EnvoyVersion::V1_40_0, Plugins::PerFilterModules, Exposure::WideOpen).await
 }
 
 #[tokio::test]
 async fn a_claim_that_is_null_is_no_failure_of_the_proxy() -> Result<()> {
     for version in versions() {
-        let lab = start(version, Plugins::Bundle, Door::WideOpen).await?;
+        let lab = start(version, Plugins::Bundle, Exposure::WideOpen).await?;
         for hostile in tokens::nulls(lab.identity())? {
             let end = send(lab.gateway().address(), &hostile).await?;
             assert!(matches!(end, End::Status(200) | End::Refused(400)), "{version}: {}: {end:?}", hostile.name);

@@ -1,5 +1,5 @@
-//! In shadow, applications, routes and callers see what they see without careplane: the whole corpus through an Envoy with careplane in
-//! shadow and through the same Envoy without it, answers and arrivals held against each other.
+//! In shadow, applications, routes and callers see what they see without careplane: the whole corpus through an Envoy
+//! with careplane in shadow and through the same Envoy without it, answers and arrivals held against each other.
 
 use std::collections::BTreeMap;
 
@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::{
-    Door, Hostile, Wire, configure, corpus, http1, http2,
+    Exposure, Hostile, Wire, configure, corpus, http1, http2,
     support::{SOON, STRANGER, TRUSTED, health, shadow::records_of_shadow},
 };
 
-/// One request, and what the caller got: status, headers and body. The application answers with what it got: pool, method, path, headers.
+/// One request, and what the caller got: status, headers and body. The application answers with what it got: pool,
+/// method, path, headers.
 struct Sight {
     name: String,
     answer: Value,
@@ -28,19 +29,20 @@ fn strict(policy: &mut Value) {
         json!([{"claim": "sub"}, {"claim": ["realm", "user"]}, {"header": "x-user-id"}]);
     policy["headers"]["userPseudonym"] = "x-user-pseudonym".into();
     policy["audit"]["writeAhead"] = json!(["critical", "high", "standard", "low"]);
-    // Nobody is there who could acknowledge an intent.
+    // There is no collector to acknowledge an intent.
     policy["export"] = json!({"cluster": "failing"});
 }
 
 async fn start(version: EnvoyVersion, plugins: Plugins) -> Result<Lab> {
     let patch = |document: &mut Value| {
-        configure(document, Door::WideOpen);
+        configure(document, Exposure::WideOpen);
         records_of_shadow(document);
     };
     Lab::builder().version(version).plugins(plugins).policy(strict).patch(patch).start().await
 }
 
-/// Sends the corpus to the gateway, and what of it is HTTP/1 to the sidecar, as a peer that is trusted and as one that is not by turns.
+/// Sends the corpus to the gateway, and what of it is HTTP/1 to the sidecar, as a peer that is trusted and as one that
+/// is not by turns.
 async fn run(lab: &Lab) -> Result<Vec<Sight>> {
     let mut sights = Vec::new();
     let peers = [("trusted", lab.sidecar(TRUSTED)?), ("a stranger", lab.sidecar(STRANGER)?)];
@@ -93,7 +95,8 @@ fn body(bytes: &[u8]) -> Value {
     echo
 }
 
-/// A header without what belongs to one lab: keys, and random ids. Of ids that Envoy makes is left why it traces, and whether.
+/// A header without what belongs to one lab: keys, and random ids. Of ids that Envoy makes is left why it traces, and
+/// whether.
 fn header(name: &str, value: &str) -> Value {
     let value = match name {
         "authorization" | "x-forwarded-client-cert" => format!("{} bytes", value.len()),
@@ -115,8 +118,8 @@ fn is_echo(sight: &Sight) -> bool {
     sight.answer["body"]["pool"].is_string()
 }
 
-/// Whether careplane wrote into a request: what arrived and was cut off before it was answered is compared with nothing else. No caller of
-/// the corpus knows the name of a context.
+/// Whether careplane wrote into a request: what arrived and was cut off before it was answered is compared with nothing
+/// else. No caller of the corpus knows the name of a context.
 fn is_changed(received: &Received, policy: &Value) -> bool {
     let names = policy["contexts"].as_array().into_iter().flatten().chain([&policy["defaultContext"]]);
     let context = received.header("x-healthcare-context");

@@ -2,8 +2,8 @@
 
 use anyhow::Result;
 use careplane_integration::{
-    Identity,
-    identity::{AUDIENCE, ISSUER},
+    IdentityProvider,
+    identity_provider::{AUDIENCE, ISSUER},
 };
 use serde_json::{Value, json};
 
@@ -74,14 +74,14 @@ fn values() -> Vec<Value> {
 }
 
 /// Claims with a null somewhere, which Envoy cannot hand over to a filter.
-pub fn nulls(identity: &Identity) -> Result<Vec<Hostile>> {
+pub fn nulls(identity: &IdentityProvider) -> Result<Vec<Hostile>> {
     let values = [json!(null), json!([null]), json!(["a", 1, null]), json!({"user": null})];
     let crossed = ["tenant_id", "realm"].into_iter().flat_map(|claim| values.clone().map(|value| (claim, value)));
     crossed.map(|(claim, value)| claiming(identity, format!("{claim} is {value}"), claim, value)).collect()
 }
 
 /// A request with a good token in which `claim` is `value`.
-fn claiming(identity: &Identity, name: String, claim: &str, value: Value) -> Result<Hostile> {
+fn claiming(identity: &IdentityProvider, name: String, claim: &str, value: Value) -> Result<Hostile> {
     let mut claims = json!({
         "iss": ISSUER, "aud": AUDIENCE, "sub": "ann", "tenant_id": "care-home-0107", "exp": 4_102_444_800_u64,
     });
@@ -91,7 +91,7 @@ fn claiming(identity: &Identity, name: String, claim: &str, value: Value) -> Res
     Ok(http1::get(name, "/elsewhere", &[header]))
 }
 
-pub fn all(identity: &Identity) -> Result<Vec<Hostile>> {
+pub fn all(identity: &IdentityProvider) -> Result<Vec<Hostile>> {
     let mut all: Vec<Hostile> = NONSENSE
         .iter()
         .map(|value| {

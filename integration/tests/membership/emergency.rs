@@ -104,9 +104,9 @@ async fn an_emergency_is_written_ahead_and_without_evidence_there_is_none() -> R
         // The intent is with the collector, so the chain in the log begins after it.
         finish_without_chains(lab).await?;
 
-        // A port that nobody listens on any more.
-        let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-        let lab = Lab::builder().version(version).policy(ahead).collector(nobody).start().await?;
+        // A port whose listener is closed.
+        let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let lab = Lab::builder().version(version).policy(ahead).collector(closed).start().await?;
         let doctor = token(&lab, "ann", json!({"homes": "london-1", "realm_access": {"roles": ["doctor"]}}))?;
         let act =
             |home: &str| Request::get(format!("/homes/{home}/notes")).header("x-purpose-of-use", "BTG").bearer(&doctor);

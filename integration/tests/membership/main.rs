@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 /// The homes: of each nation, in two groups; and one that the policy does not know.
 pub const HOMES: [&str; 6] = ["glasgow-1", "york-1", "london-1", "cardiff-1", "belfast-1", "unlisted-9"];
 
-/// The policy of these tests, but for who is trusted.
+/// The policy of these tests, without its trusted peers.
 pub fn configure(policy: &mut Value) {
     policy["identity"]["tenant"]["sources"] = json!([
         {"claim": "homes"}, {"path": "tenant"}, {"header": "x-tenant-id"}, {"host": "{tenant}.app.care.example"},

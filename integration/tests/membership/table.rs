@@ -1,8 +1,8 @@
 //! Persons × acts × homes: what each person may do in each home.
 //!
-//! A letter says what becomes of an act in a home: `o` allowed by the person's own membership; `i`, `m`, `e` allowed by the grant for
-//! inspectors, managers, emergencies; `A`, `P` refused because the grant does not cover the act, or needs a purpose; `C` refused as a
-//! conflict with what the token says; `M` refused because the token names no home.
+//! A letter says what becomes of an act in a home: `o` allowed by the person's own membership; `i`, `m`, `e` allowed by
+//! the grant for inspectors, managers, emergencies; `A`, `P` refused because the grant does not cover the act, or needs
+//! a purpose; `C` refused as a conflict with what the token says; `M` refused because the token names no home.
 
 use anyhow::Result;
 use careplane_integration::{EnvoyVersion, Lab, Request};

@@ -29,18 +29,19 @@ pub struct Application {
 // === impl Application ===
 
 impl Application {
-    /// HTTP/1.1: `/stage/silent` never answers, `/stage/half` never ends its answer, `/stage/reset` and `/stage/half-reset` reset the
-    /// connection instead, `/stage/websocket` upgrades and echoes, and `/stage/body` answers when it has four bytes of a body.
+    /// HTTP/1.1: `/stage/silent` never answers, `/stage/half` never ends its answer, `/stage/reset` and
+    /// `/stage/half-reset` reset the connection instead, `/stage/websocket` upgrades and echoes, and `/stage/body`
+    /// answers when it has four bytes of a body.
     pub async fn stage() -> Result<Self> {
         // A peer that goes is no error.
-        Self::start(|stream, tell| async move { drop(act(stream, tell).await) }).await
+        Self::start(|stream, seen| async move { drop(act(stream, seen).await) }).await
     }
 
     /// HTTP/2: sends back what it gets, trailers too, as it gets it.
     pub async fn echo() -> Result<Self> {
-        Self::start(|stream, tell| {
+        Self::start(|stream, seen| {
             let echo = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-                let _ = tell.send(request.uri().path().to_owned());
+                let _ = seen.send(request.uri().path().to_owned());
                 let kind = request.headers().get("content-type").cloned();
                 let mut response = Response::new(request.into_body());
                 response.headers_mut().extend(kind.map(|kind| (hyper::header::CONTENT_TYPE, kind)));
@@ -58,12 +59,12 @@ impl Application {
     async fn start<S: Future<Output = ()> + Send + 'static>(
         serve: impl Fn(TcpStream, UnboundedSender<String>) -> S + Send + 'static,
     ) -> Result<Self> {
-        let (tell, reached) = unbounded_channel();
+        let (seen, reached) = unbounded_channel();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let accept = async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(serve(stream, tell.clone()));
+                tokio::spawn(serve(stream, seen.clone()));
             }
         };
         Ok(Self { address, reached, task: tokio::spawn(accept).abort_handle() })
@@ -86,10 +87,10 @@ impl Drop for Application {
     }
 }
 
-async fn act(mut stream: TcpStream, tell: UnboundedSender<String>) -> Result<()> {
+async fn act(mut stream: TcpStream, seen: UnboundedSender<String>) -> Result<()> {
     let (head, mut body) = read_head(&mut stream).await?;
     let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-    tell.send(path.clone())?;
+    seen.send(path.clone())?;
     let half = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf";
     match path.as_str() {
         "/stage/half" => stream.write_all(half).await?,

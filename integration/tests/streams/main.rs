@@ -1,5 +1,5 @@
-//! Requests that are more than a question and an answer: a head that takes its time, a body that waits to be asked for, upgrades,
-//! gRPC streams, trailers, and whoever goes away in the middle, in each phase and on either side.
+//! Requests that are more than a question and an answer: a head that takes its time, a body that waits to be asked for,
+//! upgrades, gRPC streams, trailers, and callers and upstreams that go away in the middle, in each phase.
 
 mod application;
 mod resets;
@@ -93,7 +93,7 @@ async fn heads_that_come_byte_by_byte_keep_nobody_waiting_and_are_served_in_the_
             callers.push((stream, rest, id));
         }
         served(SLOW).await?;
-        // All in turns, each a byte; those who never finish stay until the end.
+        // All in turns, a byte each; streams that never finish stay until the end.
         let longest = callers.iter().map(|(_, rest, _)| rest.len()).max().unwrap_or_default();
         let patient = callers.split_off(SLOW / 2);
         for byte in 0..longest {
@@ -147,7 +147,7 @@ async fn a_body_that_waits_to_be_asked_for_is_asked_for_and_a_refusal_needs_none
 
         let id = request_id(0);
         let (mut stream, mut answer) = ask(&id, "x-tenant-id: a\r\nx-tenant-id: b\r\n").await?;
-        // Envoy asks for the body before it asks anybody.
+        // Envoy asks for the body before it calls a filter.
         if answer.starts_with("HTTP/1.1 100") {
             (answer, _) = read_head(&mut stream).await?;
         }
@@ -163,7 +163,7 @@ async fn a_body_that_waits_to_be_asked_for_is_asked_for_and_a_refusal_needs_none
 async fn an_upgraded_connection_carries_bytes_both_ways_through_a_change_of_policy_and_is_one_record() -> Result<()> {
     for version in versions() {
         let (mut stage, echo) = (Application::stage().await?, Application::echo().await?);
-        // Longer than it takes: who was upgraded stays on the old listener.
+        // Longer than it takes: upgraded connections stay on the old listener.
         let lab = lab(&stage, &echo).version(version).drain(2 * SOON).start().await?;
         let ask = async |id: &str, more: &str| {
             let more = format!("{more}connection: upgrade\r\nupgrade: websocket\r\n");
@@ -227,7 +227,8 @@ async fn grpc_streams_go_both_ways_and_end_with_large_trailers() -> Result<()> {
     Ok(())
 }
 
-/// A hundred messages, each sent when the one before has come back; then trailers, which come back too. Returns the request's id.
+/// A hundred messages, each sent when the one before has come back; then trailers, which come back too. Returns the
+/// request's id.
 async fn call(mut sender: http2::SendRequest<Channel<Bytes>>, id: String, token: String) -> Result<String> {
     let (mut messages, body) = Channel::new(1);
     let request = hyper::Request::post("http://care/care.v1.Residents/Watch")

@@ -1,4 +1,5 @@
-//! Whoever goes away, in each phase, in good order or by a reset: whatever reached careplane is on record, once, with how it ended.
+//! Callers and upstreams that go away, in each phase, in good order or by a reset. Each request that reached careplane
+//! is on record, once, with its end.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -24,7 +25,7 @@ use crate::{
 /// How far a request has come when its caller goes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Phase {
-    /// Half of the head was sent. Nobody but Envoy knows.
+    /// Half of the head was sent. Only Envoy knows of it.
     Head,
     /// The application has the head, and no body.
     BeforeTheBody,
@@ -90,7 +91,7 @@ async fn reset_stream(
     stage.reached().await?;
     match phase {
         Phase::Head => unreachable!("a stream begins with a whole head"),
-        // Who drops the future resets the stream.
+        // Dropping the future resets the stream.
         Phase::BeforeTheBody | Phase::InTheBody => answer.abort(),
         Phase::Waiting => {
             drop(messages);

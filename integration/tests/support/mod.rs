@@ -1,4 +1,4 @@
-//! What the tests of careplane share: who calls, and what became of a request wherever it left a trace.
+//! What the tests of careplane share: callers, and the traces that a request leaves.
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub mod health;
@@ -36,7 +36,8 @@ pub fn versions() -> impl Iterator<Item = EnvoyVersion> {
     workspace::versions().into_iter().filter(|version| prerequisites(*version, Plugins::Bundle))
 }
 
-/// Whether an Envoy and the bundle are here, for tests that take one Envoy: what they look at differs in none, or is dear.
+/// Whether an Envoy and the bundle are here, for tests that take one Envoy: what they look at differs in none, or is
+/// dear.
 pub fn ready() -> bool {
     prerequisites(workspace::version(), Plugins::Bundle)
 }
@@ -150,8 +151,8 @@ pub async fn settle(lab: &Lab) -> Result<()> {
     Ok(())
 }
 
-/// Waits until everything that ended before has been recorded: sends a request that is always refused, and therefore always
-/// recorded, behind it. Returns all records.
+/// Waits until everything that ended before has been recorded: sends a request that is always refused, and therefore
+/// always recorded, behind it. Returns all records.
 pub async fn settle_records(lab: &Lab) -> Result<Vec<Value>> {
     let id = request_id(9_999);
     let last = Request::get("/").header("x-tenant-id", "a").header("x-tenant-id", "b").header("x-request-id", &id);

@@ -1,7 +1,7 @@
 //! NHS numbers to hide in requests, and the search for them in what came out.
 
-/// A valid NHS number: nine digits of `serial` and the check digit (NHS Data Dictionary). Serials whose check digit would be
-/// ten have no number; the next serial stands in.
+/// A valid NHS number: nine digits of `serial` and the check digit (NHS Data Dictionary). Serials whose check digit
+/// would be ten have no number; the next serial stands in.
 pub fn number(serial: u32) -> String {
     let body = format!("{:09}", 943_000_000 + serial * 100);
     (0..)

@@ -1,4 +1,4 @@
-//! Envoy answers itself, at a high rate, and says what an application would have been told.
+//! Envoy answers itself, at a high rate, with the headers that an application would get.
 
 use careplane_integration::lab::Builder;
 use serde_json::{Value, json};

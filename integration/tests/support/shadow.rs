@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-/// Adds a logger for the records of policies in shadow. They go to the same file as those of policies that are enforced.
+/// Adds a logger for the records of policies in shadow. They go to the same file as those of policies that are
+/// enforced.
 pub fn records_of_shadow(document: &mut Value) {
     for listener in document["static_resources"]["listeners"].as_array_mut().expect("listeners") {
         let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];

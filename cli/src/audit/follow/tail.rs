@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(200);
 const PIECE: u64 = 4 << 20;
 
 /// Some files, or the standard input, or both.
-pub struct Tail {
+pub struct FollowedFiles {
     files: Vec<Growing>,
     stdin: Option<Receiver<Vec<u8>>>,
     stdin_lines: u64,
@@ -24,7 +24,7 @@ pub struct Tail {
 struct Growing {
     path: PathBuf,
     file: Option<File>,
-    /// What tells this file from one that took its name.
+    /// Identifies this file after another one took its name.
     identity: Option<u64>,
     position: u64,
     line: u64,
@@ -32,9 +32,9 @@ struct Growing {
     rest: Vec<u8>,
 }
 
-// === impl Tail ===
+// === impl FollowedFiles ===
 
-impl Tail {
+impl FollowedFiles {
     /// Opens the files: at their beginning, or at their end.
     pub fn open(paths: &[PathBuf], from_start: bool) -> anyhow::Result<Self> {
         let mut tail = Self { files: Vec::new(), stdin: None, stdin_lines: 0 };

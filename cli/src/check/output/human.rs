@@ -6,7 +6,7 @@ use crate::check::finding::Finding;
 use crate::check::rules::Level;
 use crate::input::Input;
 use crate::snippet;
-use crate::yaml::Place;
+use crate::yaml::Location;
 
 /// Between what is wrong and what would be right, in every message.
 const EXPECTED: &str = ": expected ";
@@ -39,6 +39,6 @@ fn group<'i>(input: &'i Input, finding: &'i Finding) -> Group<'i> {
     }
 }
 
-fn lines<'i>(input: &'i Input, place: &'i Place, kind: AnnotationKind, label: Option<&'i str>) -> Element<'i> {
+fn lines<'i>(input: &'i Input, place: &'i Location, kind: AnnotationKind, label: Option<&'i str>) -> Element<'i> {
     snippet::lines(input.text(place), place, kind, label)
 }

@@ -8,7 +8,7 @@ use serde_sarif::sarif::{
 
 use crate::check::finding::{Finding, Related};
 use crate::check::rules::{self, Level, Rule};
-use crate::yaml::Place;
+use crate::yaml;
 
 /// The published schema; the one that `serde-sarif` names is a copy elsewhere.
 const SCHEMA: &str = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json";
@@ -56,7 +56,7 @@ fn related(related: &Related) -> Location {
     Location { message: Some(Message::from(related.message.as_str())), ..location(&related.place) }
 }
 
-fn location(place: &Place) -> Location {
+fn location(place: &yaml::Location) -> Location {
     let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     let region = Region::builder().start_line(number(place.line)).start_column(number(place.column)).build();
     let artifact = ArtifactLocation::builder().uri(uri(&place.file)).build();

@@ -128,8 +128,7 @@ pub fn all(path: &str) -> Vec<Spelling> {
 }
 
 /// Whether a pattern of an AuthorizationPolicy takes a path (or another text): `exact`, `prefix*`, `*suffix`, `*`, and
-/// templates
-/// with `{*}` for a segment and `{**}` for several.
+/// templates with `{*}` for a segment and `{**}` for several.
 pub fn matches(pattern: &str, text: &str) -> bool {
     if pattern.contains("{*}") || pattern.contains("{**}") {
         let regex = pattern

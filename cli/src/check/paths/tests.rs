@@ -4,7 +4,7 @@ use careplane_integration::{Client, Plugins, prerequisites, workspace};
 use serde_json::json;
 
 use super::spelling::{self, Normalization};
-use crate::check::lab;
+use crate::check::envoy;
 
 #[tokio::test]
 async fn paths_are_normalised_as_envoy_normalises_them() {
@@ -30,10 +30,10 @@ async fn paths_are_normalised_as_envoy_normalises_them() {
         }
         (mode.as_str(), manager)
     });
-    let mut lab = lab::start(&managers).await;
+    let mut running = envoy::start(&managers).await;
     let mut wrong = String::new();
     for mode in modes {
-        let address = lab.envoy.admin().listener(mode.as_str()).await.unwrap().unwrap();
+        let address = running.envoy.admin().listener(mode.as_str()).await.unwrap().unwrap();
         for path in ["/api/v1/medications/administer", "/api", "/api/17", "/api/v1/a.b"] {
             for spelling in spelling::all(path) {
                 let target = &spelling.path;
@@ -48,7 +48,7 @@ async fn paths_are_normalised_as_envoy_normalises_them() {
             }
         }
     }
-    lab.envoy.stop().await.unwrap();
+    running.envoy.stop().await.unwrap();
     assert!(wrong.is_empty(), "{wrong}");
 }
 

@@ -3,7 +3,7 @@
 use regex::bytes::{Regex, RegexBuilder};
 
 use super::Request;
-use crate::yaml::{Node, Place};
+use crate::yaml::{Location, Node};
 
 /// All of what one alternative asks for.
 #[derive(Debug, Clone, Default)]
@@ -41,7 +41,7 @@ pub struct HeaderMatch<'d> {
     pub value: TextMatch,
     /// `withoutHeaders`.
     pub inverted: bool,
-    pub place: &'d Place,
+    pub place: &'d Location,
 }
 
 #[derive(Debug, Clone)]

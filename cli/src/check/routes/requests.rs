@@ -2,6 +2,7 @@
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 
+use super::Request;
 use super::matching::{Conditions, PathMatch, TextMatch};
 
 /// What stands for a parameter of a path template: digits are words, segments and numbers.
@@ -9,56 +10,6 @@ const PARAMETER: &str = "17";
 /// What stands for a value of which any will do.
 const ANY: &str = "x1";
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
-
-/// As much of a request as routes look at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Request {
-    pub method: String,
-    /// Without a query.
-    pub path: String,
-    pub authority: String,
-    pub scheme: String,
-    pub port: Option<u64>,
-    pub query: Vec<(String, String)>,
-    /// Names in lower case.
-    pub headers: Vec<(String, String)>,
-}
-
-// === impl Request ===
-
-impl Request {
-    pub fn new(method: &str, path: &str) -> Self {
-        Self {
-            method: method.to_owned(),
-            path: path.to_owned(),
-            authority: "service".to_owned(),
-            scheme: "http".to_owned(),
-            port: None,
-            query: Vec::new(),
-            headers: Vec::new(),
-        }
-    }
-
-    /// Sets a header, whatever it was.
-    #[must_use]
-    pub fn with(mut self, name: &str, value: &str) -> Self {
-        self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
-        self.headers.push((name.to_ascii_lowercase(), value.to_owned()));
-        self
-    }
-
-    pub fn header(&self, name: &str) -> Option<&str> {
-        find(&self.headers, name)
-    }
-
-    pub fn query(&self, name: &str) -> Option<&str> {
-        find(&self.query, name)
-    }
-}
-
-fn find<'r>(pairs: &'r [(String, String)], name: &str) -> Option<&'r str> {
-    pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
-}
 
 /// A path of a template: `/residents/{id}` → `/residents/17`.
 pub fn sample_path(template: &str) -> String {

@@ -5,7 +5,7 @@ use hyper::Method;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::check::lab;
+use crate::check::envoy;
 use crate::{manifest, yaml};
 
 /// Each is a virtual host of one Envoy.
@@ -136,8 +136,7 @@ fn header_match(name: &str, value: &Value) -> Value {
 }
 
 /// Istio's TranslateRouteMatch for a sidecar of `{app: web}` in namespace `core`, on its listener for [`PORT`]. None
-/// where it
-/// leaves the route out.
+/// where it leaves the route out.
 fn route_match(one: &Value) -> Option<Value> {
     let is_other = |key: &str, own: &Value| one.get(key).is_some_and(|value| value != own);
     if is_other("port", &json!(PORT)) {
@@ -351,8 +350,8 @@ async fn a_route_is_decided_as_envoy_decides_it() {
         })
         .collect();
 
-    let mut lab = lab::start(&[("routes", manager(&routes))]).await;
-    let client = Client::plain(lab.envoy.admin().listener("routes").await.unwrap().unwrap());
+    let mut running = envoy::start(&[("routes", manager(&routes))]).await;
+    let client = Client::plain(running.envoy.admin().listener("routes").await.unwrap().unwrap());
     let mut connection = client.connect().await.unwrap();
 
     let (mut taken, mut refused) = (0, 0);
@@ -371,7 +370,7 @@ async fn a_route_is_decided_as_envoy_decides_it() {
     }
     // A test that only ever saw one answer would have shown nothing.
     assert!(taken > TABLES * REQUESTS / 4 && refused > TABLES * REQUESTS / 20, "{taken} taken, {refused} refused");
-    lab.envoy.stop().await.unwrap();
+    running.envoy.stop().await.unwrap();
 }
 
 #[test]

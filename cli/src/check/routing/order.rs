@@ -11,7 +11,7 @@ use crate::check::rules;
 /// A route that takes the requests of some tenants before the route that is for them.
 struct Shadow<'t, 'd> {
     taker: &'t Route<'d>,
-    /// Of whom: `pool "pool-b"`
+    /// The pool or cohort, as messages name it: `pool "pool-b"`
     tenants: Vec<String>,
     related: Vec<Related>,
 }
@@ -124,8 +124,7 @@ pub fn shadowed<'d>(
 }
 
 /// Whose requests have a value: what messages call them, and their headers. The cohort comes before the pool, so each
-/// pool
-/// has to let its canary tenants go.
+/// pool has to let its canary tenants go.
 fn tenants<'p>(one: &Written<'p>, written: &[Written<'p>]) -> Vec<(String, Vec<(&'p str, &'p str)>)> {
     let cohort = written.iter().find(|other| other.value == CANARY);
     if one.value != CANARY {
@@ -145,9 +144,8 @@ fn tenants<'p>(one: &Written<'p>, written: &[Written<'p>]) -> Vec<(String, Vec<(
 }
 
 /// The route that takes the requests which `route` is for, if another does and is not for them. A route for some paths
-/// can be meant to
-/// go before; one for other tenants cannot, nor one that takes everything that `route` is for, or all of it that the
-/// policy knows.
+/// can be meant to go before; one for other tenants cannot, nor one that takes everything that `route` is for, or all
+/// of it that the policy knows.
 fn taker<'t, 'd>(
     table: &'t Table<'d>,
     route: &Route<'d>,

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anstyle::{AnsiColor, Style};
 
 use super::{LISTED_MAX, changes, kind, number, records, traces, value, verdict};
-use crate::diff::shape::{Diff, Kind};
+use crate::diff::shape::{ChangeKind, Diff};
 
 pub fn text(diff: &Diff) -> String {
     let mut text = String::new();
@@ -63,11 +63,11 @@ fn section(text: &mut String, name: &str, is_there: bool) {
 }
 
 /// The word for a change, in its colour. Without a terminal, anstream takes the colours out.
-fn marked(of: Kind) -> String {
+fn marked(of: ChangeKind) -> String {
     let colour = match of {
-        Kind::Gained => AnsiColor::Red,
-        Kind::Lost => AnsiColor::Yellow,
-        Kind::Otherwise => AnsiColor::Cyan,
+        ChangeKind::Gained => AnsiColor::Red,
+        ChangeKind::Lost => AnsiColor::Yellow,
+        ChangeKind::Otherwise => AnsiColor::Cyan,
     };
     let style = Style::new().fg_color(Some(colour.into()));
     format!("{style}{:<9}{style:#}", kind(of))

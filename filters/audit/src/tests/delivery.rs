@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use careplane_exchange::memory::{Call, MemoryHost, rules};
 use careplane_exchange::{Denial, Filter, HttpAnswer, Incoming, Key, Rules};
-use careplane_export::{ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, QUEUED, REJECTED, Resource, SPILLED};
+use careplane_export::{ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, OVERFLOW, QUEUED, REJECTED, Resource};
 use hmac::{Hmac, KeyInit, Mac};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value;
@@ -181,7 +181,7 @@ fn a_request_waits_for_its_intent_and_goes_on() {
 fn without_an_acknowledged_intent_nothing_goes_upstream() {
     let partial = HttpAnswer { body: vec![0x0a, 2, 0x08, 1], ..status(200) };
     let (again, never): (&[_], &[_]) = (&["intent", "start", "intent", "request"], &["intent", "start", "request"]);
-    for (answer, kinds, spilled, rejected) in [
+    for (answer, kinds, overflow, rejected) in [
         (status(503), again, 0, 0),
         (HttpAnswer::default(), again, 0, 0),
         (status(400), never, 1, 0),
@@ -194,7 +194,7 @@ fn without_an_acknowledged_intent_nothing_goes_upstream() {
         assert_eq!(incoming.denial(), Some(Denial::EvidenceUnavailable), "{answer:?}");
         end(&setup.audit, &incoming, &setup.host);
         assert_eq!(setup.kinds(), kinds, "the intent is a link of the chain: it is sent again where it can be");
-        assert_eq!((setup.host.metric(SPILLED), setup.host.metric(REJECTED)), (spilled, rejected), "{answer:?}");
+        assert_eq!((setup.host.metric(OVERFLOW), setup.host.metric(REJECTED)), (overflow, rejected), "{answer:?}");
     }
 }
 

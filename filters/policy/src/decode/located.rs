@@ -6,7 +6,7 @@ use serde_json::Value;
 
 /// A value that does not fit.
 #[derive(Debug)]
-pub(crate) struct Misfit {
+pub(crate) struct LocatedError {
     pub(super) message: String,
     /// The way to it, innermost first.
     steps: Vec<Step>,
@@ -19,9 +19,9 @@ pub(crate) enum Step {
     Index(usize),
 }
 
-// === impl Misfit ===
+// === impl LocatedError ===
 
-impl Misfit {
+impl LocatedError {
     pub(crate) fn new(message: String) -> Self {
         Self { message, steps: Vec::new() }
     }
@@ -57,7 +57,7 @@ impl Misfit {
     }
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for LocatedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
     }

@@ -1,26 +1,26 @@
 //! Values of the document, read from a JSON tree.
 //!
 //! serde's derive brings 2 to 8 kB of code for each struct, together an eighth of what the module may weigh. Here a
-//! struct is a list of names and places, and one function reads them all.
+//! struct is a list of names and fields, and one function reads them all.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::located::{Misfit, Step};
+use super::located::{LocatedError, Step};
 
 /// What can be read from JSON.
 pub(crate) trait Read: Sized {
-    fn read(value: &Value) -> Result<Self, Misfit>;
+    fn read(value: &Value) -> Result<Self, LocatedError>;
 }
 
-/// A place for a value of the document, whatever its type.
-pub(crate) trait Place {
-    fn fill(&mut self, value: &Value) -> Result<(), Misfit>;
+/// A field of a document, whatever its type.
+pub(crate) trait Field {
+    fn fill(&mut self, value: &Value) -> Result<(), LocatedError>;
 }
 
-impl<T: Read> Place for T {
-    fn fill(&mut self, value: &Value) -> Result<(), Misfit> {
+impl<T: Read> Field for T {
+    fn fill(&mut self, value: &Value) -> Result<(), LocatedError> {
         *self = T::read(value)?;
         Ok(())
     }
@@ -30,13 +30,13 @@ impl<T: Read> Place for T {
 // What has one caller would end up in that caller, and V8 would need 10 MB more to compile it, for ever: Envoy's
 // allocator keeps them. The same goes for every `inline(never)` in this crate.
 #[inline(never)]
-pub(crate) fn fill_fields(names: &[&str], fields: &mut [&mut dyn Place], value: &Value) -> Result<(), Misfit> {
-    let Value::Object(map) = value else { return Err(Misfit::invalid_type(value, "a map")) };
+pub(crate) fn fill_fields(names: &[&str], fields: &mut [&mut dyn Field], value: &Value) -> Result<(), LocatedError> {
+    let Value::Object(map) = value else { return Err(LocatedError::invalid_type(value, "a map")) };
     for (name, value) in map {
         let index = names.iter().position(|known| known == name);
         let filled = match index.and_then(|index| fields.get_mut(index)) {
             Some(field) => field.fill(value),
-            None => Err(Misfit::unknown("field", name, names)),
+            None => Err(LocatedError::unknown("field", name, names)),
         };
         filled.map_err(|misfit| misfit.inside(Step::Key(name.clone())))?;
     }
@@ -45,18 +45,18 @@ pub(crate) fn fill_fields(names: &[&str], fields: &mut [&mut dyn Place], value: 
 
 /// Which of `words` is written.
 #[inline(never)]
-pub(crate) fn word(words: &[&str], value: &Value) -> Result<usize, Misfit> {
+pub(crate) fn word(words: &[&str], value: &Value) -> Result<usize, LocatedError> {
     let Value::String(word) = value else {
-        return Err(Misfit::invalid_value(value, &["one of ", &words.join(", ")].concat()));
+        return Err(LocatedError::invalid_value(value, &["one of ", &words.join(", ")].concat()));
     };
-    words.iter().position(|known| known == word).ok_or_else(|| Misfit::unknown("variant", word, words))
+    words.iter().position(|known| known == word).ok_or_else(|| LocatedError::unknown("variant", word, words))
 }
 
 /// Structs by the names of their fields. What the document does not say is the struct's default.
 macro_rules! fields {
     ($($type:ident { $($name:literal: $field:ident),+ $(,)? })+) => {$(
         impl crate::decode::Read for $type {
-            fn read(value: &serde_json::Value) -> Result<Self, crate::decode::Misfit> {
+            fn read(value: &serde_json::Value) -> Result<Self, crate::decode::LocatedError> {
                 let mut read = Self::default();
                 // Without `..`: a field without a name does not compile.
                 let Self { $($field),+ } = &mut read;
@@ -71,12 +71,12 @@ macro_rules! fields {
 macro_rules! words {
     ($($type:ident { $($word:literal: $variant:ident),+ $(,)? })+) => {$(
         impl crate::decode::Read for $type {
-            fn read(value: &serde_json::Value) -> Result<Self, crate::decode::Misfit> {
+            fn read(value: &serde_json::Value) -> Result<Self, crate::decode::LocatedError> {
                 // A variant without a word does not compile.
                 const _: fn($type) = |it| match it { $($type::$variant)|+ => {} };
                 let index = crate::decode::word(&[$($word),+], value)?;
                 // There are as many variants as words.
-                [$(Self::$variant),+].get(index).copied().ok_or_else(|| crate::decode::Misfit::new(String::new()))
+                [$(Self::$variant),+].get(index).copied().ok_or_else(|| crate::decode::LocatedError::new(String::new()))
             }
         }
     )+};
@@ -85,50 +85,50 @@ macro_rules! words {
 pub(crate) use {fields, words};
 
 impl Read for String {
-    fn read(value: &Value) -> Result<Self, Misfit> {
+    fn read(value: &Value) -> Result<Self, LocatedError> {
         match value {
             Value::String(text) => Ok(text.clone()),
-            other => Err(Misfit::invalid_type(other, "a string")),
+            other => Err(LocatedError::invalid_type(other, "a string")),
         }
     }
 }
 
 impl Read for bool {
-    fn read(value: &Value) -> Result<Self, Misfit> {
-        value.as_bool().ok_or_else(|| Misfit::invalid_type(value, "a boolean"))
+    fn read(value: &Value) -> Result<Self, LocatedError> {
+        value.as_bool().ok_or_else(|| LocatedError::invalid_type(value, "a boolean"))
     }
 }
 
 impl Read for u64 {
-    fn read(value: &Value) -> Result<Self, Misfit> {
+    fn read(value: &Value) -> Result<Self, LocatedError> {
         value.as_u64().ok_or_else(|| match value.as_i64() {
-            Some(_) => Misfit::invalid_value(value, "u64"),
-            None => Misfit::invalid_type(value, "u64"),
+            Some(_) => LocatedError::invalid_value(value, "u64"),
+            None => LocatedError::invalid_type(value, "u64"),
         })
     }
 }
 
 impl Read for f64 {
-    fn read(value: &Value) -> Result<Self, Misfit> {
-        value.as_f64().ok_or_else(|| Misfit::invalid_type(value, "f64"))
+    fn read(value: &Value) -> Result<Self, LocatedError> {
+        value.as_f64().ok_or_else(|| LocatedError::invalid_type(value, "f64"))
     }
 }
 
 impl Read for Value {
-    fn read(value: &Value) -> Result<Self, Misfit> {
+    fn read(value: &Value) -> Result<Self, LocatedError> {
         Ok(value.clone())
     }
 }
 
 impl<T: Read> Read for Option<T> {
-    fn read(value: &Value) -> Result<Self, Misfit> {
+    fn read(value: &Value) -> Result<Self, LocatedError> {
         if value.is_null() { Ok(None) } else { T::read(value).map(Some) }
     }
 }
 
 impl<T: Read> Read for Vec<T> {
-    fn read(value: &Value) -> Result<Self, Misfit> {
-        let Value::Array(list) = value else { return Err(Misfit::invalid_type(value, "a sequence")) };
+    fn read(value: &Value) -> Result<Self, LocatedError> {
+        let Value::Array(list) = value else { return Err(LocatedError::invalid_type(value, "a sequence")) };
         let mut read = Vec::with_capacity(list.len());
         for (index, value) in list.iter().enumerate() {
             read.push(T::read(value).map_err(|misfit| misfit.inside(Step::Index(index)))?);
@@ -138,8 +138,8 @@ impl<T: Read> Read for Vec<T> {
 }
 
 impl<T: Read> Read for BTreeMap<String, T> {
-    fn read(value: &Value) -> Result<Self, Misfit> {
-        let Value::Object(map) = value else { return Err(Misfit::invalid_type(value, "a map")) };
+    fn read(value: &Value) -> Result<Self, LocatedError> {
+        let Value::Object(map) = value else { return Err(LocatedError::invalid_type(value, "a map")) };
         let mut read = BTreeMap::new();
         for (name, value) in map {
             read.insert(name.clone(), T::read(value).map_err(|misfit| misfit.inside(Step::Key(name.clone())))?);

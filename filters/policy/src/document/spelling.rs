@@ -4,7 +4,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
 use super::{Claim, ClaimPath, Conditions, GrantedTenants, Pool, Source, TrustedPeers};
-use crate::decode::{Misfit, Read, Step, fields, word};
+use crate::decode::{LocatedError, Read, Step, fields, word};
 
 impl Serialize for TrustedPeers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -16,23 +16,26 @@ impl Serialize for TrustedPeers {
 }
 
 impl Read for TrustedPeers {
-    fn read(value: &Value) -> Result<Self, Misfit> {
+    fn read(value: &Value) -> Result<Self, LocatedError> {
         const EXPECTED: &str = "the word \"any\" or a list of SPIFFE ids";
         match value {
             Value::String(word) if word == "any" => Ok(Self::Any),
-            Value::String(_) => Err(Misfit::invalid_value(value, EXPECTED)),
+            Value::String(_) => Err(LocatedError::invalid_value(value, EXPECTED)),
             Value::Array(_) => Read::read(value).map(Self::Listed),
-            _ => Err(Misfit::invalid_type(value, EXPECTED)),
+            _ => Err(LocatedError::invalid_type(value, EXPECTED)),
         }
     }
 }
 
 impl Read for ClaimPath {
-    fn read(value: &Value) -> Result<Self, Misfit> {
+    fn read(value: &Value) -> Result<Self, LocatedError> {
         match value {
             Value::String(name) => Ok(Self::Name(name.clone())),
             Value::Array(_) => Read::read(value).map(Self::Nested),
-            _ => Err(Misfit::invalid_type(value, "the name of a claim, or a list of names that leads to a nested one")),
+            _ => Err(LocatedError::invalid_type(
+                value,
+                "the name of a claim, or a list of names that leads to a nested one",
+            )),
         }
     }
 }
@@ -52,7 +55,7 @@ impl Serialize for Claim {
 }
 
 impl Read for Claim {
-    fn read(value: &Value) -> Result<Self, Misfit> {
+    fn read(value: &Value) -> Result<Self, LocatedError> {
         #[derive(Default)]
         struct Written {
             claim: Option<ClaimPath>,
@@ -60,7 +63,7 @@ impl Read for Claim {
         }
         fields! { Written { "claim": claim, "issuer": issuer } }
         let Written { claim, issuer } = Written::read(value)?;
-        let path = claim.ok_or_else(|| Misfit::new("missing field `claim`".into()))?;
+        let path = claim.ok_or_else(|| LocatedError::new("missing field `claim`".into()))?;
         Ok(Self { path, issuer })
     }
 }
@@ -81,20 +84,19 @@ impl Serialize for Source {
 }
 
 impl Read for Source {
-    fn read(value: &Value) -> Result<Self, Misfit> {
+    fn read(value: &Value) -> Result<Self, LocatedError> {
         const KINDS: &[&str] = &["claim", "path", "header", "host", "query"];
         let one = |map: &serde_json::Map<String, Value>| {
             map.iter().next().filter(|_| map.len() == 1).map(|(kind, named)| (kind.clone(), named.clone()))
         };
         let (kind, named) = match value.as_object() {
             Some(map) if map.contains_key("claim") => return Claim::read(value).map(Self::Claim),
-            Some(map) => {
-                one(map).ok_or_else(|| Misfit::invalid_type(value, "just one of claim, path, header, host, query"))?
-            }
+            Some(map) => one(map)
+                .ok_or_else(|| LocatedError::invalid_type(value, "just one of claim, path, header, host, query"))?,
             // A word alone names a kind, and nothing of it.
             None => {
                 return Err(match word(KINDS, value) {
-                    Ok(_) => Misfit::invalid_type(value, "newtype variant"),
+                    Ok(_) => LocatedError::invalid_type(value, "newtype variant"),
                     Err(misfit) => misfit,
                 });
             }
@@ -104,14 +106,14 @@ impl Read for Source {
             "header" => Read::read(&named).map(Self::Header),
             "host" => Read::read(&named).map(Self::Host),
             "query" => Read::read(&named).map(Self::Query),
-            _ => Err(Misfit::unknown("variant", &kind, KINDS)),
+            _ => Err(LocatedError::unknown("variant", &kind, KINDS)),
         };
         source.map_err(|misfit| misfit.inside(Step::Key(kind)))
     }
 }
 
 impl Read for Conditions {
-    fn read(value: &Value) -> Result<Self, Misfit> {
+    fn read(value: &Value) -> Result<Self, LocatedError> {
         match value {
             Value::Array(_) => Read::read(value).map(Self),
             _ => Read::read(value).map(|one| Self(vec![one])),
@@ -133,7 +135,7 @@ impl Serialize for GrantedTenants {
 }
 
 impl Read for GrantedTenants {
-    fn read(value: &Value) -> Result<Self, Misfit> {
+    fn read(value: &Value) -> Result<Self, LocatedError> {
         const EXPECTED: &str = "the word \"any\", {jurisdiction: {claim: …}} or {group: {claim: …}}";
         match value {
             Value::String(word) if word == "any" => Ok(Self::Any),
@@ -145,16 +147,16 @@ impl Read for GrantedTenants {
                 if let Some(claim) = read("jurisdiction") {
                     return claim.map(Self::Jurisdiction);
                 }
-                read("group").unwrap_or_else(|| Err(Misfit::invalid_value(value, EXPECTED))).map(Self::Group)
+                read("group").unwrap_or_else(|| Err(LocatedError::invalid_value(value, EXPECTED))).map(Self::Group)
             }
-            Value::String(_) => Err(Misfit::invalid_value(value, EXPECTED)),
-            _ => Err(Misfit::invalid_type(value, EXPECTED)),
+            Value::String(_) => Err(LocatedError::invalid_value(value, EXPECTED)),
+            _ => Err(LocatedError::invalid_type(value, EXPECTED)),
         }
     }
 }
 
 impl Read for Pool {
-    fn read(value: &Value) -> Result<Self, Misfit> {
+    fn read(value: &Value) -> Result<Self, LocatedError> {
         struct Weighted {
             name: Option<String>,
             weight: u64,
@@ -168,9 +170,9 @@ impl Read for Pool {
         let Weighted { name, weight } = match value {
             Value::String(name) => Weighted { name: Some(name.clone()), ..Weighted::default() },
             Value::Object(_) => Weighted::read(value)?,
-            _ => return Err(Misfit::invalid_type(value, "the name of a pool, or {name, weight}")),
+            _ => return Err(LocatedError::invalid_type(value, "the name of a pool, or {name, weight}")),
         };
-        let name = name.ok_or_else(|| Misfit::new("missing field `name`".into()))?;
+        let name = name.ok_or_else(|| LocatedError::new("missing field `name`".into()))?;
         Ok(Self { name, weight })
     }
 }

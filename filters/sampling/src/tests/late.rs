@@ -17,7 +17,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use crate::Sampling;
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-/// As Envoy told it to the upstream.
+/// As Envoy sent it to the upstream.
 const OWN: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00";
 const NOT_TRACED: &str = "00000000-0000-4000-8000-000000000000";
 const FORCED: &str = "00000000-0000-a000-8000-000000000000";

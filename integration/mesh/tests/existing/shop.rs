@@ -1,4 +1,4 @@
-//! Somebody else's mesh, and its traffic.
+//! A mesh that is not ours, and its traffic.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use careplane_integration::{Client, Identity, Request, Response, poll, workspace};
+use careplane_integration::{Client, IdentityProvider, Request, Response, poll, workspace};
 use careplane_mesh::{Cluster, mesh};
 use serde_json::json;
 use tempfile::TempDir;
@@ -29,20 +29,20 @@ const CONTROL: u16 = 9900;
 
 pub struct Shop {
     cluster: Cluster,
-    identity: Identity,
+    identity: IdentityProvider,
     image: String,
     gateway: SocketAddr,
     orders: IpAddr,
     directory: TempDir,
 }
 
-/// Calls without an identity, past the gateway, until they are told to stop.
+/// Calls without an identity that bypass the gateway, until they are stopped.
 pub struct Intruder {
     is_over: Arc<AtomicBool>,
     calls: JoinHandle<BTreeMap<u16, usize>>,
 }
 
-/// Requests that never stop until they are told to.
+/// Requests without pause, until they are stopped.
 pub struct Traffic {
     is_over: Arc<AtomicBool>,
     count: Arc<AtomicUsize>,
@@ -54,7 +54,7 @@ impl Shop {
     /// Installs Istio as they did, and waits until the shop serves.
     pub async fn open() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("careplane-existing-").tempdir()?;
-        let identity = Identity::new()?;
+        let identity = IdentityProvider::new()?;
         let cluster = Cluster::start(directory.path()).await?;
         fs::create_dir(directory.path().join("work"))?;
         let istio = directory.path().join("work/istio.yaml");
@@ -137,7 +137,7 @@ impl Shop {
         Client::plain(self.gateway).send(request.header("host", "shop.example")).await
     }
 
-    /// The status that the application of `orders` gets from `catalog`, without saying who it is.
+    /// The status that the application of `orders` gets from `catalog`, without an identity.
     pub async fn call_catalog_directly(&self) -> Result<u16> {
         let client = Client::plain((self.orders, CONTROL).into());
         let request = Request::get("/call?url=http://catalog.shop:8080/api/products").header("host", "orders");

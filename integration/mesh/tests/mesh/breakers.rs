@@ -1,4 +1,4 @@
-//! Circuit breakers: what Envoy was told, and what it then does.
+//! Circuit breakers: Envoy's configuration, and its behaviour.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub async fn each_service_has_its_numbers(mesh: &Mesh) -> Result<()> {
     Ok(())
 }
 
-/// A service whose breaker is tripped: who calls it, and its two pods.
+/// A service with a tripped breaker: its caller, and its two pods.
 struct Tripped<'m> {
     mesh: &'m Mesh,
     service: Service,
@@ -84,7 +84,7 @@ pub async fn a_failing_pod_is_ejected(mesh: &Mesh) -> Result<()> {
         mesh.control(sick, Request::post("/fail?status=503&count=100000", "")).await?;
         let seen = eject(&tripped, well).await;
         mesh.scale(namespace, deployment, 1).await?;
-        // New pods, which nobody has ejected.
+        // New pods, which no proxy has ejected.
         mesh.restart(namespace, deployment).await?;
         seen.with_context(|| format!("of {}", tripped.service.name))?;
     }
@@ -97,7 +97,7 @@ async fn eject(tripped: &Tripped<'_>, well: &Pod) -> Result<()> {
         Ok((tripped.stat("outlier_detection.ejections_active").await? == 1).then_some(()))
     })
     .await?;
-    // Envoy tells its workers of ejections once a second.
+    // Envoy's workers learn of ejections once a second.
     until("twenty writes past the ejected pod", DEADLINE, async || {
         for _ in 0..20 {
             let response = tripped.send("POST", Duration::ZERO).await?;

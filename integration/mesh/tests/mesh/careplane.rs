@@ -149,7 +149,7 @@ pub async fn a_key_is_rotated(mesh: &Mesh) -> Result<()> {
         "stringData": {"key": uuid::Uuid::new_v4().to_string()},
     });
     mesh.cluster.apply(&rotated.to_string()).await?;
-    ensure!(pseudonym_at_residents(mesh).await? == old, "a key that nobody has read yet is in use");
+    ensure!(pseudonym_at_residents(mesh).await? == old, "a key that no proxy has read yet is in use");
     mesh.restart("core-healthcare", "resident-service").await?;
     let new = until("a record under the new key", DEADLINE, async || {
         let new = pseudonym_at_residents(mesh).await?;
@@ -161,7 +161,7 @@ pub async fn a_key_is_rotated(mesh: &Mesh) -> Result<()> {
     Ok(())
 }
 
-/// How the record of resident-service's sidecar calls the nurse who asks.
+/// The nurse's pseudonym in the record of resident-service's sidecar.
 async fn pseudonym_at_residents(mesh: &Mesh) -> Result<String> {
     let correlation = format!("pseudonym-{}", uuid::Uuid::new_v4());
     let request = || Request::get("/api/v1/residents/1").header("x-correlation-id", &correlation);

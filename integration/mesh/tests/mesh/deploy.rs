@@ -1,4 +1,4 @@
-//! What is applied, and by whom.
+//! What is applied, and which field manager applies it.
 
 use std::fs;
 
@@ -18,7 +18,8 @@ const OVERLAYS: [&str; 7] = [
 
 /// What `istioctl analyze` says of a mesh that is as it should be.
 const EXPECTED: [&str; 6] = [
-    // These workloads are fewer than a platform's: pools without pods, services without sidecars, namespaces without injection.
+    // These workloads are fewer than a platform's: pools without pods, services without sidecars, namespaces without
+    // injection.
     "[IST0173]",
     "[IST0127]",
     "[IST0102]",

@@ -1,7 +1,7 @@
 //! Everything the mesh manifests promise, seen on Istio's own control plane and stock Envoys.
 //!
-//! One mesh serves all tests; `make test-mesh` runs them, and what they have seen becomes the table in `docs/mesh.md`. Tests that
-//! change the mesh for others run alone. `cargo test -p careplane-mesh -- NAME` runs some of them.
+//! One mesh serves all tests; `make test-mesh` runs them, and what they have seen becomes the table in `docs/mesh.md`.
+//! Tests that change the mesh for others run alone. `cargo test -p careplane-mesh -- NAME` runs some of them.
 
 mod breakers;
 mod careplane;

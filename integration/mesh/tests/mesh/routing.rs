@@ -38,7 +38,7 @@ pub async fn a_read_is_tried_again_and_a_write_is_not(mesh: &Mesh) -> Result<()>
     Ok(())
 }
 
-/// A tenant whom careplane hashes into `pool`.
+/// A tenant that careplane hashes into `pool`.
 async fn tenant_in(mesh: &Mesh, pool: &str) -> Result<String> {
     for number in 1000..1100 {
         let tenant = format!("care-home-{number}");
@@ -107,7 +107,7 @@ pub async fn a_timeout_takes_effect(mesh: &Mesh) -> Result<()> {
 
 pub async fn a_canary_gets_its_share(mesh: &Mesh) -> Result<()> {
     const REQUESTS: u64 = 2000;
-    // Not the gateway: there, careplane gives everybody a pool. The answer is 403, and its way there is what counts.
+    // Not the gateway: careplane gives every request a pool there. The answer is 403; the test looks at its route.
     let foreign = mesh.pod("operational", "app=foreign").await?;
     let sent = async |subset: &str| -> Result<u64> {
         // Of each pod of the cluster: `<cluster>::<address>::rq_total::<count>`.
@@ -143,7 +143,7 @@ pub async fn a_tenant_has_its_pool(mesh: &Mesh) -> Result<()> {
         let again = mesh.send(&tenant, "nurse", request()).await?;
         ensure!(first.status == again.status, "{tenant}: {} and {}", first.status, again.status);
         if first.status == 503 {
-            // pool-c has no pods here but a canary: its tenants meet nobody else's pods.
+            // pool-c has only a canary pod here: its tenants never reach the pods of another pool.
             *pools.entry("none".to_owned()).or_default() += 1;
             continue;
         }

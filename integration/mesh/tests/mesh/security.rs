@@ -1,4 +1,4 @@
-//! Who may do what.
+//! Which callers may do what.
 
 use anyhow::{Result, ensure};
 use careplane_integration::{Client, Request};
@@ -75,7 +75,7 @@ pub async fn prometheus_sees_metrics_only(mesh: &Mesh) -> Result<()> {
     Ok(())
 }
 
-/// Acts on services with a sidecar, and who may.
+/// Acts on services with a sidecar, and the callers that are allowed.
 const ACTS: &[(&str, &str, &[&str])] = &[
     ("GET", "/api/v1/residents", &["carer", "nurse", "manager", "inspector", "clinician"]),
     ("GET", "/api/v1/residents/7", &["carer", "nurse", "manager", "inspector", "clinician"]),
@@ -197,7 +197,7 @@ pub async fn what_outsiders_say_of_themselves_is_not_believed(mesh: &Mesh) -> Re
     Ok(())
 }
 
-/// Who acts beyond one home: role, other claims, method, path, the home, the purpose, and the answer.
+/// Acts beyond one home: role, other claims, method, path, the home, the purpose, and the answer.
 type Beyond = (&'static str, Value, &'static str, &'static str, &'static str, &'static str, Answer);
 
 /// A status, and the end of the type of a refusal.

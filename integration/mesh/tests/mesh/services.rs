@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use careplane_integration::{Response, poll::until};
 
-/// A tenant whom the policy hashes into pool-a and leaves with the stable release.
+/// A tenant that the policy hashes into pool-a and leaves with the stable release.
 pub const TENANT: &str = "care-home-0100";
 
 /// A service and the numbers that were asked for.
@@ -57,8 +57,8 @@ pub const SERVICES: [Service; 10] = [
     service(("nhs-integration-service", "integration", 3010), None, (20, 3, 120)),
 ];
 
-/// The answer of a service. Asks again while the proxy knows no pod of it that is ready: on a busy machine a probe can be late, and the
-/// pod is out of the endpoints until the next one.
+/// The answer of a service. Asks again while the proxy knows no pod of it that is ready: on a busy machine a probe can
+/// be late, and the pod is out of the endpoints until the next one.
 pub async fn answer(ask: impl AsyncFn() -> Result<Response>) -> Result<Response> {
     until("an answer", Duration::from_secs(30), async || {
         let response = ask().await?;

@@ -1,4 +1,5 @@
-//! `careplane-lab demo`: a day of a care home through a stock Envoy with the filters, and whether all went as it should.
+//! `careplane-lab demo`: a day of a care home through a stock Envoy with the filters, and whether all went as it
+//! should.
 
 mod files;
 mod grants;
@@ -19,7 +20,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use careplane_integration::{Identity, Lab, Response, otlp::Span, poll::until};
+use careplane_integration::{IdentityProvider, Lab, Response, otlp::Span, poll::until};
 use serde_json::Value;
 
 use self::{
@@ -28,10 +29,10 @@ use self::{
 };
 pub use self::{
     script::day,
-    step::{Door, Step, Token},
+    step::{Listener, Step, Token},
 };
 use crate::{
-    run::{self, Directory, Stop},
+    run::{self, RunDirectory, Stop},
     terminal::{Paint, Style},
 };
 
@@ -45,7 +46,7 @@ const SHOWN_IN_FULL: &str = "medication-administration";
 ///
 /// # Errors
 ///
-/// When the lab does not start or stop, or somebody interrupts.
+/// When the lab does not start or stop, or is interrupted.
 pub async fn run() -> Result<ExitCode> {
     let mut stop = Stop::listen()?;
     tokio::select! {
@@ -58,7 +59,7 @@ pub async fn run() -> Result<ExitCode> {
 async fn play() -> Result<ExitCode> {
     run::check_prerequisites()?;
     let (paint, mut out) = (Paint::for_stdout(), stdout());
-    let directory = Directory::replace("demo")?;
+    let directory = RunDirectory::replace("demo")?;
     let day = script::day();
     let evidence = observe(&day, directory.path(), &mut out, paint).await?;
     let problems = report(&day, directory.path(), evidence, &mut out, paint)?;
@@ -163,7 +164,7 @@ async fn introduce(out: &mut dyn Write, lab: &Lab, paint: Paint) -> Result<()> {
 }
 
 async fn send(day: &[Step], lab: &Lab) -> Result<Vec<Response>> {
-    let stranger = Identity::new()?;
+    let stranger = IdentityProvider::new()?;
     let mut responses = Vec::with_capacity(day.len());
     for (index, step) in day.iter().enumerate() {
         let (client, request) = step.prepare(index, lab, &stranger)?;
@@ -173,8 +174,8 @@ async fn send(day: &[Step], lab: &Lab) -> Result<Vec<Response>> {
     Ok(responses)
 }
 
-/// Waits until everything that should be recorded is, and every span that should come has. The last span follows all others,
-/// so one that should not come has come too.
+/// Waits until everything that should be recorded is, and every span that should come has. The last span follows all
+/// others, so one that should not come has come too.
 async fn wait_for_evidence(day: &[Step], lab: &Lab) -> Result<()> {
     let ids: BTreeMap<usize, String> =
         day.iter().enumerate().map(|(index, step)| (index, step.request_id(index))).collect();

@@ -30,13 +30,13 @@ pub fn check_prerequisites() -> Result<()> {
 
 /// A directory of this run, `.run/<name>`, that no other run replaces while this lives.
 #[derive(Debug)]
-pub struct Directory {
+pub struct RunDirectory {
     path: PathBuf,
     /// Locked; the operating system unlocks it when this process ends, however it ends.
     _lock: File,
 }
 
-impl Directory {
+impl RunDirectory {
     /// Makes it, empty, in place of the one that the last run left.
     ///
     /// # Errors

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use careplane_integration::compose::{Bearer, Scene};
 
-use crate::demo::{Door, Step, Token, day};
+use crate::demo::{Listener, Step, Token, day};
 
 /// The scenes for the page of the composition.
 pub fn scenes() -> Vec<Scene> {
-    let is_shown = |step: &Step| step.door == Door::Gateway && !repeats(step) && !has_own_claims(step);
+    let is_shown = |step: &Step| step.listener == Listener::Gateway && !repeats(step) && !has_own_claims(step);
     day().into_iter().filter(is_shown).map(scene).collect()
 }
 

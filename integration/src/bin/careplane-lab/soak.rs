@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use careplane_integration::{Lab, Ledger, Reload, audit_log::Tally, health};
+use careplane_integration::{DeliveryCounters, Lab, Reload, audit_log::Tally, health};
 use serde_json::{Value, json};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -19,12 +19,12 @@ use self::{
     memory::{GROWTH_MAX, Memory, Sample},
     traffic::{Sent, Traffic},
 };
-use crate::run::{self, Directory, Stop};
+use crate::run::{self, RunDirectory, Stop};
 
 const WORKERS: u32 = 2;
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
-/// Longer than any answer takes, so that a change of policy cuts nobody off; shorter than the time between two.
+/// Longer than any answer takes, so that a change of policy cuts no request off; shorter than the time between two.
 const DRAIN: Duration = Duration::from_secs(30);
 /// One in so many policies is refused.
 const REFUSED: u32 = 5;
@@ -32,14 +32,15 @@ const REFUSED: u32 = 5;
 /// What is left when the traffic is over.
 struct End {
     sent: Sent,
-    ledger: Ledger,
+    counters: DeliveryCounters,
     /// Requests that careplane decided on and has to record.
     judged: u64,
     tally: Tally,
     complaints: Vec<String>,
 }
 
-/// Runs for `minutes`, and leaves `rss.csv` and `rss.svg` in `.run/soak`. Fails when memory is not flat or anything is lost.
+/// Runs for `minutes`, and leaves `rss.csv` and `rss.svg` in `.run/soak`. Fails when memory is not flat or anything is
+/// lost.
 ///
 /// # Errors
 ///
@@ -48,7 +49,7 @@ pub async fn run(minutes: u32) -> Result<ExitCode> {
     run::check_prerequisites()?;
     let mut stop = Stop::listen()?;
     let mut out = stdout();
-    let directory = Directory::replace("soak")?;
+    let directory = RunDirectory::replace("soak")?;
     writeln!(out, "soaking an Envoy {} with {WORKERS} workers for {minutes} minutes", run::ENVOY)?;
     let lab = Lab::builder().version(run::ENVOY).concurrency(WORKERS).drain(DRAIN).policy(policy).start().await?;
 
@@ -67,7 +68,8 @@ pub async fn run(minutes: u32) -> Result<ExitCode> {
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Records leave for the collector; what is critical waits for it. The collector has as long as a busy machine may take.
+/// Records leave for the collector; what is critical waits for it. The collector has as long as a busy machine may
+/// take.
 fn policy(policy: &mut Value) {
     policy["audit"] = json!({
         "sinks": {"accessLog": false, "otlp": true, "proxyLog": "overflow"},
@@ -99,7 +101,7 @@ fn gone(lab: &Lab) -> String {
     format!("Envoy has ended, or this is not Linux; the last that it warned of:\n{last}\n")
 }
 
-/// What has arrived is counted, and let go: who watches another's memory keeps its own.
+/// Arrived records are counted and dropped: a program that measures another's memory keeps its own small.
 fn take(lab: &Lab, tally: &mut Tally) -> Result<()> {
     drop(lab.upstream().take());
     let arrived = lab.otlp().take_logs();
@@ -125,7 +127,7 @@ async fn reload_each_minute(lab: &Lab) -> Result<()> {
 
 async fn end(mut lab: Lab, traffic: Traffic, mut tally: Tally) -> Result<End> {
     let sent = traffic.end().await?;
-    let ledger = Ledger::settled(lab.envoy()).await?;
+    let counters = DeliveryCounters::settled(lab.envoy()).await?;
     let stats = lab.envoy().stats("wasmcustom.careplane.requests.").await?;
     // Health checks that are let through are the one context without a record.
     let judged =
@@ -135,42 +137,42 @@ async fn end(mut lab: Lab, traffic: Traffic, mut tally: Tally) -> Result<End> {
     ensure!(status.success(), "Envoy ended with {status}");
     take(&lab, &mut tally)?;
     tally.add_log(&lab.envoy().log().text()?)?;
-    Ok(End { sent, ledger, judged, tally, complaints })
+    Ok(End { sent, counters, judged, tally, complaints })
 }
 
 /// Says what was seen; whether all of it is as it should be.
 fn conclude(out: &mut dyn Write, end: End, memory: &Memory) -> Result<bool> {
-    let End { sent, ledger, judged, tally, complaints } = end;
+    let End { sent, counters, judged, tally, complaints } = end;
     let mut sound = true;
-    let mut tell = |what: &str, seen: &dyn Display, good: bool| {
+    let mut report = |what: &str, seen: &dyn Display, good: bool| {
         sound &= good;
         writeln!(out, "  {what:<16}{seen}{}", if good { "" } else { "  <-- not as it should be" })
     };
-    tell("requests", &sent, sent.wrong.is_empty())?;
+    report("requests", &sent, sent.wrong.is_empty())?;
     for wrong in sent.wrong.iter().take(10) {
-        tell("", wrong, false)?;
+        report("", wrong, false)?;
     }
     let (records, requests, ended) = (tally.records(), tally.count("request"), tally.count("end"));
     let bounds = sent.audited..=sent.audited + sent.abandoned;
-    tell("on record", &format!("{requests} of {judged} decided"), requests == judged && bounds.contains(&requests))?;
-    tell("ledger", &format!("{ledger:?}"), ledger.balanced().is_ok())?;
+    report("on record", &format!("{requests} of {judged} decided"), requests == judged && bounds.contains(&requests))?;
+    report("counters", &format!("{counters:?}"), counters.balanced().is_ok())?;
     // Ending, each chain gets a last record, and a minute may pass meanwhile.
-    let late = records.checked_sub(ledger.recorded);
-    let found = format!("{records} found, {} of them after the ledger was read", late.unwrap_or_default());
-    tell("records", &found, late.is_some_and(|late| (ended..=2 * ended).contains(&late)))?;
+    let late = records.checked_sub(counters.recorded);
+    let found = format!("{records} found, {} of them after the counters were read", late.unwrap_or_default());
+    report("records", &found, late.is_some_and(|late| (ended..=2 * ended).contains(&late)))?;
     match tally.chains() {
         Ok(chains) => {
             let closed = chains.iter().filter(|chain| chain.ended).count();
             let all = closed == chains.len() && closed == WORKERS as usize;
-            tell("chains", &format!("{} whole, {closed} ended", chains.len()), all)?;
+            report("chains", &format!("{} whole, {closed} ended", chains.len()), all)?;
         }
-        Err(error) => tell("chains", &error, false)?,
+        Err(error) => report("chains", &error, false)?,
     }
-    tell("traps", &complaints.len(), complaints.is_empty())?;
+    report("traps", &complaints.len(), complaints.is_empty())?;
     for complaint in complaints.iter().take(10) {
-        tell("", complaint, false)?;
+        report("", complaint, false)?;
     }
     let trend = memory.trend().context("too short to say whether memory is flat")?;
-    tell("memory", &trend, trend.growth() <= GROWTH_MAX)?;
+    report("memory", &trend, trend.growth() <= GROWTH_MAX)?;
     Ok(sound)
 }

@@ -35,7 +35,8 @@ pub struct Paint {
 }
 
 impl Paint {
-    /// For standard output: colour when it is a terminal that has some, and nobody objects (<https://no-color.org>).
+    /// For standard output: colour when it is a terminal with colours, and the environment does not object
+    /// (<https://no-color.org>).
     #[must_use]
     pub fn for_stdout() -> Self {
         let objected = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -80,7 +81,8 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     fill(text.split(' '), width)
 }
 
-/// Puts `parts` with a space between them into lines of at most `width` columns. A part that is longer has a line of its own.
+/// Puts `parts` with a space between them into lines of at most `width` columns. A part that is longer has a line of
+/// its own.
 #[must_use]
 pub fn fill<S: AsRef<str>>(parts: impl IntoIterator<Item = S>, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();

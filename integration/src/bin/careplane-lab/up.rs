@@ -1,7 +1,7 @@
 //! `careplane-lab up`: a lab to try things in, until Ctrl-C.
 
 mod examples;
-mod place;
+mod ports;
 mod tail;
 
 use std::{
@@ -16,13 +16,13 @@ use careplane_integration::{AuditLog, Lab, audit_log::verify_chains};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use self::{
-    examples::{Doors, examples},
-    place::Place,
-    tail::Tail,
+    examples::{Addresses, examples},
+    ports::Ports,
+    tail::FollowedRecords,
 };
 use crate::{
     record::Record,
-    run::{self, Directory, Stop},
+    run::{self, RunDirectory, Stop},
     terminal::{Paint, Style},
 };
 
@@ -32,7 +32,7 @@ const GLANCE: Duration = Duration::from_millis(100);
 /// A signal to the whole process group reaches its members at nearly the same time.
 const SIGNAL_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Runs the lab until somebody stops it.
+/// Runs the lab until it is stopped.
 ///
 /// # Errors
 ///
@@ -41,12 +41,12 @@ pub async fn run() -> Result<ExitCode> {
     run::check_prerequisites()?;
     let mut stop = Stop::listen()?;
     let (paint, mut out) = (Paint::for_stdout(), stdout());
-    let directory = Directory::replace("up")?;
-    let place = Place::choose(directory.path().join("records.jsonl"));
-    let records = place.records.clone();
+    let directory = RunDirectory::replace("up")?;
+    let ports = Ports::choose(directory.path().join("records.jsonl"));
+    let records = ports.records.clone();
 
     writeln!(out, "starting an Envoy {} with careplane, and peers around it", run::ENVOY)?;
-    let builder = Lab::builder().version(run::ENVOY).patch(move |document| place.apply(document));
+    let builder = Lab::builder().version(run::ENVOY).patch(move |document| ports.apply(document));
     let lab = tokio::select! {
         lab = builder.start() => lab?,
         // Dropping what was started stops it.
@@ -64,11 +64,11 @@ pub async fn run() -> Result<ExitCode> {
 
 /// Says where everything is, and what can be tried.
 fn invite(out: &mut dyn Write, lab: &Lab, directory: &Path, records: &Path, paint: Paint) -> Result<()> {
-    let doors = Doors::of(lab)?;
+    let addresses = Addresses::of(lab)?;
     for (name, what) in [
-        ("gateway", format!("http://{} for outsiders", doors.gateway)),
-        ("sidecar", format!("https://localhost:{} for peers with a certificate", doors.sidecar.port())),
-        ("admin", format!("http://{}", doors.admin)),
+        ("gateway", format!("http://{} for outsiders", addresses.gateway)),
+        ("sidecar", format!("https://localhost:{} for peers with a certificate", addresses.sidecar.port())),
+        ("admin", format!("http://{}", addresses.admin)),
         ("records", run::shown(records)),
     ] {
         writeln!(out, "  {} {what}", paint.paint(Style::Good, format!("{name:<10}")))?;
@@ -78,7 +78,7 @@ fn invite(out: &mut dyn Write, lab: &Lab, directory: &Path, records: &Path, pain
         "\n{}",
         paint.paint(Style::Heading, "TO TRY, IN ANOTHER TERMINAL (tokens in files beside the records)")
     )?;
-    for example in examples(lab, &doors, directory)? {
+    for example in examples(lab, &addresses, directory)? {
         writeln!(out, "{}\n  {}", paint.paint(Style::Quiet, format!("# {}", example.what)), example.command)?;
     }
     writeln!(out, "\n{}", paint.paint(Style::Heading, "RECORDS, as they are written; Ctrl-C stops"))?;
@@ -86,9 +86,9 @@ fn invite(out: &mut dyn Write, lab: &Lab, directory: &Path, records: &Path, pain
     Ok(())
 }
 
-/// Prints new records until somebody stops the lab; returns what did.
+/// Prints new records until the lab is stopped; returns what stopped it.
 async fn follow(out: &mut dyn Write, lab: &Lab, stop: &mut Stop, records: &Path, paint: Paint) -> Result<&'static str> {
-    let mut tail = Tail::new(records);
+    let mut tail = FollowedRecords::new(records);
     let mut glance = interval(GLANCE);
     glance.set_missed_tick_behavior(MissedTickBehavior::Skip);
     loop {

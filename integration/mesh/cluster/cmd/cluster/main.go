@@ -1,5 +1,5 @@
-// cluster is a Kubernetes cluster in one program: `cluster up` runs it, and under the names of Kubernetes' own programs (as the first
-// argument, or by a link to this file) it is those.
+// cluster is a Kubernetes cluster in one program: `cluster up` runs it, and under the names of Kubernetes' own programs
+// (as the first argument, or by a link to this file) it is those.
 package main
 
 import (

@@ -78,7 +78,8 @@ func up(arguments []string) error {
 	}
 }
 
-// stopWithInput ends the cluster when whoever started it is gone, if a pipe says so: a terminal or /dev/null says nothing.
+// stopWithInput ends the cluster when its standard input is a pipe and the parent closes it. A terminal or /dev/null
+// ends nothing.
 func stopWithInput(stop func()) {
 	info, err := os.Stdin.Stat()
 	if err != nil || info.Mode()&(os.ModeNamedPipe|os.ModeSocket) == 0 {
@@ -198,7 +199,8 @@ func (c *cluster) start(ctx context.Context) error {
 	return c.announce(began)
 }
 
-// isolate hides what the kubelet and the volume provisioner write outside of the directory, and sends their messages into it.
+// isolate hides what the kubelet and the volume provisioner write outside of the directory, and sends their messages
+// into it.
 func (c *cluster) isolate() error {
 	if err := manyUsers(); err != nil {
 		return err
@@ -231,7 +233,7 @@ func (c *cluster) isolate() error {
 	return nil
 }
 
-// manyUsers refuses a user namespace that has root alone: a proxy is told from its application by its user.
+// manyUsers refuses a user namespace that has root alone: its user distinguishes a proxy from its application.
 func manyUsers() error {
 	content, err := os.ReadFile("/proc/self/uid_map")
 	if err != nil {
@@ -251,7 +253,7 @@ func manyUsers() error {
 	return nil
 }
 
-// usable waits for what every cluster has before anybody applies something: a ready node and the first service account.
+// usable waits until manifests can be applied: a ready node and the first service account.
 func usable(ctx context.Context, client kubernetes.Interface) error {
 	for {
 		_, missing := client.CoreV1().ServiceAccounts("default").Get(ctx, "default", metav1.GetOptions{})

@@ -18,7 +18,8 @@ import (
 //	GET    /requests                              the last requests that were answered, oldest first
 //	DELETE /requests                              forgets them
 //	GET    /ready                                 200
-//	any    /call?url=…&via=HOST:PORT              sends the request on to url, connecting to via instead of the url's host, and
+//any    /call?url=…&via=HOST:PORT              sends the request on to url, connecting to via instead of the url's
+//host, and
 //	                                              answers what came back; 502 if nothing did
 func (a *application) control() http.Handler {
 	mux := http.NewServeMux()

@@ -1,8 +1,8 @@
-// echo is the application of the pods in tests. It answers every request with what it got, and does what its control port is told.
+// echo is the application of the pods in tests. It answers every request with what it got, and obeys its control port.
 //
-// Environment: ECHO_PORTS (HTTP/1.1 and h2c) and ECHO_TLS_PORTS (with ECHO_TLS_CERT and ECHO_TLS_KEY, files), lists with commas;
-// ECHO_CONTROL, the control port (default 9900). POD_NAME, POD_NAMESPACE, SERVICE,
-// POOL and RELEASE are repeated in the answers.
+// Environment: ECHO_PORTS (HTTP/1.1 and h2c) and ECHO_TLS_PORTS (with ECHO_TLS_CERT and ECHO_TLS_KEY, files), lists
+// with commas; ECHO_CONTROL, the control port (default 9900). POD_NAME, POD_NAMESPACE, SERVICE, POOL and RELEASE are
+// repeated in the answers.
 package main
 
 import (

@@ -27,8 +27,8 @@ type options struct {
 // hbone is where ambient peers connect, which is the proxy's own port.
 const hbone = 15008
 
-// capture makes the kernel send the connections of the pod to its proxy, as Istio's init container does with iptables, for which not
-// every machine has the program.
+// capture makes the kernel send the connections of the pod to its proxy, as Istio's init container does with iptables,
+// for which not every machine has the program.
 func capture(arguments []string) error {
 	options, err := parseOptions(arguments)
 	if err != nil {
@@ -134,7 +134,7 @@ func (o *options) prerouting() [][]expr.Any {
 	return append(rules, rule(tcp(), redirect(o.inbound)))
 }
 
-// output takes what processes of the pod send. The proxy is told from the application by its user.
+// output takes what processes of the pod send. Its user distinguishes the proxy from the application.
 func (o *options) output() [][]expr.Any {
 	passthrough := net.IPNet{IP: net.IPv4(127, 0, 0, 6).To4(), Mask: net.CIDRMask(32, 32)}
 	loopback := net.IPNet{IP: net.IPv4(127, 0, 0, 1).To4(), Mask: net.CIDRMask(32, 32)}

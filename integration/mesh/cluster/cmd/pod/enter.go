@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// enter runs a command in the namespaces of a container: SANDBOX is the sandbox's process as the node numbers it, CONTAINER the
-// container's as the pod does; 0 means the network alone. The environment is the caller's.
+// enter runs a command in the namespaces of a container: SANDBOX is the sandbox's process as the node numbers it,
+// CONTAINER the container's as the pod does; 0 means the network alone. The environment is the caller's.
 func enter(arguments []string) error {
 	if len(arguments) < 3 {
 		return errors.New("usage: pod enter SANDBOX CONTAINER COMMAND…")

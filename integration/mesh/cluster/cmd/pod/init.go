@@ -53,7 +53,7 @@ func initContainer() error {
 	return unix.Exec(program, container.Args, os.Environ())
 }
 
-// become gives up root, for who is another user. The pipes of stdout and stderr are handed over before: programs open /dev/stdout.
+// become drops root for another user. The pipes of stdout and stderr are handed over first: programs open /dev/stdout.
 func become(user, group int, groups []int) error {
 	if user == 0 && group == 0 {
 		return nil

@@ -1,6 +1,6 @@
-// pod is the inside of a pod: `pod sandbox` is its first process and starts the others, `pod init` turns into a container,
-// `pod enter` runs one more command in a container, `pod capture` leads connections through the pod's proxy, `pod placeholder`
-// stands for an image that this cluster does not have.
+// pod is the inside of a pod: `pod sandbox` is its first process and starts the others, `pod init` turns into a
+// container, `pod enter` runs one more command in a container, `pod capture` leads connections through the pod's proxy,
+// `pod placeholder` stands for an image that this cluster does not have.
 //
 // It is a program of its own, and a small one, because every pod holds at least one.
 package main

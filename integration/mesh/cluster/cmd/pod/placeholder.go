@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// placeholder stands for an image that this cluster does not have: it answers 200 on the ports that the container declares, so that
-// probes, port-forwards and rollouts find what they look for.
+// placeholder stands for an image that this cluster does not have: it answers 200 on the ports that the container
+// declares, so that probes, port-forwards and rollouts find what they look for.
 func placeholder(arguments []string) error {
 	if len(arguments) == 0 {
 		return errors.New("usage: pod placeholder IMAGE PORT…")

@@ -20,7 +20,8 @@ type processes struct {
 	events *json.Encoder
 }
 
-// runSandbox is process 1 of the pod. When its input ends, because the node did, it ends, and with it the pod's process namespace.
+// runSandbox is process 1 of the pod. When its input ends, because the node did, it ends, and with it the pod's process
+// namespace.
 func runSandbox() error {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
@@ -53,7 +54,7 @@ func runSandbox() error {
 	}
 }
 
-// start runs `pod init` in a mount namespace of its own and tells it on file 3 what to become.
+// start runs `pod init` in a mount namespace of its own, and sends it on file 3 what to become.
 func (p *processes) start(container *sandbox.Container) error {
 	specification, err := json.Marshal(container)
 	if err != nil {

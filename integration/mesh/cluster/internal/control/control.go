@@ -1,5 +1,5 @@
-// Package control is the control plane: etcd in this process, kube-apiserver, kube-controller-manager and kube-scheduler as children,
-// which are this program again under another first argument.
+// Package control is the control plane: etcd in this process, kube-apiserver, kube-controller-manager and
+// kube-scheduler as children, which are this program again under another first argument.
 package control
 
 import (
@@ -129,7 +129,7 @@ func (p *Plane) Start(ctx context.Context) error {
 		"--service-account-private-key-file="+p.path("pki/serviceaccount.key"),
 		"--root-ca-file="+p.Certificate(),
 		"--leader-elect=false",
-		// There is one node, which lives as long as this; no cloud; and nobody measures what pods use.
+		// There is one node, which lives as long as this; no cloud; and no metrics of what pods use.
 		"--controllers=*,-node-lifecycle-controller,-horizontal-pod-autoscaler-controller,-service-lb-controller,-node-route-controller,-cloud-node-lifecycle-controller",
 		"--kube-api-qps=500", "--kube-api-burst=1000",
 	); err != nil {

@@ -175,7 +175,8 @@ func (r *Runtime) process(ctx context.Context, c *container) (*sandbox.Container
 	return process, os.MkdirAll(process.Root, 0o755)
 }
 
-// ends says whether a container is there to finish: it prepares a pod, or is part of a job. The kubelet does not tell.
+// ends says whether a container is there to finish: it prepares a pod, or is part of a job. The kubelet does not
+// pass that on.
 func (r *Runtime) ends(ctx context.Context, c *container) (bool, error) {
 	metadata := c.sandbox.config.Metadata
 	pod, err := r.pods.Pods(metadata.Namespace).Get(ctx, metadata.Name, metav1.GetOptions{})

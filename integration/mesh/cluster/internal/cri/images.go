@@ -13,11 +13,12 @@ import (
 	"careplane.example/integration/mesh/cluster/internal/sandbox"
 )
 
-// Image is what stands for a container image on this node: programs of the node at the paths where the real image has them.
+// Image is what stands for a container image on this node: programs of the node at the paths where the real image has
+// them.
 type Image struct {
 	Entrypoint []string
 	Env        []string
-	// User runs the image where a pod names nobody.
+	// User runs the image where a pod names no user.
 	User int64
 	// Files maps a path in the container to one of the node.
 	Files map[string]string

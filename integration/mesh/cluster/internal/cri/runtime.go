@@ -1,5 +1,5 @@
-// Package cri is a container runtime without containers: it gives a kubelet, through the container runtime interface, pods whose
-// containers are plain processes in namespaces of their own.
+// Package cri is a container runtime without containers: it gives a kubelet, through the container runtime interface,
+// pods whose containers are plain processes in namespaces of their own.
 package cri
 
 import (
@@ -29,7 +29,8 @@ type Network interface {
 	Connect(pid int) (net.IP, error)
 }
 
-// Runtime implements the parts of the interface that a kubelet calls here; the embedded ones, which it does not, are nil.
+// Runtime implements the parts of the interface that a kubelet calls here; the embedded ones, which it does not, are
+// nil.
 type Runtime struct {
 	internalapi.RuntimeService
 

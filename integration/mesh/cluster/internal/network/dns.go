@@ -12,14 +12,15 @@ import (
 
 const (
 	zone = "svc.cluster.local."
-	// NamesAnnotation on a Service lists names of the outside world, separated by commas, that lead to it: nothing else of the outside
-	// exists here.
+	// NamesAnnotation on a Service lists names of the outside world, separated by commas, that lead to it: nothing else of
+	// the outside exists here.
 	NamesAnnotation = "cluster.careplane.io/names"
 	// ttl is short because tests change things.
 	ttl = 5
 )
 
-// DNS answers names of services, and the outside names that Services or the command line define; all others do not exist.
+// DNS answers names of services, and the outside names that Services or the command line define; all others do not
+// exist.
 type DNS struct {
 	services *Services
 	hosts    map[string]net.IP

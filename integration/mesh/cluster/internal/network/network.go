@@ -1,5 +1,5 @@
-// Package network is what makes addresses and names of a cluster work: a bridge that pods hang on, service addresses that lead to
-// ready endpoints, and DNS.
+// Package network is what makes addresses and names of a cluster work: a bridge that pods hang on, service addresses
+// that lead to ready endpoints, and DNS.
 package network
 
 import (
@@ -32,8 +32,8 @@ type Bridge struct {
 	last  uint16
 }
 
-// NewBridge sets up the network namespace of the caller: loopback, the bridge, and every service address as one of its own, so that
-// whatever is sent to one arrives here.
+// NewBridge sets up the network namespace of the caller: loopback, the bridge, and every service address as one of its
+// own, so that whatever is sent to one arrives here.
 func NewBridge() (*Bridge, error) {
 	loopback, err := netlink.LinkByName("lo")
 	if err != nil {

@@ -26,7 +26,7 @@ type Services struct {
 	listeners map[string]net.Listener
 }
 
-// NewServices follows the services that factory tells about; start the factory afterwards.
+// NewServices follows the services of factory; start the factory afterwards.
 func NewServices(factory informers.SharedInformerFactory) (*Services, error) {
 	s := &Services{
 		services:  factory.Core().V1().Services().Lister(),

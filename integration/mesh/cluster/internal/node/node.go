@@ -1,5 +1,6 @@
-// Package node is the cluster's one node: a real kubelet on a container runtime that runs processes. As in Kubernetes' own scale
-// tests (kubemark), what measures and limits a machine is a stub; unlike there, pods, probes and volumes are real.
+// Package node is the cluster's one node: a real kubelet on a container runtime that runs processes. As in Kubernetes'
+// own scale tests (kubemark), what measures and limits a machine is a stub; unlike there, pods, probes and volumes are
+// real.
 package node
 
 import (

@@ -1,5 +1,5 @@
-// Package sandbox is what the node and the program `pod` say to each other: the node writes Requests to its standard input and
-// reads Events from its standard output, one JSON value a line.
+// Package sandbox is what the node and the program `pod` say to each other: the node writes Requests to its standard
+// input and reads Events from its standard output, one JSON value a line.
 package sandbox
 
 import "syscall"
@@ -16,11 +16,12 @@ type Container struct {
 	Args []string `json:"args"`
 	Env  []string `json:"env"`
 	Dir  string   `json:"dir"`
-	// User, Group and the further Groups are who the process is.
+	// User, Group and the further Groups are the ids of the process.
 	User   int   `json:"user"`
 	Group  int   `json:"group"`
 	Groups []int `json:"groups"`
-	// Root is an empty directory of the node. The container's file system is mounted there, seen by nobody else.
+	// Root is an empty directory of the node. The container's file system is mounted there,
+	// visible to this container alone.
 	Root     string  `json:"root"`
 	ReadOnly bool    `json:"readOnly"`
 	Mounts   []Mount `json:"mounts"`

@@ -1,5 +1,5 @@
-// Package storage gives every claim of its class a directory of the node. Kubernetes has such a provisioner too, but it writes under
-// /tmp, where only root may.
+// Package storage gives every claim of its class a directory of the node. Kubernetes has such a provisioner too, but it
+// writes under /tmp, where only root may.
 package storage
 
 import (
@@ -22,7 +22,7 @@ const (
 	provisioner = "cluster.careplane.io/directory"
 )
 
-// Provision makes the default storage class, and a volume in directory for each claim that factory tells about; start the factory
+// Provision makes the default storage class, and a volume in directory for each claim of factory; start the factory
 // afterwards.
 func Provision(ctx context.Context, client kubernetes.Interface, factory informers.SharedInformerFactory, directory string) error {
 	class := &storagev1.StorageClass{

@@ -1,4 +1,4 @@
-//! What was seen of one request, by everybody who saw it.
+//! One request as the caller, the application, the span and the record show it.
 
 use careplane_integration::{Response, otlp::Span, upstream::Received};
 use serde_json::Value;
@@ -51,8 +51,8 @@ pub fn is_same_request(one: &str, other: &str) -> bool {
     significant(one) == significant(other)
 }
 
-/// Gives each of `steps` what was gathered of it. The strings name what belongs to no request, or to one that has such a
-/// thing already.
+/// Gives each of `steps` what was gathered of it. The strings name what belongs to no request, or to one that has such
+/// a thing already.
 pub fn join(steps: &[Step], responses: Vec<Response>, mut gathered: Gathered) -> (Vec<Observation>, Vec<String>) {
     let observations = steps
         .iter()
@@ -89,8 +89,8 @@ impl Observation {
         self.record.as_ref().map(Record)
     }
 
-    /// What the record says at `pointer`, or else what the application was told in `header`.
-    fn told(&self, pointer: &str, header: &str) -> Option<String> {
+    /// The record's value at `pointer`, or else the application's header `header`.
+    fn recorded_or_sent(&self, pointer: &str, header: &str) -> Option<String> {
         let recorded = self.record().and_then(|record| record.text(pointer)).map(str::to_owned);
         recorded.or_else(|| self.upstream_header(header))
     }
@@ -102,17 +102,17 @@ impl Observation {
 
     /// The tenant it was attributed to.
     pub fn tenant(&self) -> Option<String> {
-        self.told("/tenant/id", "x-tenant-id")
+        self.recorded_or_sent("/tenant/id", "x-tenant-id")
     }
 
     /// The context it was classified as.
     pub fn context(&self) -> Option<String> {
-        self.told("/context/name", "x-healthcare-context")
+        self.recorded_or_sent("/context/name", "x-healthcare-context")
     }
 
     /// The compliance level of that context.
     pub fn level(&self) -> Option<String> {
-        self.told("/context/complianceLevel", "x-compliance-level")
+        self.recorded_or_sent("/context/complianceLevel", "x-compliance-level")
     }
 
     /// Whether the trace was kept: whether its span arrived.
@@ -120,19 +120,19 @@ impl Observation {
         self.span.is_some()
     }
 
-    /// Why it was kept or not, as far as anybody says.
+    /// Why it was kept or not, where the span or the record says so.
     pub fn why(&self) -> Option<String> {
         self.record()?.why()
     }
 
     /// The pool of the tenant.
     pub fn pool(&self) -> Option<String> {
-        self.told("/tenant/pool", "x-tenant-pool")
+        self.recorded_or_sent("/tenant/pool", "x-tenant-pool")
     }
 
     /// The release that the tenant gets.
     pub fn cohort(&self) -> Option<String> {
-        self.told("/tenant/cohort", "x-release-cohort")
+        self.recorded_or_sent("/tenant/cohort", "x-release-cohort")
     }
 
     /// The cluster whose upstream received it.
@@ -140,7 +140,7 @@ impl Observation {
         self.received.as_ref().map(|received| received.pool.as_str())
     }
 
-    /// The cluster that it was sent to, whether or not anybody is there.
+    /// The cluster that it was sent to, with or without a server.
     pub fn cluster(&self) -> Option<&str> {
         self.upstream().or_else(|| self.record()?.text("/outcome/cluster"))
     }

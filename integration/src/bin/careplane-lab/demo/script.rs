@@ -15,7 +15,7 @@ const WELSH: &str = "care-home-0107";
 /// In Northern Ireland, hashed into pool-c.
 const NORTHERN_IRISH: &str = "care-home-0233";
 
-/// An NHS number with a valid check digit that is issued to nobody.
+/// An NHS number with a valid check digit that is not issued.
 const NHS_NUMBER: &str = "9434765919";
 
 /// A workload that `trustedPeers` of the policy names.
@@ -23,8 +23,8 @@ const TRUSTED_PEER: &str = "spiffe://cluster.local/ns/integration/sa/nhs-integra
 /// A workload of the mesh that it does not name.
 const OTHER_PEER: &str = "spiffe://cluster.local/ns/catering/sa/menu-planner";
 
-/// The day. The last request is one whose trace is kept: its span comes after all others, so that when it is there, a span
-/// that is not there is not coming.
+/// The day. The last request is one whose trace is kept: its span comes after all others, so that when it is there, a
+/// span that is not there is not coming.
 pub fn day() -> Vec<Step> {
     let mut day = morning();
     day.extend(boundaries());

@@ -1,7 +1,7 @@
 //! One request of the day: who sends it, and what should become of it.
 
 use anyhow::Result;
-use careplane_integration::{Client, Identity, Lab, Request};
+use careplane_integration::{Client, IdentityProvider, Lab, Request};
 use serde_json::json;
 
 /// A request and its place in the story.
@@ -12,7 +12,7 @@ pub struct Step {
     /// Who wants what.
     pub story: &'static str,
     /// Through which listener.
-    pub door: Door,
+    pub listener: Listener,
     /// GET or POST.
     pub method: &'static str,
     /// The path as it is sent.
@@ -21,8 +21,8 @@ pub struct Step {
     pub token: Token,
     /// Further headers.
     pub headers: Vec<(&'static str, &'static str)>,
-    /// The number from which Envoy and careplane derive whether the trace is kept, 0 to 9999: a tier of 50 % keeps what is
-    /// below 5000. It is the first part of `x-request-id`, so that every run of the demo decides alike.
+    /// The number from which Envoy and careplane derive whether the trace is kept, 0 to 9999: a tier of 50 % keeps what
+    /// is below 5000. It is the first part of `x-request-id`, so that every run of the demo decides alike.
     pub draw: u16,
     /// What should become of it.
     pub expect: Expect,
@@ -30,7 +30,7 @@ pub struct Step {
 
 /// Where a request comes in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
+pub enum Listener {
     /// As an outsider.
     Gateway,
     /// As a peer in the mesh, with this SPIFFE id in its certificate.
@@ -56,7 +56,7 @@ pub enum Token {
         /// Its `sub`.
         user: &'static str,
     },
-    /// One that says the same, signed by somebody else.
+    /// One with the same claims, signed with another key.
     Forged {
         /// Its `tenant_id`.
         tenant: &'static str,
@@ -87,7 +87,7 @@ pub struct Expect {
 pub enum End {
     /// The upstream of this cluster answers.
     Answered(&'static str),
-    /// Somebody refuses it.
+    /// Envoy or a filter refuses it.
     Refused {
         /// A filter of Envoy, or careplane.
         by: &'static str,
@@ -120,12 +120,12 @@ pub enum Check {
 // === impl Step ===
 
 impl Step {
-    /// GET `path`, by an outsider without a token, expected to be answered by nobody yet.
+    /// GET `path`, by an outsider without a token, without an expectation yet.
     pub fn get(at: &'static str, story: &'static str, path: &'static str) -> Self {
         let end = End::Unanswered("");
         let expect = Expect { status: 0, context: "", tenant: None, kept: false, end, checks: Vec::new() };
-        let (door, token) = (Door::Gateway, Token::None);
-        Self { at, story, door, method: "GET", path, token, headers: Vec::new(), draw: 0, expect }
+        let (listener, token) = (Listener::Gateway, Token::None);
+        Self { at, story, listener, method: "GET", path, token, headers: Vec::new(), draw: 0, expect }
     }
 
     /// POST `path`, likewise.
@@ -150,7 +150,7 @@ impl Step {
 
     /// From a peer in the mesh.
     pub fn peer(self, spiffe_id: &'static str) -> Self {
-        Self { door: Door::Sidecar(spiffe_id), ..self }
+        Self { listener: Listener::Sidecar(spiffe_id), ..self }
     }
 
     /// With a header more.
@@ -213,10 +213,10 @@ impl Step {
     }
 
     /// The request, and the client to send it with. `stranger` signs what the identity provider would not.
-    pub fn prepare(&self, index: usize, lab: &Lab, stranger: &Identity) -> Result<(Client, Request)> {
-        let client = match self.door {
-            Door::Gateway => lab.gateway(),
-            Door::Sidecar(spiffe_id) => lab.sidecar(spiffe_id)?,
+    pub fn prepare(&self, index: usize, lab: &Lab, stranger: &IdentityProvider) -> Result<(Client, Request)> {
+        let client = match self.listener {
+            Listener::Gateway => lab.gateway(),
+            Listener::Sidecar(spiffe_id) => lab.sidecar(spiffe_id)?,
         };
         let mut request = match self.method {
             "POST" => Request::post(self.path, "{}").header("content-type", "application/json"),

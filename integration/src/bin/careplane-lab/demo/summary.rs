@@ -52,7 +52,7 @@ impl Summary<'_> {
         if failures > 0 {
             problems.push(format!("{failures} host calls failed"));
         }
-        let lost = self.metric("audit.spilled") + self.metric("audit.lost");
+        let lost = self.metric("audit.overflow") + self.metric("audit.lost");
         if lost > 0 {
             problems.push(format!("{lost} records were not taken by the access log"));
         }
@@ -92,10 +92,10 @@ impl Summary<'_> {
         let beyond = format!("{} · emergency access {}", self.counted("grants."), self.metric("emergency_access"));
         self.fact(out, "grants", &beyond, paint)?;
         let others = format!(
-            "records {} · identity headers removed {} · records spilled {}, lost {} · failed host calls {}",
+            "records {} · identity headers removed {} · records overflowed {}, lost {} · failed host calls {}",
             self.metric("audit.records"),
             self.metric("identity_headers_removed"),
-            self.metric("audit.spilled"),
+            self.metric("audit.overflow"),
             self.metric("audit.lost"),
             self.host_failures(),
         );

@@ -27,10 +27,10 @@ pub fn verify(step: &Step, seen: &Observation, policy: &Value) -> Vec<String> {
 /// What the chains of all records say, or the first thing that is wrong with them.
 pub fn verify_records(records: &[Value]) -> Result<Vec<String>, String> {
     let heads = verify_chains(records).map_err(|error| error.to_string())?;
-    let told = |(id, head): (String, ChainHead)| {
+    let shown = |(id, head): (String, ChainHead)| {
         format!("{id} verified: records 1 to {}, none missing or changed", head.length)
     };
-    Ok(heads.into_iter().map(told).collect())
+    Ok(heads.into_iter().map(shown).collect())
 }
 
 /// The compliance level that `policy` gives to the context `name`.
@@ -66,7 +66,7 @@ fn end(step: &Step, seen: &Observation, problems: &mut Problems) {
     }
 }
 
-/// The caller, the application, the span and the record must tell the same.
+/// The caller, the application, the span and the record must agree.
 fn witnesses(seen: &Observation, problems: &mut Problems) {
     let Some(record) = seen.record() else { return };
     problems.differ("status in the record", Some(u64::from(seen.response.status)), record.status());

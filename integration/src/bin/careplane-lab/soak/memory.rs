@@ -15,7 +15,8 @@ use plotters::prelude::*;
 /// Memory is flat when the median of the end is at most so much larger than that of the beginning: 5 %.
 pub const GROWTH_MAX: f64 = 0.05;
 
-/// When it is warm, and when it ends, as parts of the whole: of twenty minutes the third to the fifth, and the last two.
+/// When it is warm, and when it ends, as parts of the whole: of twenty minutes the third to the fifth, and the last
+/// two.
 const WARM: Range<f64> = 0.15..0.25;
 const LAST: Range<f64> = 0.9..1.0;
 

@@ -85,7 +85,7 @@ impl Phase {
     }
 }
 
-/// Requests without end, until somebody ends them.
+/// Requests without pause, until they are stopped.
 pub struct Traffic {
     stop: Arc<AtomicBool>,
     begun: Arc<AtomicU64>,
@@ -191,7 +191,7 @@ async fn call(
     Ok(sent)
 }
 
-/// Sends `bytes`; who drops what this returns hangs up, by a reset or in good order.
+/// Sends `bytes`. Dropping the result hangs up, by a reset or in good order.
 async fn give_up(address: SocketAddr, bytes: &str, reset: bool) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(address).await?;
     if reset {

@@ -20,12 +20,12 @@ const TOKENS_END: u64 = 4_102_444_800;
 
 /// Where the lab listens.
 #[derive(Clone, Copy, Debug)]
-pub struct Doors {
+pub struct Addresses {
     /// For outsiders.
     pub gateway: SocketAddr,
     /// For peers.
     pub sidecar: SocketAddr,
-    /// For whoever runs it.
+    /// A note for the reader.
     pub admin: SocketAddr,
 }
 
@@ -38,7 +38,7 @@ pub struct Example {
     pub command: String,
 }
 
-impl Doors {
+impl Addresses {
     /// Those of `lab`.
     pub fn of(lab: &Lab) -> Result<Self> {
         Ok(Self {
@@ -54,11 +54,11 @@ impl Doors {
 /// # Errors
 ///
 /// When a file cannot be written.
-pub fn examples(lab: &Lab, doors: &Doors, directory: &Path) -> Result<Vec<Example>> {
+pub fn examples(lab: &Lab, addresses: &Addresses, directory: &Path) -> Result<Vec<Example>> {
     let nurse = token(lab, directory, "care-home-0042", "nurse")?;
     let carer = token(lab, directory, "care-home-0012", "carer")?;
     let [ca, certificate, key] = certificates(lab, directory)?;
-    let api = format!("http://{}/api/v1", doors.gateway);
+    let api = format!("http://{}/api/v1", addresses.gateway);
     let example = |what, command| Example { what, command };
     Ok(vec![
         example("a resident, by NHS number: the record and the span have a pseudonym", {
@@ -81,10 +81,10 @@ pub fn examples(lab: &Lab, doors: &Doors, directory: &Path) -> Result<Vec<Exampl
             format!(
                 "curl -i --cacert {ca} --cert {certificate} --key {key} -H 'x-tenant-id: care-home-0233' \\\n    \
                  https://localhost:{}/api/v1/health-records",
-                doors.sidecar.port()
+                addresses.sidecar.port()
             )
         }),
-        example("what careplane counted", format!("curl -s 'http://{}/stats?filter=careplane'", doors.admin)),
+        example("what careplane counted", format!("curl -s 'http://{}/stats?filter=careplane'", addresses.admin)),
     ])
 }
 

@@ -11,13 +11,13 @@ use serde_json::Value;
 
 /// Reads a growing file of records.
 #[derive(Debug)]
-pub struct Tail {
+pub struct FollowedRecords {
     path: PathBuf,
     /// Up to where it has been read: the end of a line.
     offset: u64,
 }
 
-impl Tail {
+impl FollowedRecords {
     /// From the beginning of `path`, which need not exist yet.
     pub fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), offset: 0 }
@@ -60,7 +60,7 @@ mod tests {
     fn each_record_comes_once_and_when_its_line_is_complete() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("records.jsonl");
-        let mut tail = Tail::new(&path);
+        let mut tail = FollowedRecords::new(&path);
         assert_eq!(tail.records().unwrap(), [json!(null); 0]);
         let mut file = OpenOptions::new().create(true).append(true).open(&path).unwrap();
         file.write_all(b"1\n2").unwrap();

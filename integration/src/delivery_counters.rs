@@ -1,4 +1,4 @@
-//! What the proxy says of the records that it made.
+//! The proxy's counters of the records that it made.
 
 use std::time::Duration;
 
@@ -6,26 +6,26 @@ use anyhow::{Result, ensure};
 
 use crate::{Envoy, poll::until};
 
-/// A batch is tried for a minute before it is given up.
+/// A batch is retried for a minute before it overflows.
 const SETTLED: Duration = Duration::from_secs(90);
 
 /// The metrics of delivery, summed over workers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ledger {
+pub struct DeliveryCounters {
     /// Records made.
     pub recorded: u64,
     /// Those that the collector took.
     pub acknowledged: u64,
-    /// Those that are in the proxy's log.
-    pub spilled: u64,
-    /// Those that the collector said it did not take.
+    /// Those that are in the proxy's log, as overflow.
+    pub overflow: u64,
+    /// Those that the collector rejected.
     pub rejected: u64,
-    /// Those that wait, or are on their way.
+    /// Those that wait, or are being sent.
     pub queued: u64,
 }
 
-impl Ledger {
-    /// As it is now.
+impl DeliveryCounters {
+    /// Reads the counters now.
     ///
     /// # Errors
     ///
@@ -36,33 +36,33 @@ impl Ledger {
         Ok(Self {
             recorded: of("records"),
             acknowledged: of("acknowledged"),
-            spilled: of("spilled"),
+            overflow: of("overflow"),
             rejected: of("rejected"),
             queued: of("queued"),
         })
     }
 
-    /// Once nothing waits any more.
+    /// Waits until the queue is empty, and reads the counters.
     ///
     /// # Errors
     ///
-    /// When something still does after a minute and a half.
+    /// When something still waits after a minute and a half.
     pub async fn settled(envoy: &Envoy) -> Result<Self> {
         until("an empty queue", SETTLED, async || {
-            let ledger = Self::read(envoy).await?;
-            Ok((ledger.recorded > 0 && ledger.queued == 0).then_some(ledger))
+            let counters = Self::read(envoy).await?;
+            Ok((counters.recorded > 0 && counters.queued == 0).then_some(counters))
         })
         .await
     }
 
-    /// Whether every record has one fate.
+    /// Checks that every record is counted in one place.
     ///
     /// # Errors
     ///
-    /// When not.
+    /// When the sum differs from the number of records.
     pub fn balanced(self) -> Result<()> {
-        let told = self.acknowledged + self.spilled + self.rejected + self.queued;
-        ensure!(self.recorded == told, "the ledger is not exact: {self:?}");
+        let sum = self.acknowledged + self.overflow + self.rejected + self.queued;
+        ensure!(self.recorded == sum, "the counters do not add up: {self:?}");
         Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! A host that lies: every call can fail with every status, or answer with anything.
+//! A faulty host: every call can fail with every status, or return anything.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -8,11 +8,11 @@ use careplane_exchange::memory::MemoryHost;
 use careplane_exchange::{HeaderMap, Host, HostError, HttpCall, LocalReply, MapType};
 use fastrand::Rng;
 
-/// One stream in a proxy that lies. What it counts is true: a host cannot lie to itself.
-pub struct LyingHost {
+/// One stream in a faulty proxy. Its own counters stay correct: the tests compare with them.
+pub struct FaultyHost {
     rng: RefCell<Rng>,
-    /// Percent of the calls.
-    lies: u8,
+    /// Percent of the calls that fail or return anything.
+    fault_percent: u8,
     /// Whether all calls have one number.
     repeats: bool,
     truth: MemoryHost,
@@ -20,10 +20,10 @@ pub struct LyingHost {
     calls: RefCell<u32>,
 }
 
-impl LyingHost {
-    pub fn new(seed: u64, lies: u8, truth: MemoryHost) -> Self {
+impl FaultyHost {
+    pub fn new(seed: u64, fault_percent: u8, truth: MemoryHost) -> Self {
         let rng = RefCell::new(Rng::with_seed(seed));
-        Self { rng, lies, repeats: false, truth, gauges: RefCell::default(), calls: RefCell::new(0) }
+        Self { rng, fault_percent, repeats: false, truth, gauges: RefCell::default(), calls: RefCell::new(0) }
     }
 
     /// Gives every call the same number.
@@ -55,8 +55,8 @@ impl LyingHost {
         self.truth.wait(time);
     }
 
-    fn lies(&self) -> bool {
-        self.rng.borrow_mut().u8(..100) < self.lies
+    fn is_faulty(&self) -> bool {
+        self.rng.borrow_mut().u8(..100) < self.fault_percent
     }
 
     fn refuses(&self) -> bool {
@@ -71,7 +71,7 @@ impl LyingHost {
     }
 
     fn perhaps(&self) -> Result<(), HostError> {
-        if self.lies() { Err(self.failure()) } else { Ok(()) }
+        if self.is_faulty() { Err(self.failure()) } else { Ok(()) }
     }
 
     fn bytes(&self) -> Vec<u8> {
@@ -98,10 +98,10 @@ impl LyingHost {
     }
 }
 
-impl Host for LyingHost {
+impl Host for FaultyHost {
     fn header_map(&self, map: MapType) -> Result<Vec<u8>, HostError> {
         let truth = self.truth.header_map(map)?;
-        match self.lies() {
+        match self.is_faulty() {
             false => Ok(truth),
             true if self.refuses() => Err(self.failure()),
             true => Ok(self.map(truth)),
@@ -109,7 +109,7 @@ impl Host for LyingHost {
     }
 
     fn header(&self, map: MapType, name: &str) -> Result<Option<Vec<u8>>, HostError> {
-        match self.lies() {
+        match self.is_faulty() {
             false => self.truth.header(map, name),
             true if self.refuses() => Err(self.failure()),
             true => Ok(Some(self.bytes())),
@@ -126,8 +126,13 @@ impl Host for LyingHost {
         self.truth.remove_header(map, name)
     }
 
+<<<<<<< HEAD:fuzz/tests/lying_host/host.rs
     fn property(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
         match self.lies() {
+=======
+    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
+        match self.is_faulty() {
+>>>>>>> words:fuzz/tests/faulty_host/host.rs
             false => self.truth.property(path),
             true if self.refuses() => Err(self.failure()),
             true => Ok(Some(self.bytes())),
@@ -155,7 +160,7 @@ impl Host for LyingHost {
 
     /// A clock that stands still, jumps ahead, or is not there.
     fn elapsed(&self) -> Result<Duration, HostError> {
-        match self.lies() {
+        match self.is_faulty() {
             false => self.truth.elapsed(),
             true if self.refuses() => Err(self.failure()),
             true => Ok(Duration::from_nanos(self.rng.borrow_mut().u64(..))),
@@ -168,7 +173,7 @@ impl Host for LyingHost {
     }
 
     fn now(&self) -> Result<SystemTime, HostError> {
-        match self.lies() {
+        match self.is_faulty() {
             false => self.truth.now(),
             true if self.refuses() => Err(self.failure()),
             // Any time that a proxy can say: 64 bits of nanoseconds.
@@ -197,7 +202,7 @@ impl Host for LyingHost {
     fn http_call(&self, _call: &HttpCall<'_>) -> Result<u32, HostError> {
         self.perhaps()?;
         let mut calls = self.calls.borrow_mut();
-        if !self.repeats && self.rng.borrow_mut().u8(..100) >= self.lies {
+        if !self.repeats && self.rng.borrow_mut().u8(..100) >= self.fault_percent {
             *calls += 1;
         }
         Ok(*calls)

@@ -1,4 +1,4 @@
-//! The delivery ledger: what the proxies counted of their own records, from their metrics.
+//! The delivery counters of the proxies, read from their metrics.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,13 +10,13 @@ use super::counts::Merge;
 /// Records and chains as the proxies counted them since they started, added up.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Ledger {
+pub struct DeliveryCounters {
     /// Made.
     pub records: u64,
     /// Taken by the collector.
     pub acknowledged: u64,
     /// Written to the proxy's log instead.
-    pub spilled: u64,
+    pub overflow: u64,
     /// Refused by the collector for good.
     pub rejected: u64,
     /// Not delivered yet.
@@ -43,17 +43,16 @@ pub enum MetricsError {
     None,
 }
 
-// === impl Ledger ===
+// === impl DeliveryCounters ===
 
-impl Ledger {
+impl DeliveryCounters {
     /// Adds up the counters `careplane_audit_*` in the text exposition format of Prometheus, as Envoy's
-    /// `/stats/prometheus`
-    /// gives it, of one proxy or of many.
+    /// `/stats/prometheus` gives it, of one proxy or of many.
     ///
     /// # Errors
     /// When a value is not a count, or there is no `careplane_audit_records`.
     pub fn read(text: &str) -> Result<Self, MetricsError> {
-        let mut ledger = Self::default();
+        let mut counters = Self::default();
         let mut found = false;
         for (index, line) in text.lines().enumerate() {
             let Some((word, rest)) = line.strip_prefix("careplane_audit_").and_then(|rest| {
@@ -63,13 +62,13 @@ impl Ledger {
                 continue;
             };
             let counter = match word {
-                "records" => &mut ledger.records,
-                "acknowledged" => &mut ledger.acknowledged,
-                "spilled" => &mut ledger.spilled,
-                "rejected" => &mut ledger.rejected,
-                "queued" => &mut ledger.queued,
-                "lost" => &mut ledger.lost,
-                "chains" => &mut ledger.chains,
+                "records" => &mut counters.records,
+                "acknowledged" => &mut counters.acknowledged,
+                "overflow" => &mut counters.overflow,
+                "rejected" => &mut counters.rejected,
+                "queued" => &mut counters.queued,
+                "lost" => &mut counters.lost,
+                "chains" => &mut counters.chains,
                 _ => continue,
             };
             found |= word == "records";
@@ -78,18 +77,17 @@ impl Ledger {
             let count = whole(value).ok_or_else(|| MetricsError::Value { line: index + 1, value: value.to_owned() })?;
             *counter += count;
             if let Some(pod) = label(rest, "pod").filter(|_| word == "chains") {
-                *ledger.pods.entry(pod.to_owned()).or_default() += count;
+                *counters.pods.entry(pod.to_owned()).or_default() += count;
             }
         }
-        if found { Ok(ledger) } else { Err(MetricsError::None) }
+        if found { Ok(counters) } else { Err(MetricsError::None) }
     }
 
-    /// Records of which no account is given: made, and neither delivered, written down, refused, waiting nor counted
-    /// as lost. Below
-    /// zero when more is accounted for than was made.
+    /// Records of which no account is given: made, and neither delivered, overflow, refused, waiting nor counted as
+    /// lost. Below zero when more is accounted for than was made.
     #[must_use]
     pub fn unaccounted(&self) -> i128 {
-        let accounted = [self.acknowledged, self.spilled, self.rejected, self.queued, self.lost];
+        let accounted = [self.acknowledged, self.overflow, self.rejected, self.queued, self.lost];
         i128::from(self.records) - accounted.into_iter().map(i128::from).sum::<i128>()
     }
 }
@@ -112,11 +110,11 @@ fn whole(value: &str) -> Option<u64> {
     })
 }
 
-impl Merge for Ledger {
+impl Merge for DeliveryCounters {
     fn absorb(&mut self, other: Self) {
         self.records += other.records;
         self.acknowledged += other.acknowledged;
-        self.spilled += other.spilled;
+        self.overflow += other.overflow;
         self.rejected += other.rejected;
         self.queued += other.queued;
         self.lost += other.lost;
@@ -150,21 +148,32 @@ mod tests {
             careplane_audit_records{pod=\"a}\"} 40\n\
             careplane_audit_acknowledged{} 3.8e1 1700000000000\n\
             careplane_audit_records{pod=\"b\"} 5\n\
-            careplane_audit_spilled 7\n\
+            careplane_audit_overflow 7\n\
             careplane_audit_chain_epoch{} 1700000000\n\
             careplane_audit_chains{namespace=\"core\",pod=\"b\"} 2\n\
             careplane_audit_chains{other_pod=\"c\"} 1\n\
             other_total 9\n";
-        let ledger = Ledger::read(text).unwrap();
+        let counters = DeliveryCounters::read(text).unwrap();
         let pods = BTreeMap::from([("b".to_owned(), 2)]);
-        assert_eq!(ledger, Ledger { records: 45, acknowledged: 38, spilled: 7, chains: 3, pods, ..Ledger::default() });
-        assert_eq!(ledger.unaccounted(), 0);
+        assert_eq!(
+            counters,
+            DeliveryCounters {
+                records: 45,
+                acknowledged: 38,
+                overflow: 7,
+                chains: 3,
+                pods,
+                ..DeliveryCounters::default()
+            }
+        );
+        assert_eq!(counters.unaccounted(), 0);
     }
 
     #[test]
-    fn what_is_no_ledger_is_refused_with_its_place() {
-        assert_eq!(Ledger::read("up 1\n"), Err(MetricsError::None));
-        let error = Ledger::read("careplane_audit_records{} 1\ncareplane_audit_spilled{} NaN\n").unwrap_err();
+    fn what_are_no_counters_is_refused_with_its_place() {
+        assert_eq!(DeliveryCounters::read("up 1\n"), Err(MetricsError::None));
+        let error =
+            DeliveryCounters::read("careplane_audit_records{} 1\ncareplane_audit_overflow{} NaN\n").unwrap_err();
         assert_eq!(error.to_string(), "line 2: \"NaN\" is not a count");
     }
 }

@@ -1,4 +1,5 @@
-//! The filters on a host that lies, in any order of callbacks: no panic, the fallbacks of the design, and a ledger that adds up.
+//! The filters on a faulty host, in any order of callbacks. They do not panic, they fall back as designed, and the
+//! delivery counters add up.
 
 mod host;
 
@@ -8,10 +9,10 @@ use std::time::Duration;
 use careplane_audit::RECORDS;
 use careplane_exchange::HttpAnswer;
 use careplane_exchange::memory::{MemoryHost, rules};
-use careplane_export::{ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, LOST, QUEUED, REJECTED, Resource, SPILLED};
+use careplane_export::{ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, LOST, OVERFLOW, QUEUED, REJECTED, Resource};
 use careplane_fuzz::plugin;
 use careplane_pipeline::{Action, Plugin, Stream};
-use host::LyingHost;
+use host::FaultyHost;
 use proptest::prelude::*;
 
 const POLICY: &str = r#"{
@@ -60,11 +61,11 @@ struct Worker {
     plugin: Plugin,
     queue: Rc<ExportQueue>,
     streams: [Option<Stream>; STREAMS],
-    host: LyingHost,
+    host: FaultyHost,
 }
 
 impl Worker {
-    fn new(host: LyingHost) -> Self {
+    fn new(host: FaultyHost) -> Self {
         let rules = rules(POLICY).unwrap();
         let export = rules.policy.export.clone().unwrap();
         let queue = Rc::<ExportQueue>::default();
@@ -132,7 +133,7 @@ impl Worker {
         stream.on_delete(&self.host);
     }
 
-    fn end(mut self) -> LyingHost {
+    fn end(mut self) -> FaultyHost {
         (0..STREAMS).for_each(|stream| self.log(stream));
         self.plugin.filters.on_end(&self.host);
         self.queue.detach(&self.host);
@@ -153,14 +154,14 @@ fn truth() -> MemoryHost {
 }
 
 /// Every record is acknowledged, in the proxy's log, rejected or lost because that log dropped it, once.
-fn assert_settled(host: &LyingHost) {
-    let settled = host.counted(ACKNOWLEDGED) + host.counted(SPILLED) + host.counted(REJECTED) + host.counted(LOST);
+fn assert_settled(host: &FaultyHost) {
+    let settled = host.counted(ACKNOWLEDGED) + host.counted(OVERFLOW) + host.counted(REJECTED) + host.counted(LOST);
     assert_eq!((settled, host.gauged(QUEUED)), (host.counted(RECORDS), 0));
 }
 
 #[test]
 fn the_answer_to_another_call_of_the_same_number_is_no_evidence() {
-    let mut worker = Worker::new(LyingHost::new(0, 0, truth()).repeating());
+    let mut worker = Worker::new(FaultyHost::new(0, 0, truth()).repeating());
     for event in [Event::Request(0), Event::Request(1), Event::Answer(0, Some(200), true), Event::Answer(1, None, true)]
     {
         worker.happens(&event);
@@ -173,9 +174,9 @@ proptest! {
 
     #[test]
     fn every_record_is_somewhere_whatever_the_host_says(
-        seed in any::<u64>(), lies in 0..=100_u8, events in proptest::collection::vec(event(), 0..100)
+        seed in any::<u64>(), fault_percent in 0..=100_u8, events in proptest::collection::vec(event(), 0..100)
     ) {
-        let mut worker = Worker::new(LyingHost::new(seed, lies, truth()));
+        let mut worker = Worker::new(FaultyHost::new(seed, fault_percent, truth()));
         for event in &events {
             worker.happens(event);
             let queued = worker.host.gauged(QUEUED);

@@ -1,4 +1,4 @@
-//! What `explain` has to tell: the shape of its JSON.
+//! What `explain` prints: the shape of its JSON.
 
 use std::collections::BTreeMap;
 
@@ -7,41 +7,41 @@ use serde_json::Value;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Account {
+pub struct Explanation {
     /// Which filters: `pluginName`.
     pub plugin: String,
-    pub request: Asked,
-    pub path: PathAccount,
-    pub context: ContextAccount,
-    pub peer: PeerAccount,
-    pub tenant: IdentityAccount,
+    pub request: RequestLine,
+    pub path: PathExplanation,
+    pub context: ContextExplanation,
+    pub peer: PeerExplanation,
+    pub tenant: IdentityExplanation,
     /// What each grant says; empty where none is asked.
-    pub grants: Vec<GrantAccount>,
-    pub user: IdentityAccount,
+    pub grants: Vec<GrantExplanation>,
+    pub user: IdentityExplanation,
     /// None without a tenant.
-    pub placement: Option<PlacementAccount>,
-    pub trace: TraceAccount,
+    pub placement: Option<PlacementExplanation>,
+    pub trace: TraceExplanation,
     /// None where the policy does not want the intent acknowledged first.
-    pub write_ahead: Option<WriteAheadAccount>,
-    pub decision: DecisionAccount,
+    pub write_ahead: Option<WriteAheadExplanation>,
+    pub decision: DecisionExplanation,
     /// What enforcement would do; none where the request is not in shadow. Which headers would change is in the record.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shadow: Option<ShadowAccount>,
+    pub shadow: Option<ShadowExplanation>,
     /// What becomes of the request headers; empty when nothing goes upstream.
-    pub headers: Vec<HeaderAccount>,
+    pub headers: Vec<HeaderExplanation>,
     /// The tags of the span; empty when the trace is not kept.
     pub span: BTreeMap<&'static str, String>,
-    pub record: Option<RecordAccount>,
+    pub record: Option<RecordExplanation>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct Asked {
+pub struct RequestLine {
     pub method: String,
     pub path: String,
 }
 
 #[derive(Debug, Serialize)]
-pub struct PathAccount {
+pub struct PathExplanation {
     pub normal: String,
     /// What normalisation did.
     pub changes: Vec<&'static str>,
@@ -49,7 +49,7 @@ pub struct PathAccount {
 
 /// A rule of the policy: the path in the document, and where that is.
 #[derive(Debug, Clone, Serialize)]
-pub struct Rule {
+pub struct PolicyRule {
     pub path: String,
     /// None where the policy says nothing, and the default holds.
     pub place: Option<String>,
@@ -57,9 +57,9 @@ pub struct Rule {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ContextAccount {
+pub struct ContextExplanation {
     pub name: String,
-    pub rule: Rule,
+    pub rule: PolicyRule,
     pub template: Option<String>,
     pub captures: BTreeMap<String, String>,
     pub compliance_level: &'static str,
@@ -78,53 +78,53 @@ pub struct ContextAccount {
 pub struct Other {
     pub context: String,
     pub template: String,
-    pub rule: Rule,
+    pub rule: PolicyRule,
     /// Why it was not that one.
     pub why: String,
 }
 
 #[derive(Debug, Serialize)]
-pub struct PeerAccount {
+pub struct PeerExplanation {
     pub id: Option<String>,
     pub trusted: bool,
     /// The pattern that it is trusted by.
     pub pattern: Option<String>,
-    pub rule: Rule,
+    pub rule: PolicyRule,
 }
 
 #[derive(Debug, Serialize)]
-pub struct IdentityAccount {
+pub struct IdentityExplanation {
     pub value: Option<String>,
-    pub sources: Vec<SourceAccount>,
+    pub sources: Vec<SourceExplanation>,
 }
 
 #[derive(Debug, Serialize)]
-pub struct GrantAccount {
+pub struct GrantExplanation {
     pub name: String,
     /// Whether it is the one that lets the caller act.
     pub used: bool,
     /// What it says to the act, and what is missing.
     pub verdict: String,
-    pub rule: Rule,
+    pub rule: PolicyRule,
 }
 
 #[derive(Debug, Serialize)]
-pub struct SourceAccount {
+pub struct SourceExplanation {
     /// `claim tenant_id`
     pub source: String,
     pub said: Option<String>,
     /// What was made of it.
     pub verdict: String,
-    pub rule: Rule,
+    pub rule: PolicyRule,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PlacementAccount {
+pub struct PlacementExplanation {
     /// What the policy does with a tenant that it does not know, if that is what it is.
     pub refused: bool,
     pub pool: Option<String>,
-    pub pool_rule: Option<Rule>,
+    pub pool_rule: Option<PolicyRule>,
     /// How the pool came about.
     pub pool_why: String,
     pub cohort: Option<&'static str>,
@@ -134,22 +134,22 @@ pub struct PlacementAccount {
 }
 
 #[derive(Debug, Serialize)]
-pub struct TraceAccount {
+pub struct TraceExplanation {
     /// Whether this plugin sees to it.
     pub decided: bool,
     pub kept: bool,
     pub reason: &'static str,
     pub tier: String,
     pub rate: String,
-    pub rule: Rule,
+    pub rule: PolicyRule,
     pub number: Option<u16>,
     /// Whether the number is the lowest one for want of another.
     pub assumed: bool,
 }
 
 #[derive(Debug, Serialize)]
-pub struct WriteAheadAccount {
-    pub rule: Rule,
+pub struct WriteAheadExplanation {
+    pub rule: PolicyRule,
     /// The cluster of the collector.
     pub collector: String,
     pub acknowledged: bool,
@@ -157,7 +157,7 @@ pub struct WriteAheadAccount {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DecisionAccount {
+pub struct DecisionExplanation {
     /// `allowed` or `denied`
     pub result: &'static str,
     /// The filter that denied.
@@ -170,7 +170,7 @@ pub struct DecisionAccount {
 }
 
 #[derive(Debug, Serialize)]
-pub struct ShadowAccount {
+pub struct ShadowExplanation {
     /// `allowed` or `denied`
     pub result: &'static str,
     /// The filter that would deny.
@@ -180,7 +180,7 @@ pub struct ShadowAccount {
 }
 
 #[derive(Debug, Serialize)]
-pub struct HeaderAccount {
+pub struct HeaderExplanation {
     pub name: String,
     /// What the caller sent.
     pub before: Vec<String>,
@@ -190,7 +190,7 @@ pub struct HeaderAccount {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct RecordAccount {
+pub struct RecordExplanation {
     /// Where it goes.
     pub sinks: Vec<&'static str>,
     /// Whether its pseudonyms are those of the mesh: the key is in the environment.

@@ -15,7 +15,7 @@ const ADMIN_PORT: u16 = 9_901;
 
 /// Ports, 0 for any, and the file of records.
 #[derive(Clone, Debug)]
-pub struct Place {
+pub struct Ports {
     gateway: u16,
     sidecar: u16,
     admin: u16,
@@ -23,8 +23,8 @@ pub struct Place {
     pub records: PathBuf,
 }
 
-impl Place {
-    /// The ports that people know, where nobody else listens.
+impl Ports {
+    /// The well-known ports, where they are free.
     pub fn choose(records: PathBuf) -> Self {
         Self { gateway: or_any(GATEWAY_PORT), sidecar: or_any(SIDECAR_PORT), admin: or_any(ADMIN_PORT), records }
     }
@@ -54,7 +54,7 @@ fn items(list: &mut Value) -> impl Iterator<Item = &mut Value> {
     list.as_array_mut().into_iter().flatten()
 }
 
-/// `port` if nobody listens there, else 0.
+/// `port` if it is free, else 0.
 fn or_any(port: u16) -> u16 {
     if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() { port } else { 0 }
 }
@@ -75,7 +75,7 @@ mod tests {
         let filter = json!({"typed_config": {"access_log": [{"typed_config": {"path": "elsewhere"}}]}});
         let listener = |name| json!({"name": name, "address": {}, "filter_chains": [{"filters": [filter]}]});
         let mut document = json!({"static_resources": {"listeners": [listener(GATEWAY), listener(SIDECAR)]}});
-        Place { gateway: 1, sidecar: 2, admin: 3, records: "here".into() }.apply(&mut document);
+        Ports { gateway: 1, sidecar: 2, admin: 3, records: "here".into() }.apply(&mut document);
         let port = |pointer: &str| document.pointer(&format!("{pointer}/address/socket_address/port_value")).cloned();
         assert_eq!(port("/static_resources/listeners/0"), Some(json!(1)));
         assert_eq!(port("/static_resources/listeners/1"), Some(json!(2)));

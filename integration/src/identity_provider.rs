@@ -18,17 +18,17 @@ pub const AUDIENCE: &str = "careplane";
 
 const KEY_ID: &str = "careplane-lab";
 
-/// Tokens that are in nobody's way: valid for an hour.
+/// The validity of tokens: long enough for any test.
 const LIFETIME: Duration = Duration::from_secs(3600);
 
 /// An identity provider with a key of its own.
 #[derive(Debug)]
-pub struct Identity {
+pub struct IdentityProvider {
     key: EcdsaKeyPair,
     random: SystemRandom,
 }
 
-impl Identity {
+impl IdentityProvider {
     /// Makes a new key.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! A program of the OpenTelemetry Collector's framework, which the collector and Jaeger both are: one configuration, one health check.
+//! A child process built on the OpenTelemetry Collector's framework, as the collector and Jaeger are: one
+//! configuration, one health check.
 
 use std::{
     fs::{self, File},
@@ -20,36 +21,37 @@ use crate::{
     workspace,
 };
 
-/// It is ready after a fraction of a second, on a machine that has nothing else to do.
+/// An idle machine needs a fraction of a second.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 /// It drains its receivers first.
 const STOP_DEADLINE: Duration = Duration::from_secs(15);
 
-/// A loopback port of our own.
+/// A loopback port that no other program can take.
 #[derive(Debug)]
-pub(crate) struct Door {
+pub(crate) struct ReservedPort {
     address: SocketAddr,
-    /// Bound and not listening, so that nobody else gets the port while the program is away, and connections are refused. Where
-    /// addresses may be reused, Linux lets another socket be bound to the port and listen.
+    /// Bound and not listening, so that no other program gets the port while the child is stopped, and connections are
+    /// refused. With address reuse, Linux lets the child bind the same port and listen.
     _held: TcpSocket,
 }
 
-/// The program. It can be stopped and started again, with the same files and ports; dropping it kills it and removes its files.
+/// The child process. It can be stopped and started again, with the same files and ports. Dropping it kills it and
+/// removes its files.
 #[derive(Debug)]
-pub(crate) struct Peer {
-    // Dropped in this order: the process before its files and doors.
+pub(crate) struct ChildService {
+    // Dropped in this order: the process before its files and ports.
     process: Option<Guarded>,
     directory: TempDir,
     name: &'static str,
-    health: Door,
+    health: ReservedPort,
     health_path: &'static str,
 }
 
-impl Peer {
-    /// A program of `.tools/mesh` that has not been started yet, and answers 200 there when it is ready.
+impl ChildService {
+    /// A program of `.tools/mesh` that is not started yet. It answers 200 at `health_path` when it is ready.
     pub(crate) fn new(name: &'static str, health_path: &'static str) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("careplane-peer-").tempdir()?;
-        Ok(Self { process: None, directory, name, health: Door::open()?, health_path })
+        let directory = tempfile::Builder::new().prefix("careplane-service-").tempdir()?;
+        Ok(Self { process: None, directory, name, health: ReservedPort::bind()?, health_path })
     }
 
     /// The path of a file of its own.
@@ -62,19 +64,19 @@ impl Peer {
         self.process.as_ref().map(Guarded::id)
     }
 
-    /// Where it has to be asked how it is.
+    /// The address of its health check.
     pub(crate) fn health(&self) -> SocketAddr {
         self.health.address
     }
 
-    /// Gives it the deployed configuration of that name, as `change` makes it fit for this machine.
+    /// Gives it the deployed configuration of that name, which `change` adapts to this machine.
     pub(crate) fn configure(&self, deployed: &str, change: impl FnOnce(&mut Value) -> Result<()>) -> Result<()> {
         let path = workspace::root().join("wasmplugin-manifests/base/observability/tracing").join(deployed);
         let text = fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let mut document: Value =
             serde_saphyr::from_str(&text).with_context(|| format!("{} is not YAML", path.display()))?;
         change(&mut document)?;
-        // Its own metrics nobody reads here.
+        // No test reads its own metrics.
         document["service"]["telemetry"]["metrics"] = json!({"level": "none"});
         fs::write(self.file("config.json"), document.to_string())?;
         Ok(())
@@ -135,8 +137,8 @@ impl Peer {
     }
 }
 
-impl Door {
-    pub(crate) fn open() -> Result<Self> {
+impl ReservedPort {
+    pub(crate) fn bind() -> Result<Self> {
         let held = TcpSocket::new_v4()?;
         held.set_reuseaddr(true)?;
         held.bind((Ipv4Addr::LOCALHOST, 0).into())?;

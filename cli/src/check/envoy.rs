@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 const TYPES: &str = "type.googleapis.com/envoy.extensions.filters";
 
 /// A running Envoy, and the folder that it writes into.
-pub struct Lab {
+pub struct RunningEnvoy {
     pub envoy: Envoy,
     _folder: tempfile::TempDir,
 }
 
 /// Starts Envoy with one listener for each connection manager, all on ports of their own.
-pub async fn start(managers: &[(&str, Value)]) -> Lab {
+pub async fn start(managers: &[(&str, Value)]) -> RunningEnvoy {
     let loopback = json!({"socket_address": {"address": "127.0.0.1", "port_value": 0}});
     let listener = |(name, manager): &(&str, Value)| {
         let mut manager = manager.clone();
@@ -35,7 +35,7 @@ pub async fn start(managers: &[(&str, Value)]) -> Lab {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("bootstrap.json");
     std::fs::write(&file, bootstrap.to_string()).unwrap();
-    Lab { envoy: run(&file, folder.path()).await, _folder: folder }
+    RunningEnvoy { envoy: run(&file, folder.path()).await, _folder: folder }
 }
 
 async fn run(bootstrap: &Path, directory: &Path) -> Envoy {

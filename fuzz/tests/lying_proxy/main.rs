@@ -102,8 +102,8 @@ impl Contexts {
         self.streams.retain(|stream| *stream != context);
         self.gone.push(context);
         self.gone.truncate(64);
-        // The proxy gives up what a context asked for when it ends.
-        proxy.world().sent.retain(|sent| sent.context != context);
+        // The proxy gives up what a plugin asked for when it ends.
+        proxy.world().sent.retain(|sent| sent.root != context);
         call(proxy, Phase::Outside, "proxy_on_delete", &[context])?;
         proxy.world().streams.remove(&context);
         proxy.world().roots.remove(&context);
@@ -141,10 +141,10 @@ fn event(proxy: &mut Proxy, contexts: &mut Contexts, rng: &mut Rng) -> Result<()
             call(proxy, Phase::Outside, "proxy_on_tick", &[root])?;
         }
         75..=84 => {
-            let sent = proxy.world().sent.iter().map(|sent| (sent.context, sent.token)).collect::<Vec<_>>();
-            let (context, token) = rng.choice(sent).unwrap_or((stream, rng.u32(..)));
-            // An answer is told to a root, whoever made the call.
-            let told = if contexts.streams.contains(&context) { root } else { context };
+            let sent = proxy.world().sent.iter().map(|sent| (sent.root, sent.token)).collect::<Vec<_>>();
+            let (root, token) = rng.choice(sent).unwrap_or((root, rng.u32(..)));
+            // Seldom it comes to another plugin, or to what is none.
+            let told = if rng.u8(..10) > 0 { root } else { rng.choice([stream, root + 1]).unwrap_or(root) };
             proxy.world().context = told;
             if rng.u8(..10) > 0 {
                 // Else the same answer can come twice.

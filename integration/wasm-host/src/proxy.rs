@@ -230,8 +230,8 @@ impl<H: Hook> Proxy<H> {
         let world = self.world();
         world.answer = Headers::from([(b":status".to_vec(), b"200".to_vec())]);
         world.answer_body = body;
-        let arguments = [sent.context, sent.token, 1, size, 0];
-        self.call_in(sent.context, "proxy_on_http_call_response", &arguments)?;
+        let arguments = [sent.root, sent.token, 1, size, 0];
+        self.call_in(sent.root, "proxy_on_http_call_response", &arguments)?;
         self.world().answer_body.clear();
         Ok(())
     }

@@ -28,8 +28,8 @@ pub type Headers = Vec<(Vec<u8>, Vec<u8>)>;
 /// A request that the module sent.
 #[derive(Clone, Debug)]
 pub struct Sent {
-    /// The context that sent it: of a stream, or of a plugin.
-    pub context: u32,
+    /// The plugin that sent it, or whose stream did: it has the answer, and outlives the stream.
+    pub root: u32,
     /// The number under which its answer comes.
     pub token: u32,
     /// `:path`
@@ -243,7 +243,7 @@ impl World {
         let path = headers.iter().find(|(name, _)| *name == b":path").map(|(_, path)| path).unwrap_or_default();
         self.tokens += 1;
         let path = String::from_utf8_lossy(path).into_owned();
-        self.sent.push(Sent { context: self.context, token: self.tokens, path });
+        self.sent.push(Sent { root: self.root(), token: self.tokens, path });
         self.tokens
     }
 

@@ -9,8 +9,8 @@ use wasmtime::{Instance, Linker, Module, Store, Val};
 use crate::imports::{self, State};
 use crate::{Headers, Hook, Phase, Sent, World, world::claim};
 
-/// `WasmHeadersStatus`: the request waits.
-const PAUSE: i32 = 4;
+/// `WasmHeadersStatus`: the request waits. Envoy takes `StopIteration` for `StopAllIterationAndWatermark` unless told otherwise.
+const PAUSES: [i32; 2] = [1, 4];
 /// Where in `x-request-id` Envoy keeps why it traces.
 const TRACE_REASON: usize = 14;
 
@@ -101,7 +101,7 @@ impl<H: Hook> Proxy<H> {
             streams.push(stream);
             let headers = self.world().request.len() as u32;
             let action = self.call_in(stream, "proxy_on_request_headers", &[stream, headers, 1])?;
-            if action == Some(PAUSE) && self.world().reply.is_none() {
+            if action.is_some_and(|action| PAUSES.contains(&action)) && self.world().reply.is_none() {
                 self.answer_calls()?;
                 let world = self.world();
                 ensure!(world.resumed || world.reply.is_some(), "the module let the request wait for nothing");

@@ -37,6 +37,7 @@ mod ledger;
 pub mod otlp;
 mod peer;
 pub mod pki;
+pub mod plot;
 pub mod poll;
 mod process;
 mod server;

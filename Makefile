@@ -300,11 +300,12 @@ notices: toolchain ## The licences of what is linked into the module and into th
 
 bench: bench-load bench-breakdown bench-scale ## What it costs, measured here, into target/bench: twenty minutes, or an hour with BENCH=full
 
+# ONLY='careplane,vanilla' ROUNDS=20: these contenders alone, in so many rounds.
 bench-load: build envoy-newest ## careplane in a real Envoy beside Lua, ext_proc and others
 	@mkdir -p target/bench
 	@$(call module,target/bench/vanilla,--features sdk)
 	@cargo build --quiet --locked --profile measure -p careplane-ext-proc -p careplane-load
-	@target/measure/careplane-load compare $(if $(filter full,$(BENCH)),--full)
+	@target/measure/careplane-load compare $(if $(filter full,$(BENCH)),--full) $(if $(ONLY),--only "$(ONLY)") $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-breakdown: build envoy-newest ## What the time of a request goes to in Envoy; needs perf for half of it
 	@mkdir -p target/bench

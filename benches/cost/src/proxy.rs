@@ -115,7 +115,8 @@ impl Proxy {
         self.hook().profiler.as_mut().map(profile::Profiler::take)
     }
 
-    /// Lets time pass, and answers what the plugins ask of a web server that has these files, until they ask for nothing more.
+    /// Lets time pass, and answers what the plugins ask of a web server that has these files, until they ask for
+    /// nothing more.
     ///
     /// # Errors
     /// When the module traps, warns, or asks for a file that is not there.

@@ -2,8 +2,9 @@
 //!
 //! Not what is shipped (ARCHITECTURE.md has the figures), but it works: `make test-sdk` runs it in a real Envoy.
 //!
-//! The SDK's dispatcher knows a call by its token if the SDK made it. It gives the answer to the context that was active then, and drops it
-//! when that context has ended. Batches outlive the streams that fill them, so here a root sends them.
+//! The SDK's dispatcher knows a call by its token if the SDK made it. It gives the answer to the context that was
+//! active then, and drops it when that context has ended. Batches outlive the streams that fill them, so here a root
+//! sends them.
 
 use std::cell::Cell;
 use std::rc::Rc;

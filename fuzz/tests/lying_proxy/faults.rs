@@ -1,6 +1,7 @@
 //! What a faulty proxy answers: any status, bytes and numbers, whatever the truth is.
 //!
-//! What it cannot do is what no proxy can: hand over a block of another size than it asked the module for, or write outside it.
+//! What it cannot do is what no proxy can: hand over a block of another size than it asked the module for, or write
+//! outside it.
 
 use anyhow::Result;
 use careplane_wasm_host::{Call, Hook, Out, Reply, World};
@@ -49,7 +50,8 @@ impl Faults {
                 Ok(bytes) => Reply::ok(Out::Bytes(bytes)),
                 Err(status) => Reply { status, out: Out::Nothing },
             },
-            // It may also say that it did what it did not do; a number is then that of a call that was made before, or never.
+            // It may also say that it did what it did not do; a number is then that of a call that was made before, or
+            // never.
             name => {
                 let number = if name.contains("time") { self.rng.u64(..) } else { self.rng.u64(..64) };
                 let status = if self.rng.bool() { 0 } else { self.status() };
@@ -66,7 +68,8 @@ impl Faults {
         }
     }
 
-    /// Anything: a status; bytes that mean nothing; a header map that is cut, counts wrong, or is full of what no header is.
+    /// Anything: a status; bytes that mean nothing; a header map that is cut, counts wrong, or is full of what no
+    /// header is.
     fn bytes(&mut self, call: &Call<'_>, world: &mut World) -> Result<Result<Vec<u8>, u32>> {
         let bytes = |rng: &mut Rng, length: usize| (0..length).map(|_| rng.u8(..)).collect::<Vec<u8>>();
         Ok(match self.rng.u8(..8) {

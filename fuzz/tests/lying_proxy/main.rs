@@ -1,7 +1,8 @@
-//! The module that the proxies load, in a proxy that lies: whatever it says, in whatever order, no trap and no end of memory.
+//! The module that the proxies load, in a proxy that lies: whatever it says, in whatever order, no trap and no end of
+//! memory.
 //!
-//! Needs `dist/careplane.wasm` (`make build`). A failure names its seed; `CAREPLANE_SEEDS=17..18` runs that one alone, and
-//! `CAREPLANE_SEEDS=0..10000` many.
+//! Needs `dist/careplane.wasm` (`make build`). A failure names its seed; `CAREPLANE_SEEDS=17..18` runs that one alone,
+//! and `CAREPLANE_SEEDS=0..10000` many.
 
 mod faults;
 

@@ -19,7 +19,8 @@ pub struct Call<'a> {
     pub bytes: Vec<Vec<u8>>,
 }
 
-/// What the proxy answers: any status, those that are not in [`Status`] among them, and what it writes into the module's memory.
+/// What the proxy answers: any status, those that are not in [`Status`] among them, and what it writes into the
+/// module's memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reply {
     pub status: u32,
@@ -40,8 +41,9 @@ pub enum Out {
     Garbage,
 }
 
-/// The parameters of a call that the module makes; another one traps. `n`: a number. `b`: address and size of bytes. `f`: address and size
-/// of a buffer to fill. `B`: where address and size of a block are wanted. `4`, `8`: where a number of so many bytes is wanted.
+/// The parameters of a call that the module makes; another one traps. `n`: a number. `b`: address and size of bytes.
+/// `f`: address and size of a buffer to fill. `B`: where address and size of a block are wanted. `4`, `8`: where a
+/// number of so many bytes is wanted.
 pub(crate) fn parameters(name: &str) -> Option<&'static str> {
     Some(match name {
         "proxy_log" => "nb",

@@ -1,7 +1,7 @@
 //! The module in wasmtime, without a proxy: host calls of proxy-wasm ABI 0.2.1, answered from memory as Envoy does.
 //!
-//! [`World`] is what this proxy knows, [`Proxy`] is one VM and calls the module in Envoy's order. A [`Hook`] stands between the two:
-//! the benchmark of costs counts there, and the hostile proxy falsifies.
+//! [`World`] is what this proxy knows, [`Proxy`] is one VM and calls the module in Envoy's order. A [`Hook`] stands
+//! between the two: the benchmark of costs counts there, and the hostile proxy falsifies.
 
 pub mod call;
 mod imports;

@@ -9,7 +9,8 @@ use wasmtime::{Instance, Linker, Module, Store, Val};
 use crate::imports::{self, State};
 use crate::{Headers, Hook, Phase, Sent, World, world::claim};
 
-/// `WasmHeadersStatus`: the request waits. Envoy takes `StopIteration` for `StopAllIterationAndWatermark` unless told otherwise.
+/// `WasmHeadersStatus`: the request waits. Envoy takes `StopIteration` for `StopAllIterationAndWatermark` unless told
+/// otherwise.
 const PAUSES: [i32; 2] = [1, 4];
 /// Where in `x-request-id` Envoy keeps why it traces.
 const TRACE_REASON: usize = 14;
@@ -87,8 +88,8 @@ impl<H: Hook> Proxy<H> {
         Ok(stream)
     }
 
-    /// Serves one request from the first header to the end of its stream, a millisecond after the one before, and then whatever
-    /// the plugins want to do outside of streams.
+    /// Serves one request from the first header to the end of its stream, a millisecond after the one before, and then
+    /// whatever the plugins want to do outside of streams.
     ///
     /// # Errors
     /// When the module traps, warns, or leaves the request waiting for nothing.

@@ -33,7 +33,7 @@ $(error careplane: two packages have a test of one name: rename one of $(strip $
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help toolchain mesh-programs telemetry-programs build image playground envoy-newest demo up mesh compose-files compose compose-down test-compose pictures test test-mesh format lint supply-chain reproduce fresh tools unit unit-wasm hostile fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-capacity bench-micro bench-results clean
+.PHONY: help toolchain mesh-programs telemetry-programs build image playground envoy-newest demo up mesh compose-files compose compose-down test-compose pictures test test-mesh format lint supply-chain reproduce fresh tools unit unit-wasm hostile test-sdk fuzz fire soak cost accept-cost profile integration schema notices bench bench-load bench-breakdown bench-scale bench-capacity bench-micro bench-results clean
 
 help: ## This list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,17 +101,17 @@ wasm_flags = $(call rust_flags,$(WASM),$(1))
 # request takes a twentieth more instructions: memory is what many proxies have least of.
 MODULE_FLAGS = , '-C', 'target-feature=+simd128', '-C', 'llvm-args=-inline-threshold=25'
 
-# $(1): name of the module; $(2): features
+# $(1): the module, without .wasm; $(2): features
 define module
-echo "building dist/$(1).wasm" && \
+echo "building $(1).wasm" && \
 cargo build --quiet --locked --release --target $(WASM) $(call wasm_flags,$(MODULE_FLAGS)) -p careplane-plugin $(2) && \
-cp target/$(WASM)/release/careplane.wasm dist/$(1).wasm
+cp target/$(WASM)/release/careplane.wasm $(1).wasm
 endef
 
 build: toolchain ## The modules: dist/careplane.wasm (all filters) and dist/careplane-<filter>.wasm (one each)
 	@mkdir -p dist
-	@$(call module,careplane,)
-	@$(foreach filter,$(FILTERS),$(call module,careplane-$(filter),--no-default-features --features $(filter)) &&) true
+	@$(call module,dist/careplane,)
+	@$(foreach filter,$(FILTERS),$(call module,dist/careplane-$(filter),--no-default-features --features $(filter)) &&) true
 	@for module in dist/*.wasm; do \
 		size=$$(wc -c < $$module); \
 		[ $$size -lt $(SIZE_LIMIT) ] || { echo "$$module has $$size bytes: the limit is $(SIZE_LIMIT)" >&2; exit 1; }; \
@@ -155,6 +155,7 @@ lint: toolchain ## Clippy, natively and for what the proxy and the playground lo
 	@echo "== lint"
 	@cargo clippy $(NATIVE) --all-targets -- -D warnings
 	@cargo clippy --quiet --locked --target $(WASM) $(call wasm_flags,$(MODULE_FLAGS)) -p careplane-plugin -- -D warnings
+	@cargo clippy --quiet --locked --target $(WASM) $(call wasm_flags,$(MODULE_FLAGS)) -p careplane-plugin --features sdk -- -D warnings
 	@cargo clippy --quiet --locked --target $(BROWSER) -p careplane-playground -- -D warnings
 	@for filter in $(FILTERS); do \
 		cargo clippy --quiet --locked --target $(WASM) $(call wasm_flags,$(MODULE_FLAGS)) -p careplane-plugin --no-default-features --features $$filter -- -D warnings || exit 1; \
@@ -256,6 +257,14 @@ integration: build envoy-newest telemetry-programs ## The filters in real Envoys
 		CAREPLANE_ENVOYS=$$version cargo test $(NATIVE) --test delivery --test fire || exit 1; \
 	done
 
+# Not what is shipped; ARCHITECTURE.md says why. Each arrangement, delivery and write-ahead, in one Envoy.
+test-sdk: toolchain envoy-newest telemetry-programs ## The filters behind the dispatcher of the proxy-wasm SDK, in a real Envoy
+	@echo "== sdk"
+	@mkdir -p target/sdk
+	@$(call module,target/sdk/careplane,--features sdk)
+	@$(foreach filter,$(FILTERS),$(call module,target/sdk/careplane-$(filter),--no-default-features --features "$(filter) sdk") &&) true
+	@CAREPLANE_MODULES=target/sdk CAREPLANE_ENVOYS=$(ENVOY_NEWEST) cargo test $(NATIVE) --test arrangements --test delivery
+
 # An OpenTelemetry Collector and Jaeger, for the tests of what leaves the proxy: built from their Go modules, minutes the first time.
 telemetry-programs: toolchain
 	@if command -v go >/dev/null || [ "$$CI" = true ]; then \
@@ -292,12 +301,12 @@ notices: toolchain ## The licences of what is linked into the module and into th
 
 bench: bench-load bench-breakdown bench-scale ## What it costs, measured here, into target/bench: twenty minutes, or an hour with BENCH=full
 
+# ONLY='careplane,vanilla' ROUNDS=20: these contenders alone, in so many rounds.
 bench-load: build envoy-newest ## careplane in a real Envoy beside Lua, ext_proc and others
 	@mkdir -p target/bench
-	@cargo build --quiet --locked --release --target $(WASM) $(call wasm_flags,$(MODULE_FLAGS)) -p careplane-plugin --features sdk
-	@cp target/$(WASM)/release/careplane.wasm target/bench/vanilla.wasm
+	@$(call module,target/bench/vanilla,--features sdk)
 	@cargo build --quiet --locked --profile measure -p careplane-ext-proc -p careplane-load
-	@target/measure/careplane-load compare $(if $(filter full,$(BENCH)),--full)
+	@target/measure/careplane-load compare $(if $(filter full,$(BENCH)),--full) $(if $(ONLY),--only "$(ONLY)") $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-breakdown: build envoy-newest ## What the time of a request goes to in Envoy; needs perf for half of it
 	@mkdir -p target/bench

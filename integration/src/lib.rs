@@ -37,6 +37,7 @@ pub mod jaeger;
 pub mod lab;
 pub mod otlp;
 pub mod pki;
+pub mod plot;
 pub mod poll;
 mod process;
 mod server;

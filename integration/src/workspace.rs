@@ -15,6 +15,9 @@ pub const ENVOY_DIR_VARIABLE: &str = "CAREPLANE_ENVOY_DIR";
 /// Lists the versions that tests run with, when they are not the newest and the oldest.
 pub const ENVOYS_VARIABLE: &str = "CAREPLANE_ENVOYS";
 
+/// Names a folder of other Wasm modules than those in `dist/`, from the root of the repository.
+pub const MODULES_VARIABLE: &str = "CAREPLANE_MODULES";
+
 /// The versions that tests run with, where the version could matter: the newest and the oldest, or those of `CAREPLANE_ENVOYS`.
 ///
 /// # Panics
@@ -66,10 +69,10 @@ pub fn program(name: &str) -> PathBuf {
     root().join(".tools/mesh").join(name)
 }
 
-/// `dist/`, where the build puts the Wasm modules.
+/// `dist/`, where the build puts the Wasm modules, or the folder in `CAREPLANE_MODULES`.
 #[must_use]
 pub fn dist() -> PathBuf {
-    root().join("dist")
+    root().join(env::var_os(MODULES_VARIABLE).unwrap_or_else(|| "dist".into()))
 }
 
 /// Whether a test with this Envoy and these plugins can run here.
@@ -119,7 +122,7 @@ fn missing(version: EnvoyVersion, plugins: Plugins) -> Vec<String> {
     }
     for module in plugins.modules() {
         if !dist().join(&module).is_file() {
-            missing.push(format!("dist/{module} is not built (make build)"));
+            missing.push(format!("{} is not built (make build)", dist().join(module).display()));
         }
     }
     missing

@@ -35,10 +35,10 @@ pub fn page(module: &Path, tenants: usize) -> Result<String> {
     let mut proxy = Proxy::start(&exact, PLUGINS, &policy)?;
     let start = proxy.memory();
     let taken = proxy.fetch(&files(&before))?;
-    ensure!(proxy.metric("careplane.directory.updates") == 1, "the directory was not taken");
+    ensure!(proxy.world().metric("careplane.directory.updates") == 1, "the directory was not taken");
     let full = proxy.memory();
     let replaced = proxy.fetch(&files(&after))?;
-    ensure!(proxy.metric("careplane.directory.updates") == 2, "the second directory was not taken");
+    ensure!(proxy.world().metric("careplane.directory.updates") == 2, "the second directory was not taken");
     let peak = proxy.memory();
     proxy.fetch(&files(&before))?;
     let again = proxy.memory();

@@ -8,14 +8,13 @@
 #![warn(missing_docs)]
 
 pub mod directory;
-mod host;
-mod imports;
 pub mod profile;
 pub mod proxy;
 pub mod scenario;
 pub mod table;
+mod tally;
 
-pub use host::Tally;
 pub use proxy::{Compiled, Proxy, Request, Served};
 pub use scenario::{Measured, Scenario};
 pub use table::Table;
+pub use tally::Tally;

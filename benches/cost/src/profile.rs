@@ -8,10 +8,13 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use walrus::ir::{self, VisitorMut};
 use walrus::{ElementItems, ExportItem, FunctionBuilder, FunctionId, FunctionKind, ValType};
-use wasmtime::{AsContext, Caller, Linker};
+use wasmtime::{AsContext, Caller, Linker, OptLevel};
 
-use crate::host::State;
 use crate::proxy::Compiled;
+use crate::tally::Counter;
+
+/// The proxy that counts.
+type State = careplane_wasm_host::State<Counter>;
 
 const MODULE: &str = "careplane_profile";
 /// Of a wrapper until the proxy is told: its entry, a constant, the call.
@@ -107,10 +110,10 @@ pub fn instrument(file: &Path) -> Result<Compiled> {
             wrappers.apply(function);
         }
     }
-    Compiled::new(&module.emit_wasm(), functions)
+    Compiled::new(&module.emit_wasm(), OptLevel::None, functions)
 }
 
-pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
+pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker
         .func_wrap(MODULE, "enter", |caller: Caller<State>, function: u32| tell(caller, function, Profiler::enter))?;
     linker
@@ -120,7 +123,7 @@ pub(crate) fn link(linker: &mut Linker<State>) -> Result<()> {
 
 fn tell(mut caller: Caller<State>, function: u32, what: fn(&mut Profiler, usize, u64)) -> wasmtime::Result<()> {
     let used = u64::MAX - caller.as_context().get_fuel()?;
-    if let Some(profiler) = &mut caller.data_mut().profiler {
+    if let Some(profiler) = &mut caller.data_mut().hook.profiler {
         what(profiler, function as usize, used);
     }
     Ok(())

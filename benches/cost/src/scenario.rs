@@ -5,9 +5,9 @@ use careplane_exchange::memory::list;
 use careplane_integration::config::EnvoyConfig;
 use serde_json::{Value, json};
 
-use crate::host::Tally;
 use crate::profile::Profile;
 use crate::proxy::{Compiled, Proxy, Request, Served};
+use crate::tally::Tally;
 
 /// Before these, a VM allocates what it keeps.
 const WARM_UP: u64 = 512;

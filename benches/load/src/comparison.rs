@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail, ensure};
 use careplane_integration::client::Protocol;
 
 use crate::{
@@ -25,7 +25,7 @@ pub struct Cell {
 }
 
 /// How much.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Plan {
     /// Rounds.
     pub rounds: usize,
@@ -37,6 +37,8 @@ pub struct Plan {
     pub rate: u32,
     /// All cells for all contenders, instead of a sensible part.
     pub full: bool,
+    /// These contenders alone, in [`MAIN`] alone; everything when there are none.
+    pub only: Vec<String>,
 }
 
 /// What one contender took in one round of one cell.
@@ -104,22 +106,32 @@ impl Cell {
 
 impl Plan {
     /// What is measured: each cell, and who takes part.
-    fn cells(&self) -> Vec<(Cell, Vec<Contender>)> {
+    fn cells(&self) -> Result<Vec<(Cell, Vec<Contender>)>> {
         let everybody = contender::all;
+        if !self.only.is_empty() {
+            let names: Vec<_> = everybody().iter().map(|contender| contender.name).collect();
+            if let Some(unknown) = self.only.iter().find(|name| !names.contains(&name.as_str())) {
+                bail!("there is no contender {unknown:?}: expected some of {}", names.join(", "));
+            }
+            let chosen = |contender: &Contender| {
+                contender.name == contender::ROUTER || self.only.iter().any(|name| name == contender.name)
+            };
+            return Ok(vec![(MAIN, everybody().into_iter().filter(chosen).collect())]);
+        }
         let main = |contender: &Contender| {
             use contender::{BUNDLE, EMPTY, EXT_PROC, LUA, LUA_EVIDENCE, ROUTER};
             [ROUTER, EMPTY, LUA, LUA_EVIDENCE, EXT_PROC, BUNDLE].contains(&contender.name)
         };
         if self.full {
-            return Cell::all().map(|cell| (cell, everybody())).collect();
+            return Ok(Cell::all().map(|cell| (cell, everybody())).collect());
         }
         let few = || everybody().into_iter().filter(main).collect::<Vec<_>>();
-        vec![
+        Ok(vec![
             (MAIN, everybody()),
             (Cell { headers: 40, ..MAIN }, few()),
             (Cell { protocol: Protocol::Http2, ..MAIN }, few()),
             (Cell { upstream: true, ..MAIN }, few()),
-        ]
+        ])
     }
 
     /// Runs it. Says on standard error how far it has come.
@@ -127,11 +139,13 @@ impl Plan {
     /// # Errors
     /// When something is not installed or built, does not start, or does not answer.
     pub async fn run(&self, cores: &Cores, generator: Generator) -> Result<Vec<Measured>> {
-        let missing: Vec<String> = contender::all().iter().flat_map(Contender::missing).collect();
-        anyhow::ensure!(missing.is_empty(), "{}", missing.join("; "));
+        let cells = self.cells()?;
+        let missing: Vec<String> =
+            cells.iter().flat_map(|(_, contenders)| contenders).flat_map(Contender::missing).collect();
+        ensure!(missing.is_empty(), "{}", missing.join("; "));
         let behind = Proxy::start(&contender::upstream_bootstrap()?).await.context("the upstream")?;
         let mut all = Vec::new();
-        for (cell, contenders) in self.cells() {
+        for (cell, contenders) in cells {
             eprintln!("{}: {} contenders, {} rounds", cell.describe(), contenders.len(), self.rounds);
             let places = Places {
                 upstream: cell.upstream.then(|| behind.address()),

@@ -102,7 +102,7 @@ pub fn all() -> Vec<Contender> {
         alone("audit", "that filter alone, in its own module"),
         wasm(
             "vanilla",
-            "the bundle as cargo builds it, with all callbacks of the SDK",
+            "the bundle behind the dispatcher of the proxy-wasm SDK, with all its callbacks",
             vec![(built().join("vanilla.wasm"), "careplane")],
         ),
     ]

@@ -37,6 +37,9 @@ enum Question {
         /// All contenders in all of HTTP/1.1 and HTTP/2, direct response and upstream, 8 and 40 headers
         #[arg(long)]
         full: bool,
+        /// These contenders alone, beside `router only`, in one kind of traffic: into load-only.md and .json
+        #[arg(long, value_delimiter = ',', conflicts_with = "full")]
+        only: Vec<String>,
         /// Seconds at the fixed rate
         #[arg(long, default_value_t = 2.0)]
         pace: f64,
@@ -63,16 +66,18 @@ fn main() -> Result<()> {
 async fn run(arguments: &Arguments, cores: &Cores) -> Result<()> {
     let generator = Generator::find().await;
     let flood = Duration::from_secs_f64(arguments.flood);
-    match arguments.question {
-        Question::Compare { full, pace, rate } => {
-            let plan = Plan { rounds: arguments.rounds, flood, pace: Duration::from_secs_f64(pace), rate, full };
+    match &arguments.question {
+        &Question::Compare { full, pace, rate, ref only } => {
+            let pace = Duration::from_secs_f64(pace);
+            let plan = Plan { rounds: arguments.rounds, flood, pace, rate, full, only: only.clone() };
             let measured = plan.run(cores, generator).await?;
             let command = if full { "make bench BENCH=full" } else { "make bench" };
             let report = Report::new(Machine::here(cores, command), generator.describe(), rate, &measured);
+            let name = if only.is_empty() { "load" } else { "load-only" };
             if let Some(table) = report.cells.first() {
-                plot::added(table, &built().join("load.svg"))?;
+                plot::added(table, &built().join(name).with_extension("svg"))?;
             }
-            write("load", &report.page(), &report)
+            write(name, &report.page(name), &report)
         }
         Question::Breakdown => {
             let breakdown = Breakdown::measure(arguments.rounds, flood, cores, generator).await?;

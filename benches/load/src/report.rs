@@ -115,25 +115,27 @@ impl Report {
         }
     }
 
-    /// As Markdown.
+    /// As Markdown, beside a picture of this name.
     #[must_use]
-    pub fn page(&self) -> String {
+    pub fn page(&self, picture: &str) -> String {
         let mut page = "# careplane beside what else would do its work\n\n".to_owned();
         page += &self.machine.paragraph();
         let _ = writeln!(
             page,
             "Load by {}. {} rounds, in each of which every contender has its turn. CPU time and latency in microseconds a request, memory in MB; medians, and in \
-             parentheses the quartiles. *Added* is beside `{ROUTER}` in the same round. Latency and millicores at {} requests/s.\n\n![added CPU time](load.svg)\n",
+             parentheses the quartiles. *Added* is beside `{ROUTER}` in the same round. Latency and millicores at {} requests/s.\n\n![added CPU time]({picture}.svg)",
             self.generator, self.rounds, self.rate
         );
-        page += "## Targets\n\n| target | at most | is | |\n|---|--:|--:|---|\n";
-        for target in &self.targets {
-            let verdict = if target.is <= target.most { "met" } else { "**missed**" };
-            let _ = writeln!(
-                page,
-                "| {} | {}{} | {:.2}{} | {verdict} |",
-                target.what, target.most, target.unit, target.is, target.unit
-            );
+        if !self.targets.is_empty() {
+            page += "\n## Targets\n\n| target | at most | is | |\n|---|--:|--:|---|\n";
+            for target in &self.targets {
+                let verdict = if target.is <= target.most { "met" } else { "**missed**" };
+                let _ = writeln!(
+                    page,
+                    "| {} | {}{} | {:.2}{} | {verdict} |",
+                    target.what, target.most, target.unit, target.is, target.unit
+                );
+            }
         }
         for table in &self.cells {
             let _ = write!(page, "\n## {}\n\n{}", table.traffic, table.markdown());

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
+use careplane_integration::plot::{Area, Drawn, FONT, GREEN, INK, ORANGE, svg};
 use plotters::prelude::*;
 
 use crate::scale::{Point, Scale};
 
 const SIZE: (u32, u32) = (900, 760);
-const SERIES: [RGBColor; 3] = [RGBColor(40, 60, 90), RGBColor(60, 140, 110), RGBColor(200, 120, 60)];
+const SERIES: [RGBColor; 3] = [INK, GREEN, ORANGE];
 
 /// What is drawn of a point.
 type Figure = fn(&Point) -> f64;
@@ -18,8 +19,10 @@ type Figure = fn(&Point) -> f64;
 /// # Errors
 /// When the file cannot be written.
 pub fn growth(scale: &Scale, file: &Path) -> Result<()> {
-    let area = SVGBackend::new(file, SIZE).into_drawing_area();
-    area.fill(&WHITE).map_err(drawing)?;
+    svg(file, SIZE, |area| draw(scale, area))
+}
+
+fn draw(scale: &Scale, area: &Area<'_>) -> Drawn {
     let panels = area.split_evenly((2, 2));
     let figures: [(&str, Figure); 4] = [
         ("instructions of a request", |point| point.request),
@@ -31,12 +34,11 @@ pub fn growth(scale: &Scale, file: &Path) -> Result<()> {
         let most = scale.points.iter().map(figure).fold(1.0, f64::max) * 1.35;
         let tenants = scale.points.iter().map(|point| point.tenants as f64).fold(1.0, f64::max);
         let mut chart = ChartBuilder::on(panel)
-            .caption(title, ("sans-serif", 16))
+            .caption(title, (FONT, 16))
             .margin(16)
             .x_label_area_size(36)
             .y_label_area_size(64)
-            .build_cartesian_2d((1.0..tenants).log_scale(), 0.0..most)
-            .map_err(drawing)?;
+            .build_cartesian_2d((1.0..tenants).log_scale(), 0.0..most)?;
         chart
             .configure_mesh()
             .x_desc("pinned tenants")
@@ -45,8 +47,7 @@ pub fn growth(scale: &Scale, file: &Path) -> Result<()> {
             .x_label_formatter(&|tenants| format!("{tenants:.0}"))
             .y_label_formatter(&|value| format!("{value:.0}"))
             .light_line_style(TRANSPARENT)
-            .draw()
-            .map_err(drawing)?;
+            .draw()?;
         for (contexts, colour) in scale.contexts().into_iter().zip(SERIES) {
             let line: Vec<(f64, f64)> = scale
                 .points
@@ -54,23 +55,13 @@ pub fn growth(scale: &Scale, file: &Path) -> Result<()> {
                 .filter(|point| point.contexts == contexts)
                 .map(|point| (point.tenants as f64, figure(point)))
                 .collect();
-            chart.draw_series(line.iter().map(|at| Circle::new(*at, 3, colour.filled()))).map_err(drawing)?;
+            chart.draw_series(line.iter().map(|at| Circle::new(*at, 3, colour.filled())))?;
             chart
-                .draw_series(LineSeries::new(line, colour.stroke_width(2)))
-                .map_err(drawing)?
+                .draw_series(LineSeries::new(line, colour.stroke_width(2)))?
                 .label(format!("{contexts} contexts"))
                 .legend(move |(x, y)| PathElement::new([(x, y), (x + 16, y)], colour.stroke_width(2)));
         }
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .border_style(TRANSPARENT)
-            .draw()
-            .map_err(drawing)?;
+        chart.configure_series_labels().position(SeriesLabelPosition::UpperLeft).border_style(TRANSPARENT).draw()?;
     }
-    area.present().map_err(drawing)
-}
-
-fn drawing<E: std::error::Error + Send + Sync>(error: DrawingAreaErrorKind<E>) -> anyhow::Error {
-    anyhow!("cannot draw: {error}")
+    Ok(())
 }

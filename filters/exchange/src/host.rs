@@ -195,7 +195,7 @@ pub enum HostError {
 
 impl HostError {
     /// The error behind a status of the ABI; `None` for 0, which is none.
-    pub fn from_status(status: u32) -> Option<Self> {
+    pub const fn from_status(status: u32) -> Option<Self> {
         Some(match status {
             0 => return None,
             1 => Self::NotFound,

@@ -13,13 +13,13 @@ pub(crate) const WARNING: u32 = 3;
 /// `WASI_CLOCK_MONOTONIC`.
 const MONOTONIC: u32 = 1;
 /// `WasmBufferType`.
-const PLUGIN_CONFIGURATION: u32 = 7;
+pub(crate) const PLUGIN_CONFIGURATION: u32 = 7;
 /// `WasmStreamType`.
-const REQUEST_STREAM: u32 = 0;
+pub(crate) const REQUEST_STREAM: u32 = 0;
 /// `WasmHeaderMapType`.
 pub(crate) const HTTP_CALL_RESPONSE_HEADERS: u32 = 6;
 /// `WasmBufferType`.
-const HTTP_CALL_RESPONSE_BODY: u32 = 4;
+pub(crate) const HTTP_CALL_RESPONSE_BODY: u32 = 4;
 
 /// A serialised map of nothing.
 const NO_HEADERS: [u8; 4] = [0; 4];

@@ -59,6 +59,12 @@ impl Drop for ExportDriver {
     }
 }
 
+/// The answer to a batch, of whichever plugin.
+#[cfg(feature = "sdk")]
+pub(crate) fn answered(call: u32, headers: usize, body: usize) {
+    QUEUE.with(|queue| queue.answered(call, &EnvoyHost.collector_answer(headers, body), &EnvoyHost));
+}
+
 /// Which proxy this is: Envoy's node id.
 pub(crate) fn proxy() -> Arc<str> {
     text("xds\0node\0id").unwrap_or_else(|| "unknown".into()).into()

@@ -169,11 +169,20 @@ impl Host for EnvoyHost {
     }
 
     fn http_call(&self, call: &HttpCall<'_>) -> Result<u32, HostError> {
-        let headers = [(":method", call.method), (":path", call.path), (":authority", call.authority)];
-        let headers: HeaderMap = headers.into_iter().chain(call.headers.iter().copied()).collect();
-        let millis = u32::try_from(call.timeout.as_millis()).unwrap_or(u32::MAX);
-        failing("http_call", abi::http_call(call.cluster, &headers.serialise(), call.body, millis))
+        failing("http_call", http_call(call))
     }
+}
+
+// The SDK's dispatcher panics on the answer to a call that it has not made.
+#[cfg(feature = "sdk")]
+use crate::sdk::http_call;
+
+#[cfg(not(feature = "sdk"))]
+fn http_call(call: &HttpCall<'_>) -> Result<u32, HostError> {
+    let headers = [(":method", call.method), (":path", call.path), (":authority", call.authority)];
+    let headers: HeaderMap = headers.into_iter().chain(call.headers.iter().copied()).collect();
+    let millis = u32::try_from(call.timeout.as_millis()).unwrap_or(u32::MAX);
+    abi::http_call(call.cluster, &headers.serialise(), call.body, millis)
 }
 
 fn with_metric(kind: MetricKind, name: &str, act: impl FnOnce(u32) -> Result<(), HostError>) -> Result<(), HostError> {

@@ -5,7 +5,7 @@ use log::{Level, LevelFilter, Log, Metadata, Record};
 use crate::abi;
 
 /// `LogLevel::Critical`.
-const CRITICAL: u32 = 5;
+pub(crate) const CRITICAL: u32 = 5;
 
 struct ProxyLog;
 
@@ -23,6 +23,17 @@ pub(crate) fn install() {
     }));
 }
 
+/// `LogLevel`.
+pub(crate) const fn number(level: Level) -> u32 {
+    match level {
+        Level::Trace => 0,
+        Level::Debug => 1,
+        Level::Info => 2,
+        Level::Warn => 3,
+        Level::Error => 4,
+    }
+}
+
 impl Log for ProxyLog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.level() <= log::max_level()
@@ -30,15 +41,8 @@ impl Log for ProxyLog {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
-            let level = match record.level() {
-                Level::Trace => 0,
-                Level::Debug => 1,
-                Level::Info => 2,
-                Level::Warn => 3,
-                Level::Error => 4,
-            };
             // There is nowhere to complain about a log that does not take lines.
-            let _ = abi::log(level, &record.args().to_string());
+            let _ = abi::log(number(record.level()), &record.args().to_string());
         }
     }
 

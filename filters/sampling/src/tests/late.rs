@@ -7,6 +7,7 @@ use std::time::Duration;
 use careplane_exchange::memory::{Call, MemoryHost, rules};
 use careplane_exchange::{Ending, Filter, Host, Incoming, MapType};
 use careplane_export::{ExportQueue, ExportTarget, Exporter, Resource};
+use data_encoding::HEXLOWER;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -117,14 +118,13 @@ fn attribute(span: &Span, name: &str) -> Option<String> {
     })
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 #[test]
 fn a_failure_is_told_under_the_identity_that_went_upstream() {
     let span = span(&Case { status: 503, flags: 0x20, ..FINE }).unwrap();
-    assert_eq!((hex(&span.trace_id), hex(&span.span_id)), (TRACE.into(), "b7ad6b7169203331".into()));
+    assert_eq!(
+        (HEXLOWER.encode(&span.trace_id), HEXLOWER.encode(&span.span_id)),
+        (TRACE.into(), "b7ad6b7169203331".into())
+    );
     assert!(span.parent_span_id.is_empty());
     assert_eq!(span.name, "GET /residents/{id}");
     assert_eq!(span.start_time_unix_nano, 1_767_323_045_678_901_000);
@@ -191,8 +191,11 @@ fn a_tree_is_kept_only_when_its_root_is_or_the_policy_says_so() {
     assert!(parent("{}", UNSAMPLED).is_none());
     for (late, given) in [(r#"{"unsampledParents": true}"#, UNSAMPLED), ("{}", SAMPLED)] {
         let span = parent(late, given).unwrap();
-        assert_eq!(hex(&span.parent_span_id), "00f067aa0ba902b7");
-        assert_eq!((hex(&span.trace_id), hex(&span.span_id)), (TRACE.into(), "b7ad6b7169203331".into()));
+        assert_eq!(HEXLOWER.encode(&span.parent_span_id), "00f067aa0ba902b7");
+        assert_eq!(
+            (HEXLOWER.encode(&span.trace_id), HEXLOWER.encode(&span.span_id)),
+            (TRACE.into(), "b7ad6b7169203331".into())
+        );
     }
     // Envoy began a trace of its own: what the caller sent is no parent of it.
     let elsewhere = parent("{}", "00-11111111111111111111111111111111-00f067aa0ba902b7-01").unwrap();
@@ -210,8 +213,11 @@ fn a_hop_that_nobody_was_told_of_gets_an_identity() {
 
     // The caller's own traceparent is still there, and it says sampled: but x-request-id says that Envoy did not trace.
     let within = span(&Case { parent: Some(PARENT), ..refused }).unwrap();
-    assert_eq!((hex(&within.trace_id), hex(&within.parent_span_id)), (TRACE.into(), "00f067aa0ba902b7".into()));
-    assert_ne!(hex(&within.span_id), "00f067aa0ba902b7");
+    assert_eq!(
+        (HEXLOWER.encode(&within.trace_id), HEXLOWER.encode(&within.parent_span_id)),
+        (TRACE.into(), "00f067aa0ba902b7".into())
+    );
+    assert_ne!(HEXLOWER.encode(&within.span_id), "00f067aa0ba902b7");
 
     let without_random = host(&refused);
     without_random.fail(Call::Random);

@@ -9,7 +9,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result};
+use careplane_integration::plot::{FONT, INK, svg};
 use plotters::prelude::*;
 
 /// Memory is flat when the median of the end is at most so much larger than that of the beginning: 5 %.
@@ -21,7 +22,6 @@ const WARM: Range<f64> = 0.15..0.25;
 const LAST: Range<f64> = 0.9..1.0;
 
 const SIZE: (u32, u32) = (900, 360);
-const INK: RGBColor = RGBColor(40, 60, 90);
 const MEGABYTE: f64 = 1e6;
 
 /// One second.
@@ -104,11 +104,9 @@ impl Memory {
         let megabytes = |sample: &Sample| sample.resident as f64 / MEGABYTE;
         let across = self.samples.last().map_or(1.0, minutes);
         let up = self.samples.iter().map(megabytes).fold(1.0, f64::max) * 1.15;
-        let area = SVGBackend::new(&self.plot, SIZE).into_drawing_area();
-        let draw = || -> Result<(), DrawingAreaErrorKind<std::io::Error>> {
-            area.fill(&WHITE)?;
-            let mut chart = ChartBuilder::on(&area)
-                .caption("Envoy's resident memory in MB over minutes; grey: what is compared", ("sans-serif", 16))
+        svg(&self.plot, SIZE, |area| {
+            let mut chart = ChartBuilder::on(area)
+                .caption("Envoy's resident memory in MB over minutes; grey: what is compared", (FONT, 16))
                 .margin(12)
                 .x_label_area_size(28)
                 .y_label_area_size(48)
@@ -126,9 +124,8 @@ impl Memory {
                 .draw()?;
             let line = self.samples.iter().map(|sample| (minutes(sample), megabytes(sample)));
             chart.draw_series(LineSeries::new(line, INK.stroke_width(2)))?;
-            area.present()
-        };
-        draw().map_err(|error| anyhow!("cannot draw {}: {error}", self.plot.display()))?;
+            Ok(())
+        })?;
         Ok(self.plot.clone())
     }
 }

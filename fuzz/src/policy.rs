@@ -1,6 +1,6 @@
 //! The policy document: an operator's bytes.
 
-use careplane_policy::{Method, Policy};
+use careplane_policy::{Method, Policy, id::TenantId};
 use serde_json::Value;
 
 /// Requests for a policy that was accepted.
@@ -13,6 +13,15 @@ pub(crate) fn run(data: &[u8]) {
             assert_eq!(document["version"], careplane_policy::VERSION);
             let again = Policy::from_json(document.to_string().as_bytes());
             let again = again.unwrap_or_else(|problems| panic!("taken, and refused when written again: {problems}"));
+            // Spelled plainly, entries are read by another reader.
+            for id in document["tenants"]["entries"].as_object().into_iter().flat_map(|entries| entries.keys()) {
+                let id = TenantId::new(id.as_bytes()).expect("a tenant of a policy that was taken");
+                let place = |policy: &Policy| {
+                    let (jurisdiction, group) = policy.routing.belongs(&id, None);
+                    (policy.routing.place(&id, None), jurisdiction, group.map(ToOwned::to_owned))
+                };
+                assert_eq!(place(&policy), place(&again), "{id}");
+            }
             for path in PATHS {
                 for method in [Method::Get, Method::Other] {
                     let (one, other) = (policy.classify(method, path), again.classify(method, path));

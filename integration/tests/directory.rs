@@ -341,7 +341,7 @@ async fn a_grant_reaches_the_homes_whose_group_or_jurisdiction_the_directory_nam
             Ok(if seen.response.status == 200 { decision["grant"].clone() } else { decision["reason"].clone() })
         };
         // Without a directory, all that is known is what the policy says.
-        asked(&server, INDEX, 404).await?;
+        fetched(&server, INDEX, 404).await?;
         assert_eq!(grant(&inspector, "glasgow-1").await?, "tenant-conflict", "{version}");
         assert_eq!(grant(&inspector, "cardiff-1").await?, "inspector", "{version}");
 

@@ -12,6 +12,7 @@ pub mod profile;
 pub mod proxy;
 pub mod scenario;
 pub mod table;
+pub mod taking;
 mod tally;
 
 pub use proxy::{Compiled, Proxy, Request, Served};

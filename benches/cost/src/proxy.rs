@@ -93,13 +93,34 @@ impl Proxy {
         world.environment.push("CAREPLANE_PSEUDONYM_KEY=a key of the benchmark, known to all".to_owned());
         let profiler = (!compiled.functions.is_empty()).then(|| profile::Profiler::new(&compiled.functions));
         let counter = Counter { profiler, ..Counter::default() };
-        let mut proxy = careplane_wasm_host::Proxy::start(&compiled.module, world, counter)?;
+        let mut proxy = Self(careplane_wasm_host::Proxy::start(&compiled.module, world, counter)?);
         for plugin in plugins {
-            let (_, taken) = proxy.create_root(plugin)?;
-            proxy.ensure_no_warnings()?;
-            ensure!(taken, "the module refuses the policy");
+            proxy.add(plugin, policy)?;
         }
-        Ok(Self(proxy))
+        Ok(proxy)
+    }
+
+    /// Adds a plugin, as an update of a listener does. Returns its root context.
+    ///
+    /// # Errors
+    /// When the module refuses the policy, or warns.
+    pub fn add(&mut self, plugin: &str, policy: &str) -> Result<u32> {
+        self.world().configuration = policy.into();
+        let (root, taken) = self.create_root(plugin)?;
+        self.ensure_no_warnings()?;
+        ensure!(taken, "the module refuses the policy");
+        Ok(root)
+    }
+
+    /// Removes a plugin, as the end of a listener does.
+    ///
+    /// # Errors
+    /// When the module traps.
+    pub fn remove(&mut self, root: u32) -> Result<()> {
+        self.call_in(root, "proxy_on_done", &[root])?;
+        self.call_in(root, "proxy_on_delete", &[root])?;
+        self.world().roots.remove(&root);
+        Ok(())
     }
 
     /// Instructions and calls since the last time, or since the start.

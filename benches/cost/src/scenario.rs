@@ -54,15 +54,6 @@ pub struct Measured {
     pub tally: Tally,
 }
 
-/// What it took to take a policy.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Configured {
-    /// Instructions of the module.
-    pub instructions: u64,
-    /// Bytes of its memory after that.
-    pub memory: u64,
-}
-
 /// The tenant of most requests.
 const TENANT: &str = "care-home-0107";
 const BUNDLE: &[&str] = &["careplane"];
@@ -251,16 +242,6 @@ impl Scenario {
             ensure!(seen == self.expected, "expected {:?}, and saw {served:?}", self.expected);
         }
         Ok(())
-    }
-
-    /// What it takes to take its policy.
-    ///
-    /// # Errors
-    /// When the module fails or refuses it.
-    pub fn configure(&self, compiled: &Compiled) -> Result<Configured> {
-        let mut proxy = Proxy::start(compiled, self.plugins, &self.policy.to_string())?;
-        let (instructions, _) = proxy.take()?;
-        Ok(Configured { instructions, memory: proxy.memory() })
     }
 }
 

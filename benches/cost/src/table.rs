@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use careplane_integration::workspace;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::proxy::Compiled;
 use crate::scenario::{self, Measured, Scenario};
+use crate::taking::{self, Taken, Taking};
 
 /// What a figure may differ from the table, in percent. Less is not worth a commit.
 const TOLERANCE: f64 = 3.0;
@@ -34,14 +35,54 @@ pub struct Cost {
     pub callbacks: BTreeMap<String, f64>,
 }
 
-/// All scenarios.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Table(pub Vec<Cost>);
+/// What taking a policy takes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TakingCost {
+    /// The name of the policy.
+    pub name: String,
+    /// Its contexts.
+    pub contexts: usize,
+    /// Its pinned tenants.
+    pub tenants: usize,
+    /// Bytes of its document.
+    pub document: usize,
+    /// Instructions of the module.
+    pub instructions: f64,
+    /// Bytes of the VM's memory after that.
+    pub memory: f64,
+    /// The same after other policies of this size have replaced it, one after another.
+    pub replaced: f64,
+}
+
+/// All figures.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Table {
+    /// What a request takes.
+    pub requests: Vec<Cost>,
+    /// What taking a policy takes.
+    pub taking: Vec<TakingCost>,
+}
 
 /// Where the table is.
 pub fn file() -> PathBuf {
     workspace::root().join("benches/cost/table.json")
+}
+
+/// Where the part about policies is.
+fn taking_file() -> PathBuf {
+    workspace::root().join("benches/cost/taking.json")
+}
+
+fn read<T: DeserializeOwned>(file: &Path) -> Result<T> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}: {ACCEPT} writes it", file.display()))?;
+    serde_json::from_str(&text)
+        .with_context(|| format!("{} is not a table of costs: {ACCEPT} writes it", file.display()))
+}
+
+fn write(file: &Path, text: &str) -> Result<()> {
+    std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))
 }
 
 /// Where it can be read by people.
@@ -68,6 +109,28 @@ impl Cost {
     }
 }
 
+// === impl TakingCost ===
+
+impl TakingCost {
+    fn new(taking: &Taking, taken: Taken) -> Self {
+        Self {
+            name: taking.name.to_owned(),
+            contexts: taking.contexts,
+            tenants: taking.tenants,
+            document: taken.document,
+            instructions: taken.instructions as f64,
+            memory: taken.memory as f64,
+            replaced: taken.replaced as f64,
+        }
+    }
+
+    /// What a tenant adds to `figure`, beside a policy without tenants.
+    fn of_a_tenant(&self, without: &Self, figure: impl Fn(&Self) -> f64) -> Option<f64> {
+        (self.tenants > without.tenants)
+            .then(|| (figure(self) - figure(without)) / (self.tenants - without.tenants) as f64)
+    }
+}
+
 // === impl Table ===
 
 impl Table {
@@ -81,7 +144,9 @@ impl Table {
             let (measured, _) = scenario.measure(&compiled)?;
             Ok(Cost::new(&scenario, measured))
         });
-        Ok(Self(costs.collect::<Result<_>>()?))
+        let requests = costs.collect::<Result<_>>()?;
+        let taking = taking::ALL.iter().map(|taking| Ok(TakingCost::new(taking, taking.measure(&compiled)?.0)));
+        Ok(Self { requests, taking: taking.collect::<Result<_>>()? })
     }
 
     /// Reads the committed table.
@@ -89,11 +154,7 @@ impl Table {
     /// # Errors
     /// When it is not there, or is none.
     pub fn committed() -> Result<Self> {
-        let file = file();
-        let text = std::fs::read_to_string(&file)
-            .with_context(|| format!("cannot read {}: {ACCEPT} writes it", file.display()))?;
-        serde_json::from_str(&text)
-            .with_context(|| format!("{} is not a table of costs: {ACCEPT} writes it", file.display()))
+        Ok(Self { requests: read(&file())?, taking: read(&taking_file())? })
     }
 
     /// Writes it to where the committed one is, and the page beside it.
@@ -101,50 +162,58 @@ impl Table {
     /// # Errors
     /// When a file cannot be written.
     pub fn commit(&self) -> Result<()> {
-        std::fs::write(file(), self.json()?).with_context(|| format!("cannot write {}", file().display()))?;
-        std::fs::write(page(), self.page()).with_context(|| format!("cannot write {}", page().display()))
-    }
-
-    fn json(&self) -> Result<String> {
-        Ok(serde_json::to_string_pretty(self)? + "\n")
+        let json = |figures: Result<String, serde_json::Error>| figures.map(|text| text + "\n");
+        write(&file(), &json(serde_json::to_string_pretty(&self.requests))?)?;
+        write(&taking_file(), &json(serde_json::to_string_pretty(&self.taking))?)?;
+        write(&page(), &self.page())
     }
 
     /// What differs from `committed`, one line each; none when nothing does that matters.
     #[must_use]
     pub fn differences(&self, committed: &Self) -> Vec<String> {
         let mut differences = Vec::new();
-        for now in &self.0 {
+        let unknown = |name: &str| format!("{name}: not in the table; to add it, run {ACCEPT}");
+        for now in &self.requests {
             let name = &now.name;
             let Some(then) = committed.cost(name) else {
-                differences.push(format!("{name}: not in the table; to add it, run {ACCEPT}"));
+                differences.push(unknown(name));
                 continue;
             };
-            for (what, now, then) in
+            differences.extend(
                 [("instructions", now.instructions, then.instructions), ("bytes copied", now.bytes, then.bytes)]
-            {
-                let percent = (now - then) / then * 100.0;
-                if percent > TOLERANCE {
-                    differences.push(format!(
-                        "{name}: {what} rose from {then} to {now} ({percent:+.1} %); if that is worth it, run {ACCEPT}"
-                    ));
-                } else if percent < -TOLERANCE {
-                    differences.push(format!(
-                        "{name}: {what} fell from {then} to {now} ({percent:+.1} %): the table is stale; run {ACCEPT}"
-                    ));
-                }
-            }
+                    .into_iter()
+                    .filter_map(|figure| difference(name, figure)),
+            );
             for (now, then) in [(&now.calls, &then.calls), (&now.callbacks, &then.callbacks)] {
                 differences.extend(calls(now, then).map(|difference| format!("{name}: {difference}")));
             }
         }
-        let gone = committed.0.iter().filter(|cost| self.cost(&cost.name).is_none());
-        differences
-            .extend(gone.map(|Cost { name, .. }| format!("{name}: in the table, and no scenario; run {ACCEPT}")));
+        for now in &self.taking {
+            let name = &now.name;
+            let Some(then) = committed.taking(name) else {
+                differences.push(unknown(name));
+                continue;
+            };
+            let figures = [
+                ("instructions", now.instructions, then.instructions),
+                ("memory", now.memory, then.memory),
+                ("memory after a second policy", now.replaced, then.replaced),
+            ];
+            differences.extend(figures.into_iter().filter_map(|figure| difference(name, figure)));
+        }
+        let gone = committed.requests.iter().map(|cost| &cost.name).filter(|name| self.cost(name).is_none());
+        let gone =
+            gone.chain(committed.taking.iter().map(|taking| &taking.name).filter(|name| self.taking(name).is_none()));
+        differences.extend(gone.map(|name| format!("{name}: in the table, and no scenario; run {ACCEPT}")));
         differences
     }
 
+    fn taking(&self, name: &str) -> Option<&TakingCost> {
+        self.taking.iter().find(|taking| taking.name == name)
+    }
+
     fn cost(&self, name: &str) -> Option<&Cost> {
-        self.0.iter().find(|cost| cost.name == name)
+        self.requests.iter().find(|cost| cost.name == name)
     }
 
     /// The page.
@@ -152,7 +221,7 @@ impl Table {
     pub fn page(&self) -> String {
         let mut page = PREFACE.to_owned();
         page += "| scenario | instructions | host calls | callbacks | bytes copied | what it is |\n|---|--:|--:|--:|--:|---|\n";
-        for cost in &self.0 {
+        for cost in &self.requests {
             let (calls, callbacks) = (sum(&cost.calls), sum(&cost.callbacks));
             let _ = writeln!(
                 page,
@@ -167,11 +236,11 @@ impl Table {
         }
         page += "\n## Which calls\n\nFrom the module to the proxy (`proxy_…`, `random_get`) and from the proxy to the module (`proxy_on_…`).\n\n";
         let mut names: Vec<&String> =
-            self.0.iter().flat_map(|cost| cost.calls.keys().chain(cost.callbacks.keys())).collect();
+            self.requests.iter().flat_map(|cost| cost.calls.keys().chain(cost.callbacks.keys())).collect();
         names.sort_unstable();
         names.dedup();
-        let heads = self.0.iter().map(|cost| format!(" `{}` |", cost.name)).collect::<String>();
-        let _ = writeln!(page, "| call |{heads}\n|---|{}", "--:|".repeat(self.0.len()));
+        let heads = self.requests.iter().map(|cost| format!(" `{}` |", cost.name)).collect::<String>();
+        let _ = writeln!(page, "| call |{heads}\n|---|{}", "--:|".repeat(self.requests.len()));
         for name in names {
             let cell = |cost: &Cost| {
                 cost.calls
@@ -179,11 +248,55 @@ impl Table {
                     .or(cost.callbacks.get(name))
                     .map_or(" |".to_owned(), |calls| format!(" {} |", decimals(*calls)))
             };
-            let _ = writeln!(page, "| `{name}` |{}", self.0.iter().map(cell).collect::<String>());
+            let _ = writeln!(page, "| `{name}` |{}", self.requests.iter().map(cell).collect::<String>());
+        }
+        page += TAKING;
+        let without = self.taking.first();
+        for taking in &self.taking {
+            let of_a_tenant = |figure: fn(&TakingCost) -> f64| {
+                without.and_then(|without| taking.of_a_tenant(without, figure)).map_or(String::new(), thousands)
+            };
+            let _ = writeln!(
+                page,
+                "| `{}` | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+                taking.name,
+                thousands(taking.contexts as f64),
+                thousands(taking.tenants as f64),
+                thousands(taking.document as f64 / 1e3),
+                thousands(taking.instructions / 1e3),
+                of_a_tenant(|taking| taking.instructions),
+                thousands(taking.memory / 1e3),
+                of_a_tenant(|taking| taking.memory),
+                thousands(taking.replaced / 1e3),
+                of_a_tenant(|taking| taking.replaced),
+            );
         }
         page
     }
 }
+
+/// What `name` says when a figure is not what it was.
+fn difference(name: &str, (what, now, then): (&str, f64, f64)) -> Option<String> {
+    let percent = (now - then) / then * 100.0;
+    if percent > TOLERANCE {
+        Some(format!("{name}: {what} rose from {then} to {now} ({percent:+.1} %); if that is worth it, run {ACCEPT}"))
+    } else if percent < -TOLERANCE {
+        Some(format!("{name}: {what} fell from {then} to {now} ({percent:+.1} %): the table is stale; run {ACCEPT}"))
+    } else {
+        None
+    }
+}
+
+const TAKING: &str = "
+## Taking a policy
+
+`proxy_on_configure`, during which the worker serves no request, and the memory of the VM afterwards, which never
+shrinks. *Replaced*: the memory after a second policy of the same size has come and the first has gone, twice. *A
+tenant*: what one adds to the first line.
+
+| policy | contexts | tenants | document kB | instructions, thousands | a tenant | VM kB | bytes a tenant | replaced, VM kB | bytes a tenant |
+|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
+";
 
 const PREFACE: &str = "# Instructions and host calls of a request
 
@@ -229,7 +342,10 @@ mod tests {
     fn table(instructions: f64, writes: f64) -> Table {
         let calls = BTreeMap::from([("proxy_set_property".to_owned(), writes)]);
         let (name, about) = ("read".to_owned(), "a read".to_owned());
-        Table(vec![Cost { name, about, instructions, bytes: 100.0, calls, callbacks: BTreeMap::new() }])
+        Table {
+            requests: vec![Cost { name, about, instructions, bytes: 100.0, calls, callbacks: BTreeMap::new() }],
+            taking: Vec::new(),
+        }
     }
 
     #[test]

@@ -37,9 +37,24 @@ impl Cores {
     /// # Errors
     /// When it has ended.
     pub fn give(&self, pid: u32) -> Result<()> {
+        self.give_threads(pid, "")
+    }
+
+    /// Gives the workers of a running Envoy its core. The main thread stays with all others.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn give_workers(&self, pid: u32) -> Result<()> {
+        self.give_threads(pid, "wrk:")
+    }
+
+    fn give_threads(&self, pid: u32, names: &str) -> Result<()> {
         for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-            let id: i32 = thread?.file_name().to_string_lossy().parse()?;
-            sched_setaffinity(Pid::from_raw(id), &set(&self.envoy))?;
+            let thread = thread?;
+            if fs::read_to_string(thread.path().join("comm"))?.starts_with(names) {
+                let id: i32 = thread.file_name().to_string_lossy().parse()?;
+                sched_setaffinity(Pid::from_raw(id), &set(&self.envoy))?;
+            }
         }
         Ok(())
     }

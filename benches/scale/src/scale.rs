@@ -3,10 +3,7 @@
 use std::{fmt::Write, path::PathBuf};
 
 use anyhow::{Context, Result};
-use careplane_cost::{
-    Compiled,
-    scenario::{self, Configured},
-};
+use careplane_cost::{Compiled, scenario, taking};
 use careplane_integration::workspace;
 use serde::Serialize;
 
@@ -75,7 +72,7 @@ impl Scale {
                 let policy = careplane_benches::policy(contexts, tenants);
                 let document = policy.to_string();
                 let scenario = scenario::sized(policy);
-                let Configured { instructions, memory } = scenario.configure(&compiled)?;
+                let (instructions, memory) = taking::take(&compiled, &document)?;
                 let (request, _) = scenario.measure(&compiled)?;
                 let (ready, resident) = start(BUNDLE, Some(&document), cores, starts).await?;
                 points.push(Point {

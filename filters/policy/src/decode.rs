@@ -3,6 +3,7 @@
 //! Reading stops at the first problem. So when there is one, it is noted, the value it is about is taken out, and the rest
 //! is read again, until what is left can be read: one more pass for each problem, and none for a good document.
 
+mod entries;
 mod located;
 mod read;
 
@@ -11,6 +12,7 @@ use std::fmt;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
+pub(crate) use entries::take_out as take_out_entries;
 pub(crate) use located::{LocatedError, Step};
 pub(crate) use read::{Read, fields, fill_fields, word, words};
 

@@ -271,8 +271,11 @@ fn values(rest: &str) -> Option<[&str; 4]> {
     if values.next().is_some() { None } else { Some(four) }
 }
 
-const JURISDICTIONS: [Jurisdiction; 4] =
+/// All jurisdictions.
+pub(crate) const JURISDICTIONS: [Jurisdiction; 4] =
     [Jurisdiction::England, Jurisdiction::Scotland, Jurisdiction::Wales, Jurisdiction::NorthernIreland];
+/// Both cohorts.
+pub(crate) const COHORTS: [Cohort; 2] = [Cohort::Canary, Cohort::Stable];
 
 /// The jurisdiction of this word.
 pub fn jurisdiction_of(word: &str) -> Option<Jurisdiction> {
@@ -281,7 +284,7 @@ pub fn jurisdiction_of(word: &str) -> Option<Jurisdiction> {
 
 /// The cohort of this word.
 pub fn cohort_of(word: &str) -> Option<Cohort> {
-    [Cohort::Canary, Cohort::Stable].into_iter().find(|known| known.as_str() == word)
+    COHORTS.into_iter().find(|known| known.as_str() == word)
 }
 
 // === impl Fault ===

@@ -43,7 +43,9 @@ mod rate;
 mod router;
 #[cfg(feature = "schema")]
 pub mod schema;
+mod slots;
 mod template;
+mod tenants;
 
 pub use compile::VERSION;
 pub use folded::{Watched, WatchedHeaders};

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::path;
 
 /// The digits of an NHS number.
-const DIGITS: usize = 10;
+pub(crate) const DIGITS: usize = 10;
 /// The longest separator, in bytes: ` - `.
 const SEPARATOR_MAX: usize = 3;
 

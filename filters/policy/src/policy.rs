@@ -1,11 +1,8 @@
 //! The compiled policy: nothing in it needs another check, and asking it does not allocate more than a path.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
-
-use xxhash_rust::xxh64::Xxh64Builder;
 
 use crate::directory::{Directory, KnownPools};
 use crate::document::{Action, Cohort, ComplianceLevel, Jurisdiction, ProxyLog, ProxyPlacement};
@@ -18,6 +15,7 @@ use crate::pools::{self, Pools};
 use crate::rate::{Random, Rate};
 use crate::router::{Method, Router};
 use crate::template::Template;
+use crate::tenants::Tenants;
 
 /// A policy document that is valid, compiled for requests.
 #[derive(Debug, Clone)]
@@ -202,7 +200,7 @@ pub struct Routing {
     pub(crate) pools: Pools,
     /// Where more tenants come from.
     pub directory: Option<DirectorySource>,
-    pub(crate) tenants: ByName<TenantId, Tenant>,
+    pub(crate) tenants: Tenants,
     pub(crate) deny_unknown: bool,
     pub(crate) known_pools: KnownPools,
 }
@@ -224,18 +222,6 @@ pub struct DirectorySource {
     pub may_shrink: bool,
     /// The pools that its entries can name.
     pub pools: KnownPools,
-}
-
-/// By the names of the document. They are the operator's, so nobody chooses some that collide; and std's own hasher would panic in a
-/// proxy without random numbers.
-pub(crate) type ByName<N, T> = HashMap<N, T, Xxh64Builder>;
-
-#[derive(Debug, Clone)]
-pub(crate) struct Tenant {
-    pub(crate) pool: Option<Arc<str>>,
-    pub(crate) jurisdiction: Option<Jurisdiction>,
-    pub(crate) cohort: Option<Cohort>,
-    pub(crate) group: Option<Arc<str>>,
 }
 
 /// Where a tenant is sent.
@@ -403,13 +389,13 @@ impl Routing {
     /// When the policy refuses tenants that neither of them knows.
     #[inline(never)]
     pub fn place(&self, id: &TenantId, directory: Option<&Directory>) -> Result<Placement, UnknownTenant> {
-        let known = self.tenants.get(id);
+        let known = self.tenants.get(id.as_str());
         let listed = directory.and_then(|directory| directory.find(id.as_str()));
         if known.is_none() && listed.is_none() && self.deny_unknown {
             return Err(UnknownTenant);
         }
         let listed = listed.unwrap_or_default();
-        let pinned = known.and_then(|tenant| tenant.pool.clone());
+        let pinned = known.and_then(|tenant| tenant.pool.cloned());
         let pinned = pinned.or_else(|| self.known_pools.pool(listed.pool?));
         let by_number = || if self.canary.keeps(Self::cohort_number(id)) { Cohort::Canary } else { Cohort::Stable };
         Ok(Placement {
@@ -429,11 +415,11 @@ impl Routing {
         id: &TenantId,
         directory: Option<&'a Directory>,
     ) -> (Option<Jurisdiction>, Option<&'a str>) {
-        let known = self.tenants.get(id);
+        let known = self.tenants.get(id.as_str());
         let listed = directory.and_then(|directory| directory.find(id.as_str())).unwrap_or_default();
         (
             known.and_then(|tenant| tenant.jurisdiction).or(listed.jurisdiction),
-            known.and_then(|tenant| tenant.group.as_deref()).or(listed.group),
+            known.and_then(|tenant| tenant.group).map(|group| &**group).or(listed.group),
         )
     }
 

@@ -4,8 +4,8 @@
 //! `/medications/{id}` although `POST /medications/administer` has a leaf of its own, or a request could leave its context
 //! by its method.
 
-use crate::policy::ByName;
 use crate::problem::Problems;
+use crate::slots::Slots;
 use crate::template::Template;
 
 /// The methods of RFC 9110 and RFC 5789; any other is [`Method::Other`].
@@ -134,10 +134,26 @@ impl Router {
     /// A path written for all methods and again for some of them is fine: the named methods win.
     #[inline(never)]
     pub(crate) fn new(routes: &[Route], problems: &mut Problems) -> Self {
-        let mut same_path: ByName<String, Vec<usize>> = ByName::default();
+        let keys: Vec<String> = routes.iter().map(|route| route.template.key()).collect();
+        // The routes of one path, in groups by their keys.
+        let mut groups: Vec<Vec<usize>> = Vec::with_capacity(routes.len());
+        let mut slots = Slots::for_texts(routes.len());
         let mut methods: Vec<Methods> = routes.iter().map(|route| route.methods).collect();
-        for (index, route) in routes.iter().enumerate() {
-            let others = same_path.entry(route.template.key()).or_default();
+        for (index, (route, key)) in routes.iter().zip(&keys).enumerate() {
+            let key_of = |group: u32| {
+                let group = usize::try_from(group).ok().and_then(|group| groups.get(group));
+                group.and_then(|group| keys.get(*group.first()?)).map_or(&[][..], String::as_bytes)
+            };
+            let group = slots.find(key.as_bytes(), &key_of).unwrap_or_else(|| {
+                let new = u32::try_from(groups.len()).unwrap_or_default();
+                slots.put(new, key.as_bytes(), &key_of);
+                new
+            });
+            let group = usize::try_from(group).unwrap_or_default();
+            if group == groups.len() {
+                groups.push(Vec::new());
+            }
+            let Some(others) = groups.get_mut(group) else { continue };
             let named = route.methods != Methods::ALL;
             for other in others.iter().filter_map(|other| routes.get(*other)) {
                 if (other.methods != Methods::ALL) == named && other.methods.meets(route.methods) {
@@ -149,7 +165,7 @@ impl Router {
             others.push(index);
         }
         // Take the named methods out of the routes for all.
-        for group in same_path.values() {
+        for group in &groups {
             let named = group
                 .iter()
                 .filter_map(|index| routes.get(*index))
@@ -168,9 +184,11 @@ impl Router {
                 .iter()
                 .position(|other| methods.iter().all(|methods| methods.has(method) == methods.has(*other)));
             let index = known.unwrap_or_else(|| {
+                let accepting = methods.iter().map(|methods| methods.has(method));
+                let accepting = routes.iter().zip(&keys).zip(accepting).enumerate();
                 let accepting =
-                    routes.iter().enumerate().filter(|(index, _)| methods.get(*index).is_some_and(|m| m.has(method)));
-                router.trees.push(tree_for(accepting, routes, problems));
+                    accepting.filter(|(_, (_, accepts))| *accepts).map(|(index, (route, _))| (index, route));
+                router.trees.push(tree_for(accepting, problems));
                 representatives.push(method);
                 representatives.len().saturating_sub(1)
             });
@@ -194,24 +212,20 @@ impl Router {
 
 #[inline(never)]
 fn tree_for<'a>(
-    accepting: impl Iterator<Item = (usize, &'a Route)>,
-    routes: &[Route],
+    accepting: impl Iterator<Item = (usize, (&'a Route, &'a String))> + Clone,
     problems: &mut Problems,
 ) -> matchit::Router<usize> {
     let mut tree = matchit::Router::new();
-    let mut inserted: ByName<String, usize> = ByName::default();
-    for (index, route) in accepting {
-        let key = route.template.key();
-        match tree.insert(key.clone(), index) {
-            Ok(()) => {
-                inserted.insert(key, index);
-            }
+    for (index, (route, key)) in accepting.clone() {
+        match tree.insert(key, index) {
+            Ok(()) => {}
             // Reported for one method, it need not be repeated for the others; nor what was reported as a repetition.
             Err(_) if problems.covers(&route.place) => {}
             Err(matchit::InsertError::Conflict { with }) => {
-                let other = inserted.get(&with).and_then(|other| routes.get(*other));
-                let (place, text) = other
-                    .map_or(("another match", with.as_str()), |other| (other.place.as_str(), other.template.text()));
+                let other = accepting.clone().find(|(_, (_, key))| **key == with);
+                let (place, text) = other.map_or(("another match", with.as_str()), |(_, (other, _))| {
+                    (other.place.as_str(), other.template.text())
+                });
                 let message =
                     format!("{:?} overlaps with {place} ({text:?}): neither is more specific", route.template.text());
                 problems.add(&route.place, message);

@@ -33,14 +33,15 @@ impl Template {
             return Err("must start with \"/\"".into());
         }
         // Braces are the only thing that a template has and a path has not.
-        if text.contains(['?', '#']) || !path::is_normal(text) {
+        // By bytes, here and below: there can be thousands of templates, and a searcher for characters is slow.
+        if text.bytes().any(|byte| matches!(byte, b'?' | b'#')) || !path::is_normal(text) {
             let normal = path::normalise(text.as_bytes());
             return Err(format!("is not how requests are matched: write \"{normal}\""));
         }
         let mut parameters: Vec<Parameter> = Vec::new();
-        let mut segments = text.split('/').skip(1).enumerate().peekable();
+        let mut segments = Segments(text.get(1..)).enumerate().peekable();
         while let Some((segment, part)) = segments.next() {
-            if !part.contains(['{', '}']) {
+            if !part.bytes().any(|byte| matches!(byte, b'{' | b'}')) {
                 continue;
             }
             let inner = part
@@ -77,8 +78,6 @@ impl Template {
     /// What a parameter captures of a normal path that this template matches.
     pub fn capture<'p>(&self, name: &str, normal_path: &'p str) -> Option<&'p str> {
         let parameter = self.parameters.iter().find(|parameter| &*parameter.name == name)?;
-        // By bytes: a searcher for a character takes longer to set up than most paths are.
-        let slash = |text: &str| text.bytes().position(|byte| byte == b'/');
         let mut rest = normal_path.strip_prefix('/')?;
         for _ in 0..parameter.segment {
             rest = rest.get(slash(rest)?.checked_add(1)?..)?;
@@ -90,16 +89,38 @@ impl Template {
     /// the names of their parameters alone are seen to be the same.
     pub(crate) fn key(&self) -> String {
         let mut key = String::with_capacity(self.text.len());
-        for (segment, part) in self.text.split('/').skip(1).enumerate() {
+        for (segment, part) in Segments(self.text.get(1..)).enumerate() {
             key.push('/');
             match self.parameters.iter().find(|parameter| parameter.segment == segment) {
                 Some(Parameter { rest: true, .. }) => key.push_str("{*rest}"),
                 Some(_) => key.push_str(&format!("{{p{segment}}}")),
-                None => key.push_str(&part.to_ascii_lowercase()),
+                None => key.push_str(part),
             }
         }
+        key.make_ascii_lowercase();
         key
     }
+}
+
+// === impl Segments ===
+
+/// The segments of a path, without its first slash.
+struct Segments<'t>(Option<&'t str>);
+
+impl<'t> Iterator for Segments<'t> {
+    type Item = &'t str;
+
+    fn next(&mut self) -> Option<&'t str> {
+        let text = self.0?;
+        let end = slash(text);
+        self.0 = end.and_then(|end| text.get(end.checked_add(1)?..));
+        text.get(..end.unwrap_or(text.len()))
+    }
+}
+
+/// Where the next slash is. By bytes: a searcher for a character takes longer to set up than most paths are.
+fn slash(text: &str) -> Option<usize> {
+    text.bytes().position(|byte| byte == b'/')
 }
 
 #[cfg(test)]

@@ -126,13 +126,8 @@ impl Host for FaultyHost {
         self.truth.remove_header(map, name)
     }
 
-<<<<<<< HEAD:fuzz/tests/lying_host/host.rs
     fn property(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
-        match self.lies() {
-=======
-    fn property(&self, path: &[&str]) -> Result<Option<Vec<u8>>, HostError> {
         match self.is_faulty() {
->>>>>>> words:fuzz/tests/faulty_host/host.rs
             false => self.truth.property(path),
             true if self.refuses() => Err(self.failure()),
             true => Ok(Some(self.bytes())),

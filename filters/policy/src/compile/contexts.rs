@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::names;
 use super::sampling::Tiers;
 use crate::document::{self, AuditLevel, ComplianceLevel, Enforcement, TenantRequirement};
-use crate::policy::{ByName, Context, ContextRoute, Tier};
+use crate::policy::{Context, ContextRoute, Tier};
 use crate::problem::Problems;
 use crate::rate::Rate;
 use crate::router::{Method, Methods, Route, Router};
+use crate::slots::Slots;
 use crate::template::Template;
 
 /// The tier of a context that names none.
@@ -41,14 +42,29 @@ pub(super) fn compile(
     let mut all: Vec<Arc<Context>> = Vec::with_capacity(written.len());
     let mut targets = Vec::new();
     let mut routes = Vec::new();
-    let mut names = ByName::from_iter([(Arc::clone(&default.name), "defaultContext".to_owned())]);
+    // By number: 0 is the default context, the others are from 1.
+    let mut names = Slots::for_texts(written.len().saturating_add(1));
+    names.put(0, default.name.as_bytes(), &|_| &[]);
     for (index, context) in written.into_iter().enumerate() {
         let path = format!("contexts[{index}]");
         let templates = matches(&path, context.matches.as_deref(), problems);
         let compiled = Arc::new(self::context(&path, context, &templates, tiers, otherwise, problems));
-        if let Some(other) = names.insert(Arc::clone(&compiled.name), path.clone()) {
+        let name_of = |number: u32| {
+            let index = usize::try_from(number).unwrap_or_default().checked_sub(1);
+            let name = match index {
+                Some(index) => all.get(index).map(|context| &context.name),
+                None => Some(&default.name),
+            };
+            name.map_or(&[][..], |name| name.as_bytes())
+        };
+        let number = u32::try_from(index).unwrap_or_default().saturating_add(1);
+        if let Some(other) = names.put(number, compiled.name.as_bytes(), &name_of) {
             // An empty name is missing, which has been said.
             if !compiled.name.is_empty() {
+                let other = match other.checked_sub(1) {
+                    Some(index) => format!("contexts[{index}]"),
+                    None => "defaultContext".to_owned(),
+                };
                 problems.add(
                     format!("{path}.name"),
                     format!("{:?} is the name of {other} already: expected a name of its own", compiled.name),

@@ -1,20 +1,23 @@
 //! `tenants`, `routing`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{directory, names};
 use crate::decode::Seen;
 use crate::directory::{DEDICATED, KnownPools};
 use crate::document::{self, TenantCase, UnknownTenant};
-use crate::id::TenantId;
-use crate::policy::{ByName, Routing, Tenant};
+use crate::id::{self, TenantId};
+use crate::policy::Routing;
 use crate::pools::{Pools, WEIGHT_MAX};
 use crate::problem::Problems;
 use crate::rate::Rate;
+use crate::tenants::{Entry, Tenants, TenantsBuilder};
 
 #[inline(never)]
 pub(super) fn compile(
     tenants: document::Tenants,
+    listed: Option<TenantsBuilder>,
     routing: document::Routing,
     case: TenantCase,
     problems: &mut Problems,
@@ -23,53 +26,21 @@ pub(super) fn compile(
     let dedicated = dedicated(&routing.dedicated, &hashed, problems);
     let known: Vec<&Arc<str>> = hashed.iter().map(|(name, _)| name).chain(&dedicated).collect();
 
-    let mut compiled = ByName::with_capacity_and_hasher(tenants.entries.len(), Default::default());
-    let mut groups: ByName<Arc<str>, Arc<str>> = ByName::default();
-    for (id, entry) in &tenants.entries {
-        let path = || format!("tenants.entries.{id}");
-        let pool = entry.pool.as_deref().and_then(|pool| {
-            let path = || format!("{}.pool", path());
-            match known.iter().find(|name| &****name == pool) {
-                Some(name) => Some(Arc::clone(name)),
-                None if dedicated.is_empty() && pool.starts_with(DEDICATED) => {
-                    Some(names::label(&path(), pool, problems))
-                }
-                None => {
-                    problems.add(path(), unknown_pool(pool, &known));
-                    None
-                }
-            }
-        });
-        let group = entry.group.as_deref().map(|name| match groups.get(name) {
-            Some(group) => Arc::clone(group),
-            None => {
-                let group = group(&format!("{}.group", path()), name, problems);
-                groups.insert(Arc::clone(&group), Arc::clone(&group));
-                group
-            }
-        });
-        match TenantId::new(id.as_bytes()) {
-            Some(tenant) => {
-                let (jurisdiction, cohort) = (entry.jurisdiction, entry.cohort);
-                let tenant = if case == TenantCase::Lower { tenant.into_lower() } else { tenant };
-                if compiled.insert(tenant, Tenant { pool, jurisdiction, cohort, group }).is_some() {
-                    problems.add(
-                        path(),
-                        format!("{id:?} differs from another entry in case alone: expected each tenant once, for identity.tenant.case is lower"),
-                    );
-                }
-            }
-            None => problems.add(path(), format!("{id:?} is not a tenant id: expected {}", TenantId::EXPECTED)),
-        }
-    }
-    if tenants.unknown == UnknownTenant::Deny && tenants.entries.is_empty() && tenants.directory.is_none() {
+    let are_listed = !tenants.entries.is_empty() || listed.as_ref().is_some_and(|listed| !listed.is_empty());
+    let known_pools = KnownPools::new(known.iter().map(|name| Arc::clone(name)).collect(), dedicated.is_empty());
+    let listed = match listed {
+        Some(listed) => check(listed, &known_pools, problems),
+        None => entries(&tenants.entries, &known, dedicated.is_empty(), case, problems),
+    };
+    let pins_a_cohort = listed.pins_a_cohort();
+    let compiled = build(listed, case, problems);
+    if tenants.unknown == UnknownTenant::Deny && !are_listed && tenants.directory.is_none() {
         problems.add(
             "tenants.unknown",
             "\"deny\" without entries refuses every tenant: expected \"route\", or the tenants in tenants.entries or a directory",
         );
     }
 
-    let pins_a_cohort = tenants.entries.values().any(|entry| entry.cohort.is_some());
     let (canary, cohort_header) = match routing.canary {
         Some(canary) => {
             let rate = Rate::from_percent(canary.percent).unwrap_or_else(|| {
@@ -83,7 +54,6 @@ pub(super) fn compile(
         }
         None => (Rate::ZERO, pins_a_cohort.then(|| document::Canary::default().header)),
     };
-    let known_pools = KnownPools::new(known.into_iter().cloned().collect(), dedicated.is_empty());
     Routing {
         pool_header: names::header("routing.poolHeader", &routing.pool_header, problems),
         cohort_header: cohort_header.map(|header| names::header("routing.canary.header", &header, problems)),
@@ -96,15 +66,80 @@ pub(super) fn compile(
     }
 }
 
-/// What a claim can say: 1 to 128 characters, none of them a control character.
-fn group(path: &str, name: &str, problems: &mut Problems) -> Arc<str> {
-    if !(1..=128).contains(&name.len()) || name.contains(char::is_control) {
-        problems.add(
-            path,
-            format!("{name:?} is not the name of a group: expected 1 to 128 bytes without control characters"),
-        );
+/// Reads the entries of a document with care.
+#[inline(never)]
+fn entries(
+    written: &BTreeMap<String, document::TenantEntry>,
+    known: &[&Arc<str>],
+    any_dedicated: bool,
+    case: TenantCase,
+    problems: &mut Problems,
+) -> TenantsBuilder {
+    let mut listed = TenantsBuilder::default();
+    let mut folded: Vec<String> = Vec::new();
+    for (id, entry) in written {
+        let path = || format!("tenants.entries.{id}");
+        if let Some(pool) = entry.pool.as_deref() {
+            let path = || format!("{}.pool", path());
+            if known.iter().any(|name| &***name == pool) {
+            } else if any_dedicated && pool.starts_with(DEDICATED) {
+                names::label(&path(), pool, problems);
+            } else {
+                problems.add(path(), unknown_pool(pool, known));
+            }
+        }
+        if let Some(name) = entry.group.as_deref().filter(|name| !is_group(name)) {
+            problems.add(
+                format!("{}.group", path()),
+                format!("{name:?} is not the name of a group: expected 1 to 128 bytes without control characters"),
+            );
+        }
+        if !id::is_tenant_id(id.as_bytes()) {
+            problems.add(path(), format!("{id:?} is not a tenant id: expected {}", TenantId::EXPECTED));
+        } else if case == TenantCase::Lower && !insert(&mut folded, id.to_ascii_lowercase()) {
+            problems.add(
+                path(),
+                format!("{id:?} differs from another entry in case alone: expected each tenant once, for identity.tenant.case is lower"),
+            );
+        } else {
+            let (pool, group) = (entry.pool.as_deref().map(str::as_bytes), entry.group.as_deref().map(str::as_bytes));
+            let entry = Entry { pool, jurisdiction: entry.jurisdiction, cohort: entry.cohort, group };
+            if listed.push(id.as_bytes(), entry).is_none() {
+                problems.add(path(), "is in a pool or group too many: expected fewer names in all");
+            }
+        }
     }
-    name.into()
+    listed
+}
+
+/// Adds a word to a sorted list. False when it is there already.
+fn insert(words: &mut Vec<String>, word: String) -> bool {
+    words.binary_search(&word).map_err(|place| words.insert(place, word)).is_err()
+}
+
+/// Checks the names in entries that have been read quickly: the reader has checked the rest.
+#[inline(never)]
+fn check(listed: TenantsBuilder, known: &KnownPools, problems: &mut Problems) -> TenantsBuilder {
+    let good = listed.pools.iter().all(|pool| known.has(pool)) && listed.groups.iter().all(|group| is_group(group));
+    if !good {
+        problems.add("tenants.entries", "");
+    }
+    listed
+}
+
+fn build(mut listed: TenantsBuilder, case: TenantCase, problems: &mut Problems) -> Tenants {
+    if case == TenantCase::Lower {
+        listed.fold();
+    }
+    listed.build().unwrap_or_else(|| {
+        problems.add("tenants.entries", "");
+        Tenants::default()
+    })
+}
+
+/// What a claim can say: 1 to 128 characters, none of them a control character.
+fn is_group(name: &str) -> bool {
+    (1..=128).contains(&name.len()) && !name.contains(char::is_control)
 }
 
 fn pools(written: &[document::Pool], problems: &mut Problems) -> Vec<(Arc<str>, u64)> {

@@ -393,6 +393,51 @@ fn ids_that_differ_in_case_alone_are_one_tenant_where_the_policy_says_so() {
 }
 
 #[test]
+fn entries_read_quickly_and_with_care_mean_the_same() {
+    let mut document = complete();
+    document["tenants"]["entries"] = json!({
+        "care-home-0042": {"pool": "dedicated-a", "jurisdiction": "scotland", "cohort": "canary", "group": "Siân’s"},
+        "care-home-0007": {"pool": "pool-b", "cohort": "stable"},
+        "B": {"jurisdiction": "northern-ireland", "group": "Siân’s"},
+        "empty": {},
+    });
+    let quick = document.to_string();
+    assert!(super::quickly(quick.as_bytes()).is_some());
+    // An escape where none is needed.
+    let careful = quick.replace("\"care-home-0007\"", "\"c\\u0061re-home-0007\"");
+    assert!(super::quickly(careful.as_bytes()).is_none());
+    let policies = [quick, careful].map(|text| Policy::from_json(text.as_bytes()).unwrap());
+    for id in ["care-home-0042", "care-home-0007", "B", "b", "empty", "unknown"] {
+        let id = TenantId::new(id.as_bytes()).unwrap();
+        let [quick, careful] = policies.each_ref().map(|policy| {
+            let (jurisdiction, group) = policy.routing.belongs(&id, None);
+            (policy.routing.place(&id, None), jurisdiction, group.map(ToOwned::to_owned))
+        });
+        assert_eq!(quick, careful, "{id}");
+    }
+    let named = policies[0].routing.belongs(&TenantId::new(b"B").unwrap(), None);
+    assert_eq!(named, (Some(Jurisdiction::NorthernIreland), Some("Siân’s")));
+}
+
+#[test]
+fn entries_that_are_wrong_are_left_to_the_careful_reader() {
+    for (change, problem) in [
+        (r#""care-home-0042":{"pool":"none"}"#, "tenants.entries.care-home-0042.pool: "),
+        (r#""care-home-0042":{"group":""}"#, "tenants.entries.care-home-0042.group: "),
+        (r#""care-home-0042":{"pool":1}"#, "tenants.entries.care-home-0042.pool: invalid type: integer `1`"),
+        (r#""care-home-0042":{},"care-home-0042":{}"#, "not the JSON of a policy document: the key "),
+        (r#""care-home-0042":{}}"#, "not the JSON of a policy document: "),
+        (r#""9434765919":{}"#, "tenants.entries.9434765919: "),
+    ] {
+        let text = complete().to_string();
+        let entry = r#""care-home-0042":{"cohort":"canary","jurisdiction":"scotland","pool":"dedicated-a"}"#;
+        assert!(text.contains(entry), "{text}");
+        let problems = Policy::from_json(text.replace(entry, change).as_bytes()).unwrap_err();
+        assert!(problems.to_string().starts_with(problem), "{change}: {problems}");
+    }
+}
+
+#[test]
 fn all_problems_are_reported_at_once() {
     let problems = problems_after(|document| {
         set(document, "/contexts/0/colour", json!("red"));

@@ -41,6 +41,12 @@ impl KnownPools {
         Some(self.0.names.iter().find(|known| &***known == name).cloned().unwrap_or_else(|| name.into()))
     }
 
+    /// Whether entries of a policy can name this pool.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        let known = self.0.names.iter().any(|known| &**known == name);
+        known || (self.0.any_dedicated && name.starts_with(DEDICATED) && self.check(name).is_ok())
+    }
+
     /// Whether entries can name this pool; or what is expected.
     pub(super) fn check(&self, name: &str) -> Result<(), &'static str> {
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';

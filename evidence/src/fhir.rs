@@ -1,11 +1,11 @@
 //! Records as FHIR R4 `AuditEvent`s.
 //!
-//! `docs/fhir.md` maps members to elements. Only requests become events: intents repeat them, preflights use no data, and
-//! the other records of a chain are about the chain itself. The same record always becomes the same event, with the same
-//! id.
+//! `docs/fhir.md` maps members to elements. Only requests become events: intents repeat them, preflights use no data,
+//! and the other records of a chain are about the chain itself. The same record always becomes the same event, with the
+//! same id.
 //!
-//! Codes and agents are modelled on IHE's Basic Audit Log Patterns (BALP). Events claim none of its profiles, because no
-//! test validates them.
+//! Codes and agents are modelled on IHE's Basic Audit Log Patterns (BALP). Events claim none of its profiles, because
+//! no test validates them.
 
 mod codes;
 mod event;

@@ -26,8 +26,8 @@ pub struct Survey {
     pub records: u64,
     /// Those that would have been refused.
     pub denied: u64,
-    /// Those of which that is not known, because careplane was not asked: another filter had refused them, or they could
-    /// not be read.
+    /// Those of which that is not known, because careplane was not asked: another filter had refused them, or they
+    /// could not be read.
     pub unasked: u64,
     /// What would have been refused, the most frequent first.
     pub rows: Vec<Row>,

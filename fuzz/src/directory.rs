@@ -1,6 +1,6 @@
 //! A directory of tenants as a web server sends it, beside a model that reads lines into a map.
 //!
-//! Input: a letter, an index, lines of a part. The letter says how the index of these lines lies: `s` about the size, `d`
+//! Input: a letter, an index, lines of a part. The letter says how the index misstates these lines: `s` about the size, `d`
 //! about the digest, `c` about the count; any other does not. The index of the input is read by itself.
 
 use std::collections::BTreeMap;
@@ -35,9 +35,9 @@ type Line = [String; 4];
 type PartOfIndex = (String, usize, u64);
 
 pub(crate) fn run(data: &[u8]) {
-    let [lie, index, lines] = input::parts(data);
+    let [fault, index, lines] = input::parts(data);
     read_index(index);
-    read_part(lie, lines);
+    read_part(fault, lines);
 }
 
 /// The tenants of a good index, and name, size and tenants of each part.
@@ -96,10 +96,10 @@ fn model_of_part(lines: &[u8]) -> Option<BTreeMap<String, Line>> {
     Some(tenants)
 }
 
-fn read_part(lie: &[u8], lines: &[u8]) {
+fn read_part(fault: &[u8], lines: &[u8]) {
     let count = lines.split_inclusive(|byte| *byte == b'\n').count() as u64;
     let digest = |bytes: &[u8]| Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let (bytes, name, tenants) = match lie {
+    let (bytes, name, tenants) = match fault {
         b"s" => (lines.len() + 1, digest(lines), count),
         b"d" => (lines.len(), digest(b"other"), count),
         b"c" => (lines.len(), digest(lines), count + 1),
@@ -114,7 +114,7 @@ fn read_part(lie: &[u8], lines: &[u8]) {
         return;
     };
     let model = model_of_part(lines);
-    let expected = match (lie, &model) {
+    let expected = match (fault, &model) {
         (b"s", _) => Some(FaultKind::Size),
         (b"d", _) => Some(FaultKind::Digest),
         (b"c", _) | (_, None) => Some(FaultKind::Format),

@@ -10,11 +10,11 @@
 //! | `path` | a client | normal form and classification are the model's |
 //! | `headers` | a client, through the proxy | the map is what the model reads, or malformed; no filter panics |
 //! | `traceparent` | a client, a peer | W3C Trace Context, as the model reads it |
-//! | `claims` | an identity provider, a client | tenant, user and refusal are the model's; no NHS number in the record |
-//! | `grants` | an operator, an identity provider, a client | tenant, grant and refusal are the model's; no claim is read twice |
+//! | `claims` | an identity provider, a client | identity and refusal are the model's; no NHS number in the record |
+//! | `grants` | an operator, an identity provider | tenant, grant and refusal are the model's; no claim is read twice |
 //! | `directory` | a web server of the operator's | an index, a part and each tenant are what the model reads, or refused |
-//! | `collector` | a collector | what was queued is acknowledged, rejected, spilled or still queued: never lost, never twice |
-//! | `record` | everybody | records are RFC 8785, and their hashes are of what they say |
+//! | `collector` | a collector | each record is acknowledged, rejected, overflow or queued: never lost, never twice |
+//! | `record` | all of them | records are RFC 8785, and their hashes are of what they say |
 //!
 //! `fuzz/tests/corpus.rs` replays the corpus in `make test`. `make fuzz TARGET=… SECONDS=…` searches for more inputs.
 

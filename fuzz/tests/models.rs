@@ -49,12 +49,12 @@ fn a_directory_says_of_each_tenant_what_the_model_says() {
     let (_, run) = target("directory").unwrap();
     let mut random = fastrand::Rng::with_seed(18);
     for _ in 0..INPUTS / 4 {
-        let lie: &[u8] = match random.u8(..20) {
+        let fault: &[u8] = match random.u8(..20) {
             0 => b"s",
             1 => b"d",
             2 => b"c",
             _ => b"",
         };
-        run(&[lie, b"", &lines(&mut random)].join(&0x1e));
+        run(&[fault, b"", &lines(&mut random)].join(&0x1e));
     }
 }

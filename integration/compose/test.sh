@@ -1,10 +1,12 @@
 #!/bin/bash
-# Brings up integration/docker-compose.yaml with a real Docker engine and a real Docker Compose, and looks at it: check.py.
+# Brings up integration/docker-compose.yaml with a real Docker engine and a real Docker Compose, and looks at it:
+# check.py.
 #
-# The engine is Debian's, with a network, mounts, processes and a data folder of its own: what runs on this machine, Docker or not, is
-# not touched, and nothing is left. No image is fetched: stand-ins under the names of the file hold the same programs, each from where it
-# can be had (Envoy from its wheel, the Collector, Jaeger and Compose from their Go modules, Prometheus from Debian). Grafana is in no
-# package registry and is left out. Exit code 3: there is no engine to be had here.
+# The engine is Debian's, with a network, mounts, processes and a data folder of its own: what runs on this machine,
+# Docker or not, is not touched, and nothing is left. No image is fetched: stand-ins under the names of the file hold
+# the same programs, each from where it can be had (Envoy from its wheel, the Collector, Jaeger and Compose from their
+# Go modules, Prometheus from Debian). Grafana is in no package registry and is left out. Exit code 3: there is no
+# engine to be had here.
 #
 #   integration/compose/test.sh [COMMAND...]      without a command: check.py
 set -euo pipefail
@@ -61,7 +63,8 @@ done
 docker version --format 'Docker {{.Server.Version}}' || { tail -20 "$scratch/dockerd.log" >&2; exit 1; }
 docker compose version
 
-# image TAG PROGRAM TARGET CHANGES...: an image with the program, a shell to look at its health with, and what they are linked with.
+# image TAG PROGRAM TARGET CHANGES...: an image with the program, a shell to look at its health with, and what they are
+# linked with.
 image() {
     local tag=$1 program=$2 target=$3 folder=$scratch/image change=()
     shift 3

@@ -1,65 +1,19 @@
-//! Where the instructions go: a module in which each function says when it begins and ends, and who counts between.
+//! Where the instructions go: a module in which each function reports when it begins and when it ends.
 //!
-//! Each function is put behind another of the same type, which calls `enter`, the function, and `leave`. What that adds is known
-//! exactly and taken off again, so the parts sum up to what the module costs without it (`tests/profile.rs`).
+//! A wrapper of the same type stands before each function. It calls `enter`, the function, and `leave`. The instructions
+//! that this adds are known exactly and subtracted, so the parts sum up to what the plain module costs
+//! (`tests/table.rs`).
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use walrus::ir::{self, VisitorMut};
 use walrus::{ElementItems, ExportItem, FunctionBuilder, FunctionId, FunctionKind, ValType};
-use wasmtime::{AsContext, Caller, Linker, OptLevel};
+use wasmtime::OptLevel;
 
+use crate::profiler::{Function, MODULE};
+pub use crate::profiler::{Part, Profile};
 use crate::proxy::Compiled;
-use crate::tally::Counter;
-
-/// The proxy that counts.
-type State = careplane_wasm_host::State<Counter>;
-
-const MODULE: &str = "careplane_profile";
-/// Of a wrapper until the proxy is told: its entry, a constant, the call.
-const BEFORE: u64 = 3;
-/// Of a wrapper after that, beside a read of each parameter: the call of the function, a constant, the call.
-const AFTER: u64 = 3;
-
-/// A function of an instrumented module.
-#[derive(Clone, Debug)]
-pub struct Function {
-    name: String,
-    parameters: u64,
-}
-
-/// What a function took.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Part {
-    /// How often it was called.
-    pub calls: u64,
-    /// Instructions of its own.
-    pub own: u64,
-    /// Instructions with those of the functions that it called.
-    pub all: u64,
-}
-
-/// What all functions took, by name; those that were not called are left out.
-pub type Profile = Vec<(String, Part)>;
-
-/// Counts, while an instrumented module runs.
-pub(crate) struct Profiler {
-    functions: Vec<Function>,
-    parts: Vec<Part>,
-    /// How many calls of each function have begun and not ended.
-    depths: Vec<u32>,
-    stack: Vec<Frame>,
-    /// Instructions that the instrumentation has added so far.
-    added: u64,
-}
-
-struct Frame {
-    function: usize,
-    began: u64,
-    /// Instructions of the functions that it called.
-    others: u64,
-}
 
 /// Compiles the module in `file`, instrumented. Functions have names if the module was linked with them.
 ///
@@ -67,9 +21,9 @@ struct Frame {
 /// When it cannot be read, or is no WebAssembly module.
 pub fn instrument(file: &Path) -> Result<Compiled> {
     let mut module = walrus::Module::from_file(file).with_context(|| format!("cannot read {}", file.display()))?;
-    let told = module.types.add(&[ValType::I32], &[]);
-    let (enter, _) = module.add_import_func(MODULE, "enter", told);
-    let (leave, _) = module.add_import_func(MODULE, "leave", told);
+    let signature = module.types.add(&[ValType::I32], &[]);
+    let (enter, _) = module.add_import_func(MODULE, "enter", signature);
+    let (leave, _) = module.add_import_func(MODULE, "leave", signature);
 
     let originals: Vec<FunctionId> = module.funcs.iter_local().map(|(id, _)| id).collect();
     let mut wrappers = Redirection::default();
@@ -113,23 +67,7 @@ pub fn instrument(file: &Path) -> Result<Compiled> {
     Compiled::new(&module.emit_wasm(), OptLevel::None, functions)
 }
 
-pub(crate) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker
-        .func_wrap(MODULE, "enter", |caller: Caller<State>, function: u32| tell(caller, function, Profiler::enter))?;
-    linker
-        .func_wrap(MODULE, "leave", |caller: Caller<State>, function: u32| tell(caller, function, Profiler::leave))?;
-    Ok(())
-}
-
-fn tell(mut caller: Caller<State>, function: u32, what: fn(&mut Profiler, usize, u64)) -> wasmtime::Result<()> {
-    let used = u64::MAX - caller.as_context().get_fuel()?;
-    if let Some(profiler) = &mut caller.data_mut().hook.profiler {
-        what(profiler, function as usize, used);
-    }
-    Ok(())
-}
-
-/// From each function to the one that stands before it.
+/// Maps each function to its wrapper.
 #[derive(Default)]
 struct Redirection(std::collections::HashMap<FunctionId, FunctionId>);
 
@@ -144,52 +82,6 @@ impl Redirection {
 impl VisitorMut for Redirection {
     fn visit_function_id_mut(&mut self, function: &mut FunctionId) {
         self.apply(function);
-    }
-}
-
-// === impl Profiler ===
-
-impl Profiler {
-    pub(crate) fn new(functions: &[Function]) -> Self {
-        let count = functions.len();
-        Self {
-            functions: functions.to_vec(),
-            parts: vec![Part::default(); count],
-            depths: vec![0; count],
-            stack: Vec::new(),
-            added: 0,
-        }
-    }
-
-    fn enter(&mut self, function: usize, used: u64) {
-        self.added += BEFORE;
-        self.depths[function] += 1;
-        self.stack.push(Frame { function, began: used - self.added, others: 0 });
-    }
-
-    fn leave(&mut self, function: usize, used: u64) {
-        self.added += AFTER + self.functions[function].parameters;
-        let Some(frame) = self.stack.pop() else { return };
-        debug_assert_eq!(frame.function, function, "functions end in the reverse order of their beginnings");
-        let all = used - self.added - frame.began;
-        let part = &mut self.parts[function];
-        part.calls += 1;
-        part.own += all - frame.others;
-        self.depths[function] -= 1;
-        // Of a function that calls itself, the outermost call has it all.
-        if self.depths[function] == 0 {
-            part.all += all;
-        }
-        if let Some(caller) = self.stack.last_mut() {
-            caller.others += all;
-        }
-    }
-
-    /// What was counted since the last time, and forgets it; to be asked when no function runs, and the fuel is full.
-    pub(crate) fn take(&mut self) -> Profile {
-        self.added = 0;
-        let names = self.functions.iter().map(|function| function.name.clone());
-        names.zip(self.parts.iter_mut().map(std::mem::take)).filter(|(_, part)| part.calls > 0).collect()
     }
 }
 

@@ -12,14 +12,14 @@ use careplane_wasm_host::World;
 pub use careplane_wasm_host::{Request, Served};
 use wasmtime::{Config, Engine, Module, OptLevel};
 
-use crate::profile;
+use crate::profiler::{Function, Profile, Profiler};
 use crate::tally::{Counter, Tally};
 
 /// A module, compiled so that it counts its instructions.
 pub struct Compiled {
     module: Module,
-    /// The functions of an instrumented module; see [`profile`].
-    functions: Vec<profile::Function>,
+    /// The functions of an instrumented module; see [`crate::profile`].
+    functions: Vec<Function>,
 }
 
 /// What the answer to one call took.
@@ -60,7 +60,7 @@ impl Compiled {
         Self::new(&bytes, level, Vec::new()).with_context(|| format!("{} cannot be compiled", file.display()))
     }
 
-    pub(crate) fn new(bytes: &[u8], level: OptLevel, functions: Vec<profile::Function>) -> Result<Self> {
+    pub(crate) fn new(bytes: &[u8], level: OptLevel, functions: Vec<Function>) -> Result<Self> {
         let mut config = Config::new();
         config.consume_fuel(true).cranelift_opt_level(level);
         Ok(Self { module: Module::new(&Engine::new(&config)?, bytes)?, functions })
@@ -91,7 +91,7 @@ impl Proxy {
     pub fn start(compiled: &Compiled, plugins: &[&str], policy: &str) -> Result<Self> {
         let mut world = World::new(policy);
         world.environment.push("CAREPLANE_PSEUDONYM_KEY=a key of the benchmark, known to all".to_owned());
-        let profiler = (!compiled.functions.is_empty()).then(|| profile::Profiler::new(&compiled.functions));
+        let profiler = (!compiled.functions.is_empty()).then(|| Profiler::new(&compiled.functions));
         let counter = Counter { profiler, ..Counter::default() };
         let mut proxy = Self(careplane_wasm_host::Proxy::start(&compiled.module, world, counter)?);
         for plugin in plugins {
@@ -132,8 +132,8 @@ impl Proxy {
     }
 
     /// What was profiled since the last time, if the module is instrumented.
-    pub fn take_profile(&mut self) -> Option<profile::Profile> {
-        self.hook().profiler.as_mut().map(profile::Profiler::take)
+    pub fn take_profile(&mut self) -> Option<Profile> {
+        self.hook().profiler.as_mut().map(Profiler::take)
     }
 
     /// Lets time pass, and answers what the plugins ask of a web server that has these files, until they ask for

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use careplane_wasm_host::{Call, Hook, Reply, State, World};
-use wasmtime::Linker;
+use wasmtime::{AsContext, Caller, Linker};
 
-use crate::profile::{self, Profiler};
+use crate::profiler::{MODULE, Profiler};
 
-/// What the module was asked for and asked for itself, since the tally was taken last.
+/// The calls in both directions, since the last tally.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     /// Calls from the module to the proxy, by name.
@@ -28,7 +28,13 @@ pub struct Counter {
 
 impl Hook for Counter {
     fn link(linker: &mut Linker<State<Self>>) -> wasmtime::Result<()> {
-        profile::link(linker)
+        linker.func_wrap(MODULE, "enter", |caller: Caller<State<Self>>, function: u32| {
+            notify(caller, function, Profiler::enter)
+        })?;
+        linker.func_wrap(MODULE, "leave", |caller: Caller<State<Self>>, function: u32| {
+            notify(caller, function, Profiler::leave)
+        })?;
+        Ok(())
     }
 
     fn answer(&mut self, call: &Call<'_>, world: &mut World) -> anyhow::Result<Reply> {
@@ -43,6 +49,18 @@ impl Hook for Counter {
     fn copied(&mut self, bytes: u64) {
         self.tally.bytes += bytes;
     }
+}
+
+fn notify(
+    mut caller: Caller<State<Counter>>,
+    function: u32,
+    what: fn(&mut Profiler, usize, u64),
+) -> wasmtime::Result<()> {
+    let used = u64::MAX - caller.as_context().get_fuel()?;
+    if let Some(profiler) = &mut caller.data_mut().hook.profiler {
+        what(profiler, function as usize, used);
+    }
+    Ok(())
 }
 
 fn count(counts: &mut BTreeMap<String, u64>, name: &str) {

@@ -59,7 +59,7 @@ pub struct Sample {
 /// The samples of one contender in one cell.
 #[derive(Clone, Debug)]
 pub struct Series {
-    /// Who.
+    /// The contender.
     pub contender: Contender,
     /// One for each round.
     pub samples: Vec<Sample>,
@@ -107,27 +107,27 @@ impl Cell {
 impl Plan {
     /// What is measured: each cell, and who takes part.
     fn cells(&self) -> Result<Vec<(Cell, Vec<Contender>)>> {
-        let everybody = contender::all;
+        let all = contender::all;
         if !self.only.is_empty() {
-            let names: Vec<_> = everybody().iter().map(|contender| contender.name).collect();
+            let names: Vec<_> = all().iter().map(|contender| contender.name).collect();
             if let Some(unknown) = self.only.iter().find(|name| !names.contains(&name.as_str())) {
                 bail!("there is no contender {unknown:?}: expected some of {}", names.join(", "));
             }
             let chosen = |contender: &Contender| {
                 contender.name == contender::ROUTER || self.only.iter().any(|name| name == contender.name)
             };
-            return Ok(vec![(MAIN, everybody().into_iter().filter(chosen).collect())]);
+            return Ok(vec![(MAIN, all().into_iter().filter(chosen).collect())]);
         }
         let main = |contender: &Contender| {
             use contender::{BUNDLE, EMPTY, EXT_PROC, LUA, LUA_EVIDENCE, ROUTER};
             [ROUTER, EMPTY, LUA, LUA_EVIDENCE, EXT_PROC, BUNDLE].contains(&contender.name)
         };
         if self.full {
-            return Ok(Cell::all().map(|cell| (cell, everybody())).collect());
+            return Ok(Cell::all().map(|cell| (cell, all())).collect());
         }
-        let few = || everybody().into_iter().filter(main).collect::<Vec<_>>();
+        let few = || all().into_iter().filter(main).collect::<Vec<_>>();
         Ok(vec![
-            (MAIN, everybody()),
+            (MAIN, all()),
             (Cell { headers: 40, ..MAIN }, few()),
             (Cell { protocol: Protocol::Http2, ..MAIN }, few()),
             (Cell { upstream: true, ..MAIN }, few()),
@@ -179,7 +179,7 @@ impl Plan {
         }
         let count = running.len();
         for round in 0..self.rounds {
-            // Who follows whom changes, too.
+            // The order of the contenders changes, too.
             for turn in 0..count {
                 let (one, requests, samples) = &mut running[(turn + round) % count];
                 let sample = self.sample(cell, one, *requests, generator).await;

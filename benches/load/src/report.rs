@@ -118,7 +118,7 @@ impl Report {
     /// As Markdown, beside a picture of this name.
     #[must_use]
     pub fn page(&self, picture: &str) -> String {
-        let mut page = "# careplane beside what else would do its work\n\n".to_owned();
+        let mut page = "# careplane beside the alternatives\n\n".to_owned();
         page += &self.machine.paragraph();
         let _ = writeln!(
             page,

@@ -4,8 +4,8 @@
 //! stream ends ─▶ Ending (what became of it) ─▶ record (canonical JSON) ─▶ chain (number, hash) ─▶ sinks
 //! ```
 //!
-//! What the policy calls for is recorded twice: its intent, before it goes on, and its outcome. The record is described in
-//! `docs/audit-record.md`.
+//! What the policy calls for is recorded twice: its intent, before it goes on, and its outcome. The record is described
+//! in `docs/audit-record.md`.
 
 #![forbid(unsafe_code)]
 
@@ -42,7 +42,8 @@ pub const CHAINS: &str = "careplane.audit.chains";
 /// When the present chain was begun: seconds since 1970.
 pub const CHAIN_EPOCH: &str = "careplane.audit.chain_epoch";
 
-/// How often a chain says how far it has come. Also when it has come no further: a chain that falls silent has lost its proxy, or its tail.
+/// How often a chain says how far it has come. Also when it has come no further: a chain that falls silent has lost its
+/// proxy, or its tail.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The filter. All of one VM with the same key share a chain: they run on one thread.
@@ -99,8 +100,8 @@ impl Audit {
 }
 
 impl Filter for Audit {
-    /// Computes the identity while what was sent is still there: as the first plugin of a chain it sees forged headers too. Holds the
-    /// request where the policy wants its intent acknowledged first.
+    /// Computes the identity while what was sent is still there: as the first plugin of a chain it sees forged headers
+    /// too. Holds the request where the policy wants its intent acknowledged first.
     fn on_request(&self, request: &Incoming, host: &dyn Host) {
         let identity = request.identity(host);
         request.correlation(host);
@@ -171,7 +172,8 @@ impl Filter for Audit {
         }
     }
 
-    /// Says that the chain ends here, in good order; unless another filter goes on with it, as after a change of policy.
+    /// Says that the chain ends here, in good order; unless another filter goes on with it, as after a change of
+    /// policy.
     fn on_end(&self, host: &dyn Host) {
         if Rc::strong_count(&self.chain) == 1 && self.chain.length() > 0 {
             self.checkpoint(Kind::End, host);

@@ -10,9 +10,11 @@ use careplane_policy::document::ProxyLog;
 use crate::chain::Entry;
 use crate::record::Kind;
 
-/// The filter state that holds the record when Envoy's access loggers run: `%FILTER_STATE(wasm.careplane.audit:PLAIN)%`.
+/// The filter state that holds the record when Envoy's access loggers run:
+/// `%FILTER_STATE(wasm.careplane.audit:PLAIN)%`.
 pub const FILTER_STATE: &str = "careplane.audit";
-/// The same, for a policy that is in shadow: another plugin beside it may enforce one, and filter state holds one record.
+/// The same, for a policy that is in shadow: another plugin beside it may enforce one, and filter state holds one
+/// record.
 pub const SHADOW_FILTER_STATE: &str = "careplane.shadow";
 
 /// Hands the record of a request to every sink of the policy. What none of them took goes to the proxy's log, whole.

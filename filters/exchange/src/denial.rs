@@ -119,8 +119,8 @@ impl Denial {
         }
     }
 
-    /// The answer. `correlation` is the name of the correlation header and the id, where there is one. A caller that speaks gRPC
-    /// gets the body as `grpc-message`, so for it that is the title alone.
+    /// The answer. `correlation` is the name of the correlation header and the id, where there is one. A caller that
+    /// speaks gRPC gets the body as `grpc-message`, so for it that is the title alone.
     pub fn reply(self, correlation: Option<(&str, &CorrelationId)>, is_grpc: bool) -> LocalReply {
         let mut body = format!(
             r#"{{"type":"urn:problem-type:careplane:{}","title":"{}","status":{}"#,
@@ -151,7 +151,8 @@ impl Denial {
         }
     }
 
-    /// The answer to a request that does not say a purpose which a grant needs: it says which are accepted, and how to send one.
+    /// The answer to a request that does not say a purpose which a grant needs: it says which are accepted, and how to
+    /// send one.
     pub(crate) fn reply_with_purposes(
         self,
         correlation: Option<(&str, &CorrelationId)>,
@@ -175,8 +176,8 @@ impl Denial {
         reply
     }
 
-    /// What Envoy is told as response code details, so that every plugin in the chain and every access log knows who refused,
-    /// and why.
+    /// What Envoy is told as response code details, so that every plugin in the chain and every access log knows who
+    /// refused, and why.
     pub(crate) fn details(self) -> &'static str {
         match self {
             Self::IdentityRepeated => "careplane{identity-repeated}",

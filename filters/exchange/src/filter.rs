@@ -21,12 +21,14 @@ pub trait Filter {
     /// The response is on its way out.
     fn on_response(&self, _rules: &Rules, _correlation: Option<&CorrelationId>, _host: &dyn Host) {}
 
-    /// Whether it wants to know how requests end, so that what is known of them has to be kept: whether [`Self::on_log`] does something.
+    /// Whether it wants to know how requests end, so that what is known of them has to be kept: whether
+    /// [`Self::on_log`] does something.
     fn follows(&self) -> bool {
         false
     }
 
-    /// The stream is over. Called once, also for streams whose request this plugin never saw, because it was answered before.
+    /// The stream is over. Called once, also for streams whose request this plugin never saw, because it was answered
+    /// before.
     fn on_log(&self, _ending: &Ending<'_>, _host: &dyn Host) {}
 
     /// Time has passed. Called in the plugin, not in a stream.

@@ -126,8 +126,8 @@ impl GrantVerdict {
 // === impl GrantUses ===
 
 impl GrantUses {
-    /// Counts a use, unless there have been too many. Without a clock there is no limit: a failure of the proxy keeps no one out in an
-    /// emergency.
+    /// Counts a use, unless there have been too many. Without a clock there is no limit: a failure of the proxy keeps
+    /// no one out in an emergency.
     fn take(&self, grant: &Grant, limit: GrantLimit, user: Option<&UserId>, host: &dyn Host) -> bool {
         let Ok(now) = host.elapsed() else { return true };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -151,7 +151,7 @@ impl GrantUses {
     }
 }
 
-/// Rules that are cloned have been used by no one.
+/// A clone of rules starts with no uses.
 impl Clone for GrantUses {
     fn clone(&self) -> Self {
         Self::default()

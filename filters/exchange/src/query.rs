@@ -5,7 +5,8 @@ use std::borrow::Cow;
 /// What is in no identity: the value of a parameter that comes with two values.
 const NEITHER: &[u8] = b"?";
 
-/// The value of a parameter in the query of a `:path`, decoded. One that comes with different values has none that can be meant.
+/// The value of a parameter in the query of a `:path`, decoded. One that comes with different values has none that can
+/// be meant.
 pub fn value<'p>(path: &'p [u8], parameter: &str) -> Option<Cow<'p, [u8]>> {
     let path = path.split(|byte| *byte == b'#').next()?;
     let start = path.iter().position(|byte| *byte == b'?')?.saturating_add(1);

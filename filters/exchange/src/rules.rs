@@ -10,7 +10,8 @@ use crate::grants::GrantUses;
 use crate::pseudonym::Pseudonyms;
 use crate::tracer::Tracer;
 
-/// A policy, the pseudonyms under the key of this proxy, what is known of its tracer, and the tenants of the policy's directory.
+/// A policy, the pseudonyms under the key of this proxy, what is known of its tracer, and the tenants of the policy's
+/// directory.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// The policy.

@@ -1,7 +1,7 @@
 //! What the span of a request says, for the filters that have something to put there.
 //!
-//! Tags travel in filter state, not in headers: a request that is refused before careplane sees it then has none, whatever its
-//! headers claim.
+//! Tags travel in filter state, not in headers: a request that is refused before careplane sees it then has none,
+//! whatever its headers claim.
 
 use std::sync::Arc;
 
@@ -61,11 +61,13 @@ impl Incoming {
         let tier = &self.about().context.tier;
         self.tag_span("sampling_tier", Arc::clone(&tier.name));
         if self.is_shadow() {
-            // Envoy is not asked for anything. So it exports what it keeps without careplane, at a rate that is not known here.
+            // Envoy is not asked for anything. So it exports what it keeps without careplane, at a rate that is not
+            // known here.
             return self.tag_span("sampling_reason", TraceReason::Inherited.as_str());
         }
         self.tag_span("sampling_reason", decision.reason.as_str());
-        // For a backend to extrapolate: a span at 10 % stands for ten. At which rate somebody else decided is not known here.
+        // For a backend to extrapolate: a span at 10 % stands for ten. At which rate somebody else decided is not known
+        // here.
         let rate = match decision.reason {
             TraceReason::Tier => Some(tier.rate),
             TraceReason::Denied | TraceReason::Emergency => Some(Rate::ALL),

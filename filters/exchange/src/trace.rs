@@ -46,7 +46,7 @@ pub enum TraceReason {
     Emergency,
     /// The tier of its context, on Envoy's random number.
     Tier,
-    /// Somebody before decided: Envoy's base rate, the previous hop, or the client.
+    /// Decided earlier: by Envoy's base rate, the previous hop, or the client.
     Inherited,
     /// Without a UUID in `x-request-id`, Envoy traces nothing.
     NoRequestId,
@@ -90,8 +90,8 @@ impl TraceInput {
         TraceDecision { kept, reason }
     }
 
-    /// Whether Envoy has to be told so that it keeps what `decision` keeps. A tracer that has shown that it does not listen is not told,
-    /// so that it stays known what it keeps.
+    /// Whether Envoy has to be told so that it keeps what `decision` keeps. A tracer that has shown that it does not
+    /// listen is not told, so that it stays known what it keeps.
     pub(crate) fn needs_force(&self, decision: TraceDecision, tracer: &Tracer) -> bool {
         decision.kept && !self.traced && (self.parent.is_some() || tracer.keeps(false, true).is_some())
     }

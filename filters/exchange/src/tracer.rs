@@ -1,13 +1,14 @@
 //! What requests have shown of the proxy's tracer.
 //!
-//! Whether a span is exported follows from `x-request-id` and the parent, unless the tracer has a sampler of its own, or the connection manager
-//! does not sample by request id, or does not write into it. No attribute tells. But the upstream is told of each forwarded request
-//! whether its span is kept, so what was expected can be compared. Where it has been wrong, requests that are not forwarded are not
-//! guessed about.
+//! Whether a span is exported follows from `x-request-id` and the parent, unless the tracer has a sampler of its own,
+//! or the connection manager does not sample by request id, or does not write into it. No attribute tells. But the
+//! upstream is told of each forwarded request whether its span is kept, so what was expected can be compared. Where it
+//! has been wrong, requests that are not forwarded are not guessed about.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-/// Expectations that turned out wrong, a bit for each kind of request; and what requests went upstream with that came without B3.
+/// Expectations that turned out wrong, a bit for each kind of request; and what requests went upstream with that came
+/// without B3.
 #[derive(Debug, Default)]
 pub struct Tracer(AtomicU8);
 
@@ -29,8 +30,8 @@ impl Tracer {
         self.0.fetch_or(if wrote { WROTE_B3 } else { WROTE_NO_B3 }, Ordering::Relaxed);
     }
 
-    /// Whether B3 that a caller has sent is the tracer's own in the end: Zipkin can keep the caller's ids, other tracers do not look at
-    /// them. None where plugins of listeners with different tracers share this.
+    /// Whether B3 that a caller has sent is the tracer's own in the end: Zipkin can keep the caller's ids, other
+    /// tracers do not look at them. None where plugins of listeners with different tracers share this.
     pub(crate) fn owns_b3(&self) -> Option<bool> {
         match self.0.load(Ordering::Relaxed) & (WROTE_B3 | WROTE_NO_B3) {
             WROTE_NO_B3 => Some(false),

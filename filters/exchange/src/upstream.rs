@@ -1,7 +1,7 @@
 //! What the upstream reads of a request: its headers, as the policy has them.
 //!
-//! Each of the filters calls its part. What all of them would have done to a request in shadow is computed in one place, so that a record
-//! says it in every arrangement of the filters.
+//! Each of the filters calls its part. What all of them would have done to a request in shadow is computed in one
+//! place, so that a record says it in every arrangement of the filters.
 
 use std::sync::Arc;
 

@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 
-/// A list that filters add to through a shared reference. Taking the list out and putting it back cannot fail, as borrowing a
-/// `RefCell` can.
+/// A list that filters add to through a shared reference. Taking the list out and putting it back cannot fail, as
+/// borrowing a `RefCell` can.
 pub(crate) struct Writes<T>(Cell<Vec<T>>);
 
 // === impl Writes ===

@@ -1,4 +1,5 @@
-//! One request through the filters. The module, the command line, the fuzz targets and the benchmarks share this code, so they decide alike.
+//! One request through the filters. The module, the command line, the fuzz targets and the benchmarks share this code,
+//! so they decide alike.
 //!
 //! ```text
 //! headers ──▶ Incoming ──▶ filters until a denial ──▶ held? ──▶ conclude ──▶ upstream, or a reply

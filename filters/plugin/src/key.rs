@@ -19,8 +19,8 @@ thread_local! {
 
 /// The pseudonyms under the key in the environment variable `name`.
 ///
-/// Without one (or with one too short to protect anything) an ephemeral key serves: no person can be found out, but a person is another
-/// one to each worker and after a restart. That is said, not hidden.
+/// Without one (or with one too short to protect anything) an ephemeral key serves: no person can be found out, but a
+/// person is another one to each worker and after a restart. That is said, not hidden.
 ///
 /// # Errors
 /// When there is no key and no random number either.

@@ -6,8 +6,8 @@ use careplane_exchange::Host;
 
 use crate::host::EnvoyHost;
 
-/// States of one plugin. They count from its first request or tick until it ends. A configuration is also tried on a VM that serves
-/// nothing, which Envoy removes without a callback: what counted there would count for ever.
+/// States of one plugin. They count from its first request or tick until it ends. A configuration is also tried on a VM
+/// that serves nothing, which Envoy removes without a callback: what counted there would count for ever.
 #[derive(Default)]
 pub(crate) struct States {
     gauges: Vec<&'static str>,
@@ -17,7 +17,8 @@ pub(crate) struct States {
 // === impl States ===
 
 impl States {
-    /// Notes whether the plugin is in a state. The gauge is there in either case, so that an alert can tell 0 from nothing.
+    /// Notes whether the plugin is in a state. The gauge is there in either case, so that an alert can tell 0 from
+    /// nothing.
     pub(crate) fn note(&mut self, gauge: &'static str, is_so: bool) {
         EnvoyHost.add_to_gauge(gauge, 0);
         if is_so {

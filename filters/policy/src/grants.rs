@@ -81,7 +81,8 @@ impl Grant {
 // === impl GrantedTenants ===
 
 impl GrantedTenants {
-    /// The claim that has to name what a tenant belongs to, and that; `None` when a tenant belongs to nothing of the kind.
+    /// The claim that has to name what a tenant belongs to, and that; `None` when a tenant belongs to nothing of the
+    /// kind.
     pub fn needs<'g, 't>(
         &'g self,
         (jurisdiction, group): (Option<Jurisdiction>, Option<&'t str>),

@@ -33,7 +33,8 @@ impl HostPattern {
         is_pattern.then(|| Self { before: before.into(), after: after.into() })
     }
 
-    /// The tenant in an `:authority`: what stands for it, within one label. Case, the port and a dot at the end do not matter.
+    /// The tenant in an `:authority`: what stands for it, within one label. Case, the port and a dot at the end do not
+    /// matter.
     pub fn tenant<'h>(&self, authority: &'h [u8]) -> Option<&'h [u8]> {
         let host = match authority.iter().rposition(|byte| *byte == b':') {
             Some(colon) => authority.get(..colon)?,

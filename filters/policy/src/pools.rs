@@ -1,9 +1,9 @@
 //! Which pool serves a tenant: rendezvous hashing, so that a pool more or less moves only the tenants that must move.
 //!
-//! Thaler and Ravishankar, "Using name-based mappings to increase hit rates" (1998): each pool scores the tenant, the highest
-//! score wins. The score is `XXH64(tenant, seed = XXH64(pool, seed = replica))` (xxHash specification 0.1.1), so that other
-//! tools can find the same pool. A pool of weight *n* has *n* replicas, each with a score of its own: its chance to
-//! win is then exactly its share of the weights, in integers.
+//! Thaler and Ravishankar, "Using name-based mappings to increase hit rates" (1998): each pool scores the tenant, the
+//! highest score wins. The score is `XXH64(tenant, seed = XXH64(pool, seed = replica))` (xxHash specification 0.1.1),
+//! so that other tools can find the same pool. A pool of weight *n* has *n* replicas, each with a score of its own: its
+//! chance to win is then exactly its share of the weights, in integers.
 
 use std::sync::Arc;
 
@@ -44,8 +44,8 @@ impl Pools {
     }
 }
 
-/// The number that decides whether a tenant is in the canary cohort. The same for ever, so a higher percentage adds tenants
-/// and takes none out.
+/// The number that decides whether a tenant is in the canary cohort. The same for ever, so a higher percentage adds
+/// tenants and takes none out.
 pub(crate) fn cohort_number(tenant: &str) -> Random {
     Random::from_hash(xxh64(tenant.as_bytes(), xxh64(b"release-cohort", 0)))
 }

@@ -1,6 +1,7 @@
 //! What data are used for: HL7 v3 PurposeOfUse.
 
-/// The codes that are not abstract of the value set `http://terminology.hl7.org/ValueSet/v3-PurposeOfUse`, as FHIR R4 has it.
+/// The codes that are not abstract of the value set `http://terminology.hl7.org/ValueSet/v3-PurposeOfUse`, as FHIR R4
+/// has it.
 const CODES: [&str; 59] = [
     "BIORCH",
     "BTG",

@@ -46,10 +46,12 @@ impl Rate {
     }
 }
 
-/// Whether a UUID that begins with these digits is one of version 6 or 7 that was made between 2022 and 2040. The version itself is not
-/// there to be read: Envoy writes over it. One in 140 random UUIDs begins like that too, which only gives it another random number.
+/// Whether a UUID that begins with these digits is one of version 6 or 7 that was made between 2022 and 2040. The
+/// version itself is not there to be read: Envoy writes over it. One in 140 random UUIDs begins like that too, which
+/// only gives it another random number.
 fn begins_with_time(first: u32) -> bool {
-    // The first 32 of 48 bits of milliseconds since 1970 (RFC 9562 §5.7), and of the 60 bits of 100 ns since 1582 (§5.6).
+    // The first 32 of 48 bits of milliseconds since 1970 (RFC 9562 §5.7), and of the 60 bits of 100 ns since 1582
+    // (§5.6).
     matches!(first >> 20, 0x017..=0x01f | 0x1ec..=0x1ff)
 }
 
@@ -76,11 +78,11 @@ impl fmt::Display for Rate {
 // === impl Random ===
 
 impl Random {
-    /// The number of a request, from its `x-request-id`: the first eight hex digits, mod 10,000. That is what Envoy compares
-    /// its own `random_sampling` with (`UUIDRequestIDExtension::getInteger`), so tiers and base rate nest.
+    /// The number of a request, from its `x-request-id`: the first eight hex digits, mod 10,000. That is what Envoy
+    /// compares its own `random_sampling` with (`UUIDRequestIDExtension::getInteger`), so tiers and base rate nest.
     ///
-    /// UUIDs of versions 6 and 7 begin with the time, so all requests of a minute would share one number. Theirs is a hash of all digits
-    /// but the one that Envoy writes into, so each hop finds the same.
+    /// UUIDs of versions 6 and 7 begin with the time, so all requests of a minute would share one number. Theirs is a
+    /// hash of all digits but the one that Envoy writes into, so each hop finds the same.
     pub fn from_request_id(id: &[u8]) -> Option<Self> {
         if !crate::id::is_uuid(id) {
             return None;

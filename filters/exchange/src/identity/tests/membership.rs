@@ -9,7 +9,8 @@ use crate::{Denial, Identity, Incoming};
 
 const HOMES: [&str; 4] = ["home-1", "home-2", "home-3", "home-4"];
 
-/// What matters of an identity here: tenant, source, how many are listed, what selected, the other tenant, and the denial.
+/// What matters of an identity here: tenant, source, how many are listed, what selected, the other tenant, and the
+/// denial.
 type Seen<'i> = (Option<&'i str>, Option<&'i str>, Option<usize>, Option<&'i str>, Option<&'i str>, Option<Denial>);
 
 fn seen(identity: &Identity) -> Seen<'_> {

@@ -1,5 +1,5 @@
-//! The module that the proxies load, in a proxy that lies: whatever it says, in whatever order, no trap and no end of
-//! memory.
+//! The module that proxies load, in a faulty proxy. Whatever the proxy returns, and in whatever order it calls, the
+//! module does not trap and its memory stays bounded.
 //!
 //! Needs `dist/careplane.wasm` (`make build`). A failure names its seed; `CAREPLANE_SEEDS=17..18` runs that one alone,
 //! and `CAREPLANE_SEEDS=0..10000` many.
@@ -36,7 +36,7 @@ const POLICY: &str = r#"{
     "export": {"cluster": "c", "authority": "a", "batch": {"records": 16, "interval": "1s"}, "queueBytes": 65536}
 }"#;
 const PLUGINS: [&str; 6] = ["careplane", "audit", "tracing-tags", "tenant-routing", "sampling", "none of them"];
-/// What one VM may take: the queue of the policy, the largest lie a few times over, and what the module itself needs.
+/// What one VM may take: the queue of the policy, the largest faulty value a few times over, and what the module itself needs.
 const MEMORY_MAX: u64 = 16 * 1024 * 1024;
 const EVENTS: usize = 2_000;
 const SEEDS: Range<u64> = 0..60;
@@ -46,7 +46,7 @@ fn module() -> Option<Module> {
     static MODULE: OnceLock<Module> = OnceLock::new();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/careplane.wasm");
     if !file.is_file() {
-        let message = "SKIPPED: the module in a lying proxy, because dist/careplane.wasm is not built (make build)";
+        let message = "SKIPPED: the module in a faulty proxy, because dist/careplane.wasm is not built (make build)";
         assert!(env::var("CI").as_deref() != Ok("true"), "{message}");
         let _ = writeln!(std::io::stderr(), "{message}");
         return None;
@@ -240,8 +240,8 @@ fn streams_that_end_without_a_log_cost_no_memory() {
 }
 
 #[test]
-fn streams_that_are_lied_to_cost_no_memory() {
-    grows("lied to", 50, |proxy, id| {
+fn streams_in_a_faulty_proxy_cost_no_memory() {
+    grows("faulty", 50, |proxy, id| {
         request(proxy, id)?;
         call(proxy, Phase::Response, "proxy_on_response_headers", &[id, 5, 1])?;
         log(proxy, id)?;

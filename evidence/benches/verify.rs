@@ -1,16 +1,17 @@
 //! How fast records verify, and in how much memory: several chains interleaved, in the order of writing and in no
-//! order at all; beside what other programs take to read the same file once.
-//!
-//! Verification on one thread, before records were read without a parser's values, took 1.07 times the processor time
-//! of `sha256sum` on the same file: the figure to compare with.
+//! order at all. Beside it, over the same file: the same on one thread and with the JSON parser
+//! for every record; what a script does, with trees of values; and `sha256sum` and `jq`, which read it once.
 //!
 //! `cargo bench -p careplane-evidence`; other numbers of records than 100,000 and 1,000,000: `… -- 5000000`
 
+#[path = "verify/baseline.rs"]
+mod baseline;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -22,10 +23,15 @@ const CHAINS: u64 = 16;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
-    if let [word, file] = &arguments[..]
-        && word == "one"
-    {
-        return one(file);
+    if let [word, file] = &arguments[..] {
+        match word.as_str() {
+            "tree" => return measured(|| baseline::tree(file)),
+            "parser" => {
+                let settings = Settings { threads: Some(1), parser_alone: true, ..Settings::default() };
+                return measured(|| verify(file, settings));
+            }
+            _ => return measured(|| verify(file, Settings::default())),
+        }
     }
     let given: Vec<u64> = arguments.iter().filter_map(|argument| argument.parse().ok()).collect();
     println!(
@@ -39,38 +45,54 @@ fn main() {
         let shuffled = folder.path().join("shuffled");
         shuffle(File::open(&written).unwrap(), BufWriter::new(File::create(&shuffled).unwrap()));
         for (order, file) in [("written", written), ("random", shuffled)] {
-            // In a process of its own: peak memory is a process's.
-            let output = Command::new(std::env::current_exe().unwrap()).arg("one").arg(&file).output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
             let megabytes = fs::metadata(&file).unwrap().len() as f64 / 1e6;
-            let told = String::from_utf8(output.stdout).unwrap();
-            let [seconds, cpu, peak] = told.trim().split(' ').collect::<Vec<_>>().try_into().unwrap();
-            let seconds: f64 = seconds.parse().unwrap();
+            let Run { seconds, cpu, peak } = alone("verify", &file);
             println!(
-                "{records:>10} {order:>8} {megabytes:>8.0} {seconds:>9.2} {cpu:>9} {:>9.0} {:>9.0} {peak:>9}",
+                "{records:>10} {order:>8} {megabytes:>8.0} {seconds:>9.2} {cpu:>9.2} {:>9.0} {:>9.0} {peak:>9}",
                 records as f64 / seconds,
                 megabytes / seconds
             );
-            beside(&file, seconds);
+            beside(&file, order == "written", seconds, cpu);
         }
     }
 }
 
-/// What other programs take to read the same file once.
-fn beside(file: &std::path::Path, seconds: f64) {
+/// What a run took: seconds of the clock and of processors, and the peak of resident memory in MB.
+struct Run {
+    seconds: f64,
+    cpu: f64,
+    peak: String,
+}
+
+/// Runs this program in a process of its own: peak memory is a process's.
+fn alone(word: &str, file: &Path) -> Run {
+    let output = Command::new(std::env::current_exe().unwrap()).arg(word).arg(file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8(output.stdout).unwrap();
+    let [seconds, cpu, peak] = told.trim().split(' ').collect::<Vec<_>>().try_into().unwrap();
+    Run { seconds: seconds.parse().unwrap(), cpu: cpu.parse().unwrap(), peak: peak.to_owned() }
+}
+
+/// What others take over the same file, and how many times as long, by the clock and by processor time. A verifier on
+/// one thread has one core at most: its rate beside that of all cores is the ratio of the clock on a free machine.
+fn beside(file: &Path, is_ordered: bool, seconds: f64, cpu: f64) {
+    let say = |name: &str, run: &Run| {
+        let (by_clock, by_cpu) = (run.seconds / seconds, run.cpu / cpu);
+        let Run { seconds, cpu, .. } = run;
+        println!("{name:>29}: {seconds:.2} s ({by_clock:.1} times), {cpu:.2} s of CPU ({by_cpu:.2} times)");
+    };
+    say("one thread, with the parser", &alone("parser", file));
+    if is_ordered {
+        say("one thread, by trees", &alone("tree", file));
+    }
     for (program, arguments) in [("sha256sum", &[][..]), ("jq", &["-c", "."])] {
-        let (began, before) = (Instant::now(), cpu());
+        let (began, before) = (Instant::now(), self::cpu());
         match Command::new(program).args(arguments).arg(file).stdout(std::process::Stdio::null()).status() {
             Ok(status) if status.success() => {
-                let took = began.elapsed().as_secs_f64();
-                let times = took / seconds;
-                println!(
-                    "{:>19} {program:>9}: {took:.2} s, {:.2} s of CPU, {times:.1} times as long",
-                    "",
-                    cpu() - before
-                );
+                let (seconds, cpu) = (began.elapsed().as_secs_f64(), self::cpu() - before);
+                say(program, &Run { seconds, cpu, peak: String::new() });
             }
-            _ => println!("{:>19} SKIPPED: {program} is not installed", ""),
+            _ => println!("{program:>29}: SKIPPED, it is not installed"),
         }
     }
 }
@@ -83,14 +105,18 @@ fn cpu() -> f64 {
     behind_name.split_whitespace().skip(11).take(4).filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
-/// Verifies a file. Prints the seconds it took, of the clock and of processors, and the peak of resident memory in MB.
-fn one(file: &str) {
-    let began = Instant::now();
-    let mut verifier = Verifier::new(Settings::default());
+fn verify(file: &str, settings: Settings) {
+    let mut verifier = Verifier::new(settings);
     verifier.read(&Source::file(file)).unwrap();
     let verification = verifier.finish().unwrap();
-    let seconds = began.elapsed().as_secs_f64();
     assert!(verification.holds(Demands { closed: true, ..Demands::default() }), "{:?}", verification.chains[0]);
+}
+
+/// Prints what it takes: see [`Run`].
+fn measured(run: impl FnOnce()) {
+    let began = Instant::now();
+    run();
+    let seconds = began.elapsed().as_secs_f64();
     let peak = fs::read_to_string("/proc/self/status").ok().and_then(|status| {
         let line =
             status.lines().find(|line| line.starts_with("VmHWM:"))?.split_whitespace().nth(1)?.parse::<f64>().ok()?;

@@ -186,7 +186,7 @@ impl Source {
         let mut lines = Lines::default();
         let mut spare = None;
         while let Some(block) = blocks.next(spare.take()).map_err(|error| self.unreadable(&error))? {
-            let read = self.items(&block, &mut found)?;
+            let read = self.items(&block, lines.read, &mut found)?;
             spare = Some(block);
             lines.read += read.read;
             lines.skipped += read.skipped;
@@ -204,14 +204,15 @@ impl Source {
         within(&self.name, error)
     }
 
-    /// Hands out what is in a block of it.
+    /// Hands out what is in a block of it, behind so many lines.
     pub(crate) fn items(
         &self,
         block: &Block,
+        before: u64,
         mut found: impl FnMut(Result<Item<'_>, Broken<'_>>) -> io::Result<()>,
     ) -> io::Result<Lines> {
         let mut lines = Lines::default();
-        for (number, text) in block.lines() {
+        for (number, text) in (before + 1..).zip(block.lines()) {
             lines.read += 1;
             let place = |record| Place { source: &self.name, line: number, record };
             let Some(text) = text else {

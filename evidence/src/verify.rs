@@ -14,6 +14,7 @@ mod finding;
 mod keys;
 mod link;
 mod live;
+mod pairs;
 mod report;
 mod scan;
 mod threads;
@@ -44,7 +45,7 @@ pub(crate) use report::SILENT_AFTER;
 use crate::sort::Sorter;
 use crate::source::Source;
 use check::{Checked, Checker, Wants};
-use link::Link;
+use link::{At, Link};
 use report::Tally;
 
 /// Links that are kept in memory before they are sorted into a file: 10 MB, and as much again while lists grow.
@@ -71,6 +72,8 @@ pub struct Settings {
     pub links_in_memory: Option<usize>,
     /// How many threads check records; all that the machine has unless given.
     pub threads: Option<usize>,
+    /// Whether the JSON parser reads every record. It reads what is not plainly canonical in any case; to compare both.
+    pub parser_alone: bool,
 }
 
 /// A part of the chains: those whose id hashes to `index` of `count`. Chains depend on nothing in each other.
@@ -147,14 +150,19 @@ impl Verifier {
         if self.settings.part.is_some_and(|part| !part.holds_part(source.part())) {
             return Ok(());
         }
-        let checker = Checker { source, number, keys: &self.settings.keys, shard: self.settings.shard, wants };
+        let Settings { keys, shard, parser_alone, .. } = &self.settings;
+        let checker = Checker { source, number, keys, shard: *shard, wants, parser_alone: *parser_alone };
         let (sorters, notes, tally) = (&mut self.sorters, &mut self.notes, &mut self.tally);
         let (lines, skipped) = (&mut self.lines, &mut self.skipped);
+        let mut before = 0;
         threads::run(checker, self.threads, |checked| {
             *lines += checked.lines;
             *skipped += checked.skipped;
-            absorb(&checked, source, sorters, notes, tally)?;
-            checked.records.iter().try_for_each(|record| found(record.found(&checked.texts, source)))
+            absorb(&checked, source, before, sorters, notes, tally)?;
+            let mut records = checked.records.iter();
+            records.try_for_each(|record| found(record.found(&checked.texts, source, before)))?;
+            before += checked.lines;
+            Ok(())
         })
     }
 
@@ -172,10 +180,11 @@ impl Verifier {
     }
 }
 
-/// Takes in what a block came to: the numbers of its keys become those of all.
+/// Takes in what a block came to, behind so many lines of its source: the numbers of its keys become those of all.
 fn absorb(
     checked: &Checked,
     source: &Source,
+    before: u64,
     sorters: &mut [Sorter<Link>],
     notes: &mut Notes,
     tally: &mut Tally,
@@ -185,12 +194,13 @@ fn absorb(
         notes.proxy(*chain, proxy);
     }
     for (line, record, why) in &checked.unreadable {
-        tally.unreadable(Place::new(source.name(), *line, *record), why);
+        tally.unreadable(Place::new(source.name(), before + *line, *record), why);
     }
     checked.links.iter().try_for_each(|link| {
         let key = (link.key as usize).checked_sub(1).and_then(|index| keys.get(index)).copied().unwrap_or(0);
         let part = part_of(link.chain, sorters.len());
-        sorters.get_mut(part).map_or(Ok(()), |sorter| sorter.push(Link { key, ..*link }))
+        let at = At { line: before + link.at.line, ..link.at };
+        sorters.get_mut(part).map_or(Ok(()), |sorter| sorter.push(Link { key, at, ..*link }))
     })
 }
 

@@ -11,10 +11,10 @@ const BLOCK: usize = 256 << 10;
 /// Whole lines, of which only the last of a source can be without its end.
 #[derive(Debug)]
 pub(crate) struct Block {
-    /// The number of the first line, from 1.
-    pub(crate) first: u64,
-    /// The lines; none for one line that is longer than [`LINE_MAX`].
-    pub(crate) bytes: Option<Vec<u8>>,
+    /// Memory, which keeps its length when it is used again: it is written once.
+    bytes: Vec<u8>,
+    /// Where the lines end in it; none for one line that is longer than [`LINE_MAX`].
+    end: Option<usize>,
 }
 
 /// The blocks of a source, in order.
@@ -22,45 +22,40 @@ pub(crate) struct Blocks<'s> {
     reader: Box<dyn Read + Send + 's>,
     /// The beginning of a line, which ends in the next block.
     rest: Vec<u8>,
-    line: u64,
 }
 
 // === impl Blocks ===
 
 impl<'s> Blocks<'s> {
     pub(super) fn new(reader: Box<dyn Read + Send + 's>) -> Self {
-        Self { reader, rest: Vec::new(), line: 1 }
+        Self { reader, rest: Vec::new() }
     }
 
     /// The next block, in the memory of one that is done with; none at the end.
     pub(crate) fn next(&mut self, spare: Option<Block>) -> io::Result<Option<Block>> {
-        let mut bytes = spare.and_then(|block| block.bytes).unwrap_or_default();
-        bytes.clear();
-        bytes.append(&mut self.rest);
+        let mut bytes = spare.map(|block| block.bytes).unwrap_or_default();
+        let mut end = self.rest.len();
+        bytes.resize(bytes.len().max(end), 0);
+        bytes[..end].copy_from_slice(&self.rest);
+        self.rest.clear();
         loop {
-            let before = bytes.len();
-            let read = self.reader.by_ref().take(BLOCK as u64).read_to_end(&mut bytes)?;
-            if read == 0 {
-                return Ok((!bytes.is_empty()).then(|| self.block(Some(bytes))));
+            let before = end;
+            bytes.resize(bytes.len().max(end + BLOCK), 0);
+            end += fill(&mut self.reader, &mut bytes[before..before + BLOCK])?;
+            if end == before {
+                return Ok((end > 0).then_some(Block { bytes, end: Some(end) }));
             }
-            if let Some(end) = memchr::memrchr(b'\n', &bytes[before..]) {
-                let end = before + end + 1;
-                self.rest.extend_from_slice(&bytes[end..]);
-                bytes.truncate(end);
-                return Ok(Some(self.block(Some(bytes))));
+            if let Some(last) = memchr::memrchr(b'\n', &bytes[before..end]) {
+                let last = before + last + 1;
+                self.rest.extend_from_slice(&bytes[last..end]);
+                return Ok(Some(Block { bytes, end: Some(last) }));
             }
-            if bytes.len() > LINE_MAX {
+            if end > LINE_MAX {
                 drop(bytes);
                 self.skip_line()?;
-                return Ok(Some(self.block(None)));
+                return Ok(Some(Block { bytes: Vec::new(), end: None }));
             }
         }
-    }
-
-    fn block(&mut self, bytes: Option<Vec<u8>>) -> Block {
-        let first = self.line;
-        self.line += bytes.as_ref().map_or(1, |bytes| memchr::memchr_iter(b'\n', bytes).count() as u64);
-        Block { first, bytes }
     }
 
     /// Reads to the end of the line, and keeps none of it.
@@ -79,23 +74,41 @@ impl<'s> Blocks<'s> {
     }
 }
 
+/// Reads until `buffer` is full, or there is no more; says how much.
+fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
 // === impl Block ===
 
 impl Block {
     /// How many bytes it has.
     pub(crate) fn size(&self) -> usize {
-        self.bytes.as_ref().map_or(0, Vec::len)
+        self.text().len()
     }
 
-    /// Its lines with their numbers; a line that is too long has no text.
-    pub(crate) fn lines(&self) -> impl Iterator<Item = (u64, Option<&[u8]>)> {
-        let mut rest = self.bytes.as_deref().unwrap_or_default();
+    /// Its lines; one that is too long has no text.
+    pub(crate) fn lines(&self) -> impl Iterator<Item = Option<&[u8]>> {
+        let mut rest = self.text();
         let lines = std::iter::from_fn(move || {
             let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
             rest.split_off(..end).filter(|line| !line.is_empty())
         });
         let texts = lines.map(|line| Some(line).filter(|line| line.len() <= LINE_MAX));
-        let too_long = self.bytes.is_none().then_some(None);
-        (self.first..).zip(texts.chain(too_long))
+        let too_long = self.end.is_none().then_some(None);
+        texts.chain(too_long)
+    }
+
+    fn text(&self) -> &[u8] {
+        self.end.and_then(|end| self.bytes.get(..end)).unwrap_or_default()
     }
 }

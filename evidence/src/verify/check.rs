@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::keys::Keyring;
 use super::link::{At, Link, Reading, State};
+use super::pairs::{Hashing, Pairs, Places};
 use super::scan::scan;
 use super::{Shard, claimed_chain};
 use crate::record::Proxy;
@@ -40,9 +41,10 @@ pub(super) struct Checker<'c> {
     pub(super) keys: &'c Keyring,
     pub(super) shard: Option<Shard>,
     pub(super) wants: Wants<'c>,
+    pub(super) parser_alone: bool,
 }
 
-/// What a block came to.
+/// What a block came to. Lines are numbered from its beginning.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
     pub(super) lines: u64,
@@ -72,18 +74,20 @@ pub(super) struct Kept {
 
 // === impl Checker ===
 
-impl Checker<'_> {
+impl<'c> Checker<'c> {
     /// Checks the records of a block.
     pub(super) fn check(&self, block: &Block) -> Checked {
         // More than there are in most blocks.
         let mut checked = Checked { links: Vec::with_capacity(block.size() / LINE), ..Checked::default() };
-        let read = self.source.items(block, |found| {
+        let mut pairs = Pairs::default();
+        let read = self.source.items(block, 0, |found| {
             match found {
-                Ok(item) => self.take(&item, &mut checked),
+                Ok(item) => self.take(&item, &mut pairs, &mut checked),
                 Err(broken) => self.broken(broken.place, broken.why, &mut checked),
             }
             Ok(())
         });
+        pairs.finish(&mut checked);
         // Nothing above is an error.
         let read = read.unwrap_or_default();
         (checked.lines, checked.skipped) = (read.read, read.skipped);
@@ -97,7 +101,7 @@ impl Checker<'_> {
         }
     }
 
-    fn take(&self, item: &Item<'_>, checked: &mut Checked) {
+    fn take(&self, item: &Item<'_>, pairs: &mut Pairs<'c>, checked: &mut Checked) {
         let is_wanted = (self.wants)(item.text);
         if !is_wanted
             && let Some(shard) = self.shard
@@ -105,17 +109,20 @@ impl Checker<'_> {
         {
             return;
         }
-        let (link, in_shard) = match self.quickly(item, is_wanted, checked) {
+        let (link, in_shard, hashing) = match self.quickly(item, is_wanted, checked) {
             Some(read) => read,
             None => match self.parse(item, is_wanted, checked) {
-                Some(read) => read,
+                Some((link, in_shard)) => (link, in_shard, None),
                 None => return,
             },
         };
+        let mut places = Places { link: None, record: None };
         if in_shard {
+            places.link = Some(checked.links.len());
             checked.links.push(link);
         }
         if is_wanted {
+            places.record = Some(checked.records.len());
             let begin = checked.texts.len();
             checked.texts.extend_from_slice(item.text);
             let Item { place, way, .. } = *item;
@@ -123,10 +130,21 @@ impl Checker<'_> {
             let kept = Kept { text, line: place.line, record: place.record, way, state: link.state, in_shard };
             checked.records.push(kept);
         }
+        if let Some(hashing) = hashing {
+            pairs.add(item.text, hashing, places, checked);
+        }
     }
 
-    /// The link of a record that is plainly canonical.
-    fn quickly(&self, item: &Item<'_>, is_wanted: bool, checked: &mut Checked) -> Option<(Link, bool)> {
+    /// The link of a record that is plainly canonical. Where its hash is still to be computed, how.
+    fn quickly(
+        &self,
+        item: &Item<'_>,
+        is_wanted: bool,
+        checked: &mut Checked,
+    ) -> Option<(Link, bool, Option<Hashing<'c>>)> {
+        if self.parser_alone {
+            return None;
+        }
         let scanned = scan(item.text)?;
         let chain = scanned.chain()?;
         let in_shard = self.shard.is_none_or(|shard| shard.holds(chain));
@@ -134,9 +152,13 @@ impl Checker<'_> {
             return None;
         }
         let key = scanned.key.map_or(0, |key| number(&mut checked.keys, key));
-        let link = scanned.link(item.text, chain, self.at(item), key, self.keys);
-        self.note(scanned.proxy.as_ref(), &link, in_shard, checked);
-        Some((link, in_shard))
+        let (mut link, mut hashing) = scanned.link(chain, self.at(item), key, self.keys);
+        if scanned.proxy.as_ref().is_some_and(|proxy| proxy.id.is_some()) {
+            // Whether it is believed decides what it says of its proxy.
+            link.state = hashing.take().map_or(link.state, |hashing| hashing.state(item.text));
+            self.note(scanned.proxy.as_ref(), &link, in_shard, checked);
+        }
+        Some((link, in_shard, hashing))
     }
 
     /// The link of any record; none when it is not read, which is noted, or not wanted.
@@ -179,6 +201,20 @@ impl Checker<'_> {
     }
 }
 
+// === impl Checked ===
+
+impl Checked {
+    /// Notes what the hash of a record says.
+    pub(super) fn note_state(&mut self, places: Places, state: State) {
+        if let Some(link) = places.link.and_then(|at| self.links.get_mut(at)) {
+            link.state = state;
+        }
+        if let Some(record) = places.record.and_then(|at| self.records.get_mut(at)) {
+            record.state = state;
+        }
+    }
+}
+
 /// The number of `key` in `keys`, from 1.
 fn number(keys: &mut Vec<String>, key: &str) -> u32 {
     let index = keys.iter().position(|known| known == key).unwrap_or_else(|| {
@@ -191,10 +227,11 @@ fn number(keys: &mut Vec<String>, key: &str) -> u32 {
 // === impl Kept ===
 
 impl Kept {
-    pub(super) fn found<'f>(&self, texts: &'f [u8], source: &'f Source) -> Found<'f> {
+    /// The record; `before` is how many lines there are before its block.
+    pub(super) fn found<'f>(&self, texts: &'f [u8], source: &'f Source, before: u64) -> Found<'f> {
         Found {
             text: &texts[self.text.clone()],
-            place: source::Place { source: source.name(), line: self.line, record: self.record },
+            place: source::Place { source: source.name(), line: before + self.line, record: self.record },
             way: self.way,
             state: self.state,
             in_shard: self.in_shard,

@@ -11,7 +11,7 @@ use super::link::Digest;
 /// The shortest key, in bytes, that the proxies take.
 pub const KEY_MIN: usize = 16;
 /// What the hash of a record begins with: it is a leaf of RFC 6962 §2.1.
-const LEAF: [u8; 1] = [0];
+pub(super) const LEAF: [u8; 1] = [0];
 
 /// A key, ready to be used.
 #[derive(Clone)]
@@ -23,6 +23,20 @@ pub struct Key {
 /// The keys of all times, by id.
 #[derive(Debug, Clone, Default)]
 pub struct Keyring(HashMap<String, Key>);
+
+/// How records are hashed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Method<'k> {
+    Plain,
+    Keyed(&'k Key),
+}
+
+/// What makes the hash of a record.
+#[derive(Debug)]
+pub(super) enum Hasher {
+    Plain(Sha256),
+    Keyed(Box<Hmac<Sha256>>),
+}
 
 // === impl Key ===
 
@@ -70,13 +84,46 @@ impl Keyring {
 
     /// The hash of a record whose bytes are `parts`, under the key that it names. `None` when that one is not here.
     pub(super) fn hash(&self, key: Option<&str>, parts: [&[u8]; 2]) -> Option<Digest> {
-        let [before, after] = parts;
+        let mut hasher = self.method(key)?.hasher();
+        hasher.update(&LEAF);
+        parts.into_iter().for_each(|part| hasher.update(part));
+        Some(hasher.finish())
+    }
+
+    /// How a record is hashed that names this key, if any. `None` when that one is not here.
+    pub(super) fn method(&self, key: Option<&str>) -> Option<Method<'_>> {
         Some(match key {
-            None => Sha256::new().chain_update(LEAF).chain_update(before).chain_update(after).finalize().into(),
-            Some(id) => {
-                let mac = self.0.get(id)?.keyed.clone();
-                mac.chain_update(LEAF).chain_update(before).chain_update(after).finalize().into_bytes().into()
-            }
+            None => Method::Plain,
+            Some(id) => Method::Keyed(self.0.get(id)?),
         })
+    }
+}
+
+// === impl Method ===
+
+impl Method<'_> {
+    pub(super) fn hasher(self) -> Hasher {
+        match self {
+            Self::Plain => Hasher::Plain(Sha256::new()),
+            Self::Keyed(key) => Hasher::Keyed(Box::new(key.keyed.clone())),
+        }
+    }
+}
+
+// === impl Hasher ===
+
+impl Hasher {
+    pub(super) fn update(&mut self, part: &[u8]) {
+        match self {
+            Self::Plain(plain) => sha2::Digest::update(plain, part),
+            Self::Keyed(keyed) => keyed.update(part),
+        }
+    }
+
+    pub(super) fn finish(self) -> Digest {
+        match self {
+            Self::Plain(plain) => plain.finalize().into(),
+            Self::Keyed(keyed) => keyed.finalize().into_bytes().into(),
+        }
     }
 }

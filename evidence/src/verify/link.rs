@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::keys::Keyring;
+use super::pairs::Hashing;
 use super::scan::Scanned;
 use super::time::Time;
 use crate::record::{Chain, Proxy};
@@ -100,37 +101,29 @@ impl Scanned<'_> {
     /// The chain that it says it is of; none for what is no UUID in lower case.
     pub(super) fn chain(&self) -> Option<Uuid> {
         let text: &[u8; 36] = self.id.as_bytes().try_into().ok()?;
-        let dashes = [8, 13, 18, 23];
-        if dashes.iter().any(|at| text[*at] != b'-') {
-            return None;
+        let mut digits = [0; 32];
+        // Groups of digits, each but the first behind a dash.
+        for (from, to, length) in [(0, 0, 8), (9, 8, 4), (14, 12, 4), (19, 16, 4), (24, 20, 12)] {
+            digits[to..to + length].copy_from_slice(&text[from..from + length]);
         }
-        let mut bytes = [0; 16];
-        let mut digits = text.iter().enumerate().filter(|(at, _)| !dashes.contains(at)).map(|(_, digit)| *digit);
-        for byte in &mut bytes {
-            let (high, low) = (NIBBLES[usize::from(digits.next()?)], NIBBLES[usize::from(digits.next()?)]);
-            if (high | low) & 0xf0 != 0 {
-                return None;
-            }
-            *byte = high << 4 | low;
-        }
-        Some(Uuid::from_bytes(bytes))
+        let has_dashes = [8, 13, 18, 23].iter().all(|at| text[*at] == b'-');
+        unhex::<32, 16>(&digits).filter(|_| has_dashes).map(Uuid::from_bytes)
     }
 
-    /// The link that it is; `text` is what it was scanned from.
-    pub(super) fn link(&self, text: &[u8], chain: Uuid, at: At, key: u32, keys: &Keyring) -> Link {
+    /// The link that it is, and what remains to be done to know its state; until then, that is changed.
+    pub(super) fn link<'k>(&self, chain: Uuid, at: At, key: u32, keys: &'k Keyring) -> (Link, Option<Hashing<'k>>) {
         let hash = digest(self.hash);
-        let [before, after] = self.covered;
-        let state = match hash.and_then(|_| Some([text.get(..before)?, text.get(after..)?])) {
-            None => State::Changed,
-            Some(parts) => match keys.hash(self.key, parts) {
-                None => State::Unverified,
-                expected if expected == hash => State::Valid,
-                Some(_) => State::Changed,
-            },
+        let (state, hashing) = match hash.map(|expected| (expected, keys.method(self.key))) {
+            None => (State::Changed, None),
+            Some((_, None)) => (State::Unverified, None),
+            Some((expected, Some(method))) => {
+                (State::Changed, Some(Hashing { method, expected, covered: self.covered }))
+            }
         };
         let role = Role::of(Some(self.kind));
         let time = Time::parse(self.time);
-        Link { chain, seq: self.seq, at, prev: digest(self.prev), hash, state, role, key, time }
+        let link = Link { chain, seq: self.seq, at, prev: digest(self.prev), hash, state, role, key, time };
+        (link, hashing)
     }
 }
 
@@ -238,27 +231,27 @@ impl<'de> Visitor<'de> for Members {
 
 /// 64 lower-case hex digits. Not of upper case: there is one way to write a hash, and a changed letter is a change.
 fn digest(text: &str) -> Option<Digest> {
-    let digits: &[u8; 64] = text.as_bytes().try_into().ok()?;
-    let mut digest = [0; 32];
-    let mut is_wrong = 0;
-    for (byte, [high, low]) in digest.iter_mut().zip(digits.as_chunks::<2>().0) {
-        let (high, low) = (NIBBLES[usize::from(*high)], NIBBLES[usize::from(*low)]);
-        is_wrong |= high | low;
-        *byte = high << 4 | low & 0x0f;
-    }
-    (is_wrong & 0xf0 == 0).then_some(digest)
+    unhex::<64, 32>(text.as_bytes().try_into().ok()?)
 }
 
-/// The value of each hex digit; more than four bits for what is none.
-const NIBBLES: [u8; 256] = {
-    let mut nibbles = [0xff; 256];
-    let mut value = 0;
-    while value < 16 {
-        nibbles[b"0123456789abcdef"[value as usize] as usize] = value;
-        value += 1;
+/// The bytes that lower-case hex digits are; none where one of them is not. Without branches or tables, so that a
+/// compiler makes vector instructions of it.
+#[inline]
+fn unhex<const DIGITS: usize, const BYTES: usize>(digits: &[u8; DIGITS]) -> Option<[u8; BYTES]> {
+    const { assert!(DIGITS == 2 * BYTES) }
+    let mut nibbles = [0; DIGITS];
+    let mut is_wrong = 0;
+    for (nibble, digit) in nibbles.iter_mut().zip(digits) {
+        let (number, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
+        is_wrong |= u8::from((number > 9) & (letter > 5));
+        *nibble = if number > 9 { letter.wrapping_add(10) } else { number };
     }
-    nibbles
-};
+    let mut bytes = [0; BYTES];
+    for (byte, [high, low]) in bytes.iter_mut().zip(nibbles.as_chunks::<2>().0) {
+        *byte = high << 4 | low;
+    }
+    (is_wrong == 0).then_some(bytes)
+}
 
 // === impl Link: as bytes ===
 

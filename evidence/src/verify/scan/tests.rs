@@ -1,10 +1,75 @@
+use serde_json::{Value, json};
+
 use super::*;
-use crate::verify::link::Reading;
+use crate::verify::check::Checked;
+use crate::verify::keys::{Key, Keyring};
+use crate::verify::link::{At, Reading, State};
+use crate::verify::pairs::{Pairs, Places};
 
 const RECORD: &str = concat!(
     r#"{"chain":{"id":"019b76da-0001-7000-8000-000000000001","key":"abcdefgh","prev":"00","seq":12},"context":{"a":[1,-2,[],{}],"b":true},"#,
     r#""hash":"ab","kind":"head","proxy":{"id":"node","module":"0.1.0"},"schema":"careplane.audit/v1","text":"é \"b\" {\\","time":"2026-10-01T00:00:00.000000Z"}"#
 );
+
+fn keys() -> Keyring {
+    let mut keys = Keyring::default();
+    keys.add(Key::new(b"a chain key of more than sixteen bytes").unwrap());
+    keys
+}
+
+/// A canonical record that has its hash, with whatever members beside those that all have.
+fn made_up(random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut record = json!({
+        "chain": {"id": "019b76da-0001-7000-8000-000000000001", "prev": "0f".repeat(32), "seq": random.u32(1..)},
+        "kind": "request", "schema": "careplane.audit/v1", "time": "2026-10-01T00:00:00.000000Z",
+    });
+    let keys = keys();
+    let key = match random.u8(..4) {
+        0 => keys.ids().first().copied(),
+        1 => Some("of-no-one"),
+        _ => None,
+    };
+    if let Some(key) = key {
+        record["chain"]["key"] = json!(key);
+    }
+    for name in ["a", "context", "long name of a member", "proxy", "request", "timer"] {
+        if random.bool() {
+            record[name] = if name == "proxy" { proxy(random) } else { value(random, 3) };
+        }
+    }
+    let text = serde_jcs::to_vec(&record).unwrap();
+    // What no key is for has any hash.
+    let hash = keys.hash(key, [&text, b""]).unwrap_or([7; 32]);
+    record["hash"] = json!(hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    serde_jcs::to_vec(&record).unwrap()
+}
+
+fn proxy(random: &mut fastrand::Rng) -> Value {
+    match random.u8(..4) {
+        0 => json!({"id": "node", "module": "0.1.0"}),
+        1 => json!({"placement": value(random, 0)}),
+        2 => json!({"placement": "inbound", "zone": value(random, 1)}),
+        _ => json!({"placement": "gateway"}),
+    }
+}
+
+fn value(random: &mut fastrand::Rng, depth: u32) -> Value {
+    let count = random.usize(..5);
+    match random.u8(..if depth > 0 { 7 } else { 5 }) {
+        0 => json!(random.i32(..)),
+        1 => json!(random.bool()),
+        2 => json!(null),
+        3 | 4 => {
+            let length = random.usize(..80);
+            let alphabet: Vec<char> = "abcdefghijkl 0123456789-{}[]:,\"\\/\u{1}\n\té€🩺".chars().collect();
+            // Most have no escapes.
+            let size = if random.u8(..4) == 0 { alphabet.len() } else { 32 };
+            json!((0..length).map(|_| alphabet[random.usize(..size)]).collect::<String>())
+        }
+        5 => (0..count).map(|_| value(random, depth - 1)).collect(),
+        _ => (0..count).map(|index| (format!("m{index}"), value(random, depth - 1))).collect(),
+    }
+}
 
 /// The quick way says what the parser says, or nothing.
 fn compare(text: &[u8]) -> bool {
@@ -15,6 +80,12 @@ fn compare(text: &[u8]) -> bool {
     assert_eq!((scanned.kind, scanned.time, scanned.hash), (link.4, link.5, link.6));
     let without = [&text[..scanned.covered[0]], &text[scanned.covered[1]..]];
     assert_eq!(parsed.without_hash(text), Some(without));
+    if let Some(chain) = scanned.chain() {
+        let (at, keys) = (At { source: 0, line: 1, record: 0 }, keys());
+        let (mut link, hashing) = scanned.link(chain, at, 0, &keys);
+        link.state = hashing.map_or(link.state, |hashing| hashing.state(text));
+        assert_eq!(link, parsed.link(text, parsed.chain().unwrap(), at, 0, &keys));
+    }
     true
 }
 
@@ -67,4 +138,67 @@ fn damage_of_any_byte_is_never_read_otherwise_than_by_the_parser() {
         text[index] = byte;
     }
     assert!(read > 1000, "{read}");
+}
+
+#[test]
+fn what_was_changed_in_many_ways_is_never_read_otherwise_than_by_the_parser() {
+    let mut random = fastrand::Rng::with_seed(13);
+    let (mut whole, mut read) = (0, 0);
+    for _ in 0..3_000 {
+        let text = made_up(&mut random);
+        whole += u32::from(compare(&text));
+        for _ in 0..20 {
+            let mut text = text.clone();
+            for _ in 0..random.usize(1..4) {
+                let (at, other) = (random.usize(..text.len()), random.usize(..text.len()));
+                let part = text[at..text.len().min(at + random.usize(1..40))].to_vec();
+                match random.u8(..6) {
+                    0 => text[at] = random.u8(..),
+                    1 => text[at] = random.choice(*b"\"\\{}[]:,0-te\x1f ").unwrap(),
+                    2 => text.swap(at, other),
+                    3 => drop(text.drain(at..at + part.len())),
+                    4 => drop(text.splice(other..other, part)),
+                    _ => text.truncate(at.max(1)),
+                }
+                if text.is_empty() {
+                    break;
+                }
+            }
+            read += u32::from(compare(&text));
+        }
+    }
+    // What the parser alone reads has escapes of other letters than these, or a text where there should be none.
+    assert!(whole > 900 && read > 3_000, "{whole} {read}");
+}
+
+#[test]
+fn two_records_at_a_time_have_the_hashes_of_each() {
+    let (mut random, keys) = (fastrand::Rng::with_seed(14), keys());
+    for count in 0..60 {
+        let texts: Vec<Vec<u8>> = (0..count)
+            .map(|_| {
+                let mut text = made_up(&mut random);
+                let last = text.len() - 3;
+                // The last letter of the time: canonical still, and changed.
+                text[last] = if random.bool() { b'Z' } else { b'z' };
+                text
+            })
+            .collect();
+        let (mut pairs, mut checked, mut expected) = (Pairs::default(), Checked::default(), Vec::new());
+        for text in &texts {
+            let Some(scanned) = scan(text) else { continue };
+            let at = At { source: 0, line: 1, record: 0 };
+            let (link, hashing) = scanned.link(scanned.chain().unwrap(), at, 0, &keys);
+            let parsed = Reading::parse(text).unwrap();
+            expected.push(parsed.link(text, parsed.chain().unwrap(), at, 0, &keys).state);
+            let places = Places { link: Some(checked.links.len()), record: None };
+            checked.links.push(link);
+            if let Some(hashing) = hashing {
+                pairs.add(text, hashing, places, &mut checked);
+            }
+        }
+        pairs.finish(&mut checked);
+        let states: Vec<State> = checked.links.iter().map(|link| link.state).collect();
+        assert_eq!(states, expected);
+    }
 }

@@ -197,7 +197,7 @@ cost: build envoy-newest ## Instructions and host calls of a request, against th
 	@cargo build $(NATIVE) --bin careplane-ext-proc --test contenders
 	@cargo test $(NATIVE) $(call tests,benches/cost) $(call tests,benches/load)
 
-accept-cost: build ## Writes that table: benches/cost/table.json and benches/cost.md
+accept-cost: build ## Writes that table: benches/cost/{table,taking}.json and benches/cost.md
 	@cargo run --quiet --locked -p careplane-cost -- accept
 
 # The same code as dist/careplane.wasm, linked with the names of its functions.
@@ -313,7 +313,7 @@ bench-breakdown: build envoy-newest ## What the time of a request goes to in Env
 	@cargo build --quiet --locked --profile measure -p careplane-load
 	@target/measure/careplane-load breakdown
 
-bench-scale: build envoy-newest ## Policies from small to large
+bench-scale: build envoy-newest ## Policies from small to large, and requests while one changes
 	@cargo run --quiet --locked -p careplane-scale
 
 bench-capacity: telemetry-programs ## What a national platform needs: a simulation with constants measured here (Go)

@@ -111,9 +111,12 @@ fn configure(size: usize) -> Result<Configured, Vec<String>> {
         let known = Filters::NAMES.join(", ");
         return Err(one(format!("pluginName {name:?} is not a filter of this module: expected one of {known}")));
     }
-    let bytes = abi::plugin_configuration(size).map_err(|error| one(format!("it cannot be read: {error}")))?;
-    let policy = Policy::from_json(&bytes)
-        .map_err(|problems: Problems| problems.to_string().lines().map(Into::into).collect::<Vec<_>>())?;
+    let bytes = || abi::plugin_configuration(size).map_err(|error| one(format!("it cannot be read: {error}")));
+    let policy = match Policy::from_json_quickly(bytes()?) {
+        Some(policy) => policy,
+        None => Policy::from_json_carefully(&bytes()?)
+            .map_err(|problems: Problems| problems.to_string().lines().map(Into::into).collect::<Vec<_>>())?,
+    };
     let mut states = States::default();
     let pseudonyms = key::pseudonyms(&policy.pseudonym_key_env, &mut states)
         .map_err(|error| one(format!("there is no pseudonym key and no random number to make one: {error}")))?;

@@ -9,6 +9,7 @@ mod names;
 mod routing;
 mod sampling;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::decode;
@@ -27,15 +28,28 @@ impl Policy {
     /// # Errors
     /// Every problem of the document, of shape and of meaning.
     pub fn from_json(bytes: &[u8]) -> Result<Self, Problems> {
-        if let Some(policy) = quickly(bytes) {
-            return Ok(policy);
-        }
+        quickly(Cow::Borrowed(bytes)).map_or_else(|| Self::from_json_carefully(bytes), Ok)
+    }
+
+    /// The policy of a document that has tenants and no problems, if that is plain to see. For a proxy, whose memory
+    /// never shrinks: the document is dropped as soon as it is read.
+    ///
+    /// None says nothing of the document: read it again with [`from_json_carefully`](Self::from_json_carefully).
+    pub fn from_json_quickly(bytes: Vec<u8>) -> Option<Self> {
+        quickly(Cow::Owned(bytes))
+    }
+
+    /// As [`from_json`](Self::from_json), after [`from_json_quickly`](Self::from_json_quickly).
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json).
+    pub fn from_json_carefully(bytes: &[u8]) -> Result<Self, Problems> {
         let (document, mut problems) = decode::from_json(bytes);
         if problems.iter().any(|problem| problem.path.is_empty()) {
             return Err(problems);
         }
         // What could be read is checked too: its author should not have to come twice.
-        match compile(document, None, bytes) {
+        match compile(document, None, digest(bytes)) {
             Ok(policy) if problems.is_empty() => return Ok(policy),
             Ok(_) => {}
             Err(more) => problems.extend_uncovered(more),
@@ -44,18 +58,17 @@ impl Policy {
     }
 }
 
-/// The policy of a document that has tenants and no problems.
-///
-/// When this returns none, the document is read again, with care, for the reasons.
-fn quickly(bytes: &[u8]) -> Option<Policy> {
-    let (rest, tenants) = decode::take_out_entries(bytes)?;
+fn quickly(bytes: Cow<'_, [u8]>) -> Option<Policy> {
+    let (rest, tenants) = decode::take_out_entries(&bytes)?;
+    let digest = digest(&bytes);
+    drop(bytes);
     let (document, problems) = decode::from_json(&rest);
     drop(rest);
-    if problems.is_empty() { compile(document, Some(tenants), bytes).ok() } else { None }
+    if problems.is_empty() { compile(document, Some(tenants), digest).ok() } else { None }
 }
 
 /// `tenants` are those of `tenants.entries`, if they have been taken out of the document.
-fn compile(document: Document, tenants: Option<TenantsBuilder>, bytes: &[u8]) -> Result<Policy, Problems> {
+fn compile(document: Document, tenants: Option<TenantsBuilder>, digest: Arc<str>) -> Result<Policy, Problems> {
     let mut problems = Problems::default();
     match document.version.as_deref() {
         Some(VERSION) => {}
@@ -93,7 +106,7 @@ fn compile(document: Document, tenants: Option<TenantsBuilder>, bytes: &[u8]) ->
         routing,
         audit,
         export,
-        digest: digest(bytes),
+        digest,
         contexts: contexts.all,
         default_context: contexts.default,
         routes: contexts.routes,

@@ -10,6 +10,7 @@ mod read;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::map::Entry;
 use serde_json::{Map, Value};
 
 pub(crate) use entries::take_out as take_out_entries;
@@ -150,10 +151,12 @@ impl<'de> Deserialize<'de> for Tree {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
                 let mut values = Map::new();
                 while let Some((key, Tree(value))) = map.next_entry::<String, Tree>()? {
-                    if values.contains_key(&key) {
-                        return Err(de::Error::custom(format_args!("the key {key:?} is given twice")));
-                    }
-                    values.insert(key, value);
+                    match values.entry(key) {
+                        Entry::Vacant(place) => place.insert(value),
+                        Entry::Occupied(place) => {
+                            return Err(de::Error::custom(format_args!("the key {:?} is given twice", place.key())));
+                        }
+                    };
                 }
                 Ok(Value::Object(values))
             }

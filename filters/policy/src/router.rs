@@ -4,6 +4,8 @@
 //! `/medications/{id}` although `POST /medications/administer` has a leaf of its own, or a request could leave its context
 //! by its method.
 
+use std::fmt::{self, Display};
+
 use crate::problem::Problems;
 use crate::slots::Slots;
 use crate::template::Template;
@@ -42,8 +44,15 @@ pub(crate) struct Methods(u16);
 pub(crate) struct Route {
     pub(crate) methods: Methods,
     pub(crate) template: Template,
-    /// `contexts[2].match[0].path`.
-    pub(crate) place: String,
+    /// Where it is written.
+    pub(crate) place: Place,
+}
+
+/// `contexts[2].match[0].path`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    pub(crate) context: usize,
+    pub(crate) index: usize,
 }
 
 /// Where each method's requests go. `usize` is the index of the route that was given to [`Router::new`].
@@ -126,6 +135,12 @@ impl Methods {
     }
 }
 
+impl Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "contexts[{}].match[{}].path", self.context, self.index)
+    }
+}
+
 // === impl Router ===
 
 impl Router {
@@ -159,7 +174,7 @@ impl Router {
                 if (other.methods != Methods::ALL) == named && other.methods.meets(route.methods) {
                     let message =
                         format!("{:?} repeats {} ({:?})", route.template.text(), other.place, other.template.text());
-                    problems.add(&route.place, message);
+                    problems.add(route.place.to_string(), message);
                 }
             }
             others.push(index);
@@ -220,17 +235,19 @@ fn tree_for<'a>(
         match tree.insert(key, index) {
             Ok(()) => {}
             // Reported for one method, it need not be repeated for the others; nor what was reported as a repetition.
-            Err(_) if problems.covers(&route.place) => {}
+            Err(_) if problems.covers(&route.place.to_string()) => {}
             Err(matchit::InsertError::Conflict { with }) => {
                 let other = accepting.clone().find(|(_, (_, key))| **key == with);
-                let (place, text) = other.map_or(("another match", with.as_str()), |(_, (other, _))| {
-                    (other.place.as_str(), other.template.text())
+                let (place, text) = other.map_or(("another match".into(), with.as_str()), |(_, (other, _))| {
+                    (other.place.to_string(), other.template.text())
                 });
                 let message =
                     format!("{:?} overlaps with {place} ({text:?}): neither is more specific", route.template.text());
-                problems.add(&route.place, message);
+                problems.add(route.place.to_string(), message);
             }
-            Err(error) => problems.add(&route.place, format!("{:?} cannot be matched: {error}", route.template.text())),
+            Err(error) => {
+                problems.add(route.place.to_string(), format!("{:?} cannot be matched: {error}", route.template.text()))
+            }
         }
     }
     tree
@@ -253,7 +270,7 @@ mod tests {
                     some => some.iter().fold(Methods::NONE, |set, method| set.with(*method)),
                 },
                 template: Template::new(path).unwrap(),
-                place: format!("match[{index}]"),
+                place: Place { context: 0, index },
             })
             .collect();
         let mut problems = Problems::default();
@@ -309,9 +326,9 @@ mod tests {
         assert_eq!(
             listed,
             [
-                r#"match[1]: "/a/{name}" repeats match[0] ("/a/{id}")"#,
-                r#"match[3]: "/B" repeats match[2] ("/b")"#,
-                r#"match[5]: "/c/{id}" overlaps with match[4] ("/c/{*rest}"): neither is more specific"#,
+                r#"contexts[0].match[1].path: "/a/{name}" repeats contexts[0].match[0].path ("/a/{id}")"#,
+                r#"contexts[0].match[3].path: "/B" repeats contexts[0].match[2].path ("/b")"#,
+                r#"contexts[0].match[5].path: "/c/{id}" overlaps with contexts[0].match[4].path ("/c/{*rest}"): neither is more specific"#,
             ]
         );
     }

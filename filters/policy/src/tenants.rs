@@ -17,6 +17,8 @@ const COHORT: u8 = 0b0001_1000;
 const COHORT_SHIFT: u32 = 3;
 const POOL: u8 = 0b0010_0000;
 const GROUP: u8 = 0b0100_0000;
+/// The most that an entry takes beside its id: a length, flags, and two names.
+const ENTRY_MAX: usize = 8;
 
 /// Tenants by their ids. Nothing in it needs another check.
 #[derive(Debug, Clone, Default)]
@@ -124,10 +126,9 @@ fn id_at(arena: &[u8], offset: u32) -> &[u8] {
 // === impl TenantsBuilder ===
 
 impl TenantsBuilder {
-    /// For entries whose text takes so many bytes.
+    /// For entries whose text takes so many bytes: a third of that is what most need.
     pub(crate) fn for_text(bytes: usize) -> Self {
-        // Two fifths of the text is more than most entries need. What is left is given back.
-        Self { arena: Vec::with_capacity(bytes.saturating_mul(2) / 5), ..Self::default() }
+        Self { arena: Vec::with_capacity(bytes / 3), ..Self::default() }
     }
 
     /// Adds a tenant, whose id is one. `None` when a name is not UTF-8, or one too many.
@@ -142,6 +143,10 @@ impl TenantsBuilder {
             flags |= GROUP;
             names[1] = Some(self.groups.number(group)?);
         }
+        // Not by doubling: memory that was taken once is never given back.
+        if self.arena.capacity().saturating_sub(self.arena.len()) < id.len().saturating_add(ENTRY_MAX) {
+            self.arena.reserve_exact((self.arena.len() / 4).saturating_add(id.len()).saturating_add(ENTRY_MAX));
+        }
         self.arena.push(u8::try_from(id.len()).ok()?);
         self.arena.extend_from_slice(id);
         self.arena.push(flags);
@@ -153,6 +158,11 @@ impl TenantsBuilder {
         self.pins_a_cohort |= entry.cohort.is_some();
         self.count = self.count.saturating_add(1);
         Some(())
+    }
+
+    /// Gives back what no entry took.
+    pub(crate) fn shrink(&mut self) {
+        self.arena.shrink_to_fit();
     }
 
     /// Whether there are none.
@@ -179,7 +189,7 @@ impl TenantsBuilder {
     /// The tenants; `None` when an id is there twice.
     #[inline(never)]
     pub(crate) fn build(mut self) -> Option<Tenants> {
-        self.arena.shrink_to_fit();
+        self.shrink();
         let mut slots = Slots::for_texts(self.count);
         let mut offset = 0_u32;
         while let Some((id, rest)) = entry(&self.arena, offset) {

@@ -1,5 +1,6 @@
 //! `contexts`, `defaultContext`: the routes and what they lead to.
 
+use std::fmt::Arguments;
 use std::sync::Arc;
 
 use super::names;
@@ -8,7 +9,7 @@ use crate::document::{self, AuditLevel, ComplianceLevel, Enforcement, TenantRequ
 use crate::policy::{Context, ContextRoute, Tier};
 use crate::problem::Problems;
 use crate::rate::Rate;
-use crate::router::{Method, Methods, Route, Router};
+use crate::router::{Method, Methods, Place, Route, Router};
 use crate::slots::Slots;
 use crate::template::Template;
 
@@ -47,7 +48,7 @@ pub(super) fn compile(
     names.put(0, default.name.as_bytes(), &|_| &[]);
     for (index, context) in written.into_iter().enumerate() {
         let path = format!("contexts[{index}]");
-        let templates = matches(&path, context.matches.as_deref(), problems);
+        let templates = matches(index, context.matches.as_deref(), problems);
         let compiled = Arc::new(self::context(&path, context, &templates, tiers, otherwise, problems));
         let name_of = |number: u32| {
             let index = usize::try_from(number).unwrap_or_default().checked_sub(1);
@@ -91,7 +92,7 @@ fn context(
     problems: &mut Problems,
 ) -> Context {
     let name = match &written.name {
-        Some(name) => names::label(&format!("{path}.name"), name, problems),
+        Some(name) => names::label(format_args!("{path}.name"), name, problems),
         None => {
             problems.add(format!("{path}.name"), "missing: expected the name of the context, such as \"medication\"");
             "".into()
@@ -123,18 +124,18 @@ fn context(
         .flags
         .iter()
         .enumerate()
-        .map(|(index, flag)| names::flag(&format!("{path}.flags[{index}]"), flag, problems))
+        .map(|(index, flag)| names::flag(format_args!("{path}.flags[{index}]"), flag, problems))
         .collect();
     Context {
         name,
         compliance_level,
-        tier: tier(&format!("{path}.tier"), written.tier.as_deref().unwrap_or(DEFAULT_TIER), tiers, problems),
+        tier: tier(format_args!("{path}.tier"), written.tier.as_deref().unwrap_or(DEFAULT_TIER), tiers, problems),
         action: written.action,
         resource: written.resource.map(Into::into),
         subject: written.subject.map(Into::into),
         flags_header: (!flags.is_empty()).then(|| flags.join(",").into()),
         flags,
-        retention: written.retention.map(|text| names::iso_duration(&format!("{path}.retention"), &text, problems)),
+        retention: written.retention.map(|text| names::iso_duration(format_args!("{path}.retention"), &text, problems)),
         audited: written.audit == AuditLevel::Full,
         tenant_required: requires(written.tenant, otherwise.tenant_required),
         shadow: written.enforcement.unwrap_or(otherwise.enforcement) == Enforcement::Shadow,
@@ -149,9 +150,9 @@ fn default_context(
     problems: &mut Problems,
 ) -> Context {
     Context {
-        name: names::label("defaultContext.name", &written.name, problems),
+        name: names::label(format_args!("defaultContext.name"), &written.name, problems),
         compliance_level: written.compliance_level,
-        tier: tier("defaultContext.tier", &written.tier, tiers, problems),
+        tier: tier(format_args!("defaultContext.tier"), &written.tier, tiers, problems),
         action: None,
         resource: None,
         subject: None,
@@ -168,41 +169,50 @@ fn requires(context: Option<TenantRequirement>, otherwise: bool) -> bool {
     context.map_or(otherwise, |requirement| requirement == TenantRequirement::Required)
 }
 
-fn tier(path: &str, name: &str, tiers: &Tiers, problems: &mut Problems) -> Tier {
+fn tier(path: Arguments<'_>, name: &str, tiers: &Tiers, problems: &mut Problems) -> Tier {
     tiers.get(name).cloned().unwrap_or_else(|| {
         let known: Vec<&str> = tiers.keys().map(String::as_str).collect();
-        problems.add(path, format!("{name:?} is not a tier of sampling.tiers: expected one of {}", known.join(", ")));
+        problems.add(
+            path.to_string(),
+            format!("{name:?} is not a tier of sampling.tiers: expected one of {}", known.join(", ")),
+        );
         Tier { name: name.into(), rate: Rate::ZERO }
     })
 }
 
+/// The routes of the context with this number.
 #[inline(never)]
-fn matches(path: &str, written: Option<&[document::Match]>, problems: &mut Problems) -> Vec<Route> {
+fn matches(context: usize, written: Option<&[document::Match]>, problems: &mut Problems) -> Vec<Route> {
     let Some(written) = written.filter(|written| !written.is_empty()) else {
         problems.add(
-            format!("{path}.match"),
+            format!("contexts[{context}].match"),
             "is empty, so nothing is ever in this context: expected such as [{path: \"/api/v1/residents\"}]",
         );
         return Vec::new();
     };
     let mut routes = Vec::with_capacity(written.len());
     for (index, one) in written.iter().enumerate() {
-        let path = format!("{path}.match[{index}]");
-        let methods = methods(&format!("{path}.methods"), one.methods.as_deref(), problems);
-        let place = format!("{path}.path");
+        let place = Place { context, index };
+        let methods =
+            methods(format_args!("contexts[{context}].match[{index}].methods"), one.methods.as_deref(), problems);
         match one.path.as_deref().map(|text| (text, Template::new(text))) {
             Some((_, Ok(template))) => routes.push(Route { methods, template, place }),
-            Some((text, Err(problem))) => problems.add(place, format!("{text:?} {problem}")),
-            None => problems.add(place, "missing: expected a path template, such as \"/api/v1/residents/{id}\""),
+            Some((text, Err(problem))) => problems.add(place.to_string(), format!("{text:?} {problem}")),
+            None => {
+                problems.add(place.to_string(), "missing: expected a path template, such as \"/api/v1/residents/{id}\"")
+            }
         }
     }
     routes
 }
 
-fn methods(path: &str, written: Option<&[String]>, problems: &mut Problems) -> Methods {
+fn methods(path: Arguments<'_>, written: Option<&[String]>, problems: &mut Problems) -> Methods {
     let Some(written) = written else { return Methods::ALL };
     if written.is_empty() {
-        problems.add(path, "is empty, so nothing can match: expected such as [GET, POST], or no `methods` for all");
+        problems.add(
+            path.to_string(),
+            "is empty, so nothing can match: expected such as [GET, POST], or no `methods` for all",
+        );
     }
     let mut set = Methods::NONE;
     for (index, name) in written.iter().enumerate() {

@@ -47,7 +47,7 @@ pub(super) fn compile(written: Vec<document::Grant>, known: &Known<'_>, problems
 #[inline(never)]
 fn grant(path: &str, index: usize, written: document::Grant, known: &Known<'_>, problems: &mut Problems) -> Grant {
     let name = match &written.name {
-        Some(name) => names::label(&format!("{path}.name"), name, problems),
+        Some(name) => names::label(format_args!("{path}.name"), name, problems),
         None => {
             problems.add(format!("{path}.name"), "missing: expected the name of the grant, such as \"inspector\"");
             "".into()
@@ -89,7 +89,7 @@ fn grant(path: &str, index: usize, written: document::Grant, known: &Known<'_>, 
     }
     let mut flags = Vec::with_capacity(written.flags.len());
     for (position, flag) in written.flags.iter().enumerate() {
-        flags.push(names::flag(&format!("{path}.flags[{position}]"), flag, problems));
+        flags.push(names::flag(format_args!("{path}.flags[{position}]"), flag, problems));
     }
     Grant {
         name,

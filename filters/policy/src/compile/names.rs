@@ -1,5 +1,6 @@
 //! The grammar of names: what may become a tag, a metric, a subset or a header.
 
+use std::fmt::Arguments;
 use std::sync::Arc;
 
 use crate::problem::Problems;
@@ -31,13 +32,15 @@ const OWNED_PREFIXES: &[(&str, &str)] = &[
 ];
 
 /// A name that goes on tags, metrics and Kubernetes labels: a DNS label (RFC 1123).
-pub(super) fn label(path: &str, name: &str, problems: &mut Problems) -> Arc<str> {
+///
+/// `path`, here and below, is written only for a problem: a policy can have thousands of names.
+pub(super) fn label(path: Arguments<'_>, name: &str, problems: &mut Problems) -> Arc<str> {
     let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = name.as_bytes();
     let plain = bytes.iter().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-');
     if !(plain && (1..=63).contains(&bytes.len()) && edge(bytes.first()) && edge(bytes.last())) {
         problems.add(
-            path,
+            path.to_string(),
             format!("{name:?} is not a name: expected 1 to 63 of [a-z0-9-], a letter or digit first and last"),
         );
     }
@@ -77,10 +80,10 @@ pub(super) fn header(path: &str, name: &str, problems: &mut Problems) -> Arc<str
 }
 
 /// A word that goes into a list in a header.
-pub(super) fn flag(path: &str, word: &str, problems: &mut Problems) -> Arc<str> {
+pub(super) fn flag(path: Arguments<'_>, word: &str, problems: &mut Problems) -> Arc<str> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     if word.is_empty() || word.len() > 63 || !word.bytes().all(plain) {
-        problems.add(path, format!("{word:?} is not a flag: expected 1 to 63 of [A-Za-z0-9._-]"));
+        problems.add(path.to_string(), format!("{word:?} is not a flag: expected 1 to 63 of [A-Za-z0-9._-]"));
     }
     word.into()
 }
@@ -100,9 +103,12 @@ pub(super) fn duration(path: &str, text: &str, problems: &mut Problems) -> std::
 }
 
 /// An ISO 8601 duration, as FHIR and record stores read it: `P8Y`, `P1Y6M`, `P2W`, `PT12H`.
-pub(super) fn iso_duration(path: &str, text: &str, problems: &mut Problems) -> Arc<str> {
+pub(super) fn iso_duration(path: Arguments<'_>, text: &str, problems: &mut Problems) -> Arc<str> {
     if !is_iso_duration(text) {
-        problems.add(path, format!("{text:?} is not an ISO 8601 duration: expected such as \"P8Y\" or \"P6M\""));
+        problems.add(
+            path.to_string(),
+            format!("{text:?} is not an ISO 8601 duration: expected such as \"P8Y\" or \"P6M\""),
+        );
     }
     text.into()
 }

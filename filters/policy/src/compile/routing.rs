@@ -83,7 +83,7 @@ fn entries(
             let path = || format!("{}.pool", path());
             if known.iter().any(|name| &***name == pool) {
             } else if any_dedicated && pool.starts_with(DEDICATED) {
-                names::label(&path(), pool, problems);
+                names::label(format_args!("{}", path()), pool, problems);
             } else {
                 problems.add(path(), unknown_pool(pool, known));
             }
@@ -146,7 +146,7 @@ fn pools(written: &[document::Pool], problems: &mut Problems) -> Vec<(Arc<str>, 
     let mut pools: Vec<(Arc<str>, u64)> = Vec::with_capacity(written.len());
     for (index, pool) in written.iter().enumerate() {
         let path = format!("routing.pools[{index}]");
-        let name = names::label(&path, &pool.name, problems);
+        let name = names::label(format_args!("{path}"), &pool.name, problems);
         if pools.iter().any(|(other, _)| *other == name) {
             problems.add(
                 &path,
@@ -168,7 +168,7 @@ fn dedicated(written: &[String], hashed: &[(Arc<str>, u64)], problems: &mut Prob
     let mut dedicated: Vec<Arc<str>> = Vec::with_capacity(written.len());
     for (index, name) in written.iter().enumerate() {
         let path = format!("routing.dedicated[{index}]");
-        let name = names::label(&path, name, problems);
+        let name = names::label(format_args!("{path}"), name, problems);
         if dedicated.contains(&name) || hashed.iter().any(|(other, _)| *other == name) {
             problems.add(
                 &path,

@@ -16,7 +16,7 @@ pub(super) fn tiers(sampling: &document::Sampling, problems: &mut Problems) -> T
     let mut tiers = Tiers::new();
     for (name, percent) in &sampling.tiers {
         let path = format!("sampling.tiers.{name}");
-        let label = names::label(&path, name, problems);
+        let label = names::label(format_args!("{path}"), name, problems);
         let rate = Rate::from_value(percent).unwrap_or_else(|| {
             problems.add(&path, format!("{} is not {}", Seen(percent), Rate::EXPECTED));
             Rate::ZERO

@@ -20,6 +20,7 @@ pub(crate) fn take_out(document: &[u8]) -> Option<(Vec<u8>, TenantsBuilder)> {
     let (before, entries) = document.split_at_checked(document.len().checked_sub(text.0.len())?)?;
     let mut tenants = TenantsBuilder::for_text(entries.len());
     text.entries(&mut tenants)?;
+    tenants.shrink();
     Some(([before, b"{}", text.0].concat(), tenants))
 }
 

@@ -80,7 +80,7 @@ fn model_of_part(lines: &[u8]) -> Option<BTreeMap<String, Line>> {
     for line in text.split('\n') {
         let values: Vec<&str> = line.split('\t').collect();
         let [id, pool, jurisdiction, cohort, group] = values[..] else { return None };
-        let is_group = group.len() <= 128 && !group.bytes().any(|byte| byte < b' ' || byte == 0x7f);
+        let is_group = group.len() <= 128 && !group.contains(char::is_control);
         let one_of = |value: &str, known: &[&str]| value.is_empty() || known.contains(&value);
         let good = claims::is_tenant(id.as_bytes())
             && one_of(pool, &POOLS)

@@ -244,8 +244,9 @@ fn check_line<'l>(
     Ok(id)
 }
 
-fn is_group(group: &str) -> bool {
-    (1..=GROUP_MAX).contains(&group.len()) && !group.bytes().any(|byte| byte.is_ascii_control())
+/// What a claim can say: 1 to 128 bytes, no control characters among them.
+pub(crate) fn is_group(group: &str) -> bool {
+    (1..=GROUP_MAX).contains(&group.len()) && !group.contains(char::is_control)
 }
 
 // === impl Entry ===
@@ -277,14 +278,19 @@ pub(crate) const JURISDICTIONS: [Jurisdiction; 4] =
 /// Both cohorts.
 pub(crate) const COHORTS: [Cohort; 2] = [Cohort::Canary, Cohort::Stable];
 
+/// Which of `words` has this text.
+pub(crate) fn word<T: Copy>(words: &[T], value: &[u8], text: fn(T) -> &'static str) -> Option<T> {
+    words.iter().copied().find(|word| text(*word).as_bytes() == value)
+}
+
 /// The jurisdiction of this word.
 pub fn jurisdiction_of(word: &str) -> Option<Jurisdiction> {
-    JURISDICTIONS.into_iter().find(|known| known.as_str() == word)
+    self::word(&JURISDICTIONS, word.as_bytes(), Jurisdiction::as_str)
 }
 
 /// The cohort of this word.
 pub fn cohort_of(word: &str) -> Option<Cohort> {
-    COHORTS.into_iter().find(|known| known.as_str() == word)
+    self::word(&COHORTS, word.as_bytes(), Cohort::as_str)
 }
 
 // === impl Fault ===

@@ -17,8 +17,6 @@ const COHORT: u8 = 0b0001_1000;
 const COHORT_SHIFT: u32 = 3;
 const POOL: u8 = 0b0010_0000;
 const GROUP: u8 = 0b0100_0000;
-/// The most that an entry takes beside its id: a length, flags, and two names.
-const ENTRY_MAX: usize = 8;
 
 /// Tenants by their ids. Nothing in it needs another check.
 #[derive(Debug, Clone, Default)]
@@ -142,10 +140,6 @@ impl TenantsBuilder {
         if let Some(group) = entry.group {
             flags |= GROUP;
             names[1] = Some(self.groups.number(group)?);
-        }
-        // Not by doubling: memory that was taken once is never given back.
-        if self.arena.capacity().saturating_sub(self.arena.len()) < id.len().saturating_add(ENTRY_MAX) {
-            self.arena.reserve_exact((self.arena.len() / 4).saturating_add(id.len()).saturating_add(ENTRY_MAX));
         }
         self.arena.push(u8::try_from(id.len()).ok()?);
         self.arena.extend_from_slice(id);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{directory, names};
 use crate::decode::Seen;
-use crate::directory::{DEDICATED, KnownPools};
+use crate::directory::{DEDICATED, KnownPools, is_group};
 use crate::document::{self, TenantCase, UnknownTenant};
 use crate::id::{self, TenantId};
 use crate::policy::Routing;
@@ -135,11 +135,6 @@ fn build(mut listed: TenantsBuilder, case: TenantCase, problems: &mut Problems) 
         problems.add("tenants.entries", "");
         Tenants::default()
     })
-}
-
-/// What a claim can say: 1 to 128 characters, none of them a control character.
-fn is_group(name: &str) -> bool {
-    (1..=128).contains(&name.len()) && !name.contains(char::is_control)
 }
 
 fn pools(written: &[document::Pool], problems: &mut Problems) -> Vec<(Arc<str>, u64)> {

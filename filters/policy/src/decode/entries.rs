@@ -3,7 +3,7 @@
 //! This reader takes only what is plainly good. At anything else, even if it is allowed (an escape, a null), it gives
 //! up, and the document is read with care, which finds the words for what is wrong.
 
-use crate::directory::{COHORTS, JURISDICTIONS};
+use crate::directory::{COHORTS, JURISDICTIONS, word};
 use crate::document::{Cohort, Jurisdiction};
 use crate::id;
 use crate::tenants::{Entry, TenantsBuilder};
@@ -48,10 +48,6 @@ fn plain(text: &[u8]) -> usize {
         length = length.saturating_add(8);
     }
     length.saturating_add(rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..b' ')).count())
-}
-
-fn word<T: Copy>(words: &[T], value: &[u8], text: fn(T) -> &'static str) -> Option<T> {
-    words.iter().copied().find(|word| text(*word).as_bytes() == value)
 }
 
 // === impl Text ===

@@ -99,7 +99,7 @@ wasm_flags = $(call rust_flags,$(WASM),$(1))
 
 # V8 has SIMD, and SHA-256 is a fifth faster with it. With fewer functions inlined than by default, a module is a tenth smaller and a
 # request takes a twentieth more instructions: memory is what many proxies have least of.
-MODULE_FLAGS = , '-C', 'target-feature=+simd128', '-C', 'llvm-args=-inline-threshold=25'
+MODULE_FLAGS = , '-C', 'target-feature=+simd128', '-C', 'llvm-args=-inline-threshold=20'
 
 # $(1): the module, without .wasm; $(2): features
 define module

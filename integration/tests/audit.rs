@@ -4,10 +4,11 @@ mod support;
 
 use std::{collections::BTreeSet, io::Write};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use careplane_integration::{
     AuditLog, Lab, Request, audit_log::verify_chains, client::Load, health::complaints, poll::until,
 };
+use jiff::Timestamp;
 use serde_json::{Value, json};
 use support::{SOON, STRANGER, TENANT, TRUSTED, health::finish, observe, observe_one, settle, token, versions};
 
@@ -86,6 +87,26 @@ async fn a_request_has_a_record_whoever_refused_it_or_answered_it() -> Result<()
             assert_eq!(outcome["cluster"].is_string(), seen.upstream.is_some(), "{about}: {outcome}");
             assert_eq!(outcome["attempts"].is_u64(), seen.upstream.is_some(), "{about}: {outcome}");
         }
+        finish(lab).await?;
+    }
+    Ok(())
+}
+
+/// Of a request that careplane saw begin, clocks tell time and duration, in place of Envoy's attributes.
+#[tokio::test]
+async fn the_times_of_a_record_are_those_of_the_span() -> Result<()> {
+    /// Between the clocks of careplane and those of the tracer: a machine can be busy. In nanoseconds.
+    const APART: u64 = 1_000_000_000;
+    for version in versions() {
+        let lab = Lab::builder().version(version).start().await?;
+        let request = Request::get("/api/v1/medications").bearer(&token(&lab)?).header("x-echo-delay-ms", "3000");
+        let seen = observe_one(&lab, &lab.gateway(), request).await?;
+        let (record, span) = (seen.record(), seen.span.as_ref().context("no span")?);
+        let began: Timestamp = record["time"].as_str().context("no time")?.parse()?;
+        let began = u64::try_from(began.as_nanosecond())?;
+        assert!(began.abs_diff(span.start) < APART, "{version}: {began} is not {}", span.start);
+        let took = record["outcome"]["durationMicros"].as_u64().context("no duration")? * 1_000;
+        assert!(took.abs_diff(span.end - span.start) < APART, "{version}: {took} is not {}", span.end - span.start);
         finish(lab).await?;
     }
     Ok(())

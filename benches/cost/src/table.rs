@@ -300,8 +300,9 @@ tenant*: what one adds to the first line.
 
 const PREFACE: &str = "# Instructions and host calls of a request
 
-Written by `make accept-cost` and held by `make test`: more than 3 % more instructions, or any more calls, fails. The release module in wasmtime, on a proxy in memory that answers as Envoy 1.40 does; means of
-1,024 requests after 512. How to read it: [README.md](README.md).
+Written by `make accept-cost` and held by `make test`: more than 3 % more instructions, or any more calls, fails. The
+release module runs in wasmtime, on a proxy in memory that answers as Envoy 1.40 does. Means of 1,024 requests after 512.
+How to read it: [README.md](README.md).
 
 ";
 

@@ -49,7 +49,7 @@ pub(crate) fn run(data: &[u8]) {
     let host = if trusted { host.with_peer(PEER) } else { host };
 
     let plugin = plugin::named("audit", &RULES, None);
-    let request = plugin.decide(None, &host).request;
+    let request = plugin.decide(&host).request;
     let identity = request.identity(&host);
     let repeated = tenants.len() > 1 || users.len() > 1;
     let header = |values: &[Vec<u8>]| values.first().filter(|_| trusted && !repeated).cloned();

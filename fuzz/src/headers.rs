@@ -40,7 +40,7 @@ pub(crate) fn run(data: &[u8]) {
 
 fn serve(host: &Raw<'_>, readable: bool) {
     let plugin = plugin::named("careplane", &RULES, None);
-    assert_eq!(plugin.decide(None, host).request.is_readable(), readable);
+    assert_eq!(plugin.decide(host).request.is_readable(), readable);
     let mut stream = Stream::new(plugin);
     stream.on_request_headers(host);
     stream.on_request_trailers(host);

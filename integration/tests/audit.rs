@@ -92,10 +92,9 @@ async fn a_request_has_a_record_whoever_refused_it_or_answered_it() -> Result<()
     Ok(())
 }
 
-/// Of a request that careplane saw begin, clocks tell time and duration, in place of Envoy's attributes.
 #[tokio::test]
 async fn the_times_of_a_record_are_those_of_the_span() -> Result<()> {
-    /// Between the clocks of careplane and those of the tracer: a machine can be busy. In nanoseconds.
+    /// A machine can be busy between the moments that both note. In nanoseconds.
     const APART: u64 = 1_000_000_000;
     for version in versions() {
         let lab = Lab::builder().version(version).start().await?;

@@ -30,7 +30,7 @@ const TRACE_REASON: usize = 14;
 /// What the filters make of a request, before anything of it is applied, and the proxy that they asked.
 pub fn decide(judged: &Judged, request: &Request, plugin: &str) -> (Decided, MemoryHost) {
     let host = host(request);
-    (self::plugin(judged, plugin).decide(None, &host), host)
+    (self::plugin(judged, plugin).decide(&host), host)
 }
 
 pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: CollectorAnswer) -> Explanation {

@@ -1,6 +1,6 @@
 //! The correlation id of a request: the caller's if it can be one, else a new one.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use careplane_policy::id::CorrelationId;
 
@@ -23,15 +23,14 @@ impl Correlation {
         Some(Self { id, generated: false })
     }
 
-    /// A UUIDv7 (RFC 9562): it sorts by time, and tells nothing else. The time is when the request began, or else now.
+    /// A UUIDv7 (RFC 9562): it sorts by time, and tells nothing else.
     ///
     /// # Errors
     /// When the proxy has no random numbers or no clock.
-    pub(crate) fn generate(began: Option<Duration>, host: &dyn Host) -> Result<Self, HostError> {
+    pub(crate) fn generate(host: &dyn Host) -> Result<Self, HostError> {
         let mut random = [0; 10];
         host.random(&mut random)?;
-        let time = began.map_or_else(|| host.now(), |began| host.wall_clock_at(began))?;
-        let since_epoch = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since_epoch = host.now()?.duration_since(UNIX_EPOCH).unwrap_or_default();
         let millis = u64::try_from(since_epoch.as_millis()).unwrap_or_default();
         let uuid = uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid();
         Ok(Self { id: CorrelationId::from_uuid(uuid), generated: true })

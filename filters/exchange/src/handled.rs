@@ -1,7 +1,6 @@
 //! A request whose request phase is over: what was decided, as plain values.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use careplane_policy::id::CorrelationId;
 use careplane_policy::{Context, Method, Placement, Policy, Template};
@@ -44,8 +43,6 @@ pub struct Handled {
     pub request_id: Option<String>,
     /// What was known of the trace when it came in.
     pub trace: TraceInput,
-    /// When it began: [`crate::Host::elapsed`]. None when this plugin has not seen it begin; then the proxy is asked.
-    pub began: Option<Duration>,
     /// Why this plugin refused it, if it did.
     pub denial: Option<Denial>,
     /// The intent record, written before the request was forwarded, where the policy wants one.

@@ -74,15 +74,6 @@ pub trait Host {
     /// When the proxy has no such clock.
     fn elapsed(&self) -> Result<Duration, HostError>;
 
-    /// The wall clock at a moment of [`Host::elapsed`]. An answer can be off by what the wall clock was set by within a second.
-    ///
-    /// # Errors
-    /// When the proxy has no clock.
-    fn wall_clock_at(&self, elapsed: Duration) -> Result<SystemTime, HostError> {
-        let ago = self.elapsed()?.saturating_sub(elapsed);
-        self.now()?.checked_sub(ago).ok_or(HostError::Malformed)
-    }
-
     /// Fills `bytes` from a cryptographically secure source.
     ///
     /// # Errors

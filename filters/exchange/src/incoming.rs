@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, OnceCell};
 use std::sync::Arc;
-use std::time::Duration;
 
 use careplane_policy::id::{CorrelationId, TenantId};
 use careplane_policy::{Classification, Method, Placement, Policy, Source, UnknownTenant};
@@ -38,8 +37,6 @@ pub struct Incoming {
     trace: TraceInput,
     /// Whether grants count it as a use: not when it was answered before.
     counts: bool,
-    /// When it began: [`Host::elapsed`].
-    began: Option<Duration>,
     identity: OnceCell<Identity>,
     placement: OnceCell<Result<Option<Placement>, UnknownTenant>>,
     user: OnceCell<Option<Arc<str>>>,
@@ -81,7 +78,6 @@ impl Incoming {
             readable,
             method,
             counts: true,
-            began: None,
             identity: OnceCell::new(),
             placement: OnceCell::new(),
             user: OnceCell::new(),
@@ -91,12 +87,6 @@ impl Incoming {
             header_writes: Writes::default(),
             span_writes: Writes::default(),
         }
-    }
-
-    /// The same request, which began at a moment of [`Host::elapsed`].
-    #[must_use]
-    pub fn since(self, began: Option<Duration>) -> Self {
-        Self { began, ..self }
     }
 
     /// Whether the request could be read. If not, filters leave it alone: a failure of the proxy is not the caller's.
@@ -181,7 +171,7 @@ impl Incoming {
     /// The correlation id: what the caller sent if it is valid, else a new UUIDv7; `None` when the proxy has no random numbers, and in
     /// shadow, where the upstream would not be told.
     pub fn correlation(&self, host: &dyn Host) -> Option<&CorrelationId> {
-        let new = || if self.is_shadow() { None } else { Correlation::generate(self.began, host).ok() };
+        let new = || if self.is_shadow() { None } else { Correlation::generate(host).ok() };
         let found = self.correlation.get_or_init(|| self.sent_correlation().or_else(new));
         found.as_ref().map(|correlation| &correlation.id)
     }
@@ -391,7 +381,6 @@ impl Incoming {
             correlation: self.correlation(host).cloned(),
             request_id: self.request_id().map(Into::into),
             trace: self.trace.clone(),
-            began: self.began,
             denial: self.denial.get().filter(|_| !self.is_shadow()),
             intent: self.intent.get(),
             shadow: self.is_shadow().then(|| Box::new(self.shadow_decision())),

@@ -1,7 +1,6 @@
 //! One request on its way through the proxy.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use careplane_exchange::{Ending, Filter, Handled, HeaderMap, Host, HttpAnswer, Incoming, MapType};
 use careplane_policy::id::CorrelationId;
@@ -21,8 +20,6 @@ pub enum Action {
 /// The stream of one request.
 pub struct Stream {
     plugin: Plugin,
-    /// When it began: [`Host::elapsed`], if it was told.
-    began: Option<Duration>,
     phase: Phase,
 }
 
@@ -56,9 +53,9 @@ pub struct Decided {
 // === impl Plugin ===
 
 impl Plugin {
-    /// Reads the request, which began at a moment of [`Host::elapsed`], and asks the filters, until one refuses it.
-    pub fn decide(&self, began: Option<Duration>, host: &dyn Host) -> Decided {
-        let request = Incoming::open(Arc::clone(&self.rules), host).since(began);
+    /// Reads the request and asks the filters, until one refuses it.
+    pub fn decide(&self, host: &dyn Host) -> Decided {
+        let request = Incoming::open(Arc::clone(&self.rules), host);
         let refuses = |filter: &dyn Filter| {
             filter.on_request(&request, host);
             request.denial().is_some()
@@ -74,19 +71,14 @@ impl Plugin {
 // === impl Stream ===
 
 impl Stream {
-    /// The stream of a request to this plugin, of which the proxy knows when it began.
+    /// The stream of a request to this plugin.
     pub fn new(plugin: Plugin) -> Self {
-        Self { plugin, began: None, phase: Phase::New }
-    }
-
-    /// The stream of a request that begins now.
-    pub fn begin(plugin: Plugin, host: &dyn Host) -> Self {
-        Self { began: host.elapsed().ok(), ..Self::new(plugin) }
+        Self { plugin, phase: Phase::New }
     }
 
     /// The request came in.
     pub fn on_request_headers(&mut self, host: &dyn Host) -> Action {
-        let request = self.plugin.decide(self.began, host).request;
+        let request = self.plugin.decide(host).request;
         if request.awaited_call().is_some() {
             self.phase = Phase::Held(Box::new(request));
             return Action::Pause;

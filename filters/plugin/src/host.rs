@@ -10,16 +10,12 @@ use crate::abi::{self, MetricKind};
 /// Of the body of an answer: a collector's is a few bytes.
 const ANSWER_MAX: usize = 4096;
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// How long one look at the wall clock is good for.
-const WALL_CLOCK_AGE: Duration = Duration::from_secs(1);
 /// Random bytes that are fetched at once: asking the proxy takes longer than making them. Enough for 32 correlation ids.
 const POOL_BYTES: usize = 320;
 
 thread_local! {
     /// Random bytes that nobody has had yet. For ids, which are told; keys do not come from here.
     static POOL: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-    /// A moment, and the wall clock then.
-    static WALL_CLOCK: Cell<Option<(Duration, Duration)>> = const { Cell::new(None) };
     /// The metrics of this VM by name, the short ones first: the proxy knows them by number. One VM runs on one thread.
     static METRICS: Cell<Vec<(String, u32)>> = const { Cell::new(Vec::new()) };
     /// When a failure of each call was last logged.
@@ -108,22 +104,6 @@ impl Host for EnvoyHost {
 
     fn elapsed(&self) -> Result<Duration, HostError> {
         failing("clock_time_get", abi::monotonic_nanos()).map(Duration::from_nanos)
-    }
-
-    /// Asks the proxy for one clock in place of two.
-    fn wall_clock_at(&self, elapsed: Duration) -> Result<SystemTime, HostError> {
-        let (seen, then) = match WALL_CLOCK.get() {
-            Some((seen, then)) if elapsed.saturating_sub(seen) < WALL_CLOCK_AGE => (seen, then),
-            _ => {
-                let then = self.now()?.duration_since(UNIX_EPOCH).map_err(|_| HostError::Malformed)?;
-                let seen = self.elapsed()?;
-                WALL_CLOCK.set(Some((seen, then)));
-                (seen, then)
-            }
-        };
-        let since_epoch =
-            then.checked_add(elapsed).and_then(|sum| sum.checked_sub(seen)).ok_or(HostError::Malformed)?;
-        UNIX_EPOCH.checked_add(since_epoch).ok_or(HostError::Malformed)
     }
 
     fn log(&self, line: &str) -> Result<(), HostError> {

@@ -88,7 +88,7 @@ impl Root {
     pub(crate) fn stream(&self) -> Option<Stream> {
         let configured = self.configured.as_ref()?;
         configured.states.count();
-        Some(Stream::begin(configured.plugin.clone(), &EnvoyHost))
+        Some(Stream::new(configured.plugin.clone()))
     }
 }
 

@@ -75,7 +75,7 @@ impl<'t> Text<'t> {
     }
 
     #[inline(always)]
-    fn expect(&mut self, token: u8) -> Option<()> {
+    fn accept(&mut self, token: u8) -> Option<()> {
         (self.token()? == token).then_some(())
     }
 
@@ -89,16 +89,16 @@ impl<'t> Text<'t> {
 
     /// Goes into the map that comes next, to the value under `key`.
     fn enter(&mut self, key: &[u8]) -> Option<()> {
-        self.expect(b'{')?;
+        self.accept(b'{')?;
         loop {
-            self.expect(b'"')?;
+            self.accept(b'"')?;
             let found = self.string()? == key;
-            self.expect(b':')?;
+            self.accept(b':')?;
             if found {
                 return Some(());
             }
             self.skip()?;
-            self.expect(b',')?;
+            self.accept(b',')?;
         }
     }
 
@@ -137,7 +137,7 @@ impl<'t> Text<'t> {
 
     /// Reads the map of all entries.
     fn entries(&mut self, tenants: &mut TenantsBuilder) -> Option<()> {
-        self.expect(b'{')?;
+        self.accept(b'{')?;
         let mut token = self.token()?;
         while token != b'}' {
             let id = self.key(token)?;
@@ -152,12 +152,12 @@ impl<'t> Text<'t> {
     }
 
     fn entry(&mut self) -> Option<Entry<'t>> {
-        self.expect(b'{')?;
+        self.accept(b'{')?;
         let mut entry = Entry::default();
         let mut token = self.token()?;
         while token != b'}' {
             let key = self.key(token)?;
-            self.expect(b'"')?;
+            self.accept(b'"')?;
             let value = self.string()?;
             let again = match key {
                 b"pool" => entry.pool.replace(value).is_some(),
@@ -182,7 +182,7 @@ impl<'t> Text<'t> {
             return None;
         }
         let key = self.string()?;
-        self.expect(b':')?;
+        self.accept(b':')?;
         Some(key)
     }
 

@@ -42,7 +42,7 @@ fn grants_are_compiled_from_what_is_written() {
     assert_eq!(home, (Some(Jurisdiction::Scotland), Some("north")));
     let needed = inspector.tenants.needs(home).unwrap().unwrap();
     assert_eq!((needed.0.path.as_slice(), needed.1), (&["jurisdiction".to_owned()][..], "scotland"));
-    // What belongs to no jurisdiction is in nobody's.
+    // A home without a jurisdiction is in none.
     assert!(inspector.tenants.needs((None, None)).is_none());
     assert_eq!(emergency.tenants.needs((None, None)), Some(None));
     assert_eq!(emergency.purposes.iter().map(|purpose| purpose.as_str()).collect::<Vec<_>>(), ["BTG", "ETREAT"]);

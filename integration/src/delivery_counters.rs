@@ -42,15 +42,20 @@ impl DeliveryCounters {
         })
     }
 
-    /// Waits until the queue is empty, and reads the counters.
+    /// Waits until the queue is empty and nothing moves, and reads the counters.
+    ///
+    /// A reading of several metrics is not of one moment: a batch that is acknowledged meanwhile can be missing from
+    /// both its counter and the queue's gauge. So a reading counts when the one before it was the same.
     ///
     /// # Errors
     ///
     /// When something still waits after a minute and a half.
     pub async fn settled(envoy: &Envoy) -> Result<Self> {
+        let mut before = Self::default();
         until("an empty queue", SETTLED, async || {
             let counters = Self::read(envoy).await?;
-            Ok((counters.recorded > 0 && counters.queued == 0).then_some(counters))
+            let still = counters == std::mem::replace(&mut before, counters);
+            Ok((still && counters.recorded > 0 && counters.queued == 0).then_some(counters))
         })
         .await
     }

@@ -4,9 +4,8 @@ use std::io::{self, Read};
 
 use super::LINE_MAX;
 
-/// What is read of a source at a time, in bytes: what the second cache of a core has room for, beside what is made of
-/// it.
-const BLOCK: usize = 256 << 10;
+/// What is read of a source at a time, in bytes: half of a core's second cache, beside what is made of it.
+const BLOCK: usize = 512 << 10;
 
 /// Whole lines, of which only the last of a source can be without its end.
 #[derive(Debug)]

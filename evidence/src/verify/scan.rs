@@ -51,7 +51,7 @@ pub(super) fn scan(text: &[u8]) -> Option<Scanned<'_>> {
         return None;
     }
     // Records are UTF-8; ASCII, which they nearly are, is checked many bytes at a time.
-    let text = std::str::from_utf8(text).ok()?;
+    let text = simdutf8::basic::from_utf8(text).ok()?;
     let (first, rest) = text.as_bytes().split_first_chunk()?;
     let specials = specials(first);
     Cursor { text, bytes: text.as_bytes(), at: 0, specials, base: 0, rest }.record()

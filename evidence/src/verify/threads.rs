@@ -15,8 +15,9 @@ use std::thread;
 use super::check::{Checked, Checker};
 use crate::source::{Block, Blocks};
 
-/// How many results of a worker wait for the collector: memory is bounded.
-const WAITING: usize = 4;
+/// How many results wait for the collector, of all workers: memory is bounded, and the workers need not stop while the
+/// collector writes what it has sorted.
+const WAITING: usize = 64;
 
 /// What is left of a source, and who took its turn.
 struct Turns<'s> {
@@ -65,7 +66,7 @@ fn spread(
         let source = &source;
         let results: Vec<_> = (0..threads)
             .map(|worker| {
-                let (done, result) = sync_channel::<io::Result<Checked>>(WAITING);
+                let (done, result) = sync_channel::<io::Result<Checked>>((WAITING / threads).max(2));
                 scope.spawn(move || {
                     let mut spare = None;
                     // Ends when there are no more blocks, or when the collector has given up.

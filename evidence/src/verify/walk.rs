@@ -1,6 +1,6 @@
 //! One pass over all links in the order of chains and numbers.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::io;
 
 use smallvec::SmallVec;
@@ -53,27 +53,28 @@ struct Walk<'w> {
     notes: &'w Notes,
     report: ChainReport,
     /// The last record that has its place in the chain.
-    last: Option<Group>,
+    last: Option<Box<Group>>,
     /// Complete, and to be judged when its successor is.
-    waiting: Option<Group>,
-    current: Group,
+    waiting: Option<Box<Group>>,
+    current: Box<Group>,
     end: Option<Link>,
     /// Where each source was with this chain.
-    positions: HashMap<u32, (At, u64)>,
+    positions: BTreeMap<u32, (At, u64)>,
 }
 
 // === impl Group ===
 
 impl Group {
-    fn new(link: Link) -> Self {
-        let mut group = Self {
+    /// In a place of its own, from which it need not be moved when the next one comes.
+    fn new(link: Link) -> Box<Self> {
+        let mut group = Box::new(Self {
             first: link,
             valid: SmallVec::new(),
             changed: Vec::new(),
             more_changed: 0,
             duplicates: 0,
             places: SmallVec::new(),
-        };
+        });
         group.add(link);
         group
     }
@@ -127,7 +128,7 @@ impl<'w> Walk<'w> {
             waiting: None,
             current: Group::new(link),
             end: None,
-            positions: HashMap::new(),
+            positions: BTreeMap::new(),
         }
     }
 
@@ -154,7 +155,7 @@ impl<'w> Walk<'w> {
     }
 
     /// Judges the records of one number; `next` are those of the next number that there is.
-    fn judge(&mut self, group: Group, next: Option<&Group>) {
+    fn judge(&mut self, group: Box<Group>, next: Option<&Group>) {
         let next = next.filter(|next| group.is_before(next));
         let is_next = match &self.last {
             Some(last) => last.is_before(&group),

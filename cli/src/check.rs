@@ -11,6 +11,7 @@ mod headers;
 mod identity;
 mod mesh;
 mod observability;
+mod omitted;
 #[cfg(feature = "commands")]
 mod output;
 mod paths;
@@ -43,6 +44,18 @@ pub struct Summary {
 
 /// Everything that is wrong, in the order of files and lines.
 pub fn check(input: &Input) -> (Vec<Finding>, Summary) {
+    check_with(input, Extras::default())
+}
+
+/// What is looked for only where it is asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Extras {
+    /// Headers that no manifest reads.
+    pub unread_headers: bool,
+}
+
+/// As [`check`], and what is asked for besides.
+pub fn check_with(input: &Input, extras: Extras) -> (Vec<Finding>, Summary) {
     let mut findings = Findings::default();
     for broken in &input.broken {
         findings.add(&rules::NOT_YAML, &broken.place, broken.message.clone());
@@ -66,6 +79,10 @@ pub fn check(input: &Input) -> (Vec<Finding>, Summary) {
         placement::check(&mesh, &mut findings);
         directory::check(&mesh, &mut findings);
         headers::check(&mesh, &mut findings);
+        omitted::check(&mesh, &tables, &mut findings);
+        if extras.unread_headers {
+            omitted::unread(&mesh, &tables, &mut findings);
+        }
         envoy_filters::check(&mesh, &mut findings);
         paths::check(&mesh, &mut findings);
         observability::check(&mesh, &mut findings);

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::check;
 use super::output::Format;
 use super::rules::Level;
+use super::{Extras, check_with};
 use crate::{input, out};
 
 #[derive(clap::Args)]
@@ -20,12 +20,16 @@ pub struct Arguments {
     /// Warnings count as errors for the exit code
     #[arg(long)]
     strict: bool,
+    /// Also notes the headers that no manifest reads. Applications may read them; what they do not read either can be
+    /// in `headers.omit`
+    #[arg(long)]
+    unread_headers: bool,
 }
 
 /// Exit code 0 without errors (`--strict`: and warnings), 1 with; 2, by the caller, when something cannot be read.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let input = input::read(&arguments.paths)?;
-    let (findings, summary) = check(&input);
+    let (findings, summary) = check_with(&input, Extras { unread_headers: arguments.unread_headers });
     out::print(&arguments.format.text(&input, &findings, summary))?;
     let worst = if arguments.strict { Level::Warning } else { Level::Error };
     let fails = findings.iter().any(|finding| finding.rule.level <= worst);

@@ -1,17 +1,17 @@
 //! Routes that write or remove what careplane writes or reads: they do it after careplane, and before the next proxy.
 
 use super::finding::{Findings, Related};
-use super::mesh::{GATEWAY_API, Mesh, NETWORKING};
+use super::mesh::{GATEWAY_API, Mesh, NETWORKING, omits};
 use super::rules;
 use super::writes::is_inside;
 use crate::manifest::Manifest;
 use crate::yaml::{Location, Node};
 
 /// What a route does to a header.
-struct Mutation<'d> {
+pub struct Mutation<'d> {
     verb: &'static str,
     name: String,
-    place: &'d Location,
+    pub place: &'d Location,
 }
 
 /// A header of careplane, and what it is.
@@ -74,6 +74,7 @@ fn known(document: &careplane_policy::document::Document) -> Vec<Known> {
     if let Some(canary) = &routing.canary {
         all.push(known(&canary.header, "which carries the cohort", "routing.canary.header"));
     }
+    all.retain(|known| !omits(document, &known.name));
     for (whose, sources) in [("tenant", &identity.tenant.sources), ("user", &identity.user.sources)] {
         for (index, source) in sources.iter().enumerate() {
             if let Source::Header(name) = source {
@@ -129,7 +130,7 @@ fn removed(node: &Node) -> Option<Mutation<'_>> {
 }
 
 /// Of routes, virtual hosts and weighted clusters of Envoy.
-fn in_envoy(filter: &Node) -> Vec<Mutation<'_>> {
+pub fn in_envoy(filter: &Node) -> Vec<Mutation<'_>> {
     let mut mutations = Vec::new();
     for (_, entry) in filter.all_entries() {
         match entry.key.as_str() {

@@ -121,6 +121,16 @@ impl<'d> Mesh<'d> {
     }
 }
 
+/// Whether a policy leaves a header out of what careplane writes.
+pub fn omits(document: &PolicyDocument, header: &str) -> bool {
+    document.headers.omit.iter().any(|omitted| omitted.eq_ignore_ascii_case(header))
+}
+
+/// Whether it is a plugin of careplane, or a patch of one.
+pub fn is_careplane(manifest: &Manifest) -> bool {
+    wasm(manifest).is_some()
+}
+
 /// The wasm part of a careplane plugin; none for other manifests, and for other plugins.
 fn wasm(manifest: &Manifest) -> Option<&Node> {
     let wasm = manifest.wasm()?;

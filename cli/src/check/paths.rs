@@ -8,7 +8,7 @@ use careplane_policy::document::Document as PolicyDocument;
 use careplane_policy::{Method, Policy as Compiled};
 
 use super::finding::{Findings, Related};
-use super::mesh::{Mesh, Policy, SECURITY, may_meet};
+use super::mesh::{Mesh, Policy, SECURITY, may_meet, omits};
 use super::routes::sample_path;
 use super::rules;
 use crate::manifest::Manifest;
@@ -116,7 +116,7 @@ fn guarded(
             continue;
         };
         if context_of(compiled, sample.method, &sample.path) != sample.context
-            || is_denied_by_context(mesh, guard.authorization, header, sample.context)
+            || (!omits(document, header) && is_denied_by_context(mesh, guard.authorization, header, sample.context))
         {
             continue;
         }

@@ -57,7 +57,7 @@ pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
 }
 
 /// None where `match` and selector leave it open.
-fn of(mesh: &Mesh<'_>, plugin: &Plugin<'_>) -> Option<ProxyPlacement> {
+pub fn of(mesh: &Mesh<'_>, plugin: &Plugin<'_>) -> Option<ProxyPlacement> {
     let modes: Vec<_> = plugin
         .spec("match")
         .map(|node| node.elements())

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use careplane_policy::document::{Cohort, Document as PolicyDocument};
 
 use super::finding::{Findings, Related};
-use super::mesh::{GATEWAY_API, Mesh, NETWORKING, Policy, labels};
+use super::mesh::{GATEWAY_API, Mesh, NETWORKING, Policy, labels, omits};
 use super::routes::{self, Destination, Request, Route, Table, sample_path};
 use super::rules::{self, Rule};
 use crate::filters;
@@ -51,6 +51,7 @@ pub fn check(mesh: &Mesh<'_>, tables: &[Table<'_>], findings: &mut Findings) {
         // Placements differ in their trusted peers, and hardly in this.
         let says_the_same = |other: &&PolicyDocument| {
             other.routing == document.routing
+                && other.headers.omit == document.headers.omit
                 && other.tenants == document.tenants
                 && other.contexts == document.contexts
         };
@@ -58,7 +59,9 @@ pub fn check(mesh: &Mesh<'_>, tables: &[Table<'_>], findings: &mut Findings) {
             continue;
         }
         seen.push(document);
-        let written = written(document);
+        let mut written = written(document);
+        // Which routes want them all the same is another rule's.
+        written.retain(|one| !omits(document, one.header));
         unread_headers(policy, &written, &routes, findings);
         for one in &written {
             without_route(policy, one, &routes, findings);

@@ -108,6 +108,10 @@ rules! {
 
     HEADER_OVERWRITTEN = Error "header-overwritten", "A route writes or removes a header of careplane after \
          careplane: the application, or the next proxy, believes the route.";
+    HEADER_OMITTED = Error "header-omitted", "`headers.omit` has a header that is read here: the route never matches, \
+         the tag or the field of the log is empty, the next careplane does not know the caller.";
+    HEADER_UNREAD = Note "header-unread", "No manifest reads the header that careplane writes. Only with \
+         `--unread-headers`, for applications may read it.";
     FILTER_DISABLED = Error "filter-disabled", "An EnvoyFilter removes, replaces or turns off a plugin: requests \
          pass without it, and without a record.";
     FILTER_REORDERED = Error "filter-reordered", "An EnvoyFilter puts the module before jwt_authn, so there are no \

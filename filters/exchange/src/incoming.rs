@@ -236,8 +236,17 @@ impl Incoming {
     }
 
     /// Gives a request header one value. Nothing is written when it has just that already.
+    ///
+    /// A header that the policy omits is removed instead: else a caller could forge it.
     pub fn set_header(&self, name: &Arc<str>, value: impl Into<Arc<str>>) {
-        let value = value.into();
+        self.write_header(name, value.into());
+    }
+
+    #[inline(never)]
+    fn write_header(&self, name: &Arc<str>, value: Arc<str>) {
+        if self.policy().headers.omitted.contains(name) {
+            return self.remove_header(name);
+        }
         let mut present = self.headers.all(name);
         let first = present.next();
         let repeated = present.next().is_some();

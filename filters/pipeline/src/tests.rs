@@ -158,6 +158,20 @@ fn the_record_names_the_headers_and_the_pool() {
 }
 
 #[test]
+fn the_record_names_no_header_that_the_policy_omits_as_written() {
+    let mut policy = policy();
+    policy["headers"] = json!({"omit": ["x-healthcare-context", "x-tenant-pool"]});
+    let headers = [("x-tenant-pool", "a")];
+    let (_, host) = run(&plugin("careplane", &policy), host("/x", &headers).with_claim("tenant_id", "home-1"));
+    let written = ["x-compliance-level", "x-correlation-id", "x-release-cohort", "x-tenant-id"];
+    let expected = json!({
+        "cohort": "canary", "headersRemoved": ["x-tenant-pool"], "headersWritten": written, "pool": "b",
+        "result": "allowed",
+    });
+    assert_eq!(shadow(&host), expected);
+}
+
+#[test]
 fn the_header_that_asks_for_a_trace_is_not_written() {
     let mut policy = policy();
     policy["defaultContext"] = json!({"tier": "always"});

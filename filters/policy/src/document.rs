@@ -315,6 +315,9 @@ pub struct Headers {
     /// The user as spans and records know them. Not written unless named: it is for Envoy before 1.37, whose span tags
     /// cannot read filter state.
     pub user_pseudonym: Option<String>,
+    /// Of these headers and those of `routing`, the ones that are not written: nothing reads them. What a caller sends
+    /// under their names is removed all the same.
+    pub omit: Vec<String>,
 }
 
 /// `pseudonyms`.

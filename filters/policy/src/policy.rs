@@ -136,6 +136,8 @@ pub struct Headers {
     pub compliance_flags: Arc<str>,
     /// The user's pseudonym, where it is asked for.
     pub user_pseudonym: Option<Arc<str>>,
+    /// Those of them, and of the headers of [`Routing`], that are removed and never written.
+    pub omitted: Vec<Arc<str>>,
 }
 
 /// What a request is about.

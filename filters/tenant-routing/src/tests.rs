@@ -51,6 +51,19 @@ fn other_tenants_are_hashed_or_refused() {
 }
 
 #[test]
+fn headers_that_the_policy_omits_are_removed_and_the_tenant_is_placed() {
+    let policy = policy("route");
+    let omit = r#"{"headers": {"omit": ["x-tenant-pool", "x-release-cohort"]},"#;
+    let sent = [("x-tenant-id", "home-1"), ("x-tenant-pool", "dedicated-a"), ("x-release-cohort", "canary")];
+    let host = MemoryHost::with_request(sent);
+    let incoming = Incoming::open(rules(&policy.replacen('{', omit, 1)).unwrap(), &host);
+    TenantRouting.on_request(&incoming, &host);
+    assert!(incoming.conclude(&host).is_none());
+    assert!(host.request_header("x-tenant-pool").is_empty() && host.request_header("x-release-cohort").is_empty());
+    assert_eq!(incoming.placement(&host).unwrap().unwrap().pool.as_deref(), Some("dedicated-a"));
+}
+
+#[test]
 fn a_caller_does_not_choose_its_pool() {
     let (host, reply) = run(None, "route");
     assert!(reply.is_none());

@@ -95,6 +95,38 @@ fn what_an_outsider_says_of_itself_is_removed_and_counted() {
 }
 
 #[test]
+fn headers_that_the_policy_omits_are_removed_and_all_else_stays() {
+    let omit =
+        r#", "headers": {"omit": ["x-tenant-id", "x-healthcare-context", "x-compliance-level", "x-compliance-flags"]}"#;
+    let forged = [
+        ("x-tenant-id", "other"),
+        ("x-healthcare-context", "nothing"),
+        ("x-healthcare-context", "twice"),
+        ("x_healthcare_context", "nothing"),
+        ("x-compliance-level", "critical"),
+        ("x-compliance-flags", "none"),
+    ];
+    for headers in [&[][..], &forged] {
+        let host = request(headers).with_claim("tenant_id", "home-1").with_claim("sub", "ann");
+        assert!(run_with(&host, omit).is_none());
+        for name in forged.map(|(name, _)| name) {
+            assert!(host.request_header(name).is_empty(), "{name}");
+        }
+        assert_eq!(host.request_header("x-user-id"), ["ann"]);
+        assert_eq!(host.property_text("wasm.careplane.tenant_id").as_deref(), Some("home-1"));
+        assert_eq!(host.property_text("wasm.careplane.healthcare_context").as_deref(), Some("medication"));
+        assert_eq!(host.property_text("wasm.careplane.compliance_level").as_deref(), Some("critical"));
+        // Other spellings of a protected header count with it.
+        assert_eq!(host.metric(FORGED), if headers.is_empty() { 0 } else { 2 });
+    }
+    // The word of a trusted peer is read, and goes no further.
+    let host = request(&[("x-tenant-id", "home-1"), ("x-compliance-level", "critical")]).with_peer(TRUSTED);
+    assert!(run_with(&host, omit).is_none());
+    assert_eq!(host.property_text("wasm.careplane.tenant_id").as_deref(), Some("home-1"));
+    assert!(host.request_header("x-tenant-id").is_empty() && host.request_header("x-compliance-level").is_empty());
+}
+
+#[test]
 fn what_a_trusted_peer_says_stays() {
     let host = request(&[("x-legacy-tenant", "home-1"), ("x-user-id", "ann")]).with_peer(TRUSTED);
     assert!(run(&host).is_none());

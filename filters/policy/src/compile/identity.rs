@@ -37,7 +37,7 @@ const HOST_HEADERS: &[&str] = &["x-forwarded-host", "forwarded", "x-original-hos
 pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity, Headers) {
     let document::Identity { trusted_peers, tenant, user, purpose, grants: _, correlation, overrides } =
         &document.identity;
-    let headers = headers(&document.headers, problems);
+    let mut headers = headers(&document.headers, problems);
     let tenant_sources = sources("identity.tenant.sources", &tenant.sources, problems);
     let user_sources = sources("identity.user.sources", &user.sources, problems);
     let purpose_sources = sources("identity.purpose.sources", &purpose.sources, problems);
@@ -91,6 +91,17 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
                 problems.add(path, format!("{name:?} is {other} already: expected a header of its own"))
             }
             None => seen.push((path, name)),
+        }
+    }
+    for (index, omitted) in document.headers.omit.iter().enumerate() {
+        let is_it =
+            |(path, name): &&(&str, String)| name.eq_ignore_ascii_case(omitted) && !path.starts_with("identity.");
+        match seen.iter().find(is_it) {
+            Some((_, name)) => headers.omitted.push(name.as_str().into()),
+            None => problems.add(
+                format!("headers.omit[{index}]"),
+                format!("{omitted:?} cannot be omitted: expected a header that headers or routing names"),
+            ),
         }
     }
 
@@ -149,6 +160,7 @@ fn headers(written: &document::Headers, problems: &mut Problems) -> Headers {
         compliance_level: name("complianceLevel", &written.compliance_level),
         compliance_flags: name("complianceFlags", &written.compliance_flags),
         user_pseudonym: written.user_pseudonym.as_deref().map(|header| name("userPseudonym", header)),
+        omitted: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use wasm_bindgen_test::wasm_bindgen_test as test;
 use serde_json::{Value, json};
 
 use crate::document::{Action, Cohort, ComplianceLevel, Jurisdiction};
+use crate::folded::Watched;
 use crate::id::TenantId;
 use crate::{Method, Policy, UnknownTenant};
 
@@ -197,6 +198,22 @@ fn peers_are_trusted_by_id_or_prefix() {
 }
 
 #[test]
+fn headers_that_are_omitted_stay_protected() {
+    let mut document = complete();
+    document["headers"]["complianceFlags"] = json!("X-Care-Flags");
+    document["headers"]["omit"] = json!(["x-care-flags", "X-User-Id", "x-tenant-pool", "x-release-cohort"]);
+    let policy = compiled(&document);
+    let omitted: Vec<&str> = policy.headers.omitted.iter().map(|name| &**name).collect();
+    assert_eq!(omitted, ["x-care-flags", "x-user-id", "x-tenant-pool", "x-release-cohort"]);
+    for name in omitted {
+        let spelling = name.replace('-', "_");
+        let found = policy.identity.watched_headers.find(spelling.as_bytes());
+        assert_eq!(found.map(|(_, watched)| watched), Some(Watched::Protected), "{name}");
+    }
+    assert!(policy.identity.identity_headers.contains(&policy.headers.user_id));
+}
+
+#[test]
 fn each_problem_says_where_what_and_what_instead() {
     let table: &[(&str, Value, &str)] = &[
         ("/version", json!("v2"), r#"version: "v2" is not known: expected "careplane/v1""#),
@@ -322,6 +339,16 @@ fn each_problem_says_where_what_and_what_instead() {
             "/routing/canary/percent",
             json!(-1),
             "routing.canary.percent: -1.0 is not a percentage: 0 to 100, at most two decimals",
+        ),
+        (
+            "/headers/omit",
+            json!(["x-tenant-pool", "x-correlation-id"]),
+            r#"headers.omit[1]: "x-correlation-id" cannot be omitted: expected a header that headers or routing names"#,
+        ),
+        (
+            "/headers/omit",
+            json!(["tenantId"]),
+            r#"headers.omit[0]: "tenantId" cannot be omitted: expected a header that headers or routing names"#,
         ),
         (
             "/headers/tenantId",

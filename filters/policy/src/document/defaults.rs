@@ -54,6 +54,7 @@ impl Default for Headers {
             compliance_level: "x-compliance-level".into(),
             compliance_flags: "x-compliance-flags".into(),
             user_pseudonym: None,
+            omit: Vec::new(),
         }
     }
 }

@@ -61,6 +61,7 @@ fields! {
         "complianceLevel": compliance_level,
         "complianceFlags": compliance_flags,
         "userPseudonym": user_pseudonym,
+        "omit": omit,
     }
     Pseudonyms { "keyEnv": key_env }
     Context {
@@ -164,7 +165,7 @@ mod tests {
             },
             "headers": {
                 "tenantId": "1", "userId": "2", "healthcareContext": "3", "complianceLevel": "4",
-                "complianceFlags": "5", "userPseudonym": "6",
+                "complianceFlags": "5", "userPseudonym": "6", "omit": ["5"],
             },
             "paths": {"ambiguous": "reject"},
             "pseudonyms": {"keyEnv": "K"},

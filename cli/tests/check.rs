@@ -476,6 +476,9 @@ fn about_headers(name: &str, changes: &[(&str, &str, &str)], arguments: &[&str])
     lines.map(ToOwned::to_owned).collect()
 }
 
+/// A file, a text in it, and what is there instead.
+type Change = (&'static str, &'static str, String);
+
 const HEADER_RULES: [&str; 2] = [" careplane/header-omitted", " careplane/header-unread"];
 const AT_THE_GATEWAY: &str = "    routing:\n";
 const INBOUND: &str = "      audit: {placement: inbound}";
@@ -499,7 +502,7 @@ fn a_header_that_the_policy_omits_has_no_reader() {
         )
     };
     let back = "the header not in headers.omit";
-    let table: Vec<(&str, Vec<(&str, &str, String)>, Vec<String>)> = vec![
+    let table: Vec<(&str, Vec<Change>, Vec<String>)> = vec![
         (
             "a route by pool",
             vec![("gateway.yaml", AT_THE_GATEWAY, gateway("x-tenant-pool"))],

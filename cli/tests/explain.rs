@@ -124,6 +124,23 @@ fn headers_are_believed_from_trusted_peers() {
 }
 
 #[test]
+fn a_header_that_the_policy_omits_is_not_among_those_that_are_written() {
+    let policy =
+        std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/explain/policy.yaml")).unwrap();
+    let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join("explain-omit.yaml");
+    std::fs::write(&file, policy + "\nheaders: {omit: [x-tenant-pool, x-compliance-level, x-compliance-flags]}\n")
+        .unwrap();
+    let request = ["--request", "/", "-H", "x-compliance-level: low", "--claim", "tenant_id=a", "--format", "json"];
+    let output = careplane_with(file.to_str().unwrap(), &request);
+    let account: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let headers = account["headers"].as_array().unwrap();
+    let after = |name: &str| headers.iter().find(|it| it["name"] == name).map(|it| it["after"].clone());
+    assert_eq!(after("x-compliance-level"), Some(json!([])));
+    assert_eq!((after("x-tenant-pool"), after("x-compliance-flags")), (None, None));
+    assert_eq!(after("x-healthcare-context"), Some(json!(["general"])));
+}
+
+#[test]
 fn one_filter_does_its_own_part_alone() {
     let routing =
         account(&["--request", "/api/v1/residents/17", "--claim", "tenant_id=a", "--plugin", "tenant-routing"]);

@@ -256,6 +256,55 @@ async fn identity_headers_are_believed_from_the_peers_that_the_policy_trusts() -
 }
 
 #[tokio::test]
+async fn headers_that_the_policy_omits_never_arrive_and_the_record_says_what_they_would() -> Result<()> {
+    let omitted = ["x-user-id", "x-healthcare-context", "x-compliance-level", "x-compliance-flags", "x-tenant-pool"];
+    for version in versions() {
+        let lab = Lab::builder()
+            .version(version)
+            .policy(move |policy| policy["headers"]["omit"] = json!(omitted))
+            .start()
+            .await?;
+        let (outside, trusted) = (lab.gateway(), lab.sidecar(TRUSTED)?);
+        let plain = || Request::new(Method::POST, "/api/v1/medications/administer");
+        let forge = |request: Request| {
+            let request = request.header("x-healthcare-context", "general").header("X_Compliance_Level", "low");
+            let request = request.header("x-compliance-flags", "a").header("x-compliance-flags", "b");
+            request.header("x-compliance-level", "low").header("x-tenant-pool", "pool-b")
+        };
+        let token = token(&lab)?;
+        let probes = [
+            (outside.clone(), plain().bearer(&token)),
+            (outside, forge(plain().bearer(&token).header("x-user-id", "manager-1"))),
+            // The user is read from a trusted peer, and goes no further.
+            (trusted, forge(plain().header("x-tenant-id", TENANT).header("x-user-id", USER))),
+        ];
+        for (row, seen) in observe(&lab, probes).await?.iter().enumerate() {
+            let about = format!("{version}, row {row}");
+            assert_eq!(seen.response.status, 200, "{about}");
+            assert_eq!(seen.forwarded("x-tenant-id"), [TENANT], "{about}");
+            let upstream = seen.upstream.as_ref().expect("it went upstream");
+            let arrived: Vec<&String> = upstream
+                .headers
+                .iter()
+                .map(|(name, _)| name)
+                .filter(|name| omitted.contains(&&*name.to_ascii_lowercase().replace('_', "-")))
+                .collect();
+            assert!(arrived.is_empty(), "{about}: {arrived:?}");
+            let record = seen.record();
+            assert_eq!(record["context"]["name"], "medication-administration", "{about}");
+            assert_eq!(record["context"]["complianceLevel"], "critical", "{about}");
+            assert!(record["context"]["flags"].is_array() && record["who"]["user"].is_string(), "{about}: {record}");
+            assert!(record["tenant"]["pool"].is_string(), "{about}: {record}");
+            assert_eq!(seen.tag("healthcare_context"), Some("medication-administration"), "{about}");
+            assert_eq!(seen.tag("compliance_level"), Some("critical"), "{about}");
+            assert_eq!(seen.tag("user_id"), record["who"]["user"].as_str(), "{about}");
+        }
+        finish(lab).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn trust_ends_exactly_where_the_pattern_says() -> Result<()> {
     let rows = [
         ("spiffe://cluster.local/ns/core-healthcare/sa/api-gateway", true),

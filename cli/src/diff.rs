@@ -1,6 +1,7 @@
 //! `careplane diff`: what a new policy changes, and for which callers.
 
 mod access;
+mod headers;
 mod output;
 mod records;
 mod routes;
@@ -76,6 +77,7 @@ fn compare(old: &Judged, new: &Judged, arguments: &Arguments) -> anyhow::Result<
             || records.iter().flat_map(|records| &records.changes).any(gains),
         routes: routes::compare(old, new, &templates),
         tenants: tenants::compare(old, new),
+        headers: headers::compare(old, new),
         access,
         traces,
         records,

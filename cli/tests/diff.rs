@@ -63,7 +63,7 @@ fn the_same_policy_changes_nothing() {
     assert_eq!(
         found,
         json!({
-            "widens": false, "routes": [], "access": [], "traces": null, "records": null,
+            "widens": false, "routes": [], "access": [], "headers": [], "traces": null, "records": null,
             "tenants": {"pinned": [], "sampled": 10_000, "moves": [], "shares": []},
         })
     );
@@ -145,6 +145,27 @@ fn access_widens_one_way_and_not_the_other() {
         let is_narrower = !["boundary.yaml", "claim.yaml"].contains(&name);
         assert_eq!((code, gains), (Some(i32::from(!is_narrower)), !is_narrower), "{name}: {narrower:#}");
     }
+}
+
+#[test]
+fn headers_that_are_renamed_or_omitted_are_a_change() {
+    let headers = "routing:\n";
+    let omitted = "headers: {tenantId: X-Home, omit: [x-compliance-level, x-tenant-pool]}\nrouting:\n";
+    let new = changed("headers.yaml", headers, omitted);
+    let (code, found) = difference("diff/old.yaml", &new, &[]);
+    assert_eq!(code, Some(0));
+    let expected = json!([
+        {"field": "tenant", "old": "x-tenant-id", "new": "x-home"},
+        {"field": "level", "old": "x-compliance-level", "new": null},
+        {"field": "pool", "old": "x-tenant-pool", "new": null},
+    ]);
+    assert_eq!((&found["headers"], &found["access"]), (&expected, &json!([])));
+    let text = careplane(&["diff", "diff/old.yaml", &new]).stdout;
+    let expected = "headers\n  tenant x-tenant-id → x-home\n  level x-compliance-level → none\n  pool x-tenant-pool → \
+                    none\n\nNo access widens.\n";
+    assert_eq!(String::from_utf8(text).unwrap(), expected);
+    let text = careplane(&["diff", "diff/old.yaml", &new, "-o", "markdown"]).stdout;
+    assert!(String::from_utf8(text).unwrap().contains("**Headers**: tenant x-tenant-id → x-home, level"));
 }
 
 #[test]

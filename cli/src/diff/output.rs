@@ -39,7 +39,7 @@ const LISTED_MAX: usize = 6;
 fn is_empty(diff: &Diff) -> bool {
     let tenants = &diff.tenants;
     let records = diff.records.as_ref().is_none_or(|records| records.changes.is_empty());
-    let is_alike = diff.routes.is_empty() && diff.access.is_empty() && records;
+    let is_alike = diff.routes.is_empty() && diff.headers.is_empty() && diff.access.is_empty() && records;
     is_alike && tenants.pinned.is_empty() && tenants.moves.is_empty() && tenants.shares.is_empty()
 }
 

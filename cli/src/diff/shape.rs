@@ -12,6 +12,8 @@ pub struct Diff {
     /// Routes whose context, level, tier, audit or other facts change.
     pub routes: Vec<RouteChange>,
     pub tenants: TenantChanges,
+    /// Headers that the upstream is told with, by what they say: `tenant`, `context`, `pool` and so on.
+    pub headers: Vec<FieldChange>,
     /// Requests, by caller, that are refused or let through otherwise, or get another identity.
     pub access: Vec<AccessChange>,
     /// How many traces the tiers keep; null without records and without a rate.

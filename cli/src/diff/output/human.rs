@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use anstyle::{AnsiColor, Style};
 
-use super::{LISTED_MAX, changes, kind, number, records, traces, value, verdict};
+use super::{LISTED_MAX, change, changes, kind, number, records, traces, value, verdict};
 use crate::diff::shape::{ChangeKind, Diff};
 
 pub fn text(diff: &Diff) -> String {
@@ -32,6 +32,10 @@ pub fn text(diff: &Diff) -> String {
     }
     for share in &tenants.shares {
         let _ = writeln!(text, "  {} {} has {:.1} % → {:.1} % of them", share.field, share.name, share.old, share.new);
+    }
+    section(&mut text, "headers", !diff.headers.is_empty());
+    for it in &diff.headers {
+        let _ = writeln!(text, "  {}", change(it));
     }
     if let Some(found) = &diff.traces {
         section(&mut text, "traces", true);

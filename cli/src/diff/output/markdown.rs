@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{LISTED_MAX, change, kind, number, records, traces, value, verdict};
+use super::{LISTED_MAX, change, changes, kind, number, records, traces, value, verdict};
 use crate::diff::shape::{Diff, FieldChange};
 
 pub fn text(diff: &Diff) -> String {
@@ -30,6 +30,9 @@ pub fn text(diff: &Diff) -> String {
             let moved = format!("{} {} → {}", it.field, value(it.old.as_ref()), value(it.new.as_ref()));
             row(&mut text, &[&format!("{percent:.1} % of the others"), &moved]);
         }
+    }
+    if !diff.headers.is_empty() {
+        let _ = write!(text, "\n**Headers**: {}\n", changes(&diff.headers));
     }
     if let Some(found) = &diff.traces {
         let _ = write!(text, "\n**Traces**: {}\n", traces(found));

@@ -75,7 +75,8 @@ fn compile(document: Document, tenants: Option<TenantsBuilder>, digest: Arc<str>
         Some(other) => problems.add("version", format!("{other:?} is not known: expected {VERSION:?}")),
         None => problems.add("version", format!("missing: expected {VERSION:?}")),
     }
-    let (mut identity, headers) = identity::compile(&document, &mut problems);
+    let cohort_header = routing::cohort_header(&document, tenants.as_ref());
+    let (mut identity, headers) = identity::compile(&document, cohort_header.as_deref(), &mut problems);
     let pseudonym_key_env =
         names::environment("pseudonyms.keyEnv", document.pseudonyms.key_env, "CAREPLANE_PSEUDONYM_KEY", &mut problems);
     let tiers = sampling::tiers(&document.sampling, &mut problems);
@@ -90,8 +91,8 @@ fn compile(document: Document, tenants: Option<TenantsBuilder>, digest: Arc<str>
     };
     let grants = grants::compile(document.identity.grants, &known, &mut problems);
     identity.grants = grants;
-    let routing =
-        routing::compile(document.tenants, tenants, document.routing, document.identity.tenant.case, &mut problems);
+    let case = document.identity.tenant.case;
+    let routing = routing::compile(document.tenants, tenants, document.routing, cohort_header, case, &mut problems);
     let (audit, export) = export::compile(document.audit, document.export, &mut problems);
     if !problems.is_empty() {
         return Err(problems);

@@ -34,7 +34,11 @@ const OVERRIDE_HEADERS: &[&str] = &[
 const HOST_HEADERS: &[&str] = &["x-forwarded-host", "forwarded", "x-original-host", "x-host"];
 
 #[inline(never)]
-pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity, Headers) {
+pub(super) fn compile(
+    document: &Document,
+    cohort_header: Option<&str>,
+    problems: &mut Problems,
+) -> (Identity, Headers) {
     let document::Identity { trusted_peers, tenant, user, purpose, grants: _, correlation, overrides } =
         &document.identity;
     let mut headers = headers(&document.headers, problems);
@@ -73,10 +77,8 @@ pub(super) fn compile(document: &Document, problems: &mut Problems) -> (Identity
     let purpose_headers = from_headers(&purpose_sources);
     let purposes = purpose_headers.iter().map(|name| ("identity.purpose.sources", name));
     let pseudonym = headers.user_pseudonym.iter().map(|name| ("headers.userPseudonym", name));
-    let routing = [
-        ("routing.poolHeader", Some(document.routing.pool_header.as_str())),
-        ("routing.canary.header", document.routing.canary.as_ref().map(|canary| canary.header.as_str())),
-    ];
+    let routing =
+        [("routing.poolHeader", Some(document.routing.pool_header.as_str())), ("routing.canary.header", cohort_header)];
     let mut seen: Vec<(&str, String)> = Vec::new();
     let all = written
         .into_iter()

@@ -14,11 +14,23 @@ use crate::problem::Problems;
 use crate::rate::Rate;
 use crate::tenants::{Entry, Tenants, TenantsBuilder};
 
+/// The header of the cohort, if there are cohorts: by number, or of entries. `listed` are the entries, if they have been
+/// taken out of the document.
+pub(super) fn cohort_header(document: &document::Document, listed: Option<&TenantsBuilder>) -> Option<String> {
+    let in_document = || document.tenants.entries.values().any(|entry| entry.cohort.is_some());
+    let is_pinned = || listed.map_or_else(in_document, TenantsBuilder::pins_a_cohort);
+    match &document.routing.canary {
+        Some(canary) => Some(canary.header.clone()),
+        None => is_pinned().then(|| document::Canary::default().header),
+    }
+}
+
 #[inline(never)]
 pub(super) fn compile(
     tenants: document::Tenants,
     listed: Option<TenantsBuilder>,
     routing: document::Routing,
+    cohort_header: Option<String>,
     case: TenantCase,
     problems: &mut Problems,
 ) -> Routing {
@@ -32,7 +44,6 @@ pub(super) fn compile(
         Some(listed) => check(listed, &known_pools, problems),
         None => entries(&tenants.entries, &known, dedicated.is_empty(), case, problems),
     };
-    let pins_a_cohort = listed.pins_a_cohort();
     let compiled = build(listed, case, problems);
     if tenants.unknown == UnknownTenant::Deny && !are_listed && tenants.directory.is_none() {
         problems.add(
@@ -41,19 +52,13 @@ pub(super) fn compile(
         );
     }
 
-    let (canary, cohort_header) = match routing.canary {
-        Some(canary) => {
-            let rate = Rate::from_percent(canary.percent).unwrap_or_else(|| {
-                problems.add(
-                    "routing.canary.percent",
-                    format!("{} is not {}", Seen(&canary.percent.into()), Rate::EXPECTED),
-                );
-                Rate::ZERO
-            });
-            (rate, Some(canary.header))
-        }
-        None => (Rate::ZERO, pins_a_cohort.then(|| document::Canary::default().header)),
-    };
+    let canary = routing.canary.map_or(Rate::ZERO, |canary| {
+        Rate::from_percent(canary.percent).unwrap_or_else(|| {
+            let seen = Seen(&canary.percent.into());
+            problems.add("routing.canary.percent", format!("{seen} is not {}", Rate::EXPECTED));
+            Rate::ZERO
+        })
+    });
     Routing {
         pool_header: names::header("routing.poolHeader", &routing.pool_header, problems),
         cohort_header: cohort_header.map(|header| names::header("routing.canary.header", &header, problems)),

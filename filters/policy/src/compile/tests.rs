@@ -214,6 +214,19 @@ fn headers_that_are_omitted_stay_protected() {
 }
 
 #[test]
+fn the_cohort_is_protected_where_only_entries_have_one() {
+    let mut document = complete();
+    document["routing"].as_object_mut().unwrap().remove("canary");
+    // Of the text, entries are read in a way of their own; with the other way, what a policy means is the same.
+    let quick = Policy::from_json_quickly(serde_json::to_vec(&document).unwrap()).unwrap();
+    for policy in [quick, Policy::from_json_carefully(&serde_json::to_vec(&document).unwrap()).unwrap()] {
+        assert_eq!(policy.routing.cohort_header.as_deref(), Some("x-release-cohort"));
+        let found = policy.identity.watched_headers.find(b"x_release_cohort");
+        assert_eq!(found.map(|(_, watched)| watched), Some(Watched::Protected));
+    }
+}
+
+#[test]
 fn each_problem_says_where_what_and_what_instead() {
     let table: &[(&str, Value, &str)] = &[
         ("/version", json!("v2"), r#"version: "v2" is not known: expected "careplane/v1""#),

@@ -31,6 +31,7 @@ pub mod config;
 mod delivery_counters;
 pub mod directory;
 pub mod envoy;
+pub mod frames;
 pub mod health;
 pub mod identity_provider;
 pub mod jaeger;

@@ -10,7 +10,8 @@ use std::{
 
 use anyhow::{Result, bail};
 use bytes::{BufMut, Bytes, BytesMut};
-use http_body_util::{BodyExt, Full, channel::Channel, combinators::UnsyncBoxBody};
+use careplane_integration::frames::frames;
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     HeaderMap, Request, Response,
     body::Incoming,
@@ -168,10 +169,10 @@ async fn answer(log: Log, request: Request<Incoming>) -> Result<Response<Body>> 
         "reset" if times <= number => bail!("reset on purpose"),
         "hang" if number == 0 || times <= number => std::future::pending().await,
         "half" => {
-            let (mut sender, body) = Channel::<Bytes, Cut>::new(1);
+            let (sender, body) = frames::<Cut>(1);
             tokio::spawn(async move {
-                drop(sender.send_data(Bytes::from_static(b"half")).await);
-                sender.abort("cut off on purpose".into());
+                drop(sender.data("half").await);
+                drop(sender.abort("cut off on purpose".into()).await);
             });
             return Ok(Response::builder().header("content-length", 10).body(body.boxed_unsync())?);
         }
@@ -232,11 +233,11 @@ fn grpc_headers(status: Option<u8>) -> Response<Body> {
 
 /// One message, then trailers with this status.
 fn grpc(message: Bytes, status: u8) -> Response<Body> {
-    let (mut sender, body) = Channel::<Bytes, Cut>::new(2);
+    let (sender, body) = frames::<Cut>(2);
     tokio::spawn(async move {
         let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), u16::from(status).into())]);
-        drop(sender.send_data(message).await);
-        drop(sender.send_trailers(trailers).await);
+        drop(sender.data(message).await);
+        drop(sender.trailers(trailers).await);
     });
     grpc_headers(None).map(|_| body.boxed_unsync())
 }
@@ -356,7 +357,7 @@ struct Immediate {
 
 /// Answers each message as it comes.
 fn process(request: Request<Incoming>) -> Response<Body> {
-    let (mut sender, body) = Channel::<Bytes, Cut>::new(2);
+    let (sender, body) = frames::<Cut>(2);
     tokio::spawn(async move {
         let mut incoming = request.into_body();
         let (mut bytes, mut deny_late) = (BytesMut::new(), false);
@@ -371,7 +372,7 @@ fn process(request: Request<Incoming>) -> Response<Body> {
                 if asks(&message, "fail") {
                     let internal = u16::from(INTERNAL).into();
                     let trailers = HeaderMap::from_iter([(HeaderName::from_static("grpc-status"), internal)]);
-                    drop(sender.send_trailers(trailers).await);
+                    drop(sender.trailers(trailers).await);
                     return;
                 }
                 deny_late |= asks(&message, "deny-late");
@@ -382,7 +383,7 @@ fn process(request: Request<Incoming>) -> Response<Body> {
                     response_headers: (!now && asked.response_headers.is_some()).then(Vec::new),
                     immediate: now.then(|| Immediate { status, details: FREE_TEXT.to_owned() }),
                 };
-                if sender.send_data(frame(&reply.encode_to_vec())).await.is_err() {
+                if sender.data(frame(&reply.encode_to_vec())).await.is_err() {
                     return;
                 }
             }

@@ -1,9 +1,10 @@
 //! Trailers: an application may take them for headers, so what a caller may not write there is removed.
 
+use std::convert::Infallible;
+
 use anyhow::Result;
-use bytes::Bytes;
-use careplane_integration::Lab;
-use http_body_util::{BodyExt, channel::Channel};
+use careplane_integration::{Lab, frames::frames};
+use http_body_util::BodyExt;
 use hyper::{HeaderMap, client::conn::http2, header::HeaderName};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
@@ -39,7 +40,7 @@ async fn over_http2(lab: &Lab, path: &str, id: &str) -> Result<()> {
     let stream = TcpStream::connect(client(lab, "trailers").await?.address()).await?;
     let (mut sender, driver) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
     tokio::spawn(driver);
-    let (mut parts, body) = Channel::<Bytes>::new(2);
+    let (parts, body) = frames::<Infallible>(2);
     let request = hyper::Request::post(format!("http://care{path}"))
         .header("x-request-id", id)
         .header("authorization", format!("Bearer {}", token(lab)?))
@@ -47,8 +48,8 @@ async fn over_http2(lab: &Lab, path: &str, id: &str) -> Result<()> {
     let named = |(name, value): (&'static str, &str)| Ok((HeaderName::from_static(name), value.parse()?));
     let trailers = trailers("x_user_id").into_iter().map(named).collect::<Result<HeaderMap>>()?;
     let answer = sender.send_request(request);
-    parts.send_data(Bytes::from_static(b"{}")).await?;
-    parts.send_trailers(trailers).await?;
+    parts.data("{}").await?;
+    parts.trailers(trailers).await?;
     drop(parts);
     answer.await?.into_body().collect().await?;
     Ok(())

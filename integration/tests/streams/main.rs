@@ -10,8 +10,12 @@ mod support;
 use anyhow::{Context, Result};
 use application::{Application, read_head};
 use bytes::Bytes;
-use careplane_integration::{Lab, Reload, Request, lab::Builder};
-use http_body_util::{BodyExt, channel::Channel};
+use careplane_integration::{
+    Lab, Reload, Request,
+    frames::{Frames, frames},
+    lab::Builder,
+};
+use http_body_util::BodyExt;
 use hyper::{HeaderMap, client::conn::http2, header::HeaderName};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::{Value, json};
@@ -229,8 +233,8 @@ async fn grpc_streams_go_both_ways_and_end_with_large_trailers() -> Result<()> {
 
 /// A hundred messages, each sent when the one before has come back; then trailers, which come back too. Returns the
 /// request's id.
-async fn call(mut sender: http2::SendRequest<Channel<Bytes>>, id: String, token: String) -> Result<String> {
-    let (mut messages, body) = Channel::new(1);
+async fn call(mut sender: http2::SendRequest<Frames>, id: String, token: String) -> Result<String> {
+    let (messages, body) = frames(1);
     let request = hyper::Request::post("http://care/care.v1.Residents/Watch")
         .header("content-type", "application/grpc")
         .header("te", "trailers")
@@ -242,7 +246,7 @@ async fn call(mut sender: http2::SendRequest<Channel<Bytes>>, id: String, token:
     let mut answer = response.into_body();
     for number in 0..100_u8 {
         let message = Bytes::from(vec![0, 0, 0, 0, 1, number]);
-        messages.send_data(message.clone()).await?;
+        messages.data(message.clone()).await?;
         let frame = answer.frame().await.context("the stream has ended")??;
         anyhow::ensure!(frame.into_data().is_ok_and(|data| data == message), "message {number} did not come back");
     }
@@ -250,7 +254,7 @@ async fn call(mut sender: http2::SendRequest<Channel<Bytes>>, id: String, token:
     for number in 0..HUGE / 1024 {
         trailers.insert(HeaderName::try_from(format!("x-large-{number}"))?, "t".repeat(1000).parse()?);
     }
-    messages.send_trailers(trailers.clone()).await?;
+    messages.trailers(trailers.clone()).await?;
     drop(messages);
     let frame = answer.frame().await.context("there are no trailers")??;
     let returned = frame.into_trailers().ok().context("no trailers, but more data")?;

@@ -4,9 +4,12 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Result, ensure};
-use bytes::Bytes;
-use careplane_integration::{Lab, Request, health::CREATED};
-use http_body_util::{BodyExt, channel::Channel};
+use careplane_integration::{
+    Lab, Request,
+    frames::{Frames, frames},
+    health::CREATED,
+};
+use http_body_util::BodyExt;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustix::net::sockopt::set_socket_linger;
@@ -73,19 +76,19 @@ async fn go(lab: &Lab, stage: &mut Application, phase: Phase, reset: bool, id: &
 
 /// A caller over HTTP/2 that resets its stream, and keeps its connection.
 async fn reset_stream(
-    sender: &mut http2::SendRequest<Channel<Bytes>>,
+    sender: &mut http2::SendRequest<Frames>,
     stage: &mut Application,
     phase: Phase,
     id: &str,
     token: &str,
 ) -> Result<()> {
-    let (mut messages, body) = Channel::new(1);
+    let (messages, body) = frames(1);
     let request = hyper::Request::post(format!("http://care{}", phase.path()))
         .header("authorization", format!("Bearer {token}"))
         .header("x-request-id", id)
         .body(body)?;
     if phase == Phase::InTheBody {
-        messages.send_data(Bytes::from_static(b"bo")).await?;
+        messages.data("bo").await?;
     }
     let answer = tokio::spawn(sender.send_request(request));
     stage.reached().await?;

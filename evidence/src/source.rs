@@ -1,6 +1,5 @@
 //! Where records ended up: JSON lines of Envoy's access log, OTLP JSON of a collector, the log of a proxy, what a log
-//! store exports; plain,
-//! gzip or zstd, in UTF-8 or UTF-16.
+//! store exports; plain, gzip or zstd, in UTF-8 or UTF-16.
 //!
 //! What a line holds is found out line by line, so sources can be mixed, and in one file.
 
@@ -113,8 +112,7 @@ impl Source {
     }
 
     /// The sources that `paths` name: files, `-`, and folders with everything below them, in the order of names.
-    /// Hidden files and
-    /// the `lost+found` of a volume are left out.
+    /// Hidden files and the `lost+found` of a volume are left out.
     ///
     /// # Errors
     /// When there is no such file, a folder cannot be read, or has no file in it.
@@ -150,8 +148,7 @@ impl Source {
     }
 
     /// What tells in which part of a partitioned archive it is: the folder right below the one that was given, which
-    /// is that of its proxy; else
-    /// its own name.
+    /// is that of its proxy; else its own name.
     #[must_use]
     pub fn part(&self) -> &str {
         &self.part

@@ -1,5 +1,5 @@
-//! Records as a platform of some care homes could have made them, for tests and for looking at a report. All of it is made up; the
-//! chains are true. The same seed makes the same records.
+//! Records as a platform of some care homes could have made them, for tests and for looking at a report. All of it is
+//! made up; the chains are true. The same seed makes the same records.
 
 use std::collections::VecDeque;
 use std::fmt::Write;

@@ -6,8 +6,7 @@
 //! ```
 //!
 //! Records can come in any order, from several sources, and more than once. Memory does not grow with their number,
-//! only with that
-//! of the chains.
+//! only with that of the chains.
 
 mod check;
 mod finding;

@@ -16,7 +16,8 @@ use support::{
 
 const ARRANGEMENTS: [Plugins; 3] = [Plugins::Bundle, Plugins::SeparateFromOneModule, Plugins::PerFilterModules];
 
-/// People who may act beyond their own tenant: inspectors of a jurisdiction, managers of a group, nurses in an emergency.
+/// People who may act beyond their own tenant: inspectors of a jurisdiction, managers of a group, nurses in an
+/// emergency.
 fn grants(policy: &mut Value) {
     policy["identity"]["purpose"] = json!({"sources": [{"header": "x-purpose-of-use"}]});
     policy["identity"]["grants"] = json!([

@@ -79,8 +79,7 @@ impl Ending {
             (Some(_), _) if was_cut => Self::Failed,
             (Some(_), 0) => Self::Answered,
             // The codes that semantic conventions for gRPC servers call an error: UNKNOWN, DEADLINE_EXCEEDED,
-            // UNIMPLEMENTED,
-            // INTERNAL, UNAVAILABLE, DATA_LOSS.
+            // UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
             (Some(_), 2 | 4 | 12..=15) => Self::Failed,
             (Some(_), _) => Self::Declined,
         }

@@ -54,8 +54,8 @@ impl Key {
     }
 }
 
-/// The id of a key: the first four bytes of its MAC of `key`, NUL, in letters `a`…`p`, one for each four bits. The proxies' pseudonyms
-/// have the same: so keys can be told apart by those who may not have them.
+/// The id of a key: the first four bytes of its MAC of `key`, NUL, in letters `a`…`p`, one for each four bits. The
+/// proxies' pseudonyms have the same: so keys can be told apart by those who may not have them.
 fn id(keyed: &Hmac<Sha256>) -> String {
     let mac = keyed.clone().chain_update(b"key\0").finalize().into_bytes();
     mac[..4].iter().flat_map(|byte| [byte >> 4, byte & 0x0f]).map(|nibble| char::from(b'a' + nibble)).collect()

@@ -170,8 +170,7 @@ impl<'r> Reading<'r> {
     }
 
     /// The bytes before and behind the member `hash`: what the hash is of. As they stand, so that no other spelling of
-    /// the same
-    /// JSON passes for what was written.
+    /// the same JSON passes for what was written.
     pub(super) fn without_hash<'t>(&self, text: &'t [u8]) -> Option<[&'t [u8]; 2]> {
         // A raw value is a part of the text that it was parsed from.
         let value = (self.hash.get().as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;

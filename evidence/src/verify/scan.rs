@@ -3,8 +3,7 @@
 //! Vector instructions mark the characters that can end a text; the walk over the members then goes from mark to mark.
 //!
 //! It takes only what is JSON in the canonical form that proxies write: no white space, whole numbers, members of the
-//! record in the order of
-//! their names. Whatever else there is, it leaves to the parser, which says what it is.
+//! record in the order of their names. Whatever else there is, it leaves to the parser, which says what it is.
 
 use wide::u8x16;
 

@@ -1,4 +1,5 @@
-//! The hash chain: each record carries a number and the hash of the one before, so a missing or changed one shows, and where.
+//! The hash chain: each record carries a number and the hash of the one before, so a missing or changed one shows, and
+//! where.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -17,8 +18,8 @@ const LEAF: [u8; 1] = [0];
 
 /// The chain of one VM: of one worker, for as long as its VM lives. A new VM begins a new one, and so does another key.
 ///
-/// Begun by the first record, so that VMs that serve nothing (the main thread's, the one that only checks a configuration)
-/// leave no trace.
+/// Begun by the first record, so that VMs that serve nothing (the main thread's, the one that only checks a
+/// configuration) leave no trace.
 #[derive(Default)]
 pub struct Chain {
     /// The key of the hashes.

@@ -276,7 +276,8 @@ fn reason(ending: &Ending<'_>) -> &'static str {
         (true, Some(false)) if trace.parent.is_some() || trace.sent.is_some() => "parent",
         (true, Some(false)) if is_shadow => "shadow",
         (true, Some(true)) if is_shadow => TraceReason::Inherited.as_str(),
-        // The request was answered before careplane could ask, or before Envoy decided again; or the tracer does not listen.
+        // The request was answered before careplane could ask, or before Envoy decided again; or the tracer does not
+        // listen.
         (true, Some(false)) => "unseen",
         // Envoy's base rate can be above the tier.
         (false, Some(true)) => TraceReason::Inherited.as_str(),

@@ -78,7 +78,7 @@ pub struct Identity {
     pub grants: Vec<Grant>,
     /// The correlation id of a request.
     pub correlation: Correlation,
-    /// Headers of untrusted peers that change the method or the URL for the application, such as `x-http-method-override`.
+    /// Headers of untrusted peers that change method or URL for the application, such as `x-http-method-override`.
     pub overrides: Overrides,
 }
 

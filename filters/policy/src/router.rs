@@ -1,8 +1,8 @@
 //! Method and path → the route that is most specific: radix trees, one for each set of methods that differs.
 //!
 //! One tree for each method rather than one tree with methods at its leaves: `GET /medications/administer` has to find
-//! `/medications/{id}` although `POST /medications/administer` has a leaf of its own, or a request could leave its context
-//! by its method.
+//! `/medications/{id}` although `POST /medications/administer` has a leaf of its own, or a request could leave its
+//! context by its method.
 
 use std::fmt::{self, Display};
 

@@ -36,7 +36,8 @@ const POLICY: &str = r#"{
     "export": {"cluster": "c", "authority": "a", "batch": {"records": 16, "interval": "1s"}, "queueBytes": 65536}
 }"#;
 const PLUGINS: [&str; 6] = ["careplane", "audit", "tracing-tags", "tenant-routing", "sampling", "none of them"];
-/// What one VM may take: the queue of the policy, the largest faulty value a few times over, and what the module itself needs.
+/// What one VM may take: the queue of the policy, the largest faulty value a few times over, and what the module itself
+/// needs.
 const MEMORY_MAX: u64 = 16 * 1024 * 1024;
 const EVENTS: usize = 2_000;
 const SEEDS: Range<u64> = 0..60;

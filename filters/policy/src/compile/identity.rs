@@ -10,8 +10,9 @@ use crate::policy::{Claim, Headers, Identity, PeerPattern, Source, TrustedPeers}
 use crate::problem::Problems;
 
 const SPIFFE: &str = "spiffe://";
-/// Headers by which a caller changes the method or the URL behind the proxy: of Express, Rails, Laravel, Spring and ASP.NET; of IIS,
-/// Zend and Symfony; what reverse proxies tell the URL with; and a prefix that gunicorn and Flask's recipes take off the path.
+/// Headers by which a caller changes the method or the URL behind the proxy: of Express, Rails, Laravel, Spring and
+/// ASP.NET; of IIS, Zend and Symfony; what reverse proxies tell the URL with; and a prefix that gunicorn and Flask's
+/// recipes take off the path.
 const OVERRIDE_HEADERS: &[&str] = &[
     "x-http-method-override",
     "x-http-method",
@@ -29,8 +30,8 @@ const OVERRIDE_HEADERS: &[&str] = &[
     "x-script-name",
 ];
 
-/// Headers that an application takes for its host before `Host`: of Rack, Rails, Django and others. They matter where the host says the
-/// tenant.
+/// Headers that an application takes for its host before `Host`: of Rack, Rails, Django and others. They matter where
+/// the host says the tenant.
 const HOST_HEADERS: &[&str] = &["x-forwarded-host", "forwarded", "x-original-host", "x-host"];
 
 #[inline(never)]

@@ -47,7 +47,10 @@ fn request(id: &str, user: &str, subject: &str, door: &str, status: u16) -> Valu
 
 fn request_with(decision: Value, id: &str, user: &str, subject: &str, door: &str, status: u16) -> Value {
     json!({
-        "context": {"action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86d081884c7d65", "resource": "Patient", "subject": subject},
+        "context": {
+            "action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86d081884c7d65",
+            "resource": "Patient", "subject": subject
+        },
         "decision": decision,
         "outcome": {"status": status, "durationMicros": if door == "gateway" { 900_000 } else { 100_000 }},
         "proxy": {"placement": door},
@@ -225,7 +228,13 @@ fn an_answer_says_what_it_cannot_know() {
     let (code, table, said) = search(folder.path(), &["--subject", "-"], NUMBER);
     assert_eq!(code, 1);
     assert!(table.contains("CHANGED: not what was written"), "{table}");
-    assert!(said.contains("these are not shown to be whole, so there can be more:\ncareplane: In 1 chain, records are missing or were changed"), "{said}");
+    assert!(
+        said.contains(
+            "these are not shown to be whole, so there can be more:\n\
+             careplane: In 1 chain, records are missing or were changed"
+        ),
+        "{said}"
+    );
     let (_, text, _) = search(folder.path(), &["--subject", "-", "--format", "json"], NUMBER);
     let objects = objects(&text);
     assert_eq!((&objects[0]["state"], &objects[0]["part"]), (&json!("changed"), &Value::Null));

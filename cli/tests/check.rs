@@ -99,7 +99,9 @@ fn each_disagreement_is_found_where_it_is() {
         ),
         (
             "inbound.yaml",
-            "\n      version: careplane/v1\n      identity:\n        trustedPeers: [spiffe://cluster.local/ns/core-healthcare/sa/api-gateway]\n      audit: {placement: inbound}",
+            "\n      version: careplane/v1\n      identity:\n        \
+             trustedPeers: [spiffe://cluster.local/ns/core-healthcare/sa/api-gateway]\n      \
+             audit: {placement: inbound}",
             " {}",
             &["inbound.yaml:14:19 careplane/policy-missing"],
         ),
@@ -157,45 +159,60 @@ fn each_disagreement_is_found_where_it_is() {
         (
             "traffic.yaml",
             "    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
-            "    - route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
+            "    - route: [{destination: {host: medication-service, subset: stable}}]\n    \
+             - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
             &["traffic.yaml:15:7 careplane/misrouted"],
         ),
         // The cohort comes before the pool: a route of a pool that goes first keeps its canary tenants.
         (
             "traffic.yaml",
-            "    - match: [{headers: {x-release-cohort: {exact: canary}}}]\n      route: [{destination: {host: medication-service, subset: canary}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]\n      route: [{destination: {host: medication-service, subset: pool-a}}]\n",
-            "    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]\n      route: [{destination: {host: medication-service, subset: pool-a}}]\n    - match: [{headers: {x-release-cohort: {exact: canary}}}]\n      route: [{destination: {host: medication-service, subset: canary}}]\n",
+            "    - match: [{headers: {x-release-cohort: {exact: canary}}}]\n      \
+             route: [{destination: {host: medication-service, subset: canary}}]\n    \
+             - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]\n      \
+             route: [{destination: {host: medication-service, subset: pool-a}}]\n",
+            "    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]\n      \
+             route: [{destination: {host: medication-service, subset: pool-a}}]\n    \
+             - match: [{headers: {x-release-cohort: {exact: canary}}}]\n      \
+             route: [{destination: {host: medication-service, subset: canary}}]\n",
             &["traffic.yaml:11:15 careplane/misrouted"],
         ),
         // A route for some paths can be meant to come first, and one for everything cannot, however it says so.
         (
             "traffic.yaml",
             "    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
-            "    - match: [{uri: {prefix: /assets/}}]\n      route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            "    - match: [{uri: {prefix: /assets/}}]\n      \
+             route: [{destination: {host: medication-service, subset: stable}}]\n    \
+             - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
             &[],
         ),
         (
             "traffic.yaml",
             "    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
-            "    - match: [{uri: {regex: \"/.*\"}, headers: {x-tenant-pool: {}}}]\n      route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            "    - match: [{uri: {regex: \"/.*\"}, headers: {x-tenant-pool: {}}}]\n      \
+             route: [{destination: {host: medication-service, subset: stable}}]\n    \
+             - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
             &[],
         ),
         (
             "traffic.yaml",
             "    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
-            "    - match: [{uri: {regex: \"/.*\"}}]\n      route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
+            "    - match: [{uri: {regex: \"/.*\"}}]\n      \
+             route: [{destination: {host: medication-service, subset: stable}}]\n    \
+             - match: [{headers: {x-tenant-pool: {exact: pool-a}}}]",
             &["traffic.yaml:13:15 careplane/misrouted"],
         ),
         (
             "traffic.yaml",
             "      route: [{destination: {host: medication-service, subset: pool-a}}]\n",
-            "      route: [{destination: {host: medication-service, subset: pool-a}}]\n      mirror: {host: next-release}\n",
+            "      route: [{destination: {host: medication-service, subset: pool-a}}]\n      \
+             mirror: {host: next-release}\n",
             &["traffic.yaml:15:15 careplane/write-mirrored"],
         ),
         (
             "traffic.yaml",
             "      route: [{destination: {host: medication-service, subset: pool-a}}]\n",
-            "      route: [{destination: {host: medication-service, subset: pool-a}}]\n      mirrors: [{destination: {host: next-release}, percentage: {value: 0}}]\n",
+            "      route: [{destination: {host: medication-service, subset: pool-a}}]\n      \
+             mirrors: [{destination: {host: next-release}, percentage: {value: 0}}]\n",
             &[],
         ),
         ("traffic.yaml", "subset: pool-a", "subset: pool-z", &["traffic.yaml:14:64 careplane/subset-undefined"]),
@@ -287,7 +304,8 @@ fn each_disagreement_is_found_where_it_is() {
         (
             "observability.yaml",
             "  meshConfig:\n",
-            "  meshConfig:\n    caCertificates: [{pem: x, trustDomains: [cluster.local]}]\n    trustDomain: care.example\n",
+            "  meshConfig:\n    caCertificates: [{pem: x, trustDomains: [cluster.local]}]\n    \
+             trustDomain: care.example\n",
             &[],
         ),
         // Tracers that decide by themselves.
@@ -300,13 +318,15 @@ fn each_disagreement_is_found_where_it_is() {
         (
             "observability.yaml",
             "    extensionProviders:\n",
-            "    extensionProviders:\n      - name: otel\n        opentelemetry: {service: a, port: 4317, dynatraceSampler: {tenant: t, clusterId: 1}}\n",
+            "    extensionProviders:\n      - name: otel\n        \
+             opentelemetry: {service: a, port: 4317, dynatraceSampler: {tenant: t, clusterId: 1}}\n",
             &["observability.yaml:25:67 careplane/trace-sampler"],
         ),
         (
             "observability.yaml",
             "    extensionProviders:\n",
-            "    extensionProviders:\n      - name: unused\n        opentelemetry: {service: a, port: 4317, dynatraceSampler: {tenant: t, clusterId: 1}}\n",
+            "    extensionProviders:\n      - name: unused\n        \
+             opentelemetry: {service: a, port: 4317, dynatraceSampler: {tenant: t, clusterId: 1}}\n",
             &[],
         ),
         (
@@ -319,56 +339,84 @@ fn each_disagreement_is_found_where_it_is() {
         (
             "traffic.yaml",
             "---\n",
-            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: tracer, namespace: core-healthcare}\nspec:\n  configPatches:\n    - patch:\n        value:\n          request_id_extension: {typed_config: {pack_trace_reason: false}}\n---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\n\
+             metadata: {name: tracer, namespace: core-healthcare}\nspec:\n  configPatches:\n    - patch:\n        \
+             value:\n          request_id_extension: {typed_config: {pack_trace_reason: false}}\n---\n",
             &["traffic.yaml:33:68 careplane/trace-reason"],
         ),
         (
             "traffic.yaml",
             "---\n",
-            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: tracer, namespace: core-healthcare}\nspec:\n  configPatches:\n    - patch:\n        value:\n          \"@type\": type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig\n          sampler: {name: envoy.tracers.opentelemetry.samplers.always_on}\n---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\n\
+             metadata: {name: tracer, namespace: core-healthcare}\nspec:\n  configPatches:\n    - patch:\n        \
+             value:\n          \"@type\": type.googleapis.com/envoy.config.trace.v3.OpenTelemetryConfig\n          \
+             sampler: {name: envoy.tracers.opentelemetry.samplers.always_on}\n---\n",
             &["traffic.yaml:34:20 careplane/trace-sampler"],
         ),
         (
             "traffic.yaml",
             "---\n",
-            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: without, namespace: istio-system}\nspec:\n  configPatches:\n    - applyTo: HTTP_FILTER\n      match: {listener: {filterChain: {filter: {name: hcm, subFilter: {name: extensions.istio.io/wasmplugin/istio-system.gateway}}}}}\n      patch: {operation: REMOVE}\n---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\n\
+             metadata: {name: without, namespace: istio-system}\nspec:\n  configPatches:\n    \
+             - applyTo: HTTP_FILTER\n      \
+             match: {listener: {filterChain: {filter: {name: hcm, subFilter: {name: \
+             extensions.istio.io/wasmplugin/istio-system.gateway}}}}}\n      patch: {operation: REMOVE}\n---\n",
             &["traffic.yaml:32:78 careplane/filter-disabled"],
         ),
         (
             "traffic.yaml",
             "---\n",
-            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: off, namespace: istio-system}\nspec:\n  configPatches:\n    - applyTo: HTTP_ROUTE\n      patch: {operation: MERGE, value: {typed_per_filter_config: {\"extensions.istio.io/trafficextension/istio-system.inbound\": {disabled: true}}}}\n---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\n\
+             metadata: {name: off, namespace: istio-system}\nspec:\n  configPatches:\n    \
+             - applyTo: HTTP_ROUTE\n      \
+             patch: {operation: MERGE, value: {typed_per_filter_config: \
+             {\"extensions.istio.io/trafficextension/istio-system.inbound\": {disabled: true}}}}\n---\n",
             &["traffic.yaml:32:67 careplane/filter-disabled"],
         ),
         (
             "traffic.yaml",
             "---\n",
-            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: own, namespace: istio-system}\nspec:\n  configPatches:\n    - applyTo: HTTP_FILTER\n      patch:\n        operation: INSERT_FIRST\n        value: {name: careplane, typed_config: {\"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm}}\n---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\n\
+             metadata: {name: own, namespace: istio-system}\nspec:\n  configPatches:\n    \
+             - applyTo: HTTP_FILTER\n      patch:\n        operation: INSERT_FIRST\n        \
+             value: {name: careplane, typed_config: {\"@type\": \
+             type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm}}\n---\n",
             &["traffic.yaml:33:20 careplane/filter-reordered"],
         ),
         (
             "traffic.yaml",
             "---\n",
-            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata: {name: without, namespace: istio-system}\nspec:\n  configPatches:\n    - applyTo: HTTP_FILTER\n      match: {listener: {filterChain: {filter: {name: hcm, subFilter: {name: envoy.filters.http.jwt_authn}}}}}\n      patch: {operation: REMOVE}\n---\n",
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\n\
+             metadata: {name: without, namespace: istio-system}\nspec:\n  configPatches:\n    \
+             - applyTo: HTTP_FILTER\n      \
+             match: {listener: {filterChain: {filter: {name: hcm, subFilter: {name: \
+             envoy.filters.http.jwt_authn}}}}}\n      patch: {operation: REMOVE}\n---\n",
             &["traffic.yaml:32:78 careplane/claims-unverified"],
         ),
         // Headers.
         (
             "traffic.yaml",
             "  http:\n",
-            "  http:\n    - {match: [{uri: {prefix: /b}}], headers: {request: {set: {X-Tenant-Pool: pool-a}}}, route: [{destination: {host: a}}]}\n",
+            "  http:\n    - {match: [{uri: {prefix: /b}}], headers: {request: {set: {X-Tenant-Pool: pool-a}}}, route: \
+             [{destination: {host: a}}]}\n",
             &["traffic.yaml:7:64 careplane/header-overwritten"],
         ),
         (
             "traffic.yaml",
             "  http:\n",
-            "  http:\n    - {match: [{uri: {prefix: /b}}], route: [{destination: {host: a}, headers: {request: {remove: [x-other, x-tenant-id]}}}]}\n",
+            "  http:\n    - {match: [{uri: {prefix: /b}}], route: [{destination: {host: a}, headers: {request: \
+             {remove: [x-other, x-tenant-id]}}}]}\n",
             &["traffic.yaml:7:109 careplane/header-overwritten"],
         ),
         (
             "traffic.yaml",
             "---\n",
-            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: out, namespace: core-healthcare}\nspec:\n  hosts: [nhs.example]\n  http: [{headers: {request: {remove: [x-tenant-id]}}, route: [{destination: {host: nhs.example}}]}]\n---\napiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: nhs, namespace: core-healthcare}\nspec: {hosts: [nhs.example], location: MESH_EXTERNAL}\n---\n",
+            "---\napiVersion: networking.istio.io/v1\nkind: VirtualService\n\
+             metadata: {name: out, namespace: core-healthcare}\nspec:\n  hosts: [nhs.example]\n  \
+             http: [{headers: {request: {remove: [x-tenant-id]}}, route: [{destination: {host: nhs.example}}]}]\n---\n\
+             apiVersion: networking.istio.io/v1\nkind: ServiceEntry\n\
+             metadata: {name: nhs, namespace: core-healthcare}\n\
+             spec: {hosts: [nhs.example], location: MESH_EXTERNAL}\n---\n",
             &[],
         ),
         // Where a plugin stands.
@@ -390,31 +438,41 @@ fn each_disagreement_is_found_where_it_is() {
         (
             "security.yaml",
             "items:\n",
-            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      action: DENY\n      rules: [{to: [{operation: {paths: [/api/v1/medications/administer]}}]}]\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    \
+             metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      action: DENY\n      \
+             rules: [{to: [{operation: {paths: [/api/v1/medications/administer]}}]}]\n",
             &["observability.yaml:23:5 careplane/path-normalization", "security.yaml:9:42 careplane/path-spelling"],
         ),
         (
             "security.yaml",
             "items:\n",
-            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      action: DENY\n      rules:\n        - to: [{operation: {paths: [/api/v1/medications/administer]}}]\n        - when: [{key: \"request.headers[x-healthcare-context]\", values: [medication-administration]}]\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    \
+             metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      action: DENY\n      \
+             rules:\n        - to: [{operation: {paths: [/api/v1/medications/administer]}}]\n        \
+             - when: [{key: \"request.headers[x-healthcare-context]\", values: [medication-administration]}]\n",
             &[],
         ),
         (
             "security.yaml",
             "items:\n",
-            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      rules: [{to: [{operation: {paths: [/api/v1/medications/administer*]}}]}]\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    \
+             metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      \
+             rules: [{to: [{operation: {paths: [/api/v1/medications/administer*]}}]}]\n",
             &["security.yaml:8:42 careplane/path-suffix"],
         ),
         (
             "security.yaml",
             "items:\n",
-            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      rules: [{to: [{operation: {paths: [/api/v1/medications, /api/v1/medications/*]}}]}]\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    \
+             metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      \
+             rules: [{to: [{operation: {paths: [/api/v1/medications, /api/v1/medications/*]}}]}]\n",
             &[],
         ),
         (
             "security.yaml",
             "items:\n",
-            "items:\n  - apiVersion: v1\n    kind: ConfigMap\n    metadata: {name: istio-ca}\n    data: {mesh: \"not: [yaml\"}\n",
+            "items:\n  - apiVersion: v1\n    kind: ConfigMap\n    metadata: {name: istio-ca}\n    \
+             data: {mesh: \"not: [yaml\"}\n",
             &[],
         ),
         (
@@ -438,13 +496,16 @@ fn each_disagreement_is_found_where_it_is() {
         (
             "gateway.yaml",
             "    identity:\n",
-            "    identity:\n      grants: [{name: support, when: {claim: roles, contains: support}, tenants: any, actions: [read]}]\n",
+            "    identity:\n      \
+             grants: [{name: support, when: {claim: roles, contains: support}, tenants: any, actions: [read]}]\n",
             &[],
         ),
         (
             "gateway.yaml",
             "    identity:\n",
-            "    identity:\n      grants: [{name: chain, when: {claim: roles, contains: group-manager}, tenants: {group: {claim: group}}}]\n",
+            "    identity:\n      \
+             grants: [{name: chain, when: {claim: roles, contains: group-manager}, tenants: {group: {claim: \
+             group}}}]\n",
             &["gateway.yaml:18:86 careplane/grant-reaches-none"],
         ),
         ("traffic.yaml", "apiVersion", "apiVersion: [", &["traffic.yaml:1:14 careplane/not-yaml"]),
@@ -639,9 +700,11 @@ fn without_routes_subsets_are_what_there_is_to_go_by() {
 #[test]
 fn a_context_without_a_route_is_noted() {
     let folder = folder("unrouted");
-    let policy = "version: careplane/v1\ncontexts:\n  - {name: a, complianceLevel: low, match: [{path: /a}]}\n  - {name: b, complianceLevel: low, match: [{path: /b}]}\n";
+    let policy = "version: careplane/v1\ncontexts:\n  - {name: a, complianceLevel: low, match: [{path: /a}]}\n  \
+                  - {name: b, complianceLevel: low, match: [{path: /b}]}\n";
     fs::write(folder.join("policy.yaml"), policy).unwrap();
-    let service = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  http: [{match: [{uri: {prefix: /a}}], route: [{destination: {host: a}}]}]\n";
+    let service = "apiVersion: networking.istio.io/v1\nkind: VirtualService\nmetadata: {name: a}\nspec:\n  \
+                   http: [{match: [{uri: {prefix: /a}}], route: [{destination: {host: a}}]}]\n";
     fs::write(folder.join("service.yaml"), service).unwrap();
     assert_eq!(findings(&folder), ["policy.yaml:4:44 careplane/context-unrouted"]);
     assert_eq!(careplane(&folder, &[".", "--strict"]).status.code(), Some(0));
@@ -668,14 +731,17 @@ fn a_waypoint_that_believes_everyone_is_a_warning() {
 
 #[test]
 fn an_emergency_that_no_alert_tells_of_is_a_warning() {
-    let emergency = "    identity:\n      purpose: {sources: [{header: x-purpose-of-use}]}\n      grants: [{name: emergency, when: {claim: roles, contains: nurse}, tenants: any, requires: {purpose: [BTG]}}]\n";
+    let emergency = "    identity:\n      purpose: {sources: [{header: x-purpose-of-use}]}\n      \
+                     grants: [{name: emergency, when: {claim: roles, contains: nurse}, tenants: any, requires: \
+                     {purpose: [BTG]}}]\n";
     let folder = changed("emergency", ("gateway.yaml", "    identity:\n", emergency));
     // Without rules among the inputs, nothing is known of alerts.
     assert_eq!(findings(&folder), Vec::<String>::new());
     let expected = ["gateway.yaml:19:107 careplane/emergency-unalerted"];
     let write = |metric: &str| {
         let rules = format!(
-            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: rules}}\ndata:\n  a.yaml: |\n    groups:\n      - name: a\n        rules:\n          - alert: A\n            expr: {metric} > 0\n"
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: rules}}\ndata:\n  a.yaml: |\n    groups:\n      \
+             - name: a\n        rules:\n          - alert: A\n            expr: {metric} > 0\n"
         );
         fs::write(folder.join("alerts.yaml"), rules).unwrap();
     };
@@ -683,7 +749,8 @@ fn an_emergency_that_no_alert_tells_of_is_a_warning() {
     assert_eq!(findings(&folder), expected);
     write("careplane_emergency_access");
     assert_eq!(findings(&folder), Vec::<String>::new());
-    let rule = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata: {name: a}\nspec: {groups: [{name: a, rules: [{alert: A, expr: up == 0}]}]}\n";
+    let rule = "apiVersion: monitoring.coreos.com/v1\nkind: PrometheusRule\nmetadata: {name: a}\n\
+                spec: {groups: [{name: a, rules: [{alert: A, expr: up == 0}]}]}\n";
     fs::write(folder.join("alerts.yaml"), rule).unwrap();
     assert_eq!(findings(&folder), expected);
 }
@@ -691,7 +758,8 @@ fn an_emergency_that_no_alert_tells_of_is_a_warning() {
 #[test]
 fn a_directory_from_a_service_that_is_not_there_is_found() {
     let folder = folder("directory");
-    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: tenant-directory, namespace: operations}\nspec: {ports: [{port: 80}]}\n";
+    let service = "apiVersion: v1\nkind: Service\nmetadata: {name: tenant-directory, namespace: operations}\n\
+                   spec: {ports: [{port: 80}]}\n";
     fs::write(folder.join("service.yaml"), service).unwrap();
     for (cluster, found) in [
         ("outbound|80||tenant-directory.operations.svc.cluster.local", false),
@@ -709,7 +777,10 @@ fn a_directory_from_a_service_that_is_not_there_is_found() {
 #[test]
 fn what_is_in_shadow_is_noted_and_that_it_does_not_wait() {
     let folder = folder("shadow");
-    let policy = "version: careplane/v1\nenforcement: shadow\ncontexts:\n  - {name: a, complianceLevel: critical, match: [{path: /a}]}\n  - {name: b, complianceLevel: critical, enforcement: enforce, match: [{path: /b}]}\naudit: {writeAhead: [critical]}\nexport: {cluster: collector}\n";
+    let policy = "version: careplane/v1\nenforcement: shadow\ncontexts:\n  \
+                  - {name: a, complianceLevel: critical, match: [{path: /a}]}\n  \
+                  - {name: b, complianceLevel: critical, enforcement: enforce, match: [{path: /b}]}\n\
+                  audit: {writeAhead: [critical]}\nexport: {cluster: collector}\n";
     fs::write(folder.join("policy.yaml"), policy).unwrap();
     let expected = ["policy.yaml:2:14 careplane/shadow", "policy.yaml:6:21 careplane/shadow-write-ahead"];
     assert_eq!(findings(&folder), expected);
@@ -731,7 +802,9 @@ fn every_rule_has_a_test() {
 fn a_finding_says_what_instead_and_where_else() {
     let folder = changed("human", ("traffic.yaml", "connect-failure,refused-stream", "5xx"));
     let expected = "\
-traffic.yaml:24:39: error: VirtualService medication-service sends POST /api/v1/medications/administer again on 5xx, when the application may have done it already (context medication-administration and 1 more): expected a route of its own for writes, with `retryOn: connect-failure,refused-stream` or `attempts: 0` [careplane/write-retried]
+traffic.yaml:24:39: error: VirtualService medication-service sends POST /api/v1/medications/administer again on 5xx, \
+when the application may have done it already (context medication-administration and 1 more): expected a route of its \
+own for writes, with `retryOn: connect-failure,refused-stream` or `attempts: 0` [careplane/write-retried]
     gateway.yaml:24:41: context medication-administration
 1 error, 0 warnings, 0 notes in 8 documents: 2 policies, 2 plugins
 ";
@@ -742,7 +815,8 @@ traffic.yaml:24:39: error: VirtualService medication-service sends POST /api/v1/
 fn people_see_the_lines_that_a_finding_is_about() {
     let folder = changed("lines", ("traffic.yaml", "connect-failure,refused-stream", "5xx"));
     let expected = "\
-error[careplane/write-retried]: VirtualService medication-service sends POST /api/v1/medications/administer again on 5xx, when the application may have done it already (context medication-administration and 1 more)
+error[careplane/write-retried]: VirtualService medication-service sends POST /api/v1/medications/administer again on \
+5xx, when the application may have done it already (context medication-administration and 1 more)
   --> traffic.yaml:24:39
    |
 24 |       retries: {attempts: 3, retryOn: \"5xx\"}
@@ -827,14 +901,16 @@ fn a_kustomization_is_checked_as_it_is_rendered_and_told_where_it_is_written() {
     let (plugin, policy) = gateway.split_once("  pluginConfig: &policy\n").unwrap();
     fs::write(folder.join("gateway.yaml"), plugin).unwrap();
     let patch = format!(
-        "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{name: gateway}}\nspec:\n  pluginConfig:\n{policy}"
+        "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{name: gateway}}\nspec:\n  \
+         pluginConfig:\n{policy}"
     );
     fs::create_dir(folder.join("policy")).unwrap();
     fs::write(folder.join("policy/patch.yaml"), patch).unwrap();
     let component = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n\
                      patches: [{path: patch.yaml, target: {kind: WasmPlugin}}]\n";
     fs::write(folder.join("policy/kustomization.yaml"), component).unwrap();
-    let resources = "resources: [gateway.yaml, inbound.yaml, observability.yaml, security.yaml, traffic.yaml]\ncomponents: [policy]\n";
+    let resources = "resources: [gateway.yaml, inbound.yaml, observability.yaml, security.yaml, traffic.yaml]\n\
+                     components: [policy]\n";
     fs::write(folder.join("kustomization.yaml"), resources).unwrap();
     assert_eq!(findings(&folder), ["policy/patch.yaml:17:15 careplane/policy"]);
     // A folder above it finds it, and does not take its files for the mesh.
@@ -871,18 +947,21 @@ fn routed_by(name: &str, routes: &str) -> PathBuf {
 fn http_route(rules: &[&str]) -> String {
     let rules: String = rules.iter().map(|rule| format!("    - {rule}\n")).collect();
     format!(
-        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: medication, namespace: core-healthcare}}\n\
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+         metadata: {{name: medication, namespace: core-healthcare}}\n\
          spec:\n  parentRefs: [{{group: \"\", kind: Service, name: medication}}]\n  rules:\n{rules}"
     )
 }
 
 fn pool_rule(pool: &str) -> String {
     format!(
-        "{{matches: [{{headers: [{{name: x-tenant-pool, value: {pool}}}]}}], backendRefs: [{{name: medication-{pool}}}]}}"
+        "{{matches: [{{headers: [{{name: x-tenant-pool, value: {pool}}}]}}], backendRefs: [{{name: \
+         medication-{pool}}}]}}"
     )
 }
 
-const CANARY_RULE: &str = "{matches: [{method: GET, headers: [{name: x-release-cohort, value: canary}]}, {headers: [{name: x-release-cohort, value: canary}]}], backendRefs: [{name: medication-canary}]}";
+const CANARY_RULE: &str = "{matches: [{method: GET, headers: [{name: x-release-cohort, value: canary}]}, {headers: \
+                           [{name: x-release-cohort, value: canary}]}], backendRefs: [{name: medication-canary}]}";
 const REST_RULE: &str = "{backendRefs: [{name: medication-stable}]}";
 
 #[test]
@@ -933,11 +1012,13 @@ fn a_route_that_comes_first_is_named_with_the_one_that_comes_too_late() {
         (
             "traffic.yaml",
             "    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
-            "    - name: all\n      route: [{destination: {host: medication-service, subset: stable}}]\n    - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
+            "    - name: all\n      route: [{destination: {host: medication-service, subset: stable}}]\n    \
+             - match: [{headers: {x-tenant-pool: {exact: pool-b}}}]",
         ),
     );
     let expected = "\
-traffic.yaml:15:7: error: route \"all\" of VirtualService medication-service takes the requests of pool \"pool-b\", pool \"dedicated-a\" first: expected the route for them before it [careplane/misrouted]
+traffic.yaml:15:7: error: route \"all\" of VirtualService medication-service takes the requests of pool \"pool-b\", \
+pool \"dedicated-a\" first: expected the route for them before it [careplane/misrouted]
     traffic.yaml:17:41: the route for pool \"pool-b\" comes after it
     gateway.yaml:30:23: from the policy
     traffic.yaml:19:41: the route for pool \"dedicated-a\" comes after it
@@ -979,7 +1060,9 @@ fn suffixes_that_the_policy_refuses_are_no_finding() {
         (
             "security.yaml",
             "items:\n",
-            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      rules: [{to: [{operation: {paths: [/api/v1/medications/administer*]}}]}]\n",
+            "items:\n  - apiVersion: security.istio.io/v1\n    kind: AuthorizationPolicy\n    \
+             metadata: {name: nurses, namespace: core-healthcare}\n    spec:\n      \
+             rules: [{to: [{operation: {paths: [/api/v1/medications/administer*]}}]}]\n",
         ),
     );
     assert_eq!(findings(&folder), ["security.yaml:8:42 careplane/path-suffix"]);
@@ -993,7 +1076,8 @@ fn suffixes_that_the_policy_refuses_are_no_finding() {
 
 #[test]
 fn the_mesh_config_is_found_where_istio_reads_it() {
-    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  mesh: |-\n    \
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  \
+                mesh: |-\n    \
                 enableTracing: true\n    trustDomain: care.example\n";
     let folder = folder("config-map");
     fs::copy(mesh().join("inbound.yaml"), folder.join("inbound.yaml")).unwrap();
@@ -1003,7 +1087,8 @@ fn the_mesh_config_is_found_where_istio_reads_it() {
         output.contains("7 |     trustDomain: care.example\n   |                  ------------ the trust domain"),
         "{output}"
     );
-    let sail = "apiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {name: default}\nspec:\n  values:\n    meshConfig: {trustDomain: care.example}\n";
+    let sail = "apiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {name: default}\nspec:\n  values:\n    \
+                meshConfig: {trustDomain: care.example}\n";
     fs::write(folder.join("istio.yaml"), sail).unwrap();
     assert_eq!(
         findings(&folder),

@@ -96,7 +96,8 @@ fn the_page_shows_the_truth() {
     let total: u64 = truth.total.iter().sum();
     let [answered, declined, failed, refused] = truth.total;
     assert!(page.contains(&format!(
-        "recorded {total} requests, each counted once. {answered} the application answered, {declined} it turned down, {failed} failed, and {refused} were refused."
+        "recorded {total} requests, each counted once. {answered} the application answered, {declined} it turned \
+         down, {failed} failed, and {refused} were refused."
     )));
     for (what, count) in [
         ("Requests: what people and programs asked for", truth.kinds[0]),

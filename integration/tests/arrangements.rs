@@ -25,7 +25,10 @@ fn grants(policy: &mut Value) {
             "name": "inspector", "when": {"claim": "roles", "contains": "inspector"}, "actions": ["read"],
             "tenants": {"jurisdiction": {"claim": "jurisdiction"}}, "flags": ["inspection"],
         },
-        {"name": "manager", "when": {"claim": "roles", "contains": "manager"}, "tenants": {"group": {"claim": "groups"}}},
+        {
+            "name": "manager", "when": {"claim": "roles", "contains": "manager"},
+            "tenants": {"group": {"claim": "groups"}}
+        },
         {
             "name": "emergency", "when": {"claim": "roles", "contains": "nurse"}, "tenants": "any",
             "requires": {"purpose": ["BTG"]}, "atMost": {"perUser": 3, "within": "1h"},

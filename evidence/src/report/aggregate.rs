@@ -366,7 +366,8 @@ impl fmt::Display for AddError {
             Self::Json(error) => write!(f, "not a report in JSON: {error}"),
             Self::Scope(scopes) => write!(
                 f,
-                "it is about {}, the ones before about {}: make all with the same --from, --to, --regulator and --tenant",
+                "it is about {}, the ones before about {}: make all with the same --from, --to, --regulator and \
+                 --tenant",
                 scopes.1, scopes.0
             ),
             Self::Shards(error) => error.fmt(f),

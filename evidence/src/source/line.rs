@@ -33,8 +33,8 @@ static MARKS: LazyLock<Vec<Finder<'static>>> = LazyLock::new(|| {
 /// How many texts can be within each other: JSON in a log line in JSON in what a store exports.
 const NESTED: u32 = 4;
 
-const NOT_AS_WRITTEN: &str = "there is a part of a record, or one that another program took apart: give the line as the proxy wrote it, \
-                              neither parsed nor cut";
+const NOT_AS_WRITTEN: &str = "there is a part of a record, or one that another program took apart: give the line as \
+                              the proxy wrote it, neither parsed nor cut";
 const UTF16_WITHIN: &str =
     "there is a record in UTF-16 within a file that is not: convert that part (iconv -f UTF-16LE -t UTF-8)";
 

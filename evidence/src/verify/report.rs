@@ -284,7 +284,8 @@ impl Verification {
             let ids: BTreeSet<&str> = self.chains.iter().map(|chain| chain.id.as_str()).collect();
             if let Some(chain) = other.chains.iter().find(|chain| ids.contains(chain.id.as_str())) {
                 return Err(MergeError(format!(
-                    "chain {} is in two parts: the archive is not partitioned by proxy; verify it without --partitioned",
+                    "chain {} is in two parts: the archive is not partitioned by proxy; verify it without \
+                     --partitioned",
                     chain.id
                 )));
             }

@@ -104,7 +104,12 @@ impl Platform {
         let mut lines = Vec::new();
         for (number, (proxy, mut records)) in self.pending.into_iter().enumerate() {
             let mut writer = Writer::new(number as u64 + 1);
-            let of_chain = |time| json!({"proxy": {"id": format!("node~10.0.0.{number}~{proxy}.core~core.svc"), "module": "0.1.0"}, "time": instant(time)});
+            let of_chain = |time| {
+                json!({
+                    "proxy": {"id": format!("node~10.0.0.{number}~{proxy}.core~core.svc"), "module": "0.1.0"},
+                    "time": instant(time)
+                })
+            };
             lines.push(writer.append("start", of_chain(BEGIN)));
             records.sort_by_key(|(time, _)| *time);
             lines.extend(records.into_iter().map(|(_, record)| writer.append("request", record)));
@@ -161,7 +166,9 @@ impl Platform {
         let mut outcome = outcome.clone();
         outcome["durationMicros"] = json!(duration);
         let mut record = json!({
-            "context": {"action": action, "complianceLevel": "high", "name": message.context, "policy": "9f86d081884c7d65"},
+            "context": {
+                "action": action, "complianceLevel": "high", "name": message.context, "policy": "9f86d081884c7d65"
+            },
             "decision": decision, "outcome": outcome, "proxy": {"placement": door},
             "request": {"id": message.id, "method": method, "pathTemplate": template},
             "tenant": {}, "time": instant(*begin), "who": {}, "trace": {"spanId": span},

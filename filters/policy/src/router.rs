@@ -328,7 +328,10 @@ mod tests {
             [
                 r#"contexts[0].match[1].path: "/a/{name}" repeats contexts[0].match[0].path ("/a/{id}")"#,
                 r#"contexts[0].match[3].path: "/B" repeats contexts[0].match[2].path ("/b")"#,
-                r#"contexts[0].match[5].path: "/c/{id}" overlaps with contexts[0].match[4].path ("/c/{*rest}"): neither is more specific"#,
+                concat!(
+                    r#"contexts[0].match[5].path: "/c/{id}" overlaps with contexts[0].match[4].path "#,
+                    r#"("/c/{*rest}"): neither is more specific"#,
+                ),
             ]
         );
     }

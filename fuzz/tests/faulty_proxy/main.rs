@@ -26,9 +26,15 @@ const POLICY: &str = r#"{
     "version": "careplane/v1",
     "identity": {"trustedPeers": "any", "tenant": {"required": true}},
     "contexts": [
-        {"name": "critical", "complianceLevel": "critical", "tier": "always", "subject": "id", "match": [{"path": "/critical/{id}"}]},
+        {
+            "name": "critical", "complianceLevel": "critical", "tier": "always", "subject": "id",
+            "match": [{"path": "/critical/{id}"}]
+        },
         {"name": "rest", "complianceLevel": "low", "match": [{"path": "/a/{*rest}"}]},
-        {"name": "health", "complianceLevel": "low", "audit": "none", "tenant": "optional", "match": [{"path": "/health"}]}
+        {
+            "name": "health", "complianceLevel": "low", "audit": "none", "tenant": "optional",
+            "match": [{"path": "/health"}]
+        }
     ],
     "tenants": {"entries": {"care-home-0042": {"jurisdiction": "wales"}}},
     "routing": {"pools": ["a", "b"], "canary": {"percent": 50}},

@@ -7,8 +7,9 @@ use crate::verify::link::{At, Reading, State};
 use crate::verify::pairs::{Pairs, Places};
 
 const RECORD: &str = concat!(
-    r#"{"chain":{"id":"019b76da-0001-7000-8000-000000000001","key":"abcdefgh","prev":"00","seq":12},"context":{"a":[1,-2,[],{}],"b":true},"#,
-    r#""hash":"ab","kind":"head","proxy":{"id":"node","module":"0.1.0"},"schema":"careplane.audit/v1","text":"é \"b\" {\\","time":"2026-10-01T00:00:00.000000Z"}"#
+    r#"{"chain":{"id":"019b76da-0001-7000-8000-000000000001","key":"abcdefgh","prev":"00","seq":12},"#,
+    r#""context":{"a":[1,-2,[],{}],"b":true},"hash":"ab","kind":"head","proxy":{"id":"node","module":"0.1.0"},"#,
+    r#""schema":"careplane.audit/v1","text":"é \"b\" {\\","time":"2026-10-01T00:00:00.000000Z"}"#
 );
 
 fn keys() -> Keyring {

@@ -178,7 +178,13 @@ fn sources(path: &str, written: &[document::Source], problems: &mut Problems) ->
             document::Source::Claim(claim) => Source::Claim(self::claim(&path, claim, problems)),
             document::Source::Path(parameter) => {
                 if parameter.is_empty() || parameter.contains(['{', '}', '/', '*']) {
-                    problems.add(format!("{path}.path"), format!("{parameter:?} is not the name of a path parameter: expected such as \"tenant\" for {{tenant}}"));
+                    problems.add(
+                        format!("{path}.path"),
+                        format!(
+                            "{parameter:?} is not the name of a path parameter: \
+                             expected such as \"tenant\" for {{tenant}}"
+                        ),
+                    );
                 }
                 Source::Path(parameter.as_str().into())
             }
@@ -186,13 +192,22 @@ fn sources(path: &str, written: &[document::Source], problems: &mut Problems) ->
             document::Source::Host(pattern) => match HostPattern::new(pattern) {
                 Some(pattern) => Source::Host(pattern),
                 None => {
-                    problems.add(format!("{path}.host"), format!("{pattern:?} is not a pattern of hosts: expected {}", HostPattern::EXPECTED));
+                    problems.add(
+                        format!("{path}.host"),
+                        format!("{pattern:?} is not a pattern of hosts: expected {}", HostPattern::EXPECTED),
+                    );
                     continue;
                 }
             },
             document::Source::Query(parameter) => {
                 if parameter.is_empty() || parameter.contains(['&', '=', '#', '%', '+', ' ']) {
-                    problems.add(format!("{path}.query"), format!("{parameter:?} is not the name of a query parameter: expected such as \"tenant\" for ?tenant=…"));
+                    problems.add(
+                        format!("{path}.query"),
+                        format!(
+                            "{parameter:?} is not the name of a query parameter: \
+                             expected such as \"tenant\" for ?tenant=…"
+                        ),
+                    );
                 }
                 Source::Query(parameter.as_str().into())
             }
@@ -241,7 +256,11 @@ fn trusted(written: &document::TrustedPeers, problems: &mut Problems) -> Trusted
         if domain.is_empty() || !complete_domain || text.contains('*') {
             problems.add(
                 format!("identity.trustedPeers[{index}]"),
-                format!("{pattern:?} is not a SPIFFE id: expected such as \"spiffe://cluster.local/ns/core-healthcare/sa/api-gateway\", with `*` only at the end and after the trust domain"),
+                format!(
+                    "{pattern:?} is not a SPIFFE id: expected such as \
+                     \"spiffe://cluster.local/ns/core-healthcare/sa/api-gateway\", with `*` only at the end \
+                     and after the trust domain"
+                ),
             );
         }
         PeerPattern { text: text.into(), prefix }

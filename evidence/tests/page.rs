@@ -140,9 +140,10 @@ fn everybody_can_read_it_by_day_and_by_night() {
             shown.prefer(scheme);
             shown.picture(&format!("{name}-{scheme}"));
             let violations = shown.ask(
-                "axe.run(document, {runOnly: \
-                 ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}).then(it => it.violations.map(\
-                 it => [it.id, it.nodes.map(it => it.html.slice(0, 200) + ' ' + it.failureSummary)]))",
+                "axe.run(document, \
+                 {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}\
+                 ).then(it => it.violations.map(it => \
+                 [it.id, it.nodes.map(it => it.html.slice(0, 200) + ' ' + it.failureSummary)]))",
             );
             assert_eq!(violations, json!([]), "{name}, {scheme}");
         }

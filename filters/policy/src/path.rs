@@ -21,9 +21,9 @@
 //! | `/a%2Fb`, `/a%5Cb`, `/a\b` | one segment | always |
 //! | `/a%252Fb`, any `%25` before two hex digits | decoded twice | always |
 //! | `%00` to `%1F`, `%7F`, such bytes | cut off there, or dropped | always |
-//! | `/a;v=1` | the parameter is text | if the context differs |
-//! | `/administer.json`, `/administer.json.gz` | `/administer`: the suffix chooses a format | if the context differs |
-//! | `/administer.`, `/administer%20` | `/administer`: Windows drops trailing dots and spaces | if the context differs |
+//! | `/a;v=1` | the parameter is text | if contexts differ |
+//! | `/administer.json`, `/administer.json.gz` | `/administer`: the suffix chooses a format | if contexts differ |
+//! | `/administer.`, `/administer%20` | `/administer`: Windows drops trailing dots and spaces | if contexts differ |
 //!
 //! Case is ignored when templates are compared; a captured parameter keeps the case that was sent.
 

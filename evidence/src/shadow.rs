@@ -122,7 +122,7 @@ impl Gathering {
         if scope.standing(&record, time) != Standing::Within {
             return;
         }
-        // Copies of one record, by whatever ways they came.
+        // Copies of one record, from whatever sinks.
         let (numbers, number) = (self.seen.entry(chain).or_default(), record.chain.seq);
         if numbers.contains(&number) {
             return;

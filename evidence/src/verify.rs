@@ -30,7 +30,7 @@ use uuid::Uuid;
 use xxhash_rust::xxh64::xxh64;
 
 pub use check::Found;
-pub use finding::{Finding, NextRecord, Place, RecordLocation};
+pub use finding::{Finding, Location, NextRecord, RecordLocation};
 pub use keys::{KEY_MIN, Key, Keyring};
 pub use link::State;
 pub use live::{Live, Step};
@@ -44,7 +44,7 @@ pub(crate) use report::SILENT_AFTER;
 use crate::sort::Sorter;
 use crate::source::Source;
 use check::{Checked, Checker, Wants};
-use link::{At, Link};
+use link::{Link, Position};
 use report::Tally;
 
 /// Links that are kept in memory before they are sorted into a file: 10 MB, and as much again while lists grow.
@@ -193,13 +193,13 @@ fn absorb(
         notes.proxy(*chain, proxy);
     }
     for (line, record, why) in &checked.unreadable {
-        tally.unreadable(Place::new(source.name(), before + *line, *record), why);
+        tally.unreadable(Location::new(source.name(), before + *line, *record), why);
     }
     checked.links.iter().try_for_each(|link| {
         let key = (link.key as usize).checked_sub(1).and_then(|index| keys.get(index)).copied().unwrap_or(0);
         let part = part_of(link.chain, sorters.len());
-        let at = At { line: before + link.at.line, ..link.at };
-        sorters.get_mut(part).map_or(Ok(()), |sorter| sorter.push(Link { key, at, ..*link }))
+        let position = Position { line: before + link.position.line, ..link.position };
+        sorters.get_mut(part).map_or(Ok(()), |sorter| sorter.push(Link { key, position, ..*link }))
     })
 }
 

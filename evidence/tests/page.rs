@@ -6,7 +6,7 @@ mod tools;
 use std::fs;
 use std::sync::LazyLock;
 
-use careplane_evidence::report::{Aggregate, DeliveryCounters, Door, Doors, Making, Reach, Scope, html};
+use careplane_evidence::report::{Aggregate, DeliveryCounters, Making, Placement, PlacementCounts, Reach, Scope, html};
 use careplane_evidence::search::{self, Person, Query};
 use careplane_evidence::source::Source;
 use careplane_evidence::synthetic::Synthetic;
@@ -43,7 +43,7 @@ fn troubled() -> Aggregate {
         vec!["a-proxy-with-a-name-that-is-as-long-as-names-of-pods-are-allowed-to-be-7d9f6c5b8-x2x4z".into()];
     (aggregate.kinds.hops, aggregate.kinds.copies, aggregate.kinds.calls) = (1234, 56, 789);
     (aggregate.kinds.passes, aggregate.kinds.preflights, aggregate.repeats) = (1, 99, 12);
-    aggregate.doors.insert(Door::Gateway, Doors { acts: 12, records: 12 });
+    aggregate.placements.insert(Placement::Gateway, PlacementCounts { acts: 12, records: 12 });
     // Names as long as they can be.
     let long = "an-organisation-with-a-name-that-is-as-long-as-names-of-organisations-are-allowed-to-be".to_owned();
     let counts = aggregate.tenants.values().next().copied().unwrap();

@@ -5,12 +5,12 @@ use std::ops::Range;
 use uuid::Uuid;
 
 use super::keys::Keyring;
-use super::link::{At, Link, Reading, State};
-use super::pairs::{Hashing, Pairs, Places};
+use super::link::{Link, Position, Reading, State};
+use super::pairs::{Hashing, Pairs, Slots};
 use super::scan::scan;
 use super::{Shard, claimed_chain};
 use crate::record::Proxy;
-use crate::source::{self, Block, Item, Source, Way};
+use crate::source::{self, Block, Item, Sink, Source};
 
 /// The bytes of a short record.
 const LINE: usize = 1 << 10;
@@ -24,9 +24,9 @@ pub struct Found<'f> {
     /// Its exact bytes.
     pub text: &'f [u8],
     /// Where it was read.
-    pub place: source::Place<'f>,
-    /// By which way it came.
-    pub way: Way,
+    pub location: source::Location<'f>,
+    /// The sink that it was read from.
+    pub sink: Sink,
     /// Whether it is what was written.
     pub state: State,
     /// Whether its chain is among those that are verified: false for some in a shard alone.
@@ -67,7 +67,7 @@ pub(super) struct Kept {
     text: Range<usize>,
     line: u64,
     record: u32,
-    way: Way,
+    sink: Sink,
     state: State,
     in_shard: bool,
 }
@@ -83,7 +83,7 @@ impl<'c> Checker<'c> {
         let read = self.source.items(block, 0, |found| {
             match found {
                 Ok(item) => self.take(&item, &mut pairs, &mut checked),
-                Err(broken) => self.broken(broken.place, broken.why, &mut checked),
+                Err(broken) => self.broken(broken.location, broken.why, &mut checked),
             }
             Ok(())
         });
@@ -95,9 +95,9 @@ impl<'c> Checker<'c> {
     }
 
     /// What does not say of which chain it is belongs to the first shard.
-    fn broken(&self, place: source::Place<'_>, why: String, checked: &mut Checked) {
+    fn broken(&self, location: source::Location<'_>, why: String, checked: &mut Checked) {
         if self.shard.is_none_or(Shard::is_first) {
-            checked.unreadable.push((place.line, place.record, why));
+            checked.unreadable.push((location.line, location.record, why));
         }
     }
 
@@ -116,22 +116,22 @@ impl<'c> Checker<'c> {
                 None => return,
             },
         };
-        let mut places = Places { link: None, record: None };
+        let mut slots = Slots { link: None, record: None };
         if in_shard {
-            places.link = Some(checked.links.len());
+            slots.link = Some(checked.links.len());
             checked.links.push(link);
         }
         if is_wanted {
-            places.record = Some(checked.records.len());
+            slots.record = Some(checked.records.len());
             let begin = checked.texts.len();
             checked.texts.extend_from_slice(item.text);
-            let Item { place, way, .. } = *item;
+            let Item { location, sink, .. } = *item;
             let text = begin..checked.texts.len();
-            let kept = Kept { text, line: place.line, record: place.record, way, state: link.state, in_shard };
+            let kept = Kept { text, line: location.line, record: location.record, sink, state: link.state, in_shard };
             checked.records.push(kept);
         }
         if let Some(hashing) = hashing {
-            pairs.add(item.text, hashing, places, checked);
+            pairs.add(item.text, hashing, slots, checked);
         }
     }
 
@@ -152,7 +152,7 @@ impl<'c> Checker<'c> {
             return None;
         }
         let key = scanned.key.map_or(0, |key| number(&mut checked.keys, key));
-        let (mut link, mut hashing) = scanned.link(chain, self.at(item), key, self.keys);
+        let (mut link, mut hashing) = scanned.link(chain, self.position(item), key, self.keys);
         if scanned.proxy.as_ref().is_some_and(|proxy| proxy.id.is_some()) {
             // Whether it is believed decides what it says of its proxy.
             link.state = hashing.take().map_or(link.state, |hashing| hashing.state(item.text));
@@ -170,10 +170,10 @@ impl<'c> Checker<'c> {
             Err(why) => {
                 match claimed_chain(item.text) {
                     Some(chain) if is_ours(chain) => {
-                        checked.unreadable.push((item.place.line, item.place.record, why));
+                        checked.unreadable.push((item.location.line, item.location.record, why));
                     }
                     Some(_) => {}
-                    None => self.broken(item.place, why, checked),
+                    None => self.broken(item.location, why, checked),
                 }
                 return None;
             }
@@ -183,13 +183,13 @@ impl<'c> Checker<'c> {
             return None;
         }
         let key = record.chain.key.as_deref().map_or(0, |key| number(&mut checked.keys, key));
-        let link = record.link(item.text, chain, self.at(item), key, self.keys);
+        let link = record.link(item.text, chain, self.position(item), key, self.keys);
         self.note(record.proxy.as_ref(), &link, in_shard, checked);
         Some((link, in_shard))
     }
 
-    fn at(&self, item: &Item<'_>) -> At {
-        At { source: self.number, line: item.place.line, record: item.place.record }
+    fn position(&self, item: &Item<'_>) -> Position {
+        Position { source: self.number, line: item.location.line, record: item.location.record }
     }
 
     /// Notes the proxy that a record names as that of its chain.
@@ -205,11 +205,11 @@ impl<'c> Checker<'c> {
 
 impl Checked {
     /// Notes what the hash of a record says.
-    pub(super) fn note_state(&mut self, places: Places, state: State) {
-        if let Some(link) = places.link.and_then(|at| self.links.get_mut(at)) {
+    pub(super) fn note_state(&mut self, slots: Slots, state: State) {
+        if let Some(link) = slots.link.and_then(|at| self.links.get_mut(at)) {
             link.state = state;
         }
-        if let Some(record) = places.record.and_then(|at| self.records.get_mut(at)) {
+        if let Some(record) = slots.record.and_then(|at| self.records.get_mut(at)) {
             record.state = state;
         }
     }
@@ -231,8 +231,8 @@ impl Kept {
     pub(super) fn found<'f>(&self, texts: &'f [u8], source: &'f Source, before: u64) -> Found<'f> {
         Found {
             text: &texts[self.text.clone()],
-            place: source::Place { source: source.name(), line: before + self.line, record: self.record },
-            way: self.way,
+            location: source::Location { source: source.name(), line: before + self.line, record: self.record },
+            sink: self.sink,
             state: self.state,
             in_shard: self.in_shard,
         }

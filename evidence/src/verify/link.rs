@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -30,7 +30,7 @@ const HASH_MEMBER: &[u8] = br#","hash":"#;
 pub(super) struct Link {
     pub(super) chain: Uuid,
     pub(super) seq: u64,
-    pub(super) at: At,
+    pub(super) position: Position,
     /// `None` when it is not 64 lower-case hex digits: then it was changed.
     pub(super) prev: Option<Digest>,
     /// The hash that it carries, `None` as above.
@@ -44,7 +44,7 @@ pub(super) struct Link {
 
 /// Where it was read. In the order of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct At {
+pub(super) struct Position {
     /// The number of the source, from 0.
     pub(super) source: u32,
     pub(super) line: u64,
@@ -52,7 +52,8 @@ pub(super) struct At {
 }
 
 /// Whether a record is what was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub enum State {
     /// It has its hash.
     Valid,
@@ -67,7 +68,7 @@ pub enum State {
 pub(super) enum Role {
     Plain,
     /// `start` or `head`: this chain tells how far it has come.
-    Milestone,
+    Checkpoint,
     End,
 }
 
@@ -88,7 +89,7 @@ pub(super) struct Reading<'r> {
 impl Role {
     fn of(kind: Option<&str>) -> Self {
         match kind {
-            Some("start" | "head") => Self::Milestone,
+            Some("start" | "head") => Self::Checkpoint,
             Some("end") => Self::End,
             _ => Self::Plain,
         }
@@ -111,7 +112,13 @@ impl Scanned<'_> {
     }
 
     /// The link that it is, and what remains to be done to know its state; until then, that is changed.
-    pub(super) fn link<'k>(&self, chain: Uuid, at: At, key: u32, keys: &'k Keyring) -> (Link, Option<Hashing<'k>>) {
+    pub(super) fn link<'k>(
+        &self,
+        chain: Uuid,
+        position: Position,
+        key: u32,
+        keys: &'k Keyring,
+    ) -> (Link, Option<Hashing<'k>>) {
         let hash = digest(self.hash);
         let (state, hashing) = match hash.map(|expected| (expected, keys.method(self.key))) {
             None => (State::Changed, None),
@@ -122,7 +129,7 @@ impl Scanned<'_> {
         };
         let role = Role::of(Some(self.kind));
         let time = Time::parse(self.time);
-        let link = Link { chain, seq: self.seq, at, prev: digest(self.prev), hash, state, role, key, time };
+        let link = Link { chain, seq: self.seq, position, prev: digest(self.prev), hash, state, role, key, time };
         (link, hashing)
     }
 }
@@ -146,7 +153,7 @@ impl<'r> Reading<'r> {
     }
 
     /// The link that it is; `text` is what it was parsed from.
-    pub(super) fn link(&self, text: &[u8], chain: Uuid, at: At, key: u32, keys: &Keyring) -> Link {
+    pub(super) fn link(&self, text: &[u8], chain: Uuid, position: Position, key: u32, keys: &Keyring) -> Link {
         let hash = self.hash.get().strip_prefix('"').and_then(|value| value.strip_suffix('"')).and_then(digest);
         let state = match self.without_hash(text).filter(|_| self.is_ordered && hash.is_some()) {
             None => State::Changed,
@@ -158,7 +165,7 @@ impl<'r> Reading<'r> {
         };
         let role = Role::of(self.kind.as_deref());
         let time = self.time.as_deref().and_then(Time::parse);
-        Link { chain, seq: self.chain.seq, at, prev: digest(&self.chain.prev), hash, state, role, key, time }
+        Link { chain, seq: self.chain.seq, position, prev: digest(&self.chain.prev), hash, state, role, key, time }
     }
 
     #[cfg(test)]
@@ -258,14 +265,14 @@ impl Entry for Link {
     const SIZE: usize = 16 + 8 + (4 + 8 + 4) + 32 + 32 + 1 + 4 + 8;
     type Bucket = Uuid;
     /// The last part makes the order total.
-    type Order = (Uuid, u64, At);
+    type Order = (Uuid, u64, Position);
 
     fn bucket(&self) -> Uuid {
         self.chain
     }
 
     fn order(&self) -> Self::Order {
-        (self.chain, self.seq, self.at)
+        (self.chain, self.seq, self.position)
     }
 
     fn write(&self, out: &mut Vec<u8>) {
@@ -276,9 +283,9 @@ impl Entry for Link {
             | u8::from(self.time.is_some()) << 6;
         out.extend(self.chain.as_bytes());
         out.extend(self.seq.to_le_bytes());
-        out.extend(self.at.source.to_le_bytes());
-        out.extend(self.at.line.to_le_bytes());
-        out.extend(self.at.record.to_le_bytes());
+        out.extend(self.position.source.to_le_bytes());
+        out.extend(self.position.line.to_le_bytes());
+        out.extend(self.position.record.to_le_bytes());
         out.extend(self.prev.unwrap_or_default());
         out.extend(self.hash.unwrap_or_default());
         out.push(flags);
@@ -290,7 +297,7 @@ impl Entry for Link {
         let flags = rest[104];
         let chain = Uuid::from_bytes(take(&mut rest));
         let seq = u64::from_le_bytes(take(&mut rest));
-        let at = At {
+        let position = Position {
             source: u32::from_le_bytes(take(&mut rest)),
             line: u64::from_le_bytes(take(&mut rest)),
             record: u32::from_le_bytes(take(&mut rest)),
@@ -300,10 +307,10 @@ impl Entry for Link {
         let hash = Some(take(&mut rest)).filter(|_| is(5));
         let [_] = take(&mut rest);
         let state = [State::Valid, State::Changed, State::Unverified][usize::from(flags & 3) % 3];
-        let role = [Role::Plain, Role::Milestone, Role::End][usize::from(flags >> 2 & 3) % 3];
+        let role = [Role::Plain, Role::Checkpoint, Role::End][usize::from(flags >> 2 & 3) % 3];
         let key = u32::from_le_bytes(take(&mut rest));
         let time = Some(Time::from_micros(u64::from_le_bytes(take(&mut rest)))).filter(|_| is(6));
-        Self { chain, seq, at, prev, hash, state, role, key, time }
+        Self { chain, seq, position, prev, hash, state, role, key, time }
     }
 }
 

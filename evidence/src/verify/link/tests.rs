@@ -10,8 +10,8 @@ const RECORD: &str = concat!(
 
 fn link(text: &str) -> Result<Link, String> {
     let reading = Reading::parse(text.as_bytes())?;
-    let at = At { source: 1, line: 2, record: 3 };
-    Ok(reading.link(text.as_bytes(), reading.chain()?, at, 4, &Keyring::default()))
+    let position = Position { source: 1, line: 2, record: 3 };
+    Ok(reading.link(text.as_bytes(), reading.chain()?, position, 4, &Keyring::default()))
 }
 
 #[test]
@@ -24,7 +24,7 @@ fn a_link_is_the_same_when_it_comes_back_from_a_file() {
     for link in [
         link,
         Link { hash: None, prev: None, time: None, state: State::Changed, role: Role::Plain, ..link },
-        Link { seq: u64::MAX, key: 1023, state: State::Unverified, role: Role::Milestone, ..link },
+        Link { seq: u64::MAX, key: 1023, state: State::Unverified, role: Role::Checkpoint, ..link },
     ] {
         let mut bytes = Vec::new();
         link.write(&mut bytes);

@@ -1,37 +1,20 @@
 //! What one thread does: finds the records of a block of lines, and holds each against its hash.
 
-use std::ops::Range;
-
-use uuid::Uuid;
-
+use super::checked::{Checked, Kept, Slots};
 use super::keys::Keyring;
-use super::link::{Link, Position, Reading, State};
-use super::pairs::{Hashing, Pairs, Slots};
+use super::link::{Link, Position, State};
+use super::pairs::{Hashing, Pairs};
+use super::reading::Reading;
 use super::scan::scan;
-use super::{Shard, claimed_chain};
+use super::shard::{Shard, claimed_chain};
 use crate::record::Proxy;
-use crate::source::{self, Block, Item, Sink, Source};
+use crate::source::{self, Block, Item, Source};
 
 /// The bytes of a short record.
 const LINE: usize = 1 << 10;
 
 /// Whether the text of a record is to be handed out.
 pub(super) type Wants<'w> = &'w (dyn Fn(&[u8]) -> bool + Sync);
-
-/// A record, and what its hash says of it.
-#[derive(Debug, Clone, Copy)]
-pub struct Found<'f> {
-    /// Its exact bytes.
-    pub text: &'f [u8],
-    /// Where it was read.
-    pub location: source::Location<'f>,
-    /// The sink that it was read from.
-    pub sink: Sink,
-    /// Whether it is what was written.
-    pub state: State,
-    /// Whether its chain is among those that are verified: false for some in a shard alone.
-    pub in_shard: bool,
-}
 
 /// What a thread needs to check a block.
 #[derive(Clone, Copy)]
@@ -42,34 +25,6 @@ pub(super) struct Checker<'c> {
     pub(super) shard: Option<Shard>,
     pub(super) wants: Wants<'c>,
     pub(super) parser_alone: bool,
-}
-
-/// What a block came to. Lines are numbered from its beginning.
-#[derive(Debug, Default)]
-pub(super) struct Checked {
-    pub(super) lines: u64,
-    pub(super) skipped: u64,
-    /// Their keys are numbers of `keys`, from 1.
-    pub(super) links: Vec<Link>,
-    pub(super) keys: Vec<String>,
-    /// The proxies that chains name.
-    pub(super) proxies: Vec<(Uuid, String)>,
-    /// Line, record of the line, and why.
-    pub(super) unreadable: Vec<(u64, u32, String)>,
-    pub(super) records: Vec<Kept>,
-    /// The texts of `records`.
-    pub(super) texts: Vec<u8>,
-}
-
-/// A record that is to be handed out.
-#[derive(Debug)]
-pub(super) struct Kept {
-    text: Range<usize>,
-    line: u64,
-    record: u32,
-    sink: Sink,
-    state: State,
-    in_shard: bool,
 }
 
 // === impl Checker ===
@@ -201,20 +156,6 @@ impl<'c> Checker<'c> {
     }
 }
 
-// === impl Checked ===
-
-impl Checked {
-    /// Notes what the hash of a record says.
-    pub(super) fn note_state(&mut self, slots: Slots, state: State) {
-        if let Some(link) = slots.link.and_then(|at| self.links.get_mut(at)) {
-            link.state = state;
-        }
-        if let Some(record) = slots.record.and_then(|at| self.records.get_mut(at)) {
-            record.state = state;
-        }
-    }
-}
-
 /// The number of `key` in `keys`, from 1.
 fn number(keys: &mut Vec<String>, key: &str) -> u32 {
     let index = keys.iter().position(|known| known == key).unwrap_or_else(|| {
@@ -222,19 +163,4 @@ fn number(keys: &mut Vec<String>, key: &str) -> u32 {
         keys.len() - 1
     });
     u32::try_from(index + 1).unwrap_or(u32::MAX)
-}
-
-// === impl Kept ===
-
-impl Kept {
-    /// The record; `before` is how many lines there are before its block.
-    pub(super) fn found<'f>(&self, texts: &'f [u8], source: &'f Source, before: u64) -> Found<'f> {
-        Found {
-            text: &texts[self.text.clone()],
-            location: source::Location { source: source.name(), line: before + self.line, record: self.record },
-            sink: self.sink,
-            state: self.state,
-            in_shard: self.in_shard,
-        }
-    }
 }

@@ -6,12 +6,10 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256};
 
-use super::link::Digest;
+use super::digest::{Digest, LEAF};
 
 /// The shortest key, in bytes, that the proxies take.
 pub const KEY_MIN: usize = 16;
-/// What the hash of a record begins with: it is a leaf of RFC 6962 §2.1.
-pub(super) const LEAF: [u8; 1] = [0];
 
 /// A key, ready to be used.
 #[derive(Clone)]

@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::digest::Digest;
 use super::keys::Keyring;
-use super::link::{Digest, Position, Reading, State};
+use super::link::{Position, State};
+use super::reading::Reading;
 
 /// Chains as far as they have been followed. What began before is taken as it is; what is written later than it
 /// happened shows as a gap.

@@ -1,9 +1,10 @@
 //! The hashes of two records at a time. Each step of SHA-256 waits for the one before it; a processor that has
 //! instructions for it does steps of another record meanwhile.
 
-use super::check::Checked;
-use super::keys::{Hasher, LEAF, Method};
-use super::link::{Digest, State};
+use super::checked::{Checked, Slots};
+use super::digest::{Digest, LEAF};
+use super::keys::{Hasher, Method};
+use super::link::State;
 
 /// What is hashed of one record before the other's turn, in bytes: what a processor looks ahead. Blocks of SHA-256 have
 /// 64.
@@ -32,13 +33,6 @@ pub(super) struct Hashing<'k> {
     pub(super) expected: Digest,
     /// Where the member `hash` begins and ends, with the comma before it.
     pub(super) covered: [usize; 2],
-}
-
-/// Where the state of a record is to be noted: in `links` and `records` of what a block came to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Slots {
-    pub(super) link: Option<usize>,
-    pub(super) record: Option<usize>,
 }
 
 // === impl Pairs ===

@@ -7,8 +7,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Shard;
 use super::finding::{Finding, Location};
+use super::shard::Shard;
 use super::time::Time;
 
 /// How many faults of a chain are listed, how many records out of order, and how many unreadable records. All are

@@ -5,9 +5,10 @@ use std::io;
 
 use smallvec::SmallVec;
 
-use super::Notes;
+use super::digest::{Digest, GENESIS};
 use super::finding::{Finding, Location, NextRecord, RecordLocation};
-use super::link::{Digest, GENESIS, Link, Position, Role, State};
+use super::link::{Link, Position, Role, State};
+use super::notes::Notes;
 use super::report::{ChainReport, FINDINGS_MAX};
 
 /// Different records of one number that are kept apart. The chain is broken with two already.

@@ -1,10 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::verify::check::Checked;
-use crate::verify::keys::{Key, Keyring};
-use crate::verify::link::{Position, Reading, State};
-use crate::verify::pairs::{Pairs, Slots};
+use crate::verify::checked::{Checked, Slots};
+use crate::verify::keys::Key;
+use crate::verify::pairs::Pairs;
+use crate::verify::reading::Reading;
 
 const RECORD: &str = concat!(
     r#"{"chain":{"id":"019b76da-0001-7000-8000-000000000001","key":"abcdefgh","prev":"00","seq":12},"#,

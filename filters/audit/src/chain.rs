@@ -8,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use careplane_exchange::{Host, Key};
 use careplane_sha256::Sha256;
 
-use crate::record::Draft;
+use crate::record::{Draft, Link};
 use crate::{CHAIN_EPOCH, CHAINS};
 
 /// The hash before the first record.
@@ -40,16 +40,6 @@ struct Head {
     next: u64,
     /// The hash of the last record.
     last: String,
-}
-
-/// What ties a record to its chain.
-#[derive(Debug)]
-pub(crate) struct Link<'c> {
-    pub(crate) chain: &'c str,
-    pub(crate) number: u64,
-    pub(crate) previous: &'c str,
-    /// The id of the key that its hash is made with.
-    pub(crate) key: Option<&'c str>,
 }
 
 /// A record in its chain.

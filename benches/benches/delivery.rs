@@ -95,8 +95,10 @@ fn in_json(records: &[String]) -> Vec<u8> {
         .iter()
         .map(|record| {
             json!({
-                "timeUnixNano": "1000000000", "severityNumber": 9, "body": {"stringValue": record}, "traceId": TRACE.0, "spanId": TRACE.1,
-                "attributes": [{"key": "log.record.uid", "value": {"stringValue": "chain/1"}}], "eventName": "careplane.audit.request",
+                "timeUnixNano": "1000000000", "severityNumber": 9, "body": {"stringValue": record}, "traceId": TRACE.0,
+                "spanId": TRACE.1,
+                "attributes": [{"key": "log.record.uid", "value": {"stringValue": "chain/1"}}],
+                "eventName": "careplane.audit.request",
             })
         })
         .collect();
@@ -105,9 +107,8 @@ fn in_json(records: &[String]) -> Vec<u8> {
         {"key": "service.instance.id", "value": {"stringValue": "gateway~1"}},
     ]);
     let scope = json!({"name": "careplane", "version": "1"});
-    json!({"resourceLogs": [{"resource": {"attributes": resource}, "scopeLogs": [{"scope": scope, "logRecords": log_records}]}]})
-        .to_string()
-        .into_bytes()
+    let scope_logs = json!([{"scope": scope, "logRecords": log_records}]);
+    json!({"resourceLogs": [{"resource": {"attributes": resource}, "scopeLogs": scope_logs}]}).to_string().into_bytes()
 }
 
 fn encodings(criterion: &mut Criterion) {

@@ -8,7 +8,8 @@ pub fn policy(contexts: usize, tenants: usize) -> Value {
     let contexts: Vec<Value> = (0..contexts)
         .map(|number| {
             json!({
-                "name": format!("context-{number}"), "complianceLevel": "high", "tier": "clinical", "resource": "Patient",
+                "name": format!("context-{number}"), "complianceLevel": "high", "tier": "clinical",
+                "resource": "Patient",
                 "subject": "id", "flags": ["controlled-drug"], "retention": "P8Y",
                 "match": [
                     {"path": format!("/api/v1/service-{number}/{{id}}")},

@@ -36,21 +36,24 @@ fn pseudonym(arguments: &[&str], stdin: &str) -> String {
     out.trim().to_owned()
 }
 
-/// What a proxy at `door` records of a request.
-fn request(id: &str, user: &str, subject: &str, door: &str, status: u16) -> Value {
+/// What a proxy at `placement` records of a request.
+fn request(id: &str, user: &str, subject: &str, placement: &str, status: u16) -> Value {
     let decision = match status {
         403 => json!({"result": "denied", "by": "careplane", "reason": "tenant-conflict"}),
         _ => json!({"result": "allowed"}),
     };
-    request_with(decision, id, user, subject, door, status)
+    request_with(decision, id, user, subject, placement, status)
 }
 
-fn request_with(decision: Value, id: &str, user: &str, subject: &str, door: &str, status: u16) -> Value {
+fn request_with(decision: Value, id: &str, user: &str, subject: &str, placement: &str, status: u16) -> Value {
     json!({
-        "context": {"action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86d081884c7d65", "resource": "Patient", "subject": subject},
+        "context": {
+            "action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86d081884c7d65",
+            "resource": "Patient", "subject": subject
+        },
         "decision": decision,
-        "outcome": {"status": status, "durationMicros": if door == "gateway" { 900_000 } else { 100_000 }},
-        "proxy": {"placement": door},
+        "outcome": {"status": status, "durationMicros": if placement == "gateway" { 900_000 } else { 100_000 }},
+        "proxy": {"placement": placement},
         "request": {"id": id, "method": "GET", "pathTemplate": "/api/v1/residents/{id}"},
         "tenant": {"id": "care-home-0042"},
         "trace": {"id": "0af7651916cd43dd8448eb211c80319c"},
@@ -225,7 +228,13 @@ fn an_answer_says_what_it_cannot_know() {
     let (code, table, said) = search(folder.path(), &["--subject", "-"], NUMBER);
     assert_eq!(code, 1);
     assert!(table.contains("CHANGED: not what was written"), "{table}");
-    assert!(said.contains("these are not shown to be whole, so there can be more:\ncareplane: In 1 chain, records are missing or were changed"), "{said}");
+    assert!(
+        said.contains(
+            "these are not shown to be whole, so there can be more:\n\
+             careplane: In 1 chain, records are missing or were changed"
+        ),
+        "{said}"
+    );
     let (_, text, _) = search(folder.path(), &["--subject", "-", "--format", "json"], NUMBER);
     let objects = objects(&text);
     assert_eq!((&objects[0]["state"], &objects[0]["part"]), (&json!("changed"), &Value::Null));

@@ -65,14 +65,16 @@ fn what_is_wrong_is_told_with_its_place() {
         "access.jsonl:6: error: not a readable record: EOF while parsing a string at line 1 column 17 [unreadable]"
             .to_owned(),
         format!(
-            "access.jsonl:1: error: chain {first}: record 1 is missing: the first that is there is 2, access.jsonl:1 [gap]"
+            "access.jsonl:1: error: chain {first}: record 1 is missing: the first that is there is 2, access.jsonl:1 \
+             [gap]"
         ),
         format!(
             "access.jsonl:2: error: chain {first}: record 3 was changed: it does not have its hash; \
              record 4 names the hash that it carries [edit]"
         ),
         format!(
-            "access.jsonl:5: error: chain {second}: record 3 is missing, between access.jsonl:4 and access.jsonl:5 [gap]"
+            "access.jsonl:5: error: chain {second}: record 3 is missing, between access.jsonl:4 and access.jsonl:5 \
+             [gap]"
         ),
         "2 chains: 2 broken; 5 records in 6 lines, 3 missing, 1 changed, 1 unreadable".to_owned(),
     ] {

@@ -50,7 +50,11 @@ impl Played {
         let namespaces = json!({"items": [namespace("core-healthcare"), namespace("istio-system")]});
         played.answer("namespaces.json", &namespaces.to_string());
         let verbs = ["get", "list"];
-        let kind = |kind: &str, name: &str, namespaced: bool| json!({"kind": kind, "name": name, "namespaced": namespaced, "verbs": verbs});
+        let kind = |kind: &str, name: &str, namespaced: bool| {
+            json!({
+                "kind": kind, "name": name, "namespaced": namespaced, "verbs": verbs
+            })
+        };
         let kinds = [kind("Namespace", "namespaces", false), kind("WasmPlugin", "wasmplugins", true)];
         played.answer("kinds.json", &json!({"resources": kinds}).to_string());
         played.answer("pods.json", r#"{"items": []}"#);

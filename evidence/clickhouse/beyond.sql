@@ -9,7 +9,7 @@ WITH requests AS
         FROM careplane_audit
         WHERE kind = 'request' AND granted != '' AND (hash = expected OR key != '')
             AND time >= {from:DateTime64(6, 'UTC')} AND time < {to:DateTime64(6, 'UTC')}
-        -- Copies of one record, by whatever ways they came.
+        -- Copies of one record, from whatever sinks.
         LIMIT 1 BY chain, seq
     )
 SELECT

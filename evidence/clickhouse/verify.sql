@@ -27,7 +27,7 @@ WITH
             max(state = 'unverified') AS unverified,
             maxIf(key, state != 'changed') AS key,
             max(kind = 'end' AND state != 'changed') AS is_end,
-            max(kind IN ('start', 'head', 'end') AND state != 'changed') AS milestone,
+            max(kind IN ('start', 'head', 'end') AND state != 'changed') AS checkpoint,
             maxIf(time, state != 'changed') AS until
         FROM records
         GROUP BY chain, seq
@@ -58,7 +58,7 @@ WITH
             countIf(key_before != '' AND notEmpty(hashes) AND key != key_before) AS key_changes,
             max(unverified) AS is_unverified,
             argMax(is_end, seq) AS has_ended,
-            max(milestone) AS milestones,
+            max(checkpoint) AS checkpoints,
             max(until) AS until
         FROM linked
         GROUP BY chain
@@ -69,7 +69,7 @@ SELECT
         edits + missing + breaks + conflicts + after_end + key_changes > 0, 'broken',
         is_unverified, 'unverified',
         has_ended, 'complete',
-        milestones AND dateDiff('microsecond', until, {as_of:DateTime64(6, 'UTC')}) > 180000000, 'cut',
+        checkpoints AND dateDiff('microsecond', until, {as_of:DateTime64(6, 'UTC')}) > 180000000, 'cut',
         'open') AS verdict,
     last, missing, edits, breaks, conflicts, after_end, key_changes
 FROM chains

@@ -1,7 +1,7 @@
 //! What people did, put together from the records of all hops.
 //!
 //! One request can leave several records: at the gateway, at each sidecar, at each attempt, in a mirrored copy, after a
-//! redirect that the proxy followed. An *act* is what came in at the outermost door. The others are counted beside it,
+//! redirect that the proxy followed. An *act* is what came in at the outermost proxy. The others are counted beside it,
 //! each as what it is.
 //!
 //! ```text
@@ -15,7 +15,7 @@ mod fact;
 mod fold;
 mod names;
 
-pub use fact::Door;
+pub use fact::Placement;
 pub(crate) use fact::{
     ACTION, CONTEXT, FLAGS, Fact, GRANT, LEVEL, OTHER, POLICY, PURPOSE, REGULATOR, SUBJECT, TENANT, USER, request_key,
 };

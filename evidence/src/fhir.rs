@@ -87,7 +87,8 @@ impl fmt::Display for EventError {
         match self {
             Self::Id(id) => write!(
                 f,
-                "chain and number make {id:?}, which is no FHIR id: expected a UUID as chain.id, at most 64 letters, digits, `-` and `.` together"
+                "chain and number make {id:?}, which is no FHIR id: expected a UUID as chain.id, at most 64 letters, \
+                 digits, `-` and `.` together"
             ),
             Self::Time(time) => write!(f, "time {time:?} is not an RFC 3339 time such as 2026-10-31T06:00:00.000000Z"),
         }

@@ -131,7 +131,8 @@ pub struct Context<'r> {
 /// What was decided.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Decision<'r> {
-    /// `allowed`, `denied`, or `none`: the proxy or the caller ended the request before anything decided. Intents have none.
+    /// `allowed`, `denied`, or `none`: the proxy or the caller ended the request before anything decided. Intents have
+    /// none.
     #[serde(borrow)]
     pub result: Option<Cow<'r, str>>,
     /// Who denied.

@@ -19,14 +19,14 @@ mod scope;
 mod sections;
 pub(crate) mod words;
 
-pub use crate::acts::{Door, Kinds, Lineage};
+pub use crate::acts::{Kinds, Lineage, Placement};
 pub use aggregate::{
-    AddError, Aggregate, Attempt, Beyond, Crossing, Denial, Doors, Failure, Outside, Person, Reach, Reached, SCHEMA,
-    WouldRefuse,
+    AddError, Aggregate, Attempt, Beyond, Crossing, Denial, Failure, Outside, Person, PlacementCounts, Reach, Reached,
+    SCHEMA, WouldRefuse,
 };
 pub use build::Making;
 pub(crate) use build::clock;
-pub use chains::{Intent, Seen, Way};
+pub use chains::{Intent, Seen, Sink};
 pub(crate) use completeness::chain_doubts;
 pub use completeness::{absent, doubts};
 pub use counts::{Counts, Ending, Merge, Tally};

@@ -20,7 +20,7 @@ use crate::sort::Sorter;
 use crate::source::Source;
 use crate::verify::{Found, Keyring, Settings, State, Verification, Verifier};
 
-pub use hit::{Hit, Standing};
+pub use hit::Hit;
 pub use page::html;
 pub use query::{Person, Query};
 
@@ -43,7 +43,7 @@ struct Gathering {
     hits: Vec<Hit>,
     facts: Vec<Fact>,
     names: Names,
-    /// Copies of one record, by whatever ways they came.
+    /// Copies of one record, from whatever sinks.
     seen: HashSet<(Uuid, u64, String)>,
 }
 
@@ -113,7 +113,7 @@ impl Gathering {
         })?;
         let chains: HashMap<&str, _> = verification.chains.iter().map(|chain| (chain.id.as_str(), chain)).collect();
         for hit in &mut hits {
-            hit.part = lineages.get(&(hit.chain.clone(), hit.seq)).copied().filter(|_| hit.state == Standing::Valid);
+            hit.part = lineages.get(&(hit.chain.clone(), hit.seq)).copied().filter(|_| hit.state == State::Valid);
             if let Some(chain) = chains.get(hit.chain.as_str()) {
                 hit.chain_verdict = Some(chain.verdict);
                 hit.proxy = chain.proxy.clone();

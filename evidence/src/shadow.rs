@@ -122,7 +122,7 @@ impl Gathering {
         if scope.standing(&record, time) != Standing::Within {
             return;
         }
-        // Copies of one record, by whatever ways they came.
+        // Copies of one record, from whatever sinks.
         let (numbers, number) = (self.seen.entry(chain).or_default(), record.chain.seq);
         if numbers.contains(&number) {
             return;
@@ -175,10 +175,12 @@ impl Row {
 fn change(reason: &str, has_unbelieved_peer: bool) -> &'static str {
     match reason {
         "tenant-missing" if has_unbelieved_peer => {
-            "the peer sends identity headers and is not trusted: list it in identity.trustedPeers, if it may say who calls"
+            "the peer sends identity headers and is not trusted: list it in identity.trustedPeers, if it may say who \
+             calls"
         }
         "tenant-missing" => {
-            "let the caller send a token with the tenant's claim, or set tenant: optional for a context that needs no tenant"
+            "let the caller send a token with the tenant's claim, or set tenant: optional for a context that needs no \
+             tenant"
         }
         "tenant-unknown" => "list the tenant in tenants.entries, or set tenants.unknown: route",
         "tenant-conflict" => {
@@ -199,7 +201,8 @@ fn change(reason: &str, has_unbelieved_peer: bool) -> &'static str {
             "an identity header comes more than once: find the hop that adds one, and let it replace"
         }
         "path-ambiguous" => {
-            "let the caller send the path without encoded separators, suffixes and parameters, or set paths.ambiguous: accept"
+            "let the caller send the path without encoded separators, suffixes and parameters, or set \
+             paths.ambiguous: accept"
         }
         "tenant-malformed" => {
             "a source of identity.tenant.sources does not hold a tenant id: correct the source or the caller"

@@ -1,6 +1,5 @@
 //! Where records ended up: JSON lines of Envoy's access log, OTLP JSON of a collector, the log of a proxy, what a log
-//! store exports; plain,
-//! gzip or zstd, in UTF-8 or UTF-16.
+//! store exports; plain, gzip or zstd, in UTF-8 or UTF-16.
 //!
 //! What a line holds is found out line by line, so sources can be mixed, and in one file.
 
@@ -41,7 +40,7 @@ enum Content {
 
 /// Where something was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place<'s> {
+pub struct Location<'s> {
     /// The name of the source.
     pub source: &'s str,
     /// From 1.
@@ -50,15 +49,15 @@ pub struct Place<'s> {
     pub record: u32,
 }
 
-/// The way by which a record came here.
+/// The sink that a record was read from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Way {
+pub enum Sink {
     /// A line of its own: Envoy's access log.
     AccessLog,
     /// What a collector wrote.
     Collector,
-    /// A line of a proxy's log: spilled there, or said there as a witness.
+    /// A line of a proxy's log: an overflow, or a checkpoint.
     ProxyLog,
 }
 
@@ -68,16 +67,16 @@ pub struct Item<'i> {
     /// Its exact bytes. A damaged record is handed out as it is: parsing it says what is wrong.
     pub text: &'i [u8],
     /// Where.
-    pub place: Place<'i>,
-    /// By which way it came.
-    pub way: Way,
+    pub location: Location<'i>,
+    /// Where it had been written.
+    pub sink: Sink,
 }
 
 /// Something that has the marks of a record, of which no text could be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Broken<'i> {
     /// Where.
-    pub place: Place<'i>,
+    pub location: Location<'i>,
     /// Why.
     pub why: String,
 }
@@ -113,8 +112,7 @@ impl Source {
     }
 
     /// The sources that `paths` name: files, `-`, and folders with everything below them, in the order of names.
-    /// Hidden files and
-    /// the `lost+found` of a volume are left out.
+    /// Hidden files and the `lost+found` of a volume are left out.
     ///
     /// # Errors
     /// When there is no such file, a folder cannot be read, or has no file in it.
@@ -150,8 +148,7 @@ impl Source {
     }
 
     /// What tells in which part of a partitioned archive it is: the folder right below the one that was given, which
-    /// is that of its proxy; else
-    /// its own name.
+    /// is that of its proxy; else its own name.
     #[must_use]
     pub fn part(&self) -> &str {
         &self.part
@@ -214,17 +211,20 @@ impl Source {
         let mut lines = Lines::default();
         for (number, text) in (before + 1..).zip(block.lines()) {
             lines.read += 1;
-            let place = |record| Place { source: &self.name, line: number, record };
+            let location = |record| Location { source: &self.name, line: number, record };
             let Some(text) = text else {
-                found(Err(Broken { place: place(0), why: format!("the line is longer than {} MiB", LINE_MAX >> 20) }))?;
+                found(Err(Broken {
+                    location: location(0),
+                    why: format!("the line is longer than {} MiB", LINE_MAX >> 20),
+                }))?;
                 continue;
             };
             let mut any = false;
-            line::read(text, |record, way, text| {
+            line::read(text, |record, sink, text| {
                 any = true;
                 found(match text {
-                    Ok(text) => Ok(Item { text, place: place(record), way }),
-                    Err(why) => Err(Broken { place: place(record), why }),
+                    Ok(text) => Ok(Item { text, location: location(record), sink }),
+                    Err(why) => Err(Broken { location: location(record), why }),
                 })
             })?;
             lines.skipped += u64::from(!any);
@@ -283,9 +283,9 @@ fn within(name: &dyn fmt::Display, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{name}: {error}"))
 }
 
-// === impl Place ===
+// === impl Location ===
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for Location<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.source, self.line)?;
         if self.record > 0 { write!(f, " (record {} of the line)", self.record) } else { Ok(()) }

@@ -1,5 +1,5 @@
-//! Records as a platform of some care homes could have made them, for tests and for looking at a report. All of it is made up; the
-//! chains are true. The same seed makes the same records.
+//! Records as a platform of some care homes could have made them, for tests and for looking at a report. All of it is
+//! made up; the chains are true. The same seed makes the same records.
 
 use std::collections::VecDeque;
 use std::fmt::Write;
@@ -208,7 +208,9 @@ impl Records {
         let kind = &KINDS[weighted(rng, &KINDS.each_ref().map(|kind| kind.weight))];
         let Kind { name, level, does: [action, method, template], resource, personal, .. } = *kind;
         let user = rng.usize(..USERS.len());
-        let mut context = json!({"action": action, "complianceLevel": level, "name": name, "policy": "9f86d081884c7d65", "retention": "P8Y"});
+        let mut context = json!({
+            "action": action, "complianceLevel": level, "name": name, "policy": "9f86d081884c7d65", "retention": "P8Y"
+        });
         if let Some(resource) = resource {
             context["resource"] = json!(resource);
         }
@@ -220,11 +222,20 @@ impl Records {
         }
         let id = uuid(rng);
         let request = json!({"correlationId": uuid(rng), "id": id, "method": method, "pathTemplate": template});
-        let mut tenant = json!({"cohort": "stable", "id": home_id(home), "jurisdiction": jurisdiction, "pool": "pool-a", "regulator": regulator, "source": "claim"});
-        let mut who = json!({"peer": "spiffe://cluster.local/ns/core-healthcare/sa/api-gateway", "user": pseudonym(&format!("user {home} {user}"))});
+        let mut tenant = json!({
+            "cohort": "stable", "id": home_id(home), "jurisdiction": jurisdiction, "pool": "pool-a",
+            "regulator": regulator, "source": "claim"
+        });
+        let mut who = json!({
+            "peer": "spiffe://cluster.local/ns/core-healthcare/sa/api-gateway",
+            "user": pseudonym(&format!("user {home} {user}"))
+        });
         let duration = rng.u32(2_000..90_000);
         let service = template.split('/').nth(3).unwrap_or_default();
-        let mut outcome = json!({"cluster": format!("outbound|3000||{service}.core-healthcare.svc.cluster.local"), "details": "via_upstream", "durationMicros": duration, "status": if action == "create" { 201 } else { 200 }});
+        let mut outcome = json!({
+            "cluster": format!("outbound|3000||{service}.core-healthcare.svc.cluster.local"), "details": "via_upstream",
+            "durationMicros": duration, "status": if action == "create" { 201 } else { 200 }
+        });
         let mut decision = json!({"result": "allowed"});
         let refuse = |outcome: &mut Value, by: &str, reason: &str, status: u16| {
             *outcome = json!({"details": format!("{by}{{{reason}}}"), "durationMicros": 900, "status": status});
@@ -243,7 +254,9 @@ impl Records {
             40..48 => decision = refuse(&mut outcome, "rbac", "rbac_access_denied_matched_policy[none]", 403),
             48..53 => decision = refuse(&mut outcome, "careplane", "evidence-unavailable", 503),
             53..65 => {
-                outcome = json!({"details": "upstream_response_timeout", "durationMicros": 10_000_000, "flags": ["UT"], "status": 504})
+                outcome = json!({
+                    "details": "upstream_response_timeout", "durationMicros": 10_000_000, "flags": ["UT"], "status": 504
+                })
             }
             65..80 => outcome["status"] = json!(500),
             80..83 => outcome = json!({"durationMicros": duration, "flags": ["DC"]}),
@@ -279,8 +292,14 @@ impl Records {
         }
         let chain = rng.usize(..self.chains.len());
         let chain = &mut self.chains[chain];
-        let trace = json!({"id": digest(&id)[..32], "rate": "100", "reason": "tier", "sampled": true, "spanId": digest(&id)[..16], "tier": "always"});
-        let mut record = json!({"context": context, "decision": decision, "outcome": outcome, "request": request, "tenant": tenant, "trace": trace, "who": who});
+        let trace = json!({
+            "id": digest(&id)[..32], "rate": "100", "reason": "tier", "sampled": true, "spanId": digest(&id)[..16],
+            "tier": "always"
+        });
+        let mut record = json!({
+            "context": context, "decision": decision, "outcome": outcome, "request": request, "tenant": tenant,
+            "trace": trace, "who": who
+        });
         if level == "critical" && !tenant["id"].is_null() {
             let mut intent = json!({"context": context, "request": request, "tenant": tenant, "who": who});
             if !record["decision"]["grant"].is_null() {

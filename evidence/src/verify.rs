@@ -6,56 +6,54 @@
 //! ```
 //!
 //! Records can come in any order, from several sources, and more than once. Memory does not grow with their number,
-//! only with that
-//! of the chains.
+//! only with that of the chains.
 
 mod check;
+mod checked;
+mod digest;
 mod finding;
 mod keys;
 mod link;
 mod live;
+mod notes;
 mod pairs;
+mod reading;
 mod report;
 mod scan;
+mod shard;
 mod threads;
 mod time;
 mod walk;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::fmt;
 use std::io;
-use std::str::FromStr;
 
 use uuid::Uuid;
-use xxhash_rust::xxh64::xxh64;
 
-pub use check::Found;
-pub use finding::{Finding, NextRecord, Place, RecordLocation};
+pub use checked::Found;
+pub use finding::{Finding, Location, NextRecord, RecordLocation};
 pub use keys::{KEY_MIN, Key, Keyring};
 pub use link::State;
 pub use live::{Live, Step};
 pub use report::{
     ChainReport, Clock, ClockKind, Demands, Input, MergeError, Schema, Tail, Unreadable, Verdict, Verification,
 };
+pub use shard::Shard;
 pub use time::Time;
 
 pub(crate) use report::SILENT_AFTER;
 
 use crate::sort::Sorter;
 use crate::source::Source;
-use check::{Checked, Checker, Wants};
-use link::{At, Link};
+use check::{Checker, Wants};
+use checked::Checked;
+use link::{Link, Position};
+use notes::Notes;
 use report::Tally;
 
 /// Links that are kept in memory before they are sorted into a file: 10 MB, and as much again while lists grow.
 const LINKS_IN_MEMORY: usize = 1 << 16;
 /// Into how many parts links are sorted at most.
 const PARTS_MAX: usize = 8;
-/// How many keys are told apart. Proxies have a few; only made-up records have more.
-const KEYS_MAX: usize = 1 << 10;
-/// The longest name of a proxy that is kept, in bytes.
-const PROXY_MAX: usize = 256;
 
 /// How to verify.
 #[derive(Debug, Clone, Default)]
@@ -76,13 +74,6 @@ pub struct Settings {
     pub parser_alone: bool,
 }
 
-/// A part of the chains: those whose id hashes to `index` of `count`. Chains depend on nothing in each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Shard {
-    index: u64,
-    count: u64,
-}
-
 /// Takes records in, source by source, and says in the end what they prove.
 #[derive(Debug)]
 pub struct Verifier {
@@ -95,14 +86,6 @@ pub struct Verifier {
     skipped: u64,
     tally: Tally,
     notes: Notes,
-}
-
-/// What is remembered of texts that links only refer to.
-#[derive(Debug, Default)]
-struct Notes {
-    keys: Vec<String>,
-    key_numbers: HashMap<String, u32>,
-    proxies: HashMap<Uuid, String>,
 }
 
 // === impl Verifier ===
@@ -194,13 +177,13 @@ fn absorb(
         notes.proxy(*chain, proxy);
     }
     for (line, record, why) in &checked.unreadable {
-        tally.unreadable(Place::new(source.name(), before + *line, *record), why);
+        tally.unreadable(Location::new(source.name(), before + *line, *record), why);
     }
     checked.links.iter().try_for_each(|link| {
         let key = (link.key as usize).checked_sub(1).and_then(|index| keys.get(index)).copied().unwrap_or(0);
         let part = part_of(link.chain, sorters.len());
-        let at = At { line: before + link.at.line, ..link.at };
-        sorters.get_mut(part).map_or(Ok(()), |sorter| sorter.push(Link { key, at, ..*link }))
+        let position = Position { line: before + link.position.line, ..link.position };
+        sorters.get_mut(part).map_or(Ok(()), |sorter| sorter.push(Link { key, position, ..*link }))
     })
 }
 
@@ -232,88 +215,4 @@ fn walk_all(sorters: Vec<Sorter<Link>>, sources: &[String], notes: &Notes) -> io
 /// When it cannot be written as JSON, which does not happen.
 pub fn json_schema() -> serde_json::Result<String> {
     Ok(serde_json::to_string_pretty(&schemars::schema_for!(Verification))? + "\n")
-}
-
-/// The chain that a record begins with, without reading the rest of it: cheap, so that a shard has little to do with
-/// the others'.
-fn claimed_chain(text: &[u8]) -> Option<Uuid> {
-    let id = text.strip_prefix(br#"{"chain":{"id":""#)?.get(..uuid::fmt::Hyphenated::LENGTH)?;
-    Uuid::try_parse_ascii(id).ok()
-}
-
-// === impl Notes ===
-
-impl Notes {
-    /// The number of a key id, from 1.
-    fn key(&mut self, id: &str) -> u32 {
-        if let Some(number) = self.key_numbers.get(id) {
-            return *number;
-        }
-        if self.keys.len() == KEYS_MAX {
-            return KEYS_MAX as u32;
-        }
-        self.keys.push(id.to_owned());
-        let number = self.keys.len() as u32;
-        self.key_numbers.insert(id.to_owned(), number);
-        number
-    }
-
-    /// The id of a key; none for number 0.
-    fn key_id(&self, number: u32) -> Option<&str> {
-        self.keys.get((number as usize).checked_sub(1)?).map(String::as_str)
-    }
-
-    fn proxy(&mut self, chain: Uuid, id: &str) {
-        if let Entry::Vacant(entry) = self.proxies.entry(chain) {
-            entry.insert(id[..id.floor_char_boundary(PROXY_MAX)].to_owned());
-        }
-    }
-}
-
-// === impl Shard ===
-
-impl Shard {
-    fn holds_part(self, part: &str) -> bool {
-        xxh64(part.as_bytes(), 0) % self.count == self.index
-    }
-
-    /// Whether the requests of this digest are counted in it.
-    pub(crate) fn holds_request(self, digest: [u8; 16]) -> bool {
-        xxh64(&digest, 0) % self.count == self.index
-    }
-
-    /// Whether the chain that the text of a record begins with is in it.
-    pub(crate) fn holds_text(self, text: &[u8]) -> bool {
-        claimed_chain(text).map_or(self.is_first(), |chain| self.holds(chain))
-    }
-
-    fn holds(self, chain: Uuid) -> bool {
-        xxh64(chain.as_bytes(), 0) % self.count == self.index
-    }
-
-    /// Whether it is the one for what does not say of which chain it is.
-    #[must_use]
-    fn is_first(self) -> bool {
-        self.index == 0
-    }
-}
-
-impl fmt::Display for Shard {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.index, self.count)
-    }
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parts = text.split_once('/').and_then(|(index, count)| Some((index.parse().ok()?, count.parse().ok()?)));
-        match parts {
-            Some((index, count)) if index < count => Ok(Self { index, count }),
-            Some((_, 0)) => Err("0/1 is all; there are no 0 shards".into()),
-            Some((_, count)) => Err(format!("the last of {count} shards is {}/{count}", count - 1)),
-            None => Err("a shard is written INDEX/COUNT, from 0/COUNT on".into()),
-        }
-    }
 }

@@ -60,12 +60,17 @@ fn compare(aggregate: &Aggregate, truth: &Truth) {
     let kinds = aggregate.kinds;
     assert_eq!([kinds.acts, kinds.hops, kinds.passes, kinds.copies, kinds.calls, kinds.preflights], truth.kinds);
     assert_eq!(aggregate.repeats, truth.repeats);
-    let doors: BTreeMap<String, [u64; 2]> = aggregate
-        .doors
+    let placements: BTreeMap<String, [u64; 2]> = aggregate
+        .placements
         .iter()
-        .map(|(door, it)| (serde_json::to_value(door).unwrap().as_str().unwrap().to_owned(), [it.acts, it.records]))
+        .map(|(placement, it)| {
+            (serde_json::to_value(placement).unwrap().as_str().unwrap().to_owned(), [it.acts, it.records])
+        })
         .collect();
-    assert_eq!(doors, truth.doors.iter().map(|(door, counts)| ((*door).to_owned(), *counts)).collect());
+    assert_eq!(
+        placements,
+        truth.placements.iter().map(|(placement, counts)| ((*placement).to_owned(), *counts)).collect()
+    );
     assert_eq!(aggregate.policies.values().map(|tally| tally.count).sum::<u64>(), truth.total.iter().sum::<u64>());
 }
 
@@ -96,7 +101,8 @@ fn the_page_shows_the_truth() {
     let total: u64 = truth.total.iter().sum();
     let [answered, declined, failed, refused] = truth.total;
     assert!(page.contains(&format!(
-        "recorded {total} requests, each counted once. {answered} the application answered, {declined} it turned down, {failed} failed, and {refused} were refused."
+        "recorded {total} requests, each counted once. {answered} the application answered, {declined} it turned \
+         down, {failed} failed, and {refused} were refused."
     )));
     for (what, count) in [
         ("Requests: what people and programs asked for", truth.kinds[0]),
@@ -109,8 +115,8 @@ fn the_page_shows_the_truth() {
         let row = format!("<tr><th scope=\"row\">{what}</th><td class=\"n\">{count}</td></tr>");
         assert!(page.contains(&row), "{row}");
     }
-    for (door, words) in [("gateway", "At the edge of the platform"), ("inbound", "In front of a service")] {
-        let [acts, records] = truth.doors[door];
+    for (placement, words) in [("gateway", "At the edge of the platform"), ("inbound", "In front of a service")] {
+        let [acts, records] = truth.placements[placement];
         let row = format!("{words}</th><td class=\"n\">{acts}</td><td class=\"n\">{records}</td>");
         assert!(page.contains(&row), "{row}");
     }

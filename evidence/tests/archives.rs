@@ -161,7 +161,7 @@ fn short_keys_are_no_keys() {
 }
 
 #[test]
-fn of_a_chain_without_milestones_nobody_can_tell_the_tail() {
+fn the_tail_of_a_chain_without_checkpoints_is_unknown() {
     let mut writer = Writer::new(1);
     let lines: Vec<String> = (0..9).map(|_| writer.request()).collect();
     let mut late = Writer::new(2);

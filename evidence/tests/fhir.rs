@@ -24,7 +24,10 @@ fn every_event_is_valid_by_the_published_schema() {
         root.remove("oneOf");
         root.remove("discriminator");
         root.insert("$ref".into(), format!("#/definitions/{resource}").into());
-        let only = json!({"$schema": "http://json-schema.org/draft-06/schema#", "allOf": [{"$ref": format!("#/definitions/{resource}")}], "definitions": root["definitions"]});
+        let only = json!({
+            "$schema": "http://json-schema.org/draft-06/schema#",
+            "allOf": [{"$ref": format!("#/definitions/{resource}")}], "definitions": root["definitions"]
+        });
         jsonschema::options().should_validate_formats(true).build(&only).unwrap()
     };
     let (event, bundle) = (validator("AuditEvent"), validator("Bundle"));
@@ -141,5 +144,8 @@ fn a_chain_that_cannot_be_an_id_is_refused() {
 }
 
 fn event_record(chain: &str) -> Value {
-    json!({"schema": "careplane.audit/v1", "kind": "request", "time": "2026-10-01T07:00:00Z", "hash": "", "chain": {"id": chain, "prev": "", "seq": 1}})
+    json!({
+        "schema": "careplane.audit/v1", "kind": "request", "time": "2026-10-01T07:00:00Z", "hash": "",
+        "chain": {"id": chain, "prev": "", "seq": 1}
+    })
 }

@@ -6,7 +6,7 @@ mod tools;
 use std::fs;
 use std::sync::LazyLock;
 
-use careplane_evidence::report::{Aggregate, DeliveryCounters, Door, Doors, Making, Reach, Scope, html};
+use careplane_evidence::report::{Aggregate, DeliveryCounters, Making, Placement, PlacementCounts, Reach, Scope, html};
 use careplane_evidence::search::{self, Person, Query};
 use careplane_evidence::source::Source;
 use careplane_evidence::synthetic::Synthetic;
@@ -43,7 +43,7 @@ fn troubled() -> Aggregate {
         vec!["a-proxy-with-a-name-that-is-as-long-as-names-of-pods-are-allowed-to-be-7d9f6c5b8-x2x4z".into()];
     (aggregate.kinds.hops, aggregate.kinds.copies, aggregate.kinds.calls) = (1234, 56, 789);
     (aggregate.kinds.passes, aggregate.kinds.preflights, aggregate.repeats) = (1, 99, 12);
-    aggregate.doors.insert(Door::Gateway, Doors { acts: 12, records: 12 });
+    aggregate.placements.insert(Placement::Gateway, PlacementCounts { acts: 12, records: 12 });
     // Names as long as they can be.
     let long = "an-organisation-with-a-name-that-is-as-long-as-names-of-organisations-are-allowed-to-be".to_owned();
     let counts = aggregate.tenants.values().next().copied().unwrap();
@@ -75,12 +75,16 @@ fn the_page_shows_the_figures_and_asks_for_nothing() {
     assert_eq!(lines, aggregate.reaches.keys().filter(|reach| reach.is_emergency()).count());
     // Every context has its row, and the rows add up.
     let rows = shown.ask(
-        "[...document.querySelectorAll('section[aria-labelledby=contexts] table:first-of-type')][0].querySelectorAll('td.n:nth-child(2)').values().map(it => Number(it.innerText.replace(/,/g, ''))).toArray()",
+        "[...document.querySelectorAll('section[aria-labelledby=contexts] table:first-of-type')][0]\
+         .querySelectorAll('td.n:nth-child(2)').values().map(it => Number(it.innerText.replace(/,/g, ''))).toArray()",
     );
     let sum: u64 = rows.as_array().unwrap().iter().map(|row| row.as_u64().unwrap()).sum();
     assert_eq!((rows.as_array().unwrap().len(), sum), (aggregate.contexts.len(), total.total()));
     // As many columns as days, and as high as there were requests: the pixels are in proportion to the figures.
-    let columns = shown.ask("[...document.querySelectorAll('.columns svg[role=img]')[0].querySelectorAll('rect')].map(it => it.getBoundingClientRect().height)");
+    let columns = shown.ask(
+        "[...document.querySelectorAll('.columns svg[role=img]')[0].querySelectorAll('rect')]\
+         .map(it => it.getBoundingClientRect().height)",
+    );
     let days: Vec<u64> = (0..31)
         .map(|day| {
             let hours = aggregate.hours.iter().filter(|(hour, _)| (hour.as_second() - 1_790_812_800) / 86_400 == day);
@@ -110,13 +114,16 @@ fn fits(shown: &mut Shown, name: &str) {
         shown.resize(width);
         shown.picture(&format!("{name}-{width}"));
         let wide = shown.ask(
-            "[...document.querySelectorAll('body *')].filter(it => it.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).map(it => it.outerHTML.slice(0, 120))",
+            "[...document.querySelectorAll('body *')]\
+             .filter(it => it.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5)\
+             .map(it => it.outerHTML.slice(0, 120))",
         );
         assert_eq!(wide, json!([]), "at {width} px");
         let fits = shown.ask("document.documentElement.scrollWidth <= document.documentElement.clientWidth");
         assert_eq!(fits, true, "at {width} px");
         let clipped = shown.ask(
-            "[...document.querySelectorAll('.table, pre')].filter(it => it.scrollWidth > it.clientWidth + 1).map(it => it.innerText.slice(0, 80))",
+            "[...document.querySelectorAll('.table, pre')].filter(it => it.scrollWidth > it.clientWidth + 1)\
+             .map(it => it.innerText.slice(0, 80))",
         );
         assert_eq!(clipped, json!([]), "at {width} px");
     }
@@ -133,8 +140,11 @@ fn everybody_can_read_it_by_day_and_by_night() {
             shown.prefer(scheme);
             shown.picture(&format!("{name}-{scheme}"));
             let violations = shown.ask(
-            "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}).then(it => it.violations.map(it => [it.id, it.nodes.map(it => it.html.slice(0, 200) + ' ' + it.failureSummary)]))",
-        );
+                "axe.run(document, \
+                 {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}\
+                 ).then(it => it.violations.map(it => \
+                 [it.id, it.nodes.map(it => it.html.slice(0, 200) + ' ' + it.failureSummary)]))",
+            );
             assert_eq!(violations, json!([]), "{name}, {scheme}");
         }
     }

@@ -215,7 +215,8 @@ fn one_chain_that_was_cut_is_named_with_its_time() {
 fn proxies_that_others_know_of_are_missing_by_name() {
     let mut aggregate = of(all(), &LINES);
     aggregate.expected = vec!["service-0".into(), "service-9.core-healthcare".into(), "batch-*".into()];
-    let metrics = "careplane_audit_records{} 0\ncareplane_audit_chains{pod=\"service-1\"} 2\ncareplane_audit_chains{pod=\"service-2\"} 5\n";
+    let metrics = "careplane_audit_records{} 0\ncareplane_audit_chains{pod=\"service-1\"} 2\n\
+                   careplane_audit_chains{pod=\"service-2\"} 5\n";
     aggregate.ledger = Some(DeliveryCounters::read(metrics).unwrap());
     assert_eq!(
         doubts(&aggregate),
@@ -247,7 +248,10 @@ fn nothing_in_a_record_becomes_markup() {
     record["decision"]["result"] = "denied".into();
     record["context"]["flags"] = json!([hostile]);
     record["who"]["forgedHeaders"] = json!([hostile]);
-    let mut start = json!({"kind": "start", "proxy": {"id": hostile, "module": hostile}, "schema": "careplane.audit/v1", "time": record["time"]});
+    let mut start = json!({
+        "kind": "start", "proxy": {"id": hostile, "module": hostile}, "schema": "careplane.audit/v1",
+        "time": record["time"]
+    });
     let mut failed = record.clone();
     failed["decision"] = json!({"result": "allowed"});
     failed["outcome"] = json!({"flags": [hostile]});
@@ -290,7 +294,10 @@ fn what_was_done_under_a_grant_is_told_by_who_whom_why_and_when() {
         writer.append(
             "request",
             json!({
-                "context": {"action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86", "subject": subject},
+                "context": {
+                    "action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86",
+                    "subject": subject
+                },
                 "decision": decision,
                 "outcome": {"status": if refused.is_some() { 403 } else { 200 }},
                 "request": {"id": id, "method": "GET", "pathTemplate": "/api/v1/residents/{id}"},
@@ -343,7 +350,9 @@ fn an_emergency_that_was_written_ahead_counts_once_and_is_told_when_its_outcome_
     let mut writer = support::Writer::new(1);
     let about = |id: &str| {
         json!({
-            "context": {"action": "E", "complianceLevel": "critical", "name": "dose", "policy": "9f86", "subject": "p-a"},
+            "context": {
+                "action": "E", "complianceLevel": "critical", "name": "dose", "policy": "9f86", "subject": "p-a"
+            },
             "decision": {"grant": "emergency"},
             "request": {"id": id, "method": "POST", "pathTemplate": "/dose"},
             "tenant": {"id": "care-home-0001", "regulator": "CQC"},

@@ -4,7 +4,7 @@ mod support;
 
 use careplane_evidence::source::Source;
 use careplane_evidence::verify::{
-    ChainReport, Clock, Demands, Finding, Key, Keyring, NextRecord, Place, Settings, Time, Verdict, Verification,
+    ChainReport, Clock, Demands, Finding, Key, Keyring, Location, NextRecord, Settings, Time, Verdict, Verification,
     Verifier,
 };
 use support::{KEY, Random, Writer, instant};
@@ -34,8 +34,8 @@ fn only(verification: &Verification) -> &ChainReport {
     &verification.chains[0]
 }
 
-fn at(line: usize) -> Place {
-    Place { source: "log".into(), line: line as u64, record: None }
+fn at(line: usize) -> Location {
+    Location { source: "log".into(), line: line as u64, record: None }
 }
 
 fn keyed_and_not() -> [Vec<String>; 2] {
@@ -72,7 +72,7 @@ fn every_changed_byte_shows() {
                 let places = findings.flat_map(|finding| match finding {
                     // Which of two key ids was changed, nobody can tell.
                     Finding::KeyChanged { place, previous, .. } => vec![place, previous],
-                    other => vec![other.place()],
+                    other => vec![other.location()],
                 });
                 let mut places = places.chain(verification.unreadable.iter().map(|it| &it.place));
                 assert!(places.any(|place| *place == at(line)), "{}", about());

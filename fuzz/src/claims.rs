@@ -21,7 +21,8 @@ const POLICY: &str = r#"{
         "tenant": {"sources": [{"claim": "tenant_id"}, {"path": "tenant"}, {"header": "x-tenant-id"}]}
     },
     "contexts": [{
-        "name": "resident", "complianceLevel": "high", "subject": "id", "match": [{"path": "/t/{tenant}/residents/{id}"}]
+        "name": "resident", "complianceLevel": "high", "subject": "id",
+        "match": [{"path": "/t/{tenant}/residents/{id}"}]
     }]
 }"#;
 

@@ -1,7 +1,7 @@
 //! A directory of tenants as a web server sends it, beside a model that reads lines into a map.
 //!
-//! Input: a letter, an index, lines of a part. The letter says how the index misstates these lines: `s` about the size, `d`
-//! about the digest, `c` about the count; any other does not. The index of the input is read by itself.
+//! Input: a letter, an index, lines of a part. The letter says how the index misstates these lines: `s` about the size,
+//! `d` about the digest, `c` about the count; any other does not. The index of the input is read by itself.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};

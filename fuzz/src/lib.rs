@@ -12,7 +12,7 @@
 //! | `traceparent` | a client, a peer | W3C Trace Context, as the model reads it |
 //! | `claims` | an identity provider, a client | identity and refusal are the model's; no NHS number in the record |
 //! | `grants` | an operator, an identity provider | tenant, grant and refusal are the model's; no claim is read twice |
-//! | `directory` | a web server of the operator's | an index, a part and each tenant are what the model reads, or refused |
+//! | `directory` | a web server of the operator's | index, part and tenants are what the model reads, or refused |
 //! | `collector` | a collector | each record is acknowledged, rejected, overflow or queued: never lost, never twice |
 //! | `record` | all of them | records are RFC 8785, and their hashes are of what they say |
 //!

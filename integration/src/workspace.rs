@@ -18,7 +18,8 @@ pub const ENVOYS_VARIABLE: &str = "CAREPLANE_ENVOYS";
 /// Names a folder of other Wasm modules than those in `dist/`, from the root of the repository.
 pub const MODULES_VARIABLE: &str = "CAREPLANE_MODULES";
 
-/// The versions that tests run with, where the version could matter: the newest and the oldest, or those of `CAREPLANE_ENVOYS`.
+/// The versions that tests run with, where the version could matter: the newest and the oldest, or those of
+/// `CAREPLANE_ENVOYS`.
 ///
 /// # Panics
 ///

@@ -16,7 +16,8 @@ use support::{
 
 const ARRANGEMENTS: [Plugins; 3] = [Plugins::Bundle, Plugins::SeparateFromOneModule, Plugins::PerFilterModules];
 
-/// People who may act beyond their own tenant: inspectors of a jurisdiction, managers of a group, nurses in an emergency.
+/// People who may act beyond their own tenant: inspectors of a jurisdiction, managers of a group, nurses in an
+/// emergency.
 fn grants(policy: &mut Value) {
     policy["identity"]["purpose"] = json!({"sources": [{"header": "x-purpose-of-use"}]});
     policy["identity"]["grants"] = json!([
@@ -24,7 +25,10 @@ fn grants(policy: &mut Value) {
             "name": "inspector", "when": {"claim": "roles", "contains": "inspector"}, "actions": ["read"],
             "tenants": {"jurisdiction": {"claim": "jurisdiction"}}, "flags": ["inspection"],
         },
-        {"name": "manager", "when": {"claim": "roles", "contains": "manager"}, "tenants": {"group": {"claim": "groups"}}},
+        {
+            "name": "manager", "when": {"claim": "roles", "contains": "manager"},
+            "tenants": {"group": {"claim": "groups"}}
+        },
         {
             "name": "emergency", "when": {"claim": "roles", "contains": "nurse"}, "tenants": "any",
             "requires": {"purpose": ["BTG"]}, "atMost": {"perUser": 3, "within": "1h"},

@@ -132,7 +132,8 @@ async fn a_caller_who_hangs_up_leaves_a_record() -> Result<()> {
         let mut caller = std::net::TcpStream::connect(lab.gateway().address())?;
         write!(
             caller,
-            "POST /api/v1/residents HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-length: 10\r\n\r\nhalf"
+            "POST /api/v1/residents HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-length: 10\r\n\r\n\
+             half"
         )?;
         until("the request to be in Envoy", SOON, async || {
             Ok((lab.envoy().stat("http.gateway.downstream_rq_total").await? >= 2).then_some(()))

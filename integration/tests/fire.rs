@@ -76,11 +76,13 @@ fn make_room(document: &mut Value) {
         if cluster["name"] == "pool-a" {
             let most = 2 * STREAMS;
             cluster["circuit_breakers"] = json!({"thresholds": [{"max_requests": most, "max_pending_requests": most}]});
-            cluster["typed_extension_protocol_options"] = json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+            let http = json!({
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
                 // What the application takes, so that none is sent before it has said so, and refused.
                 "explicit_http_config": {"http2_protocol_options": {"max_concurrent_streams": STREAMS / CONNECTIONS}},
-            }});
+            });
+            cluster["typed_extension_protocol_options"] =
+                json!({"envoy.extensions.upstreams.http.v3.HttpProtocolOptions": http});
         }
     }
 }
@@ -260,7 +262,8 @@ async fn nobody_notices_a_policy_a_second_and_everybody_is_on_record() -> Result
     // Written past the test runner's capture. A closed stderr is no error.
     let _ = writeln!(
         std::io::stderr(),
-        "{number} policies, {valid} of them valid, in {:.0} s; {answered} requests answered, {STREAMS} of them held all the while; {counters:?}",
+        "{number} policies, {valid} of them valid, in {:.0} s; {answered} requests answered, {STREAMS} of them held \
+         all the while; {counters:?}",
         time.as_secs_f64(),
     );
     Ok(())

@@ -165,7 +165,8 @@ async fn no_caller_has_careplanes_headers_taken_off_on_their_way() -> Result<()>
 
 #[tokio::test]
 async fn no_outsider_overrides_the_method_or_the_url() -> Result<()> {
-    // The last one is a prefix that gunicorn takes off the path of a request that comes over loopback, as from a sidecar.
+    // The last one is a prefix that gunicorn takes off the path of a request that comes over loopback, as from a
+    // sidecar.
     const OVERRIDES: [&str; 7] = [
         "X-HTTP-Method-Override",
         "x-method-override",

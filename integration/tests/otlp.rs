@@ -14,7 +14,9 @@ const LOGS: &str = r#"{"resourceLogs": [{
         "timeUnixNano": "1767225600000000001", "observedTimeUnixNano": "1767225600000000002",
         "severityNumber": 9, "severityText": "INFO", "eventName": "careplane.audit",
         "body": {"stringValue": "{\"chain\":{}}"},
-        "attributes": [{"key": "status", "value": {"intValue": "200"}}, {"key": "denied", "value": {"boolValue": false}}],
+        "attributes": [
+            {"key": "status", "value": {"intValue": "200"}}, {"key": "denied", "value": {"boolValue": false}}
+        ],
         "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174"
     }]}]
 }]}"#;

@@ -59,7 +59,8 @@ const TARGETS: [(&str, &str); 40] = [
 async fn context(lab: &Lab, target: &str) -> Result<Option<String>> {
     let token = token(lab)?;
     let request = format!(
-        "POST {target} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        "POST {target} HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\ncontent-length: 0\r\n\
+         connection: close\r\n\r\n"
     );
     let answer = lab.gateway().raw(request.as_bytes(), SOON).await?;
     match status(&answer) {

@@ -15,7 +15,9 @@ use tools::{Tool, tool};
 /// A telephone, a tablet, a screen.
 const WIDTHS: [u32; 3] = [390, 820, 1280];
 /// What axe has to say to it.
-const AXE: &str = "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']}).then(it => it.violations.map(it => [it.id, it.nodes.map(it => it.html.slice(0, 200) + ' ' + it.failureSummary)]))";
+const AXE: &str = "axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', \
+                   'best-practice']}).then(it => it.violations.map(it => [it.id, it.nodes.map(it => it.html.slice(0, \
+                   200) + ' ' + it.failureSummary)]))";
 const DECISION: &str = "document.getElementById('decision').textContent";
 const REFUSED: &str = "A proxy would refuse this policy: see the findings.";
 const LISTED: &str = "[...document.querySelectorAll('#findings li')].map(it => it.className)";
@@ -47,7 +49,8 @@ fn until(shown: &mut Shown, expression: &str) {
 fn go_to_line(shown: &mut Shown, line: usize) {
     let line = format!("document.querySelectorAll('.cm-line')[{line} - 1]");
     shown.ask(&format!(
-        "{{ document.querySelector('.cm-content').focus(); getSelection().selectAllChildren({line}); getSelection().collapseToEnd(); 0 }}"
+        "{{ document.querySelector('.cm-content').focus(); getSelection().selectAllChildren({line}); \
+         getSelection().collapseToEnd(); 0 }}"
     ));
     until(shown, &format!("{line}.className.includes('cm-activeLine')"));
 }
@@ -136,7 +139,8 @@ fn nothing_leaves_the_page() {
     // Not even what the page itself would like to send.
     let refused = |what: &str| {
         format!(
-            "new Promise(done => {{ document.addEventListener('securitypolicyviolation', it => done(it.effectiveDirective), {{once: true}}); {what}; }})"
+            "new Promise(done => {{ document.addEventListener('securitypolicyviolation', it => \
+             done(it.effectiveDirective), {{once: true}}); {what}; }})"
         )
     };
     let attempts = [
@@ -147,7 +151,8 @@ fn nothing_leaves_the_page() {
             "script-src-elem",
         ),
         (
-            "document.head.append(Object.assign(document.createElement('link'), {rel: 'stylesheet', href: 'http://127.0.0.1:9/'}))",
+            "document.head.append(Object.assign(document.createElement('link'), {rel: 'stylesheet', href: \
+             'http://127.0.0.1:9/'}))",
             "style-src-elem",
         ),
     ];
@@ -201,7 +206,8 @@ fn nothing_is_wider_than_the_page_on_a_telephone_or_a_screen() {
         shown.resize(width);
         shown.picture(&format!("playground-{width}"));
         let wide = shown.ask(
-            "[...document.querySelectorAll('body *')].filter(it => it.getBoundingClientRect().right > document.documentElement.clientWidth + 0.5).map(it => it.outerHTML.slice(0, 120))",
+            "[...document.querySelectorAll('body *')].filter(it => it.getBoundingClientRect().right > \
+             document.documentElement.clientWidth + 0.5).map(it => it.outerHTML.slice(0, 120))",
         );
         assert_eq!(wide, json!([]), "at {width} px");
         assert_eq!(

@@ -10,8 +10,8 @@ pub fn page(report: &Report<'_>) -> String {
     page += &machine.paragraph();
     let _ = writeln!(
         page,
-        "\n{} homes with {} residents in {} regions, {:.0} million records a day: {:.0} a second in the mean, {:.0} in the \
-         busiest minute. Records are kept for {} years. [What it means](../../docs/capacity.md).\n",
+        "\n{} homes with {} residents in {} regions, {:.0} million records a day: {:.0} a second in the mean, {:.0} \
+         in the busiest minute. Records are kept for {} years. [What it means](../../docs/capacity.md).\n",
         platform.homes,
         platform.residents,
         platform.regions,
@@ -48,8 +48,9 @@ pub fn page(report: &Report<'_>) -> String {
     );
     let _ = writeln!(
         page,
-        "## What the platform needs\n\nThe largest region has {:.1} % of the work: {:.0} records a second in its busiest \
-         minute, from {:.0} workers.\n\n| | largest region | all regions | |\n|---|--:|--:|---|",
+        "## What the platform needs\n\n\
+         The largest region has {:.1} % of the work: {:.0} records a second in its busiest minute, from {:.0} \
+         workers.\n\n| | largest region | all regions | |\n|---|--:|--:|---|",
         day.largest.share * 100.0,
         day.largest.peak_rate,
         day.largest.workers
@@ -58,9 +59,10 @@ pub fn page(report: &Report<'_>) -> String {
         let _ = writeln!(page, "| {} | {} | {} | {} |", need.what, amount(need.region), amount(need.all), need.unit);
     }
     page += "\nCollectors and ClickHouse have cores for the busiest minute at 60 % of them.\n\n";
-    page += "## When the collectors of the largest region go away\n\nIn the busiest minute. What does not fit the queues is in \
-             the proxies' logs, whole.\n\n| away | records | to the proxies' logs | queues empty after | queue in which \
-             all would fit |\n|--:|--:|--:|--:|--:|\n";
+    page += "## When the collectors of the largest region go away\n\n\
+             In the busiest minute. What does not fit the queues is in the proxies' logs, whole.\n\n\
+             | away | records | to the proxies' logs | queues empty after | queue in which all would fit |\n\
+             |--:|--:|--:|--:|--:|\n";
     for outage in &day.outages {
         let drained = outage.drained_after.map_or("over two days".to_owned(), |minutes| format!("{minutes} min"));
         let _ = writeln!(

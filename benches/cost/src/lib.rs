@@ -1,8 +1,9 @@
 //! What a request costs in instructions and host calls: exact, the same in each run and on each machine.
 //!
 //! The release module runs in wasmtime, which counts the instructions that it executes ("fuel"). The proxy around it
-//! answers from memory as Envoy does, and counts the calls. Instructions are not time: the load benchmark measures that.
-//! But they are the same in each run, so a test can hold them ([`table`]) and assign them to functions ([`profile`]).
+//! answers from memory as Envoy does, and counts the calls. Instructions are not time: the load benchmark measures
+//! that. But they are the same in each run, so a test can hold them ([`table`]) and assign them to functions
+//! ([`profile`]).
 
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]

@@ -1,7 +1,7 @@
 //! Where the instructions go: a module in which each function reports when it begins and when it ends.
 //!
-//! A wrapper of the same type stands before each function. It calls `enter`, the function, and `leave`. The instructions
-//! that this adds are known exactly and subtracted, so the parts sum up to what the plain module costs
+//! A wrapper of the same type stands before each function. It calls `enter`, the function, and `leave`. The
+//! instructions that this adds are known exactly and subtracted, so the parts sum up to what the plain module costs
 //! (`tests/table.rs`).
 
 use std::path::Path;

@@ -161,7 +161,8 @@ pub fn all() -> Result<Vec<Scenario>> {
     ])
 }
 
-/// A read under a policy of [`careplane_benches::policy`], whatever its size: of its first tenant, in its eighth context.
+/// A read under a policy of [`careplane_benches::policy`], whatever its size: of its first tenant, in its eighth
+/// context.
 pub fn sized(policy: Value) -> Scenario {
     Scenario {
         name: "sized",

@@ -220,7 +220,8 @@ impl Table {
     #[must_use]
     pub fn page(&self) -> String {
         let mut page = PREFACE.to_owned();
-        page += "| scenario | instructions | host calls | callbacks | bytes copied | what it is |\n|---|--:|--:|--:|--:|---|\n";
+        page += "| scenario | instructions | host calls | callbacks | bytes copied | what it is |\n\
+                 |---|--:|--:|--:|--:|---|\n";
         for cost in &self.requests {
             let (calls, callbacks) = (sum(&cost.calls), sum(&cost.callbacks));
             let _ = writeln!(
@@ -234,7 +235,9 @@ impl Table {
                 cost.about
             );
         }
-        page += "\n## Which calls\n\nFrom the module to the proxy (`proxy_…`, `random_get`) and from the proxy to the module (`proxy_on_…`).\n\n";
+        page += "\n## Which calls\n\n\
+                 From the module to the proxy (`proxy_…`, `random_get`) and from the proxy to the module \
+                 (`proxy_on_…`).\n\n";
         let mut names: Vec<&String> =
             self.requests.iter().flat_map(|cost| cost.calls.keys().chain(cost.callbacks.keys())).collect();
         names.sort_unstable();
@@ -294,14 +297,16 @@ const TAKING: &str = "
 shrinks. *Replaced*: the memory after a second policy of the same size has come and the first has gone, twice. *A
 tenant*: what one adds to the first line.
 
-| policy | contexts | tenants | document kB | instructions, thousands | a tenant | VM kB | bytes a tenant | replaced, VM kB | bytes a tenant |
+| policy | contexts | tenants | document kB | instructions, thousands | a tenant | VM kB | bytes a tenant | replaced, \
+VM kB | bytes a tenant |
 |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|
 ";
 
 const PREFACE: &str = "# Instructions and host calls of a request
 
 Written by `make accept-cost` and held by `make test`: more than 3 % more instructions, or any more calls, fails. The
-release module runs in wasmtime, on a proxy in memory that answers as Envoy 1.40 does. Means of 1,024 requests after 512.
+release module runs in wasmtime, on a proxy in memory that answers as Envoy 1.40 does. Means of 1,024 requests after \
+512.
 How to read it: [README.md](README.md).
 
 ";

@@ -122,8 +122,10 @@ impl Report {
         page += &self.machine.paragraph();
         let _ = writeln!(
             page,
-            "Load by {}. {} rounds, in each of which every contender has its turn. CPU time and latency in microseconds a request, memory in MB; medians, and in \
-             parentheses the quartiles. *Added* is beside `{ROUTER}` in the same round. Latency and millicores at {} requests/s.\n\n![added CPU time]({picture}.svg)",
+            "Load by {}. {} rounds, in each of which every contender has its turn. CPU time and latency in \
+             microseconds a request, memory in MB; medians, and in parentheses the quartiles. *Added* is beside \
+             `{ROUTER}` in the same round. Latency and millicores at {} requests/s.\n\n\
+             ![added CPU time]({picture}.svg)",
             self.generator, self.rounds, self.rate
         );
         if !self.targets.is_empty() {
@@ -197,7 +199,9 @@ impl Table {
     }
 
     fn markdown(&self) -> String {
-        let mut table = "| contender | CPU | added CPU | added p50 | added p99 | millicores | memory | added |\n|---|--:|--:|--:|--:|--:|--:|--:|\n".to_owned();
+        let mut table = "| contender | CPU | added CPU | added p50 | added p99 | millicores | memory | added |\n\
+                         |---|--:|--:|--:|--:|--:|--:|--:|\n"
+            .to_owned();
         for row in &self.rows {
             let spread =
                 |summary: &Summary| format!("{:.1} ({:.1} to {:.1})", summary.median, summary.low, summary.high);

@@ -1,7 +1,7 @@
 //! What a part of careplane costs in Envoy: the same Envoy without that part, in the same rounds.
 //!
-//! Envoy has no symbols to sample by, so what it does for a filter (span tags, access log, another choice of the route) shows only as
-//! a difference.
+//! Envoy has no symbols to sample by, so what it does for a filter (span tags, access log, another choice of the route)
+//! shows only as a difference.
 
 use serde_json::{Value, json};
 

@@ -154,8 +154,9 @@ impl Changes {
         let rate = f64::from(CONNECTIONS) / PERIOD.as_secs_f64();
         let _ = writeln!(
             page,
-            "Envoy's worker has a core for itself; its main thread shares the others with the load: {rate:.0} requests/s over \
-             {CONNECTIONS} connections. Each listener changes {} times, in turn; medians and quartiles, in milliseconds.\n",
+            "Envoy's worker has a core for itself; its main thread shares the others with the load: {rate:.0} \
+             requests/s over {CONNECTIONS} connections. Each listener changes {} times, in turn; medians and \
+             quartiles, in milliseconds.\n",
             self.changes
         );
         page +=

@@ -105,11 +105,13 @@ impl Scale {
         page += &self.machine.paragraph();
         let _ = writeln!(
             page,
-            "Instructions and the memory of a VM are counted in wasmtime, exactly; the rest are medians of {} starts. Envoy without Wasm: {:.0} ms, {:.0} MB.\n\n\
+            "Instructions and the memory of a VM are counted in wasmtime, exactly; the rest are medians of {} starts. \
+             Envoy without Wasm: {:.0} ms, {:.0} MB.\n\n\
              ![growth](scale.svg)\n",
             self.starts, self.bare.0.median, self.bare.1.median
         );
-        page += "| contexts | pinned tenants | document kB | instructions a request | instructions to take it, millions | VM MB | serves after ms | Envoy MB |\n";
+        page += "| contexts | pinned tenants | document kB | instructions a request | instructions to take it, \
+                 millions | VM MB | serves after ms | Envoy MB |\n";
         page += "|--:|--:|--:|--:|--:|--:|--:|--:|\n";
         for point in &self.points {
             let _ = writeln!(

@@ -138,7 +138,7 @@ fn read(
             }
             let at = |error: io::Error| match error.kind() {
                 ErrorKind::BrokenPipe => error,
-                _ => wrong(&format!("{}: {error}", found.place)),
+                _ => wrong(&format!("{}: {error}", found.location)),
             };
             let record = Record::parse(found.text).map_err(|error| at(wrong(&error)))?;
             each(&record).map_err(at)

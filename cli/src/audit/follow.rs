@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use careplane_evidence::search::{Hit, Query};
-use careplane_evidence::source::{Item, Place, Source};
+use careplane_evidence::source::{Item, Location, Source};
 use careplane_evidence::verify::{Found, Live};
 use careplane_evidence::{Kind, Record};
 use jiff::Timestamp;
@@ -53,7 +53,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 match found {
                     Ok(item) => text += &lines_of(&mut live, &item, number, &query),
                     Err(broken) => {
-                        text += &format!("{BAD}unreadable{BAD:#} {}:{number}: {}\n", broken.place.source, broken.why)
+                        text += &format!("{BAD}unreadable{BAD:#} {}:{number}: {}\n", broken.location.source, broken.why)
                     }
                 }
                 Ok(())
@@ -72,17 +72,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 /// What there is to say of a record: what is wrong with its place in its chain, and itself, when it is asked for and
 /// was not shown.
 fn lines_of(live: &mut Live, item: &Item<'_>, number: u64, query: &Query) -> String {
-    let place = Place { line: number, ..item.place };
+    let location = Location { line: number, ..item.location };
     let step = match live.take(item.text) {
         Ok(step) => step,
-        Err(why) => return format!("{BAD}unreadable{BAD:#} {place}: {why}\n"),
+        Err(why) => return format!("{BAD}unreadable{BAD:#} {location}: {why}\n"),
     };
     let mut text: String =
-        step.trouble.iter().map(|trouble| format!("{BAD}trouble{BAD:#} {place}: {trouble}\n")).collect();
+        step.trouble.iter().map(|trouble| format!("{BAD}trouble{BAD:#} {location}: {trouble}\n")).collect();
     let Ok(record) = Record::parse(item.text) else { return text };
     let Ok(time) = record.time.parse::<Timestamp>() else { return text };
     if !step.is_repeated && query.matches(&record, time) {
-        let found = Found { text: item.text, place, way: item.way, state: step.state, in_shard: true };
+        let found = Found { text: item.text, location, sink: item.sink, state: step.state, in_shard: true };
         text += &line(&Hit::of(&record, time, &found));
     } else if !step.is_repeated && matches!(record.kind, Kind::Start | Kind::End) {
         let proxy = record.proxy.as_ref().and_then(|proxy| proxy.id.as_deref()).unwrap_or_default();

@@ -31,8 +31,8 @@ fn findings(text: &mut String, chain: &ChainReport, demands: Demands) {
     for finding in &chain.findings {
         let is_error = finding.is_fault() || demands.ordered;
         let (style, level) = if is_error { (ERROR, "error") } else { (NOTE, "note") };
-        let (place, word) = (finding.place(), finding.word());
-        *text += &format!("{place}: {style}{level}{style:#}: chain {}: {finding} [{word}]\n", chain.id);
+        let (location, word) = (finding.location(), finding.word());
+        *text += &format!("{location}: {style}{level}{style:#}: chain {}: {finding} [{word}]\n", chain.id);
     }
     let faults = chain.findings.iter().filter(|finding| finding.is_fault()).count();
     more(text, chain.faults, faults, &format!("faults in chain {}", chain.id));

@@ -8,8 +8,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use careplane_evidence::report;
-use careplane_evidence::search::{Standing, html, search_with};
+use careplane_evidence::search::{html, search_with};
 use careplane_evidence::source::Source;
+use careplane_evidence::verify::State;
 use jiff::Timestamp;
 
 pub use form::line;
@@ -84,6 +85,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         None => out::print(&written)?,
     }
     eprint!("{}", form::statement(&answer));
-    let is_whole = answer.doubts.is_empty() && answer.hits.iter().all(|hit| hit.state == Standing::Valid);
+    let is_whole = answer.doubts.is_empty() && answer.hits.iter().all(|hit| hit.state == State::Valid);
     Ok(ExitCode::from(u8::from(!is_whole)))
 }

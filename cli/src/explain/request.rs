@@ -26,7 +26,8 @@ pub struct RequestArguments {
     #[arg(long)]
     peer: Option<String>,
     /// The number that decides the trace, 0 to 9999: kept if it is below the percentage times 100
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..10_000), conflicts_with = "request_id")]
+    #[arg(long, value_name = "N", conflicts_with = "request_id")]
+    #[arg(value_parser = clap::value_parser!(u16).range(..10_000))]
     sampling_number: Option<u16>,
     /// The x-request-id that the number comes from
     #[arg(long, value_name = "UUID")]

@@ -33,7 +33,8 @@ impl fmt::Display for Change {
 pub fn pin(manifests: &Path, address: &Address) -> Result<Vec<Change>> {
     ensure!(
         address.digest().is_some(),
-        "{address} has no digest: expected what `careplane image push` prints, oci://registry/repository:tag@sha256:digest"
+        "{address} has no digest: expected what `careplane image push` prints, \
+         oci://registry/repository:tag@sha256:digest"
     );
     let mut changes = Vec::new();
     let mut others = BTreeSet::new();

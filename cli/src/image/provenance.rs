@@ -62,7 +62,10 @@ impl Source {
                             "annotations": {"uncommittedChanges": self.changed}
                         },
                         {"name": "Cargo.lock", "digest": {"sha256": self.lock}},
-                        {"name": "rustc", "uri": format!("pkg:generic/rustc@{release}"), "digest": {"gitCommit": commit}}
+                        {
+                            "name": "rustc", "uri": format!("pkg:generic/rustc@{release}"),
+                            "digest": {"gitCommit": commit}
+                        }
                     ]
                 },
                 // Nothing vouches for the machine.

@@ -22,11 +22,12 @@ pub fn text(name: &Path, contexts: &[Context], policy: &Policy) -> String {
     let name = name.file_name().unwrap_or_default().to_string_lossy();
     let mut text = format!(
         "# Tests of {name}, made by `careplane init`: careplane test\n\
-         # They expect what was proposed. Where you decide otherwise, change the policy and the test: then a later change\n\
+         # They expect what was proposed. Where you decide otherwise, change the policy and the test: then a \
+         later change\n\
          # that was not meant is seen. docs/test.md says what can be expected.\n\
          policy: {}\n\
          defaults:\n  \
-           claims: {{tenant_id: tenant-1, sub: user-1}}\n\
+         claims: {{tenant_id: tenant-1, sub: user-1}}\n\
          cases:\n",
         quoted(&name)
     );

@@ -18,7 +18,8 @@ pub fn text(found: &Inputs, contexts: &[Context], left_out: &BTreeSet<String>) -
     }
     text += "# Nothing here is decided yet. Each compliance level and tier is a proposal, made from names alone: go \
          through\n\
-             # them with those responsible for care, then remove the word \"proposed\". docs/policy.md says what each field means.\n\
+             # them with those responsible for care, then remove the word \"proposed\". docs/policy.md says what each \
+             field means.\n\
              # Check it before you apply it: careplane check FILE, with the manifests of the mesh beside it.\n\
              version: careplane/v1\n\n";
     identity(&mut text, found);
@@ -49,7 +50,8 @@ fn line(text: &mut String, what: std::fmt::Arguments<'_>) {
 
 fn identity(text: &mut String, found: &Inputs) {
     *text += "identity:\n  \
-              # Decide: whose identity headers are believed? None at a gateway; in front of a service, the gateway's:\n  \
+              # Decide: whose identity headers are believed? None at a gateway; in front of a service, the \
+              gateway's:\n  \
               #   trustedPeers: [spiffe://cluster.local/ns/NAMESPACE/sa/GATEWAY]\n  \
               trustedPeers: []\n  \
               # Decide: which verified claim names the tenant (the care home), and which the user?\n";

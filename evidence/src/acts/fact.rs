@@ -14,7 +14,7 @@ use crate::sort::{Entry, take};
 /// Where a proxy stands: the outermost first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Door {
+pub enum Placement {
     /// At the edge of the platform.
     Gateway,
     /// Where a service sends requests.
@@ -43,7 +43,7 @@ pub(crate) struct Fact {
     pub redirects: u32,
     /// How often it was sent; 0 where nothing says it.
     pub attempts: u32,
-    pub door: Door,
+    pub placement: Placement,
     pub ending: Ending,
     pub is_preflight: bool,
     pub is_shadow: bool,
@@ -131,7 +131,7 @@ impl Fact {
             parent: span(trace.and_then(|trace| trace.parent_id.as_deref())),
             redirects: request.map_or(0, |it| u32::try_from(it.redirects).unwrap_or(u32::MAX)),
             attempts: outcome.and_then(|it| it.attempts).map_or(0, |it| u32::try_from(it).unwrap_or(u32::MAX)),
-            door: Door::of(record),
+            placement: Placement::of(record),
             ending,
             is_preflight,
             is_shadow: request.is_some_and(|request| request.shadow),
@@ -196,7 +196,7 @@ fn span(text: Option<&str>) -> u64 {
     text.filter(|text| text.len() == 16).and_then(|text| u64::from_str_radix(text, 16).ok()).unwrap_or(0)
 }
 
-impl Door {
+impl Placement {
     /// Where the proxy of a record stands.
     pub(crate) fn of(record: &Record<'_>) -> Self {
         match record.proxy.as_ref().and_then(|proxy| proxy.placement.as_deref()) {
@@ -233,7 +233,7 @@ impl Entry for Fact {
         }
         out.extend(self.redirects.to_le_bytes());
         out.extend(self.attempts.to_le_bytes());
-        out.extend([self.door as u8, self.ending as u8, bits]);
+        out.extend([self.placement as u8, self.ending as u8, bits]);
         self.names.iter().for_each(|name| out.extend(name.0.to_le_bytes()));
     }
 
@@ -243,7 +243,7 @@ impl Entry for Fact {
         let chain = Uuid::from_bytes(take(&mut rest));
         let [seq, duration, span, parent] = std::array::from_fn(|_| u64::from_le_bytes(take(&mut rest)));
         let [redirects, attempts] = std::array::from_fn(|_| u32::from_le_bytes(take(&mut rest)));
-        let [door, ending, bits] = take(&mut rest);
+        let [placement, ending, bits] = take(&mut rest);
         Self {
             request,
             time,
@@ -254,7 +254,8 @@ impl Entry for Fact {
             parent,
             redirects,
             attempts,
-            door: [Door::Gateway, Door::Outbound, Door::Inbound, Door::Unknown][usize::from(door & 3)],
+            placement: [Placement::Gateway, Placement::Outbound, Placement::Inbound, Placement::Unknown]
+                [usize::from(placement & 3)],
             ending: [Ending::Answered, Ending::Declined, Ending::Failed, Ending::Refused][usize::from(ending & 3)],
             is_preflight: bits & 1 != 0,
             is_shadow: bits & 2 != 0,

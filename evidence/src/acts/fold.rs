@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::fact::{
-    CONTEXT, DENIAL, Door, FAILURE, FORGED, Fact, GRANT, MESSAGE, OTHER, PURPOSE, REGULATOR, SUBJECT, TENANT, USER,
-    WOULD_REFUSE,
+    CONTEXT, DENIAL, FAILURE, FORGED, Fact, GRANT, MESSAGE, OTHER, PURPOSE, Placement, REGULATOR, SUBJECT, TENANT,
+    USER, WOULD_REFUSE,
 };
 use super::names::Name;
 use crate::report::{Ending, Merge};
@@ -51,7 +51,7 @@ pub(crate) struct Act {
 pub(crate) struct Member {
     pub chain: Uuid,
     pub seq: u64,
-    pub door: Door,
+    pub placement: Placement,
     pub lineage: Lineage,
 }
 
@@ -103,9 +103,9 @@ pub(crate) fn fold(facts: impl Iterator<Item = io::Result<Fact>>, mut each: impl
 
 fn acts(group: &mut Vec<Fact>, each: &mut impl FnMut(&Act)) {
     group.sort_by_key(|fact| (fact.chain, fact.seq, fact.time));
-    // Copies of one record, by whatever ways they came.
+    // Copies of one record, from whatever sinks.
     group.dedup_by_key(|fact| (fact.chain, fact.seq));
-    group.sort_by_key(|fact| (fact.time, fact.door, std::cmp::Reverse(fact.duration)));
+    group.sort_by_key(|fact| (fact.time, fact.placement, std::cmp::Reverse(fact.duration)));
     let spans: HashMap<u64, usize> =
         group.iter().enumerate().filter(|(_, fact)| fact.span != 0).map(|(index, fact)| (fact.span, index)).collect();
     let links: Vec<_> = (0..group.len()).map(|index| link(group, &spans, index)).collect();
@@ -167,23 +167,24 @@ fn link(group: &[Fact], spans: &HashMap<u64, usize>, index: usize) -> Option<(us
 /// Whether the one at `outer` was under way on another proxy for as long as the one at `inner` was.
 fn surrounds(group: &[Fact], outer: usize, inner: usize) -> bool {
     let (o, i) = (&group[outer], &group[inner]);
-    let is_outer = outer < inner || o.door < i.door;
+    let is_outer = outer < inner || o.placement < i.placement;
     is_outer && o.chain != i.chain && o.time <= i.time + SKEW && i.end() <= o.end() + SKEW && o.duration >= i.duration
 }
 
 /// Whether `fact` is of a policy in shadow, beside the one that `other` is of: both say when the proxy began and ended
 /// the same stream.
 fn is_rehearsal_of(fact: &Fact, other: &Fact) -> bool {
-    let stream = |it: &Fact| (it.time, it.duration, it.door, it.redirects, it.span);
+    let stream = |it: &Fact| (it.time, it.duration, it.placement, it.redirects, it.span);
     fact.is_rehearsal && !other.is_rehearsal && stream(fact) == stream(other)
 }
 
 /// What `inner` is to `outer` by what they say, where no span says it.
 fn relation(outer: &Fact, inner: &Fact) -> Option<Relation> {
-    let is_further_in = outer.door < inner.door || (outer.door, inner.door) == (Door::Unknown, Door::Unknown);
+    let is_further_in = outer.placement < inner.placement
+        || (outer.placement, inner.placement) == (Placement::Unknown, Placement::Unknown);
     match is_same(outer, inner) {
         true if is_further_in => Some(Relation::Hop),
-        false if inner.door != Door::Gateway => Some(Relation::Call),
+        false if inner.placement != Placement::Gateway => Some(Relation::Call),
         _ => None,
     }
 }
@@ -251,7 +252,7 @@ impl Act {
                 .map(|(index, lineage)| Member {
                     chain: group[*index].chain,
                     seq: group[*index].seq,
-                    door: group[*index].door,
+                    placement: group[*index].placement,
                     lineage: *lineage,
                 })
                 .collect(),

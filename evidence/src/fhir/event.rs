@@ -123,8 +123,7 @@ fn agents(record: &Record<'_>, interaction: Interaction, proxy: Option<&str>) ->
 }
 
 /// Where a cluster is, as Istio names it: `outbound|PORT|SUBSET|HOST`, and `inbound|PORT||` for what is beside the
-/// proxy, whose own
-/// address is in its node id, `KIND~IP~POD~DOMAIN`.
+/// proxy, whose own address is in its node id, `KIND~IP~POD~DOMAIN`.
 fn address(cluster: &str, proxy: Option<&str>) -> Option<Network> {
     let mut parts = cluster.split('|');
     match (parts.next()?, parts.nth(2)) {

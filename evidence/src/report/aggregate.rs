@@ -10,7 +10,7 @@ use super::chains::Seen;
 use super::counts::{Counts, Merge, Tally, rows};
 use super::delivery_counters::DeliveryCounters;
 use super::scope::Scope;
-use crate::acts::{Door, Kinds};
+use crate::acts::{Kinds, Placement};
 use crate::purpose;
 use crate::verify::{MergeError, Verification};
 
@@ -38,8 +38,9 @@ pub struct Aggregate {
     pub kinds: Kinds,
     /// Attempts beyond the first.
     pub repeats: u64,
-    /// The requests by the door that saw them first, and the records by the door that they are from.
-    pub doors: BTreeMap<Door, Doors>,
+    /// The requests by the placement of the proxy that saw them first, and the records by that of their own proxy.
+    #[serde(rename = "doors")]
+    pub placements: BTreeMap<Placement, PlacementCounts>,
     /// Records that were read and are not in the figures.
     pub outside: Outside,
     /// Requests by the hour in which they came in.
@@ -104,13 +105,13 @@ pub struct Outside {
     pub unattributed: u64,
 }
 
-/// What a kind of door saw.
+/// What the proxies of a placement saw.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Doors {
-    /// Requests that it saw first.
+pub struct PlacementCounts {
+    /// Requests that they saw first.
     pub acts: u64,
-    /// Records that are from there.
+    /// Records that are theirs.
     pub records: u64,
 }
 
@@ -256,7 +257,7 @@ impl Aggregate {
             total: Counts::default(),
             kinds: Kinds::default(),
             repeats: 0,
-            doors: BTreeMap::new(),
+            placements: BTreeMap::new(),
             outside: Outside::default(),
             hours: BTreeMap::new(),
             contexts: BTreeMap::new(),
@@ -323,7 +324,7 @@ impl Aggregate {
         self.total.absorb(other.total);
         self.kinds.absorb(other.kinds);
         self.repeats += other.repeats;
-        self.doors.absorb(other.doors);
+        self.placements.absorb(other.placements);
         self.outside.absorb(other.outside);
         self.hours.absorb(other.hours);
         self.contexts.absorb(other.contexts);
@@ -366,7 +367,8 @@ impl fmt::Display for AddError {
             Self::Json(error) => write!(f, "not a report in JSON: {error}"),
             Self::Scope(scopes) => write!(
                 f,
-                "it is about {}, the ones before about {}: make all with the same --from, --to, --regulator and --tenant",
+                "it is about {}, the ones before about {}: make all with the same --from, --to, --regulator and \
+                 --tenant",
                 scopes.1, scopes.0
             ),
             Self::Shards(error) => error.fmt(f),

@@ -12,7 +12,7 @@ use super::chains::{Intent, Seen};
 use super::scope::{Scope, Standing};
 use crate::acts::{Fact, Names, fold, request_key};
 use crate::sort::Sorter;
-use crate::source::{Place, Source};
+use crate::source::{Location, Source};
 use crate::verify::{self, Clock, Found, Keyring, Settings, Shard, State, Time, Unreadable, Verifier};
 use crate::{Kind, Record};
 
@@ -126,8 +126,8 @@ impl Gathering {
             Ok(read) => read,
             Err(why) => {
                 if found.in_shard {
-                    let Place { source, line, record } = found.place;
-                    self.unreadable.push(Unreadable { place: verify::Place::new(source, line, record), why });
+                    let Location { source, line, record } = found.location;
+                    self.unreadable.push(Unreadable { place: verify::Location::new(source, line, record), why });
                 }
                 return Ok(());
             }
@@ -155,7 +155,7 @@ impl Gathering {
             self.chains.insert(id.to_owned(), Seen::default());
         }
         let Some(seen) = self.chains.get_mut(id) else { return };
-        if !seen.note(record.chain.seq, found.way) {
+        if !seen.note(record.chain.seq, found.sink) {
             return;
         }
         match record.kind {

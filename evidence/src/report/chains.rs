@@ -1,4 +1,4 @@
-//! The chains that the records came from: which of their records were read, and by which way they came.
+//! The chains that the records came from: which of their records were read, and from which sinks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,16 +6,16 @@ use jiff::Timestamp;
 use rangemap::RangeInclusiveSet;
 use serde::{Deserialize, Serialize};
 
-pub use crate::source::Way;
+pub use crate::source::Sink;
 
 /// What was read of one chain, of records that have their hash.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Seen {
-    /// Lines that repeat a record which the same way had brought already.
+    /// Lines that repeat a record that was read from the same sink before.
     pub repeated: u64,
-    /// The numbers of the records that each way brought.
-    pub numbers: BTreeMap<Way, RangeInclusiveSet<u64>>,
+    /// The numbers of the records that were read from each sink.
+    pub numbers: BTreeMap<Sink, RangeInclusiveSet<u64>>,
     /// Intents whose request was not read yet.
     #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
     pub held: BTreeMap<u64, Intent>,
@@ -37,20 +37,20 @@ pub struct Intent {
     pub emergency: bool,
 }
 
-// === impl Way ===
+// === impl Sink ===
 
-impl Way {
-    /// Every way.
+impl Sink {
+    /// Every sink.
     pub const ALL: [Self; 3] = [Self::Collector, Self::AccessLog, Self::ProxyLog];
 }
 
 // === impl Seen ===
 
 impl Seen {
-    /// Notes a record. Whether it is the first time that it is seen, by whatever way.
-    pub fn note(&mut self, number: u64, way: Way) -> bool {
+    /// Notes a record. Whether it is the first time that it is seen, in whatever sink.
+    pub fn note(&mut self, number: u64, sink: Sink) -> bool {
         let is_new = !self.numbers.values().any(|numbers| numbers.contains(&number));
-        let numbers = self.numbers.entry(way).or_default();
+        let numbers = self.numbers.entry(sink).or_default();
         if numbers.contains(&number) {
             self.repeated += 1;
         } else {
@@ -92,11 +92,11 @@ mod tests {
     #[test]
     fn a_record_counts_once_whatever_brought_it() {
         let mut seen = Seen::default();
-        let mut note = |number, way| seen.note(number, way);
-        assert!(note(1, Way::Collector));
-        assert!(!note(1, Way::ProxyLog));
-        assert!(!note(1, Way::Collector));
-        assert!(note(2, Way::Collector));
+        let mut note = |number, sink| seen.note(number, sink);
+        assert!(note(1, Sink::Collector));
+        assert!(!note(1, Sink::ProxyLog));
+        assert!(!note(1, Sink::Collector));
+        assert!(note(2, Sink::Collector));
         assert_eq!((count(&seen.all()), seen.repeated), (2, 1));
     }
 

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::aggregate::{
-    Aggregate, Attempt, Beyond, Crossing, Denial, Doors, Failure, Outside, Person, Reach, Reached, WouldRefuse,
+    Aggregate, Attempt, Beyond, Crossing, Denial, Failure, Outside, Person, PlacementCounts, Reach, Reached,
+    WouldRefuse,
 };
 use super::counts::{Counts, Ending, Merge, Tally};
 use super::scope::Standing;
@@ -40,10 +41,10 @@ impl Aggregate {
         }
         self.kinds.absorb(act.kinds);
         for member in &act.members {
-            self.doors.entry(member.door).or_default().records += 1;
+            self.placements.entry(member.placement).or_default().records += 1;
         }
         if is_request {
-            self.doors.entry(act.fact.door).or_default().acts += 1;
+            self.placements.entry(act.fact.placement).or_default().acts += 1;
             self.repeats += act.repeats;
             self.count(act, names, time);
         }
@@ -254,7 +255,7 @@ impl Merge for Outside {
     }
 }
 
-impl Merge for Doors {
+impl Merge for PlacementCounts {
     fn absorb(&mut self, other: Self) {
         self.acts += other.acts;
         self.records += other.records;

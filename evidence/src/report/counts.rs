@@ -79,8 +79,7 @@ impl Ending {
             (Some(_), _) if was_cut => Self::Failed,
             (Some(_), 0) => Self::Answered,
             // The codes that semantic conventions for gRPC servers call an error: UNKNOWN, DEADLINE_EXCEEDED,
-            // UNIMPLEMENTED,
-            // INTERNAL, UNAVAILABLE, DATA_LOSS.
+            // UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
             (Some(_), 2 | 4 | 12..=15) => Self::Failed,
             (Some(_), _) => Self::Declined,
         }
@@ -208,7 +207,10 @@ mod tests {
     fn an_ending_is_what_the_caller_got() {
         let ending = |decision: &str, outcome: &str| {
             let text = format!(
-                r#"{{"schema":"careplane.audit/v1","kind":"request","time":"2026-10-01T00:00:00.000000Z","hash":"","chain":{{"id":"c","prev":"","seq":1}},"decision":{{"result":"{decision}"}},"outcome":{outcome}}}"#
+                r#"{{
+                    "schema":"careplane.audit/v1","kind":"request","time":"2026-10-01T00:00:00.000000Z","hash":"",
+                    "chain":{{"id":"c","prev":"","seq":1}},"decision":{{"result":"{decision}"}},"outcome":{outcome}
+                }}"#
             );
             Ending::of(&serde_json::from_str(&text).unwrap())
         };

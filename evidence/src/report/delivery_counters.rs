@@ -130,7 +130,8 @@ impl fmt::Display for MetricsError {
         match self {
             Self::Value { line, value } => write!(f, "line {line}: {value:?} is not a count"),
             Self::None => f.write_str(
-                "no sample of careplane_audit_records: expected the text of Envoy's /stats/prometheus, of a proxy that records",
+                "no sample of careplane_audit_records: expected the text of Envoy's /stats/prometheus, of a proxy \
+                 that records",
             ),
         }
     }

@@ -117,7 +117,8 @@ fn summary(
 ) -> Vec<String> {
     let total = aggregate.total;
     let mut sentences = vec![format!(
-        "In this period the platform recorded {}, each counted once. {} the application answered, {} it turned down, {} failed, and {} were refused.",
+        "In this period the platform recorded {}, each counted once. {} the application answered, {} it turned down, \
+         {} failed, and {} were refused.",
         counted(total.total(), "request"),
         number(total.answered),
         number(total.declined),
@@ -184,7 +185,8 @@ fn outside(aggregate: &Aggregate) -> Vec<String> {
     }
     if outside.unattributed > 0 {
         told.push(format!(
-            "{} within the period that named no organisation, or one without a regulator: most often refused ones, because nobody could tell who was asking",
+            "{} within the period that named no organisation, or one without a regulator: most often refused ones, \
+             because nobody could tell who was asking",
             counted(outside.unattributed, "request")
         ));
     }

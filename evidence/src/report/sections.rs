@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::DeliveryCounters;
 use super::aggregate::{Aggregate, Attempt, Crossing, Denial, Person};
-use super::chains::{self, Way};
+use super::chains::{self, Sink};
 use super::completeness::Account;
 use super::counts::{Counts, Merge, Tally};
 use super::words::{self, as_u64, counted, number, percent, ratio, span};
-use crate::acts::Door;
+use crate::acts::Placement;
 use crate::verify::{ChainReport, Verdict};
 
 /// The rows that a table shows.
@@ -65,10 +65,10 @@ pub(super) struct People<'a> {
 /// How the records arrived.
 pub(super) struct Delivery {
     pub records: u64,
-    /// Lines that repeat what the same way had brought already.
+    /// Lines that repeat what was read from the same sink before.
     pub repeated: u64,
-    /// The way, the records that came by it, and those that came by it alone.
-    pub ways: Vec<(&'static str, String, String)>,
+    /// The sink, the records that were read from it, and those that were read from it alone.
+    pub sinks: Vec<(&'static str, String, String)>,
     /// What the proxies count, and what it is.
     pub ledger: Option<DeliverySection>,
 }
@@ -281,29 +281,29 @@ impl<'a> People<'a> {
 
 impl Delivery {
     pub(super) fn of(aggregate: &Aggregate) -> Self {
-        let mut by_way: BTreeMap<Way, [u64; 2]> = BTreeMap::new();
+        let mut by_sink: BTreeMap<Sink, [u64; 2]> = BTreeMap::new();
         let (mut records, mut repeated) = (0, 0);
         for seen in aggregate.chains.values() {
             records += chains::count(&seen.all());
             repeated += seen.repeated;
-            for (way, numbers) in &seen.numbers {
+            for (sink, numbers) in &seen.numbers {
                 let mut alone = numbers.clone();
-                for (_, others) in seen.numbers.iter().filter(|(other, _)| *other != way) {
+                for (_, others) in seen.numbers.iter().filter(|(other, _)| *other != sink) {
                     others.iter().for_each(|range| alone.remove(range.clone()));
                 }
-                let counts = by_way.entry(*way).or_default();
+                let counts = by_sink.entry(*sink).or_default();
                 counts[0] += chains::count(numbers);
                 counts[1] += chains::count(&alone);
             }
         }
-        let row = |way: &Way| {
-            let [all, alone] = *by_way.get(way)?;
-            Some((words::way(*way), number(all), number(alone)))
+        let row = |sink: &Sink| {
+            let [all, alone] = *by_sink.get(sink)?;
+            Some((words::sink(*sink), number(all), number(alone)))
         };
         Self {
             records,
             repeated,
-            ways: Way::ALL.iter().filter_map(row).collect(),
+            sinks: Sink::ALL.iter().filter_map(row).collect(),
             ledger: aggregate.ledger.as_ref().map(DeliverySection::of),
         }
     }
@@ -388,9 +388,9 @@ pub(super) struct Hops {
     pub kinds: Vec<(&'static str, String)>,
     /// Attempts beyond the first.
     pub repeats: u64,
-    /// The door, the requests that it saw first, and its records.
-    pub doors: Vec<(&'static str, String, String)>,
-    /// Records that do not say at which door they were made.
+    /// The placement, the requests that it saw first, and its records.
+    pub placements: Vec<(&'static str, String, String)>,
+    /// Records that do not say where their proxy stands.
     pub unplaced: u64,
     pub total: u64,
 }
@@ -406,7 +406,7 @@ impl Hops {
             ("Mirrored copies, whose answers no caller gets", kinds.copies),
             ("Preflights: a browser’s question before a request; no use of data", kinds.preflights),
         ];
-        let doors = aggregate.doors.iter();
+        let placements = aggregate.placements.iter();
         Self {
             kinds: rows
                 .into_iter()
@@ -414,8 +414,10 @@ impl Hops {
                 .map(|(kind, count)| (kind, number(count)))
                 .collect(),
             repeats: aggregate.repeats,
-            unplaced: aggregate.doors.get(&Door::Unknown).map_or(0, |door| door.records),
-            doors: doors.map(|(door, it)| (words::door(*door), number(it.acts), number(it.records))).collect(),
+            unplaced: aggregate.placements.get(&Placement::Unknown).map_or(0, |placement| placement.records),
+            placements: placements
+                .map(|(placement, it)| (words::placement(*placement), number(it.acts), number(it.records)))
+                .collect(),
             total: kinds.total(),
         }
     }

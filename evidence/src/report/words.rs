@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::aggregate::Denial;
-use super::chains::Way;
+use super::chains::Sink;
 use super::scope::Scope;
-use crate::acts::Door;
+use crate::acts::Placement;
 use crate::verify::Verdict;
 
 /// What a refusal means.
@@ -83,22 +83,22 @@ pub(crate) fn action(action: &str) -> &str {
     }
 }
 
-/// The way of a record.
-pub(crate) fn way(way: Way) -> &'static str {
-    match way {
-        Way::Collector => "Sent to the collector",
-        Way::AccessLog => "Written to an access log",
-        Way::ProxyLog => "Written to a proxy’s own log",
+/// The sink that a record was read from.
+pub(crate) fn sink(sink: Sink) -> &'static str {
+    match sink {
+        Sink::Collector => "Sent to the collector",
+        Sink::AccessLog => "Written to an access log",
+        Sink::ProxyLog => "Written to a proxy’s own log",
     }
 }
 
 /// Where a proxy stands.
-pub(crate) fn door(door: Door) -> &'static str {
-    match door {
-        Door::Gateway => "At the edge of the platform",
-        Door::Outbound => "Where a service sends requests",
-        Door::Inbound => "In front of a service",
-        Door::Unknown => "Not said by the record",
+pub(crate) fn placement(placement: Placement) -> &'static str {
+    match placement {
+        Placement::Gateway => "At the edge of the platform",
+        Placement::Outbound => "Where a service sends requests",
+        Placement::Inbound => "In front of a service",
+        Placement::Unknown => "Not said by the record",
     }
 }
 

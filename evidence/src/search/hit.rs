@@ -4,10 +4,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::Record;
-use crate::acts::{Door, Lineage};
+use crate::acts::{Lineage, Placement};
 use crate::purpose;
 use crate::report::Ending;
-use crate::source::Way;
+use crate::source::Sink;
 use crate::verify::{Found, State, Verdict};
 
 /// A record that was asked for. As JSON and in CSV, members without a value are absent or empty.
@@ -40,8 +40,9 @@ pub struct Hit {
     pub path_template: Option<String>,
     /// From where: the identity of the peer.
     pub peer: Option<String>,
-    /// The door that saw it.
-    pub door: Door,
+    /// Where the proxy stands that saw it.
+    #[serde(rename = "door")]
+    pub placement: Placement,
     /// How it ended: `answered`, `declined`, `failed`, `refused`.
     pub outcome: &'static str,
     /// The HTTP status.
@@ -65,7 +66,7 @@ pub struct Hit {
     /// The trace.
     pub trace: Option<String>,
     /// Whether the record is what was written.
-    pub state: Standing,
+    pub state: State,
     /// What its chain came to.
     pub chain_verdict: Option<Verdict>,
     /// The proxy whose chain it is.
@@ -74,22 +75,11 @@ pub struct Hit {
     pub chain: String,
     /// Its number there.
     pub seq: u64,
-    /// By which way it came.
-    pub way: Way,
+    /// The sink that it was read from.
+    #[serde(rename = "way")]
+    pub sink: Sink,
     /// Where it was read.
     pub place: String,
-}
-
-/// Whether a record is what was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Standing {
-    /// It has its hash.
-    Valid,
-    /// It does not: what it says is not what was written.
-    Changed,
-    /// Its key was not given.
-    Unverified,
 }
 
 // === impl Hit ===
@@ -118,7 +108,7 @@ impl Hit {
             method: owned(request.map(|it| &*it.method)),
             path_template: owned(request.and_then(|it| it.path_template.as_deref())),
             peer: owned(who.and_then(|it| it.peer.as_deref())),
-            door: Door::of(record),
+            placement: Placement::of(record),
             outcome: match Ending::of(record) {
                 Ending::Answered => "answered",
                 Ending::Declined => "declined",
@@ -135,17 +125,13 @@ impl Hit {
             request_id: owned(request.and_then(|it| it.id.as_deref())),
             correlation_id: owned(request.and_then(|it| it.correlation_id.as_deref())),
             trace: owned(record.trace.as_ref().and_then(|it| it.id.as_deref())),
-            state: match found.state {
-                State::Valid => Standing::Valid,
-                State::Changed => Standing::Changed,
-                State::Unverified => Standing::Unverified,
-            },
+            state: found.state,
             chain_verdict: None,
             proxy: None,
             chain: record.chain.id.to_string(),
             seq: record.chain.seq,
-            way: found.way,
-            place: found.place.to_string(),
+            sink: found.sink,
+            place: found.location.to_string(),
         }
     }
 

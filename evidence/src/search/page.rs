@@ -3,9 +3,10 @@
 
 use askama::Template;
 
-use super::{Answer, Hit, Query, Standing};
-use crate::acts::{Door, Lineage};
+use super::{Answer, Hit, Query};
+use crate::acts::{Lineage, Placement};
 use crate::report::words::{self, as_u64, moment};
+use crate::verify::State;
 
 const TITLE: &str = "Who used these records";
 
@@ -66,7 +67,7 @@ pub fn html(answer: &Answer, query: &Query, asked: Vec<String>, title: Option<&s
         users: as_u64(users.len()),
         refused: as_u64(own.iter().filter(|hit| hit.outcome == "refused").count()),
         further: as_u64(answer.hits.len() - own.len()),
-        changed: as_u64(answer.hits.iter().filter(|hit| hit.state != Standing::Valid).count()),
+        changed: as_u64(answer.hits.iter().filter(|hit| hit.state != State::Valid).count()),
         rows: own.into_iter().map(Row::of).collect(),
     };
     page.render()
@@ -77,11 +78,11 @@ pub fn html(answer: &Answer, query: &Query, asked: Vec<String>, title: Option<&s
 impl<'a> Row<'a> {
     fn of(hit: &'a Hit) -> Self {
         let about = [hit.context.as_deref(), hit.resource.as_deref()];
-        let from = match hit.door {
-            Door::Unknown => hit.peer.clone().unwrap_or_default(),
-            door => match &hit.peer {
-                Some(peer) => format!("{}: {peer}", words::door(door)),
-                None => words::door(door).to_owned(),
+        let from = match hit.placement {
+            Placement::Unknown => hit.peer.clone().unwrap_or_default(),
+            placement => match &hit.peer {
+                Some(peer) => format!("{}: {peer}", words::placement(placement)),
+                None => words::placement(placement).to_owned(),
             },
         };
         let (class, outcome) = match hit.outcome {
@@ -91,10 +92,8 @@ impl<'a> Row<'a> {
             _ => ("doubtful", "Failed"),
         };
         let remark = match (hit.state, hit.part) {
-            (Standing::Changed, _) => {
-                "This record was changed after it was written: what it says is not to be believed"
-            }
-            (Standing::Unverified, _) => "This record could not be checked, because its key was not given",
+            (State::Changed, _) => "This record was changed after it was written: what it says is not to be believed",
+            (State::Unverified, _) => "This record could not be checked, because its key was not given",
             _ if hit.preflight => "A browser’s question before a request: no use of data",
             (_, Some(Lineage::Call)) => "By a service, for a request of this user",
             _ => "",

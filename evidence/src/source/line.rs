@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use memchr::memmem::{self, Finder};
 use serde::de::IgnoredAny;
 
-use super::{Way, json};
+use super::{Sink, json};
 
 /// How a record begins: in canonical form `chain` is its first member, and `id` that one's.
 const BEGIN: &[u8] = br#"{"chain":{"id":""#;
@@ -33,45 +33,45 @@ static MARKS: LazyLock<Vec<Finder<'static>>> = LazyLock::new(|| {
 /// How many texts can be within each other: JSON in a log line in JSON in what a store exports.
 const NESTED: u32 = 4;
 
-const NOT_AS_WRITTEN: &str = "there is a part of a record, or one that another program took apart: give the line as the proxy wrote it, \
-                              neither parsed nor cut";
+const NOT_AS_WRITTEN: &str = "there is a part of a record, or one that another program took apart: give the line as \
+                              the proxy wrote it, neither parsed nor cut";
 const UTF16_WITHIN: &str =
     "there is a record in UTF-16 within a file that is not: convert that part (iconv -f UTF-16LE -t UTF-8)";
 
-/// Where the records of a line go to: the way, and the text or what is wrong.
-type Found<'f> = &'f mut dyn FnMut(Way, Result<&[u8], String>) -> io::Result<()>;
+/// Where the records of a line go to: the sink, and the text or what is wrong.
+type Found<'f> = &'f mut dyn FnMut(Sink, Result<&[u8], String>) -> io::Result<()>;
 
 /// Hands out the records of `line`: their number in it (0 where a number says nothing) and their text, or what is
 /// wrong.
 pub(super) fn read(
     line: &[u8],
-    mut found: impl FnMut(u32, Way, Result<&[u8], String>) -> io::Result<()>,
+    mut found: impl FnMut(u32, Sink, Result<&[u8], String>) -> io::Result<()>,
 ) -> io::Result<()> {
     let line = line.trim_ascii();
     if line.starts_with(BEGIN) {
-        return found(0, Way::AccessLog, Ok(line));
+        return found(0, Sink::AccessLog, Ok(line));
     }
     if !is_marked(line) {
-        return if is_utf16(line) { found(0, Way::ProxyLog, Err(UTF16_WITHIN.into())) } else { Ok(()) };
+        return if is_utf16(line) { found(0, Sink::ProxyLog, Err(UTF16_WITHIN.into())) } else { Ok(()) };
     }
     let is_json = line.starts_with(b"{");
     if is_json && !contains(line, BEGIN) && json::is_record(line) {
         // It is a record itself, and damaged; parsing it says how.
-        return found(0, Way::AccessLog, Ok(line));
+        return found(0, Sink::AccessLog, Ok(line));
     }
     let (mut number, mut schemas, mut is_wrong) = (0, 0, false);
-    let mut numbered = |way: Way, text: Result<&[u8], String>| {
+    let mut numbered = |sink: Sink, text: Result<&[u8], String>| {
         number += 1;
         schemas += text.as_ref().map_or(0, |text| memmem::find_iter(text, SCHEMA).count());
         is_wrong |= text.is_err();
         // Nothing but damage brings a second record into a line of a log.
-        found(if is_json && text.is_ok() || number > 1 { number } else { 0 }, way, text)
+        found(if is_json && text.is_ok() || number > 1 { number } else { 0 }, sink, text)
     };
     read_marked(line, is_json, &mut numbered)?;
     // A record that was taken apart beside ones that were not, or in a way that nothing above knows.
     if !is_wrong && (number == 0 || memmem::find_iter(line, SCHEMA).count() > schemas) {
-        let way = if is_json { Way::Collector } else { Way::ProxyLog };
-        return found(if number == 0 { 0 } else { number + 1 }, way, Err(NOT_AS_WRITTEN.into()));
+        let sink = if is_json { Sink::Collector } else { Sink::ProxyLog };
+        return found(if number == 0 { 0 } else { number + 1 }, sink, Err(NOT_AS_WRITTEN.into()));
     }
     Ok(())
 }
@@ -84,7 +84,7 @@ fn read_marked(line: &[u8], is_json: bool, found: Found<'_>) -> io::Result<()> {
         return read_json(line, NESTED, found);
     }
     if contains(line, BEGIN) {
-        return follow(line, if is_json { Way::Collector } else { Way::ProxyLog }, found);
+        return follow(line, if is_json { Sink::Collector } else { Sink::ProxyLog }, found);
     }
     if contains(line, DOUBLED) {
         return read_csv(line, found);
@@ -98,13 +98,13 @@ fn read_json(bytes: &[u8], nested: u32, found: Found<'_>) -> io::Result<()> {
     let walked = json::texts(bytes, &mut |text| {
         let text = text.trim_ascii();
         let done = if text.starts_with(BEGIN) {
-            found(Way::Collector, Ok(text))
+            found(Sink::Collector, Ok(text))
         } else if contains(text, BEGIN) {
-            follow(text, Way::ProxyLog, found)
+            follow(text, Sink::ProxyLog, found)
         } else if nested > 0 && text.starts_with(b"{") && is_marked(text) {
             read_json(text, nested - 1, found)
         } else if is_marked(text) {
-            found(Way::ProxyLog, Err(NOT_AS_WRITTEN.into()))
+            found(Sink::ProxyLog, Err(NOT_AS_WRITTEN.into()))
         } else {
             Ok(())
         };
@@ -112,25 +112,25 @@ fn read_json(bytes: &[u8], nested: u32, found: Found<'_>) -> io::Result<()> {
     });
     match (failed, walked) {
         (Some(error), _) => Err(error),
-        (None, Err(error)) => found(Way::Collector, Err(format!("this is not JSON as it stands: {error}"))),
+        (None, Err(error)) => found(Sink::Collector, Err(format!("this is not JSON as it stands: {error}"))),
         (None, Ok(())) => Ok(()),
     }
 }
 
 /// The records in a text that says something before them, and perhaps behind.
-fn follow(text: &[u8], way: Way, found: Found<'_>) -> io::Result<()> {
+fn follow(text: &[u8], sink: Sink, found: Found<'_>) -> io::Result<()> {
     let mut rest = text;
     while let Some(begin) = memmem::find(rest, BEGIN) {
         let record = &rest[begin..];
         let mut values = serde_json::Deserializer::from_slice(record).into_iter::<IgnoredAny>();
         match values.next() {
-            Some(Ok(_)) => found(way, Ok(&record[..values.byte_offset()]))?,
-            Some(Err(error)) => return found(way, Err(format!("this is not JSON as it stands: {error}"))),
+            Some(Ok(_)) => found(sink, Ok(&record[..values.byte_offset()]))?,
+            Some(Err(error)) => return found(sink, Err(format!("this is not JSON as it stands: {error}"))),
             None => return Ok(()),
         }
         rest = &record[values.byte_offset()..];
     }
-    if is_marked(rest) { found(way, Err(NOT_AS_WRITTEN.into())) } else { Ok(()) }
+    if is_marked(rest) { found(sink, Err(NOT_AS_WRITTEN.into())) } else { Ok(()) }
 }
 
 /// The records in the fields of a line of CSV, where they have no line ends.
@@ -142,9 +142,9 @@ fn read_csv(line: &[u8], found: Found<'_>) -> io::Result<()> {
     }
     for field in fields.iter().map(<[u8]>::trim_ascii) {
         if field.starts_with(BEGIN) {
-            found(Way::Collector, Ok(field))?;
+            found(Sink::Collector, Ok(field))?;
         } else if contains(field, BEGIN) {
-            follow(field, Way::ProxyLog, found)?;
+            follow(field, Sink::ProxyLog, found)?;
         }
     }
     Ok(())
@@ -162,9 +162,9 @@ fn quoted(line: &[u8], found: Found<'_>) -> io::Result<()> {
         };
         let text = text.trim_ascii().as_bytes();
         if text.starts_with(BEGIN) {
-            found(Way::Collector, Ok(text))?;
+            found(Sink::Collector, Ok(text))?;
         } else {
-            follow(text, Way::ProxyLog, found)?;
+            follow(text, Sink::ProxyLog, found)?;
         }
         rest = &rest[quote + length..];
     }

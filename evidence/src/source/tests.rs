@@ -10,8 +10,8 @@ fn read(source: &Source) -> (Vec<Found>, Lines) {
     let lines = source
         .read(|found| {
             all.push(match found {
-                Ok(item) => (item.place.to_string(), Ok(String::from_utf8_lossy(item.text).into_owned())),
-                Err(broken) => (broken.place.to_string(), Err(broken.why)),
+                Ok(item) => (item.location.to_string(), Ok(String::from_utf8_lossy(item.text).into_owned())),
+                Err(broken) => (broken.location.to_string(), Err(broken.why)),
             });
             Ok(())
         })

@@ -1,37 +1,20 @@
 //! What one thread does: finds the records of a block of lines, and holds each against its hash.
 
-use std::ops::Range;
-
-use uuid::Uuid;
-
+use super::checked::{Checked, Kept, Slots};
 use super::keys::Keyring;
-use super::link::{At, Link, Reading, State};
-use super::pairs::{Hashing, Pairs, Places};
+use super::link::{Link, Position, State};
+use super::pairs::{Hashing, Pairs};
+use super::reading::Reading;
 use super::scan::scan;
-use super::{Shard, claimed_chain};
+use super::shard::{Shard, claimed_chain};
 use crate::record::Proxy;
-use crate::source::{self, Block, Item, Source, Way};
+use crate::source::{self, Block, Item, Source};
 
 /// The bytes of a short record.
 const LINE: usize = 1 << 10;
 
 /// Whether the text of a record is to be handed out.
 pub(super) type Wants<'w> = &'w (dyn Fn(&[u8]) -> bool + Sync);
-
-/// A record, and what its hash says of it.
-#[derive(Debug, Clone, Copy)]
-pub struct Found<'f> {
-    /// Its exact bytes.
-    pub text: &'f [u8],
-    /// Where it was read.
-    pub place: source::Place<'f>,
-    /// By which way it came.
-    pub way: Way,
-    /// Whether it is what was written.
-    pub state: State,
-    /// Whether its chain is among those that are verified: false for some in a shard alone.
-    pub in_shard: bool,
-}
 
 /// What a thread needs to check a block.
 #[derive(Clone, Copy)]
@@ -42,34 +25,6 @@ pub(super) struct Checker<'c> {
     pub(super) shard: Option<Shard>,
     pub(super) wants: Wants<'c>,
     pub(super) parser_alone: bool,
-}
-
-/// What a block came to. Lines are numbered from its beginning.
-#[derive(Debug, Default)]
-pub(super) struct Checked {
-    pub(super) lines: u64,
-    pub(super) skipped: u64,
-    /// Their keys are numbers of `keys`, from 1.
-    pub(super) links: Vec<Link>,
-    pub(super) keys: Vec<String>,
-    /// The proxies that chains name.
-    pub(super) proxies: Vec<(Uuid, String)>,
-    /// Line, record of the line, and why.
-    pub(super) unreadable: Vec<(u64, u32, String)>,
-    pub(super) records: Vec<Kept>,
-    /// The texts of `records`.
-    pub(super) texts: Vec<u8>,
-}
-
-/// A record that is to be handed out.
-#[derive(Debug)]
-pub(super) struct Kept {
-    text: Range<usize>,
-    line: u64,
-    record: u32,
-    way: Way,
-    state: State,
-    in_shard: bool,
 }
 
 // === impl Checker ===
@@ -83,7 +38,7 @@ impl<'c> Checker<'c> {
         let read = self.source.items(block, 0, |found| {
             match found {
                 Ok(item) => self.take(&item, &mut pairs, &mut checked),
-                Err(broken) => self.broken(broken.place, broken.why, &mut checked),
+                Err(broken) => self.broken(broken.location, broken.why, &mut checked),
             }
             Ok(())
         });
@@ -95,9 +50,9 @@ impl<'c> Checker<'c> {
     }
 
     /// What does not say of which chain it is belongs to the first shard.
-    fn broken(&self, place: source::Place<'_>, why: String, checked: &mut Checked) {
+    fn broken(&self, location: source::Location<'_>, why: String, checked: &mut Checked) {
         if self.shard.is_none_or(Shard::is_first) {
-            checked.unreadable.push((place.line, place.record, why));
+            checked.unreadable.push((location.line, location.record, why));
         }
     }
 
@@ -116,22 +71,22 @@ impl<'c> Checker<'c> {
                 None => return,
             },
         };
-        let mut places = Places { link: None, record: None };
+        let mut slots = Slots { link: None, record: None };
         if in_shard {
-            places.link = Some(checked.links.len());
+            slots.link = Some(checked.links.len());
             checked.links.push(link);
         }
         if is_wanted {
-            places.record = Some(checked.records.len());
+            slots.record = Some(checked.records.len());
             let begin = checked.texts.len();
             checked.texts.extend_from_slice(item.text);
-            let Item { place, way, .. } = *item;
+            let Item { location, sink, .. } = *item;
             let text = begin..checked.texts.len();
-            let kept = Kept { text, line: place.line, record: place.record, way, state: link.state, in_shard };
+            let kept = Kept { text, line: location.line, record: location.record, sink, state: link.state, in_shard };
             checked.records.push(kept);
         }
         if let Some(hashing) = hashing {
-            pairs.add(item.text, hashing, places, checked);
+            pairs.add(item.text, hashing, slots, checked);
         }
     }
 
@@ -152,7 +107,7 @@ impl<'c> Checker<'c> {
             return None;
         }
         let key = scanned.key.map_or(0, |key| number(&mut checked.keys, key));
-        let (mut link, mut hashing) = scanned.link(chain, self.at(item), key, self.keys);
+        let (mut link, mut hashing) = scanned.link(chain, self.position(item), key, self.keys);
         if scanned.proxy.as_ref().is_some_and(|proxy| proxy.id.is_some()) {
             // Whether it is believed decides what it says of its proxy.
             link.state = hashing.take().map_or(link.state, |hashing| hashing.state(item.text));
@@ -170,10 +125,10 @@ impl<'c> Checker<'c> {
             Err(why) => {
                 match claimed_chain(item.text) {
                     Some(chain) if is_ours(chain) => {
-                        checked.unreadable.push((item.place.line, item.place.record, why));
+                        checked.unreadable.push((item.location.line, item.location.record, why));
                     }
                     Some(_) => {}
-                    None => self.broken(item.place, why, checked),
+                    None => self.broken(item.location, why, checked),
                 }
                 return None;
             }
@@ -183,13 +138,13 @@ impl<'c> Checker<'c> {
             return None;
         }
         let key = record.chain.key.as_deref().map_or(0, |key| number(&mut checked.keys, key));
-        let link = record.link(item.text, chain, self.at(item), key, self.keys);
+        let link = record.link(item.text, chain, self.position(item), key, self.keys);
         self.note(record.proxy.as_ref(), &link, in_shard, checked);
         Some((link, in_shard))
     }
 
-    fn at(&self, item: &Item<'_>) -> At {
-        At { source: self.number, line: item.place.line, record: item.place.record }
+    fn position(&self, item: &Item<'_>) -> Position {
+        Position { source: self.number, line: item.location.line, record: item.location.record }
     }
 
     /// Notes the proxy that a record names as that of its chain.
@@ -201,20 +156,6 @@ impl<'c> Checker<'c> {
     }
 }
 
-// === impl Checked ===
-
-impl Checked {
-    /// Notes what the hash of a record says.
-    pub(super) fn note_state(&mut self, places: Places, state: State) {
-        if let Some(link) = places.link.and_then(|at| self.links.get_mut(at)) {
-            link.state = state;
-        }
-        if let Some(record) = places.record.and_then(|at| self.records.get_mut(at)) {
-            record.state = state;
-        }
-    }
-}
-
 /// The number of `key` in `keys`, from 1.
 fn number(keys: &mut Vec<String>, key: &str) -> u32 {
     let index = keys.iter().position(|known| known == key).unwrap_or_else(|| {
@@ -222,19 +163,4 @@ fn number(keys: &mut Vec<String>, key: &str) -> u32 {
         keys.len() - 1
     });
     u32::try_from(index + 1).unwrap_or(u32::MAX)
-}
-
-// === impl Kept ===
-
-impl Kept {
-    /// The record; `before` is how many lines there are before its block.
-    pub(super) fn found<'f>(&self, texts: &'f [u8], source: &'f Source, before: u64) -> Found<'f> {
-        Found {
-            text: &texts[self.text.clone()],
-            place: source::Place { source: source.name(), line: before + self.line, record: self.record },
-            way: self.way,
-            state: self.state,
-            in_shard: self.in_shard,
-        }
-    }
 }

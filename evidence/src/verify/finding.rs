@@ -9,7 +9,8 @@ use crate::source;
 
 /// Where something was read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Place {
+#[schemars(rename = "Place")]
+pub struct Location {
     /// The file as it was named; `-` for the standard input.
     pub source: String,
     /// From 1.
@@ -25,7 +26,7 @@ pub struct RecordLocation {
     /// Its number.
     pub seq: u64,
     /// Where.
-    pub place: Place,
+    pub place: Location,
 }
 
 /// What the record after a changed one says of it.
@@ -59,12 +60,12 @@ pub enum Finding {
         /// The number that it says it has.
         seq: u64,
         /// Where.
-        place: Place,
+        place: Location,
         /// Whether its neighbours leave it that number.
         placed: bool,
         /// A copy that was not changed.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        intact: Option<Place>,
+        intact: Option<Location>,
         /// What the next record says of it; none without a next one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         follower: Option<NextRecord>,
@@ -74,27 +75,27 @@ pub enum Finding {
         /// The number.
         seq: u64,
         /// Where they are.
-        places: Vec<Place>,
+        places: Vec<Location>,
         /// The one that the next record names.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        named: Option<Place>,
+        named: Option<Location>,
     },
     /// A record names another one before it than the one that is there.
     Break {
         /// Its number.
         seq: u64,
         /// Where.
-        place: Place,
+        place: Location,
         /// The one that is there; none for the first, which has to name nothing.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        previous: Option<Place>,
+        previous: Option<Location>,
     },
     /// The chain goes on behind its end.
     AfterEnd {
         /// The first record behind.
         seq: u64,
         /// Where.
-        place: Place,
+        place: Location,
         /// The end.
         end: RecordLocation,
     },
@@ -103,12 +104,12 @@ pub enum Finding {
         /// Its number.
         seq: u64,
         /// Where.
-        place: Place,
+        place: Location,
         /// The id of its key; none without.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<String>,
         /// Where the record before is.
-        previous: Place,
+        previous: Location,
         /// The id of that one's key.
         previous_key: String,
     },
@@ -117,7 +118,7 @@ pub enum Finding {
         /// Its number.
         seq: u64,
         /// Where.
-        place: Place,
+        place: Location,
         /// The one of a lower number, further on in the same source.
         before: RecordLocation,
     },
@@ -145,7 +146,7 @@ impl Finding {
     }
 
     /// Where to look first.
-    pub fn place(&self) -> &Place {
+    pub fn location(&self) -> &Location {
         match self {
             Self::Gap { before, .. } => &before.place,
             Self::Conflict { places, named, .. } => {
@@ -222,19 +223,19 @@ impl fmt::Display for Finding {
     }
 }
 
-// === impl Place ===
+// === impl Location ===
 
-impl Place {
+impl Location {
     pub(crate) fn new(source: &str, line: u64, record: u32) -> Self {
         Self { source: source.to_owned(), line, record: Some(record).filter(|record| *record > 0) }
     }
 
-    fn borrowed(&self) -> source::Place<'_> {
-        source::Place { source: &self.source, line: self.line, record: self.record.unwrap_or_default() }
+    fn borrowed(&self) -> source::Location<'_> {
+        source::Location { source: &self.source, line: self.line, record: self.record.unwrap_or_default() }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.borrowed().fmt(f)
     }

@@ -6,12 +6,10 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256};
 
-use super::link::Digest;
+use super::digest::{Digest, LEAF};
 
 /// The shortest key, in bytes, that the proxies take.
 pub const KEY_MIN: usize = 16;
-/// What the hash of a record begins with: it is a leaf of RFC 6962 §2.1.
-pub(super) const LEAF: [u8; 1] = [0];
 
 /// A key, ready to be used.
 #[derive(Clone)]
@@ -54,8 +52,8 @@ impl Key {
     }
 }
 
-/// The id of a key: the first four bytes of its MAC of `key`, NUL, in letters `a`…`p`, one for each four bits. The proxies' pseudonyms
-/// have the same: so keys can be told apart by those who may not have them.
+/// The id of a key: the first four bytes of its MAC of `key`, NUL, in letters `a`…`p`, one for each four bits. The
+/// proxies' pseudonyms have the same: so keys can be told apart by those who may not have them.
 fn id(keyed: &Hmac<Sha256>) -> String {
     let mac = keyed.clone().chain_update(b"key\0").finalize().into_bytes();
     mac[..4].iter().flat_map(|byte| [byte >> 4, byte & 0x0f]).map(|nibble| char::from(b'a' + nibble)).collect()

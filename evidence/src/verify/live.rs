@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
+use super::digest::Digest;
 use super::keys::Keyring;
-use super::link::{At, Digest, Reading, State};
+use super::link::{Position, State};
+use super::reading::Reading;
 
 /// Chains as far as they have been followed. What began before is taken as it is; what is written later than it
 /// happened shows as a gap.
@@ -44,7 +46,7 @@ impl Live {
     pub fn take(&mut self, text: &[u8]) -> Result<Step, String> {
         let reading = Reading::parse(text)?;
         let chain = reading.chain()?;
-        let link = reading.link(text, chain, At { source: 0, line: 0, record: 0 }, 0, &self.keys);
+        let link = reading.link(text, chain, Position { source: 0, line: 0, record: 0 }, 0, &self.keys);
         let mut step = Step { chain, seq: link.seq, state: link.state, is_repeated: false, trouble: Vec::new() };
         if link.state == State::Changed {
             step.trouble.push(format!("record {} of chain {chain} was changed: it does not have its hash", link.seq));

@@ -1,9 +1,10 @@
 //! The hashes of two records at a time. Each step of SHA-256 waits for the one before it; a processor that has
 //! instructions for it does steps of another record meanwhile.
 
-use super::check::Checked;
-use super::keys::{Hasher, LEAF, Method};
-use super::link::{Digest, State};
+use super::checked::{Checked, Slots};
+use super::digest::{Digest, LEAF};
+use super::keys::{Hasher, Method};
+use super::link::State;
 
 /// What is hashed of one record before the other's turn, in bytes: what a processor looks ahead. Blocks of SHA-256 have
 /// 64.
@@ -22,7 +23,7 @@ pub(super) struct Pairs<'k> {
 struct Waiting<'k> {
     text: Vec<u8>,
     hashing: Hashing<'k>,
-    places: Places,
+    slots: Slots,
 }
 
 /// How to compute the hash of a record, and what it should be.
@@ -34,22 +35,15 @@ pub(super) struct Hashing<'k> {
     pub(super) covered: [usize; 2],
 }
 
-/// Where the state of a record is to be noted: in `links` and `records` of what a block came to.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Places {
-    pub(super) link: Option<usize>,
-    pub(super) record: Option<usize>,
-}
-
 // === impl Pairs ===
 
 impl<'k> Pairs<'k> {
     /// Takes a record in, and hashes it when there are two.
-    pub(super) fn add(&mut self, record: &[u8], hashing: Hashing<'k>, places: Places, checked: &mut Checked) {
+    pub(super) fn add(&mut self, record: &[u8], hashing: Hashing<'k>, slots: Slots, checked: &mut Checked) {
         let mut text = self.spare.pop().unwrap_or_default();
         text.clear();
         hashing.parts(record).into_iter().for_each(|part| text.extend_from_slice(part));
-        let second = Waiting { text, hashing, places };
+        let second = Waiting { text, hashing, slots };
         let Some(first) = self.waiting.take() else {
             self.waiting = Some(second);
             return;
@@ -63,17 +57,17 @@ impl<'k> Pairs<'k> {
         }
         one.update(rest);
         other.update(other_rest);
-        checked.note_state(first.places, state(one, first.hashing.expected));
-        checked.note_state(second.places, state(other, second.hashing.expected));
+        checked.note_state(first.slots, state(one, first.hashing.expected));
+        checked.note_state(second.slots, state(other, second.hashing.expected));
         self.spare.extend([first.text, second.text]);
     }
 
     /// Hashes the record that is left.
     pub(super) fn finish(self, checked: &mut Checked) {
-        if let Some(Waiting { text, hashing: Hashing { method, expected, .. }, places }) = self.waiting {
+        if let Some(Waiting { text, hashing: Hashing { method, expected, .. }, slots }) = self.waiting {
             let mut hasher = method.hasher();
             hasher.update(&text);
-            checked.note_state(places, state(hasher, expected));
+            checked.note_state(slots, state(hasher, expected));
         }
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Shard;
-use super::finding::{Finding, Place};
+use super::finding::{Finding, Location};
+use super::shard::Shard;
 use super::time::Time;
 
 /// How many faults of a chain are listed, how many records out of order, and how many unreadable records. All are
@@ -94,7 +94,7 @@ pub struct Input {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Unreadable {
     /// Where.
-    pub place: Place,
+    pub place: Location,
     /// Why.
     pub why: String,
 }
@@ -136,7 +136,8 @@ pub struct ChainReport {
     /// Whether its last record is an `end`.
     pub ended: bool,
     /// Whether it has records of the chain itself: `start`, `head`, `end`.
-    pub milestones: bool,
+    #[serde(rename = "milestones")]
+    pub checkpoints: bool,
     /// The earliest time in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
@@ -204,7 +205,7 @@ pub(super) struct Tally {
 // === impl Tally ===
 
 impl Tally {
-    pub(super) fn unreadable(&mut self, place: Place, why: &str) {
+    pub(super) fn unreadable(&mut self, place: Location, why: &str) {
         self.count += 1;
         if self.first.len() < FINDINGS_MAX {
             self.first.push(Unreadable { place, why: why.to_owned() });
@@ -284,7 +285,8 @@ impl Verification {
             let ids: BTreeSet<&str> = self.chains.iter().map(|chain| chain.id.as_str()).collect();
             if let Some(chain) = other.chains.iter().find(|chain| ids.contains(chain.id.as_str())) {
                 return Err(MergeError(format!(
-                    "chain {} is in two parts: the archive is not partitioned by proxy; verify it without --partitioned",
+                    "chain {} is in two parts: the archive is not partitioned by proxy; verify it without \
+                     --partitioned",
                     chain.id
                 )));
             }
@@ -357,7 +359,7 @@ impl ChainReport {
             unkeyed: 0,
             unverified: 0,
             ended: false,
-            milestones: false,
+            checkpoints: false,
             since: None,
             until: None,
             faults: 0,
@@ -369,7 +371,7 @@ impl ChainReport {
         let silence = self.until.zip(as_of).map(|(until, as_of)| as_of.since(until));
         self.tail = match silence {
             _ if self.ended => Tail::Ended,
-            _ if !self.milestones => Tail::Unknown,
+            _ if !self.checkpoints => Tail::Unknown,
             Some(silence) if silence <= SILENT_AFTER => Tail::Live,
             _ => Tail::Silent,
         };

@@ -3,11 +3,17 @@
 //! Vector instructions mark the characters that can end a text; the walk over the members then goes from mark to mark.
 //!
 //! It takes only what is JSON in the canonical form that proxies write: no white space, whole numbers, members of the
-//! record in the order of
-//! their names. Whatever else there is, it leaves to the parser, which says what it is.
+//! record in the order of their names. Whatever else there is, it leaves to the parser, which says what it is.
 
+use uuid::Uuid;
 use wide::u8x16;
 
+use super::digest::{digest, unhex};
+use super::keys::Keyring;
+use super::link::{Link, Position, Role, State};
+use super::pairs::Hashing;
+use super::reading;
+use super::time::Time;
 use crate::record::Proxy;
 
 /// What a record begins with.
@@ -83,6 +89,44 @@ fn specials(chunk: &[u8; CHUNK]) -> u64 {
     quarters.iter().rev().fold(0, |word, quarter| word << 16 | u64::from(marks(quarter)))
 }
 
+// === impl Scanned ===
+
+impl Scanned<'_> {
+    /// The chain that it says it is of; none for what is no UUID in lower case.
+    pub(super) fn chain(&self) -> Option<Uuid> {
+        let text: &[u8; 36] = self.id.as_bytes().try_into().ok()?;
+        let mut digits = [0; 32];
+        // Groups of digits, each but the first behind a dash.
+        for (from, to, length) in [(0, 0, 8), (9, 8, 4), (14, 12, 4), (19, 16, 4), (24, 20, 12)] {
+            digits[to..to + length].copy_from_slice(&text[from..from + length]);
+        }
+        let has_dashes = [8, 13, 18, 23].iter().all(|at| text[*at] == b'-');
+        unhex::<32, 16>(&digits).filter(|_| has_dashes).map(Uuid::from_bytes)
+    }
+
+    /// The link that it is, and what remains to be done to know its state; until then, that is changed.
+    pub(super) fn link<'k>(
+        &self,
+        chain: Uuid,
+        position: Position,
+        key: u32,
+        keys: &'k Keyring,
+    ) -> (Link, Option<Hashing<'k>>) {
+        let hash = digest(self.hash);
+        let (state, hashing) = match hash.map(|expected| (expected, keys.method(self.key))) {
+            None => (State::Changed, None),
+            Some((_, None)) => (State::Unverified, None),
+            Some((expected, Some(method))) => {
+                (State::Changed, Some(Hashing { method, expected, covered: self.covered }))
+            }
+        };
+        let role = Role::of(Some(self.kind));
+        let time = Time::parse(self.time);
+        let link = Link { chain, seq: self.seq, position, prev: digest(self.prev), hash, state, role, key, time };
+        (link, hashing)
+    }
+}
+
 // === impl Cursor ===
 
 impl<'r> Cursor<'r> {
@@ -117,7 +161,7 @@ impl<'r> Cursor<'r> {
                 }
                 KIND => scanned.kind = self.plain()?,
                 PROXY => scanned.proxy = Some(self.proxy()?),
-                SCHEMA => is_ours = self.plain()? == super::link::SCHEMA,
+                SCHEMA => is_ours = self.plain()? == reading::SCHEMA,
                 TIME => scanned.time = self.plain()?,
                 _ => self.value(DEPTH_MAX)?,
             }

@@ -12,7 +12,8 @@ use std::sync::mpsc::{Sender, channel, sync_channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-use super::check::{Checked, Checker};
+use super::check::Checker;
+use super::checked::Checked;
 use crate::source::{Block, Blocks};
 
 /// How many results wait for the collector, of all workers: memory is bounded, and the workers need not stop while the

@@ -5,9 +5,10 @@ use std::io;
 
 use smallvec::SmallVec;
 
-use super::Notes;
-use super::finding::{Finding, NextRecord, Place, RecordLocation};
-use super::link::{At, Digest, GENESIS, Link, Role, State};
+use super::digest::{Digest, GENESIS};
+use super::finding::{Finding, Location, NextRecord, RecordLocation};
+use super::link::{Link, Position, Role, State};
+use super::notes::Notes;
 use super::report::{ChainReport, FINDINGS_MAX};
 
 /// Different records of one number that are kept apart. The chain is broken with two already.
@@ -44,7 +45,7 @@ struct Group {
     more_changed: u64,
     duplicates: u64,
     /// Where its first copy is in each source.
-    places: SmallVec<[At; 2]>,
+    positions: SmallVec<[Position; 2]>,
 }
 
 /// A chain as far as it has been gone through. Groups are judged with the next one in view.
@@ -59,7 +60,7 @@ struct Walk<'w> {
     current: Box<Group>,
     end: Option<Link>,
     /// Where each source was with this chain.
-    positions: BTreeMap<u32, (At, u64)>,
+    positions: BTreeMap<u32, (Position, u64)>,
 }
 
 // === impl Group ===
@@ -73,15 +74,15 @@ impl Group {
             changed: Vec::new(),
             more_changed: 0,
             duplicates: 0,
-            places: SmallVec::new(),
+            positions: SmallVec::new(),
         });
         group.add(link);
         group
     }
 
     fn add(&mut self, link: Link) {
-        if self.places.last().is_none_or(|place| place.source != link.at.source) {
-            self.places.push(link.at);
+        if self.positions.last().is_none_or(|last| last.source != link.position.source) {
+            self.positions.push(link.position);
         }
         if link.state == State::Changed {
             if self.changed.len() < CANDIDATES_MAX {
@@ -188,9 +189,9 @@ impl<'w> Walk<'w> {
                 |next: &Group| if next.names(link.hash) { NextRecord::NamesIt } else { NextRecord::NamesAnother };
             self.find(Finding::Edit {
                 seq: link.seq,
-                place: self.place(link.at),
+                place: self.location(link.position),
                 placed,
-                intact: group.valid.first().map(|valid| self.place(valid.at)),
+                intact: group.valid.first().map(|valid| self.location(valid.position)),
                 follower: next.map(next_record),
             });
         }
@@ -212,9 +213,9 @@ impl<'w> Walk<'w> {
             Some(last) if last.valid.is_empty() => return,
             Some(last) if last.valid.iter().any(|last| group.names(last.hash)) => return,
             None if group.names(Some(GENESIS)) => return,
-            last => last.as_ref().map(|last| self.place(last.first.at)),
+            last => last.as_ref().map(|last| self.location(last.first.position)),
         };
-        self.find(Finding::Break { seq: link.seq, place: self.place(link.at), previous });
+        self.find(Finding::Break { seq: link.seq, place: self.location(link.position), previous });
     }
 
     fn conflict(&mut self, group: &Group, next: Option<&Group>) {
@@ -222,8 +223,8 @@ impl<'w> Walk<'w> {
             let named = group.valid.iter().find(|link| next.is_some_and(|next| next.names(link.hash)));
             self.find(Finding::Conflict {
                 seq: group.seq(),
-                places: group.valid.iter().map(|link| self.place(link.at)).collect(),
-                named: named.map(|link| self.place(link.at)),
+                places: group.valid.iter().map(|link| self.location(link.position)).collect(),
+                named: named.map(|link| self.location(link.position)),
             });
         }
     }
@@ -233,13 +234,13 @@ impl<'w> Walk<'w> {
         if let Some(end) = self.end.filter(|_| is_after) {
             self.find(Finding::AfterEnd {
                 seq: group.seq(),
-                place: self.place(group.first.at),
+                place: self.location(group.first.position),
                 end: self.record_location(&end),
             });
         }
         self.end = group.valid.iter().find(|link| link.role == Role::End).copied().or(self.end);
         self.report.ended = self.end.is_some_and(|end| end.seq == group.seq());
-        self.report.milestones |= group.valid.iter().any(|link| link.role != Role::Plain);
+        self.report.checkpoints |= group.valid.iter().any(|link| link.role != Role::Plain);
     }
 
     /// A chain that was keyed stays keyed: else a forger without the key would only have to leave the key out. Another
@@ -254,9 +255,9 @@ impl<'w> Walk<'w> {
         {
             self.find(Finding::KeyChanged {
                 seq: link.seq,
-                place: self.place(link.at),
+                place: self.location(link.position),
                 key: key.map(str::to_owned),
-                previous: self.place(last.at),
+                previous: self.location(last.position),
                 previous_key: previous_key.to_owned(),
             });
         }
@@ -272,12 +273,12 @@ impl<'w> Walk<'w> {
 
     /// Within one source, records of a chain stand in its order.
     fn order(&mut self, group: &Group) {
-        for at in &group.places {
-            let before = self.positions.insert(at.source, (*at, group.seq()));
-            if let Some((before, seq)) = before.filter(|(before, _)| before > at) {
+        for position in &group.positions {
+            let before = self.positions.insert(position.source, (*position, group.seq()));
+            if let Some((before, seq)) = before.filter(|(before, _)| before > position) {
                 self.report.reordered += 1;
-                let before = RecordLocation { seq, place: self.place(before) };
-                self.find(Finding::Reordered { seq: group.seq(), place: self.place(*at), before });
+                let before = RecordLocation { seq, place: self.location(before) };
+                self.find(Finding::Reordered { seq: group.seq(), place: self.location(*position), before });
             }
         }
     }
@@ -305,12 +306,12 @@ impl<'w> Walk<'w> {
         }
     }
 
-    fn place(&self, at: At) -> Place {
-        let source = self.sources.get(at.source as usize).map_or("", String::as_str);
-        Place::new(source, at.line, at.record)
+    fn location(&self, position: Position) -> Location {
+        let source = self.sources.get(position.source as usize).map_or("", String::as_str);
+        Location::new(source, position.line, position.record)
     }
 
     fn record_location(&self, link: &Link) -> RecordLocation {
-        RecordLocation { seq: link.seq, place: self.place(link.at) }
+        RecordLocation { seq: link.seq, place: self.location(link.position) }
     }
 }

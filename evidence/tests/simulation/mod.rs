@@ -33,8 +33,8 @@ pub struct Truth {
     /// Acts, hops, passes, copies, calls, preflights.
     pub kinds: [u64; 6],
     pub repeats: u64,
-    /// Acts and records by door.
-    pub doors: BTreeMap<&'static str, [u64; 2]>,
+    /// Acts and records by placement.
+    pub placements: BTreeMap<&'static str, [u64; 2]>,
 }
 
 pub type Endings = [u64; 4];
@@ -63,7 +63,7 @@ struct Message {
 /// What a proxy saw of a message.
 struct Seen {
     proxy: &'static str,
-    door: &'static str,
+    placement: &'static str,
     begin: i64,
     duration: i64,
     parent: Option<String>,
@@ -104,7 +104,12 @@ impl Platform {
         let mut lines = Vec::new();
         for (number, (proxy, mut records)) in self.pending.into_iter().enumerate() {
             let mut writer = Writer::new(number as u64 + 1);
-            let of_chain = |time| json!({"proxy": {"id": format!("node~10.0.0.{number}~{proxy}.core~core.svc"), "module": "0.1.0"}, "time": instant(time)});
+            let of_chain = |time| {
+                json!({
+                    "proxy": {"id": format!("node~10.0.0.{number}~{proxy}.core~core.svc"), "module": "0.1.0"},
+                    "time": instant(time)
+                })
+            };
             lines.push(writer.append("start", of_chain(BEGIN)));
             records.sort_by_key(|(time, _)| *time);
             lines.extend(records.into_iter().map(|(_, record)| writer.append("request", record)));
@@ -135,11 +140,11 @@ impl Platform {
         ["medication-0", "medication-1"][self.random.below(2)]
     }
 
-    fn seen(&mut self, proxy: &'static str, door: &'static str, begin: i64, duration: i64) -> Seen {
+    fn seen(&mut self, proxy: &'static str, placement: &'static str, begin: i64, duration: i64) -> Seen {
         self.spans += 1;
         Seen {
             proxy,
-            door,
+            placement,
             // Clocks differ.
             begin: begin + self.random.below(40_000) as i64 - 20_000,
             duration,
@@ -152,7 +157,7 @@ impl Platform {
 
     /// A proxy records what it saw.
     fn record(&mut self, message: &Message, seen: &Seen, more: Value) {
-        let Seen { proxy, door, begin, duration, parent, span, outcome, decision } = seen;
+        let Seen { proxy, placement, begin, duration, parent, span, outcome, decision } = seen;
         let (action, method, template) = match message.context {
             "medication-administration" => ("execute", "POST", "/api/v1/medications/administer"),
             "resident" => ("read", "GET", "/api/v1/residents/{id}"),
@@ -161,8 +166,10 @@ impl Platform {
         let mut outcome = outcome.clone();
         outcome["durationMicros"] = json!(duration);
         let mut record = json!({
-            "context": {"action": action, "complianceLevel": "high", "name": message.context, "policy": "9f86d081884c7d65"},
-            "decision": decision, "outcome": outcome, "proxy": {"placement": door},
+            "context": {
+                "action": action, "complianceLevel": "high", "name": message.context, "policy": "9f86d081884c7d65"
+            },
+            "decision": decision, "outcome": outcome, "proxy": {"placement": placement},
             "request": {"id": message.id, "method": method, "pathTemplate": template},
             "tenant": {}, "time": instant(*begin), "who": {}, "trace": {"spanId": span},
         });
@@ -187,8 +194,8 @@ impl Platform {
                 record["outcome"].as_object_mut().unwrap().remove(member);
             }
         }
-        let door = if self.is_older { "unknown" } else { *door };
-        self.truth.doors.entry(door).or_default()[1] += 1;
+        let placement = if self.is_older { "unknown" } else { *placement };
+        self.truth.placements.entry(placement).or_default()[1] += 1;
         self.pending.entry(proxy).or_default().push((*begin, record));
     }
 
@@ -210,8 +217,8 @@ impl Platform {
             self.used(message);
         }
         self.truth.kinds[0] += 1;
-        let door = if self.is_older { "unknown" } else { seen.door };
-        self.truth.doors.entry(door).or_default()[0] += 1;
+        let placement = if self.is_older { "unknown" } else { seen.placement };
+        self.truth.placements.entry(placement).or_default()[0] += 1;
     }
 
     /// Data of the subject was used for the user.

@@ -56,13 +56,18 @@ impl Writer {
             json!({
                 "context": {
                     "action": "execute", "complianceLevel": "critical", "flags": ["controlled-drug"],
-                    "name": "medication-administration", "policy": "30f2ab91c4d7e655", "resource": "MedicationAdministration",
+                    "name": "medication-administration", "policy": "30f2ab91c4d7e655",
+                    "resource": "MedicationAdministration",
                     "retention": "P8Y", "subject": "p-abcdefgh-abcdefghijklmnopabcdefghijklmnop"
                 },
                 "decision": {"result": "allowed"},
-                "outcome": {"cluster": "outbound|3002||medication-service", "details": "via_upstream", "durationMicros": 1000 + seq, "status": 200},
+                "outcome": {
+                    "cluster": "outbound|3002||medication-service", "details": "via_upstream",
+                    "durationMicros": 1000 + seq, "status": 200
+                },
                 "request": {
-                    "correlationId": format!("round-\u{e9}-{seq}"), "id": format!("0f5a8c1e-7d2b-a3c4-9e6f-{seq:012x}"), "method": "POST",
+                    "correlationId": format!("round-\u{e9}-{seq}"), "id": format!("0f5a8c1e-7d2b-a3c4-9e6f-{seq:012x}"),
+                    "method": "POST",
                     "pathTemplate": "/api/v1/medications/administer"
                 },
                 "tenant": {
@@ -70,10 +75,14 @@ impl Writer {
                     "regulator": "Care Inspectorate", "source": "claim"
                 },
                 "trace": {
-                    "id": format!("0af7651916cd43dd8448eb21{seq:08x}"), "rate": "100", "reason": "tier", "sampled": true,
+                    "id": format!("0af7651916cd43dd8448eb21{seq:08x}"), "rate": "100", "reason": "tier",
+                    "sampled": true,
                     "spanId": "b7ad6b7169203331", "tier": "always"
                 },
-                "who": {"peer": "spiffe://cluster.local/ns/core-healthcare/sa/api-gateway", "user": "p-abcdefgh-ponmlkjihgfedcbaponmlkjihgfedcba"}
+                "who": {
+                    "peer": "spiffe://cluster.local/ns/core-healthcare/sa/api-gateway",
+                    "user": "p-abcdefgh-ponmlkjihgfedcbaponmlkjihgfedcba"
+                }
             }),
         )
     }

@@ -1,7 +1,8 @@
 //! JSON in the canonical form of RFC 8785, written in one go.
 //!
-//! The members of an object have to be written in the order of their names; numbers are integers below 2^53 (what is more becomes
-//! the largest), so there is only one way to write each. What the writer makes is compared with an implementation of RFC 8785 in the tests.
+//! The members of an object have to be written in the order of their names; numbers are integers below 2^53 (what is
+//! more becomes the largest), so there is only one way to write each. What the writer makes is compared with an
+//! implementation of RFC 8785 in the tests.
 
 use std::fmt::{Display, Write};
 
@@ -130,7 +131,8 @@ fn quoted(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// RFC 8785 §3.2.2.2: the two-character escapes where there are some, `\u00xx` for other control characters, nothing else.
+/// RFC 8785 §3.2.2.2: the two-character escapes where there are some, `\u00xx` for other control characters, nothing
+/// else.
 fn string(out: &mut String, text: &str) {
     if is_plain(text.as_bytes()) {
         return quoted(out, text);
@@ -160,8 +162,9 @@ fn is_plain(text: &[u8]) -> bool {
     words.iter().chain([&last]).fold(0, |found, word| found | escapes(u64::from_ne_bytes(*word))) == 0
 }
 
-/// Not 0 when one of eight bytes needs an escape: below a space, a quote, or a backslash. Each byte that does sets its highest bit; a byte
-/// above one that does may set it too, which changes nothing (Anderson, "Bit Twiddling Hacks", "has a byte less than n").
+/// Not 0 when one of eight bytes needs an escape: below a space, a quote, or a backslash. Each byte that does sets its
+/// highest bit; a byte above one that does may set it too, which changes nothing (Anderson, "Bit Twiddling Hacks", "has
+/// a byte less than n").
 fn escapes(word: u64) -> u64 {
     const EACH: u64 = 0x0101_0101_0101_0101;
     const fn each(byte: u8) -> u64 {

@@ -1,4 +1,5 @@
-//! The hash chain: each record carries a number and the hash of the one before, so a missing or changed one shows, and where.
+//! The hash chain: each record carries a number and the hash of the one before, so a missing or changed one shows, and
+//! where.
 
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -7,7 +8,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use careplane_exchange::{Host, Key};
 use careplane_sha256::Sha256;
 
-use crate::record::Draft;
+use crate::record::{Draft, Link};
 use crate::{CHAIN_EPOCH, CHAINS};
 
 /// The hash before the first record.
@@ -17,8 +18,8 @@ const LEAF: [u8; 1] = [0];
 
 /// The chain of one VM: of one worker, for as long as its VM lives. A new VM begins a new one, and so does another key.
 ///
-/// Begun by the first record, so that VMs that serve nothing (the main thread's, the one that only checks a configuration)
-/// leave no trace.
+/// Begun by the first record, so that VMs that serve nothing (the main thread's, the one that only checks a
+/// configuration) leave no trace.
 #[derive(Default)]
 pub struct Chain {
     /// The key of the hashes.
@@ -39,16 +40,6 @@ struct Head {
     next: u64,
     /// The hash of the last record.
     last: String,
-}
-
-/// What ties a record to its chain.
-#[derive(Debug)]
-pub(crate) struct Link<'c> {
-    pub(crate) chain: &'c str,
-    pub(crate) number: u64,
-    pub(crate) previous: &'c str,
-    /// The id of the key that its hash is made with.
-    pub(crate) key: Option<&'c str>,
 }
 
 /// A record in its chain.

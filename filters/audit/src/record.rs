@@ -6,7 +6,6 @@ use std::time::{Duration, SystemTime};
 use careplane_exchange::{Decision, Denial, Ending, Handled, ShadowDecision, TraceReason};
 
 use crate::canonical::{self, Object, name};
-use crate::chain::Link;
 
 /// The version of the record.
 pub const SCHEMA: &str = "careplane.audit/v1";
@@ -18,6 +17,16 @@ pub(crate) struct Draft {
     text: String,
     /// Where the member `hash` goes: after the names that sort before it.
     hash_at: usize,
+}
+
+/// What ties a record to its chain.
+#[derive(Debug)]
+pub(crate) struct Link<'c> {
+    pub(crate) chain: &'c str,
+    pub(crate) number: u64,
+    pub(crate) previous: &'c str,
+    /// The id of the key that its hash is made with.
+    pub(crate) key: Option<&'c str>,
 }
 
 // === impl Draft ===
@@ -276,7 +285,8 @@ fn reason(ending: &Ending<'_>) -> &'static str {
         (true, Some(false)) if trace.parent.is_some() || trace.sent.is_some() => "parent",
         (true, Some(false)) if is_shadow => "shadow",
         (true, Some(true)) if is_shadow => TraceReason::Inherited.as_str(),
-        // The request was answered before careplane could ask, or before Envoy decided again; or the tracer does not listen.
+        // The request was answered before careplane could ask, or before Envoy decided again; or the tracer does not
+        // listen.
         (true, Some(false)) => "unseen",
         // Envoy's base rate can be above the tier.
         (false, Some(true)) => TraceReason::Inherited.as_str(),

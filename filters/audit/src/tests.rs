@@ -19,10 +19,14 @@ fn policy(sinks: &str) -> String {
         "identity": {{"trustedPeers": "any"}},
         "contexts": [
             {{
-                "name": "resident", "complianceLevel": "high", "tier": "clinical", "resource": "Patient", "subject": "id",
+                "name": "resident", "complianceLevel": "high", "tier": "clinical", "resource": "Patient",
+                "subject": "id",
                 "flags": ["a", "b"], "retention": "P8Y", "match": [{{"path": "/residents/{{id}}"}}]
             }},
-            {{"name": "health", "complianceLevel": "low", "tier": "never", "audit": "none", "match": [{{"path": "/health"}}]}}
+            {{
+                "name": "health", "complianceLevel": "low", "tier": "never", "audit": "none",
+                "match": [{{"path": "/health"}}]
+            }}
         ],
         "tenants": {{"entries": {{"home-1": {{"jurisdiction": "wales"}}}}}},
         "audit": {{"sinks": {sinks}}}
@@ -90,7 +94,8 @@ fn the_record_is_complete() {
         "hash": record["hash"].clone(),
         "kind": "request",
         "outcome": {
-            "answeredBy": "upstream", "attempts": 2, "cluster": "pool-a", "details": "via_upstream", "durationMicros": 12_345,
+            "answeredBy": "upstream", "attempts": 2, "cluster": "pool-a", "details": "via_upstream",
+            "durationMicros": 12_345,
             "flags": ["UF"], "forwarded": true, "status": 503
         },
         "request": {

@@ -310,8 +310,8 @@ impl Fetch {
             let DirectorySource { cluster, path, .. } = &state.source;
             // A log whose level drops it has no other place.
             let _ = host.log(&format!(
-                "careplane: directory {cluster}{path}: {message}; the one of {age} s ago stays, with {tenants} tenants; \
-                 further failures are counted only, for a minute"
+                "careplane: directory {cluster}{path}: {message}; the one of {age} s ago stays, with {tenants} \
+                 tenants; further failures are counted only, for a minute"
             ));
         }
         let longest = FIRST_PAUSE << state.failures.min(16);

@@ -12,7 +12,8 @@ use crate::kind::RequestKind;
 use crate::rules::Rules;
 use crate::trace::{TraceDecision, TraceInput};
 
-/// What a stream keeps of its request: no headers, no path, nothing that is still to be asked. Streams can live for hours.
+/// What a stream keeps of its request: no headers, no path, nothing that is still to be asked. Streams can live for
+/// hours.
 #[derive(Debug, Clone)]
 pub struct Handled {
     /// What judged it.

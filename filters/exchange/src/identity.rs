@@ -27,7 +27,8 @@ pub struct Identity {
     pub peer: Option<Arc<str>>,
     /// Whether the peer's identity headers are believed.
     pub trusted: bool,
-    /// The tenant that the most authoritative source names, that is selected among the caller's own, or that a grant reaches.
+    /// The tenant that the most authoritative source names, that is selected among the caller's own, or that a grant
+    /// reaches.
     pub tenant: Option<TenantId>,
     /// Which kind of source that was.
     pub tenant_source: Option<&'static str>,
@@ -35,7 +36,8 @@ pub struct Identity {
     pub membership: Option<usize>,
     /// Which kind of source selected the tenant among several, or beyond the caller's own.
     pub selected_by: Option<&'static str>,
-    /// Another tenant that a source names, one that is contradicted or not enough on its own: the one that was reached for.
+    /// Another tenant that a source names, one that is contradicted or not enough on its own: the one that was reached
+    /// for.
     pub other_tenant: Option<TenantId>,
     /// The grant that lets the caller act for the tenant; or, where the denial is a grant's, the one that does not.
     pub grant: Option<Arc<Grant>>,
@@ -45,8 +47,8 @@ pub struct Identity {
     pub invalid_purpose: bool,
     /// The user that the most authoritative source names.
     pub user: Option<UserId>,
-    /// Headers that pretend to be careplane's, by the names that they pretend to have: identity headers of an untrusted peer with a value
-    /// that is not the caller's own, and other spellings of protected headers, whoever sends them.
+    /// Headers that pretend to be careplane's, by the names that they pretend to have: identity headers of an untrusted
+    /// peer with a value that is not the caller's own, and other spellings of protected headers, whoever sends them.
     pub forged: Vec<Arc<str>>,
     /// Override headers of an untrusted peer, by their usual names.
     pub overrides: Vec<Arc<str>>,
@@ -232,7 +234,8 @@ struct Tenants {
 // === impl Tenants ===
 
 impl Tenants {
-    // In a function of its own, as what is rare below: V8 compiles each at load, and keeps the memory that the largest takes.
+    // In a function of its own, as what is rare below: V8 compiles each at load, and keeps the memory that the largest
+    // takes.
     #[inline(never)]
     fn gather<'a>(policy: &'a Policy, asked: &Asked<'a>) -> Self {
         let rules = &policy.identity;
@@ -338,8 +341,8 @@ fn gather<'a, T: PartialEq>(
     claimed
 }
 
-/// A path and a host say what is asked for, not who asks. So where the policy also knows claims, these alone name nobody, unless a
-/// trusted peer sent them: they can confirm a claim, and contradict it.
+/// A path and a host say what is asked for, not who asks. So where the policy also knows claims, these alone name
+/// nobody, unless a trusted peer sent them: they can confirm a claim, and contradict it.
 fn needs_claim(sources: &[Source], trusted: bool) -> bool {
     !trusted && sources.iter().any(|source| matches!(source, Source::Claim(_)))
 }
@@ -526,8 +529,8 @@ impl Identity {
         }
     }
 
-    /// Notes a trailer that an application may take for a header of careplane's, or for an override header. Trailers of no peer are
-    /// believed.
+    /// Notes a trailer that an application may take for a header of careplane's, or for an override header. Trailers of
+    /// no peer are believed.
     pub fn note_trailer(&mut self, policy: &Policy, sent: &str) {
         match policy.identity.watched_headers.find(sent.as_bytes()) {
             Some((name, Watched::Protected)) => add(&mut self.forged, name),

@@ -14,7 +14,8 @@ const REDIRECTS: &str = "filter_state\0num_internal_redirects";
 /// What tells a request from an ordinary one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct RequestKind {
-    /// A CORS preflight (Fetch standard, "CORS-preflight fetch"): it uses no data of anyone, and carries no credentials.
+    /// A CORS preflight (Fetch standard, "CORS-preflight fetch"): it uses no data of anyone, and carries no
+    /// credentials.
     pub preflight: bool,
     /// A copy that another Envoy mirrors: the act itself is another request. Believed from trusted peers alone.
     pub shadow: bool,

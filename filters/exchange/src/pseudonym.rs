@@ -23,8 +23,8 @@ pub enum Role {
 
 /// Makes pseudonyms: HMAC-SHA-256 (RFC 2104), key by environment.
 ///
-/// Written `p-<key id>-<mac>`, eight and thirty-two letters of `a`…`p`, one for each four bits: letters alone, so that no
-/// pseudonym can be taken for an NHS number.
+/// Written `p-<key id>-<mac>`, eight and thirty-two letters of `a`…`p`, one for each four bits: letters alone, so that
+/// no pseudonym can be taken for an NHS number.
 #[derive(Debug, Clone)]
 pub struct Pseudonyms {
     key: Key,
@@ -57,8 +57,8 @@ impl Pseudonyms {
         }
     }
 
-    /// `text` without NHS numbers: each is replaced by its pseudonym. Where one shows only when escapes are decoded, all of the
-    /// text is.
+    /// `text` without NHS numbers: each is replaced by its pseudonym. Where one shows only when escapes are decoded,
+    /// all of the text is.
     pub fn redact<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let redacted = nhs::replace(text, |digits| self.nhs_number(digits));
         match nhs::find_escaped(redacted.as_bytes()) {

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use xxhash_rust::xxh64::xxh64;
 
-/// Users that are remembered, at most. A worker has fewer at work within minutes, and all of them take less than 100 kB.
+/// Users that are remembered, at most. A worker has fewer at work within minutes, and all of them take less than 100
+/// kB.
 const SLOTS: u64 = 256;
 
 /// A user and the pseudonym.
@@ -12,8 +13,8 @@ type Known = (Arc<str>, Arc<str>);
 
 /// A table with one place for each remainder of a user's hash: a user takes the place of another one.
 ///
-/// For users only: how long an answer takes tells a caller whether a name was seen lately. Of themselves they know that; of a subject of
-/// care it would say that someone else reads the record.
+/// For users only: how long an answer takes tells a caller whether a name was seen lately. Of themselves they know
+/// that; of a subject of care it would say that someone else reads the record.
 #[derive(Default)]
 pub(crate) struct RecentUsers(Mutex<Vec<Option<Known>>>);
 

@@ -66,8 +66,8 @@ impl Incoming {
             return self.tag_span("sampling_reason", TraceReason::Inherited.as_str());
         }
         self.tag_span("sampling_reason", decision.reason.as_str());
-        // For a backend to extrapolate: a span at 10 % stands for ten. The rate at which another hop decided is not known
-        // here.
+        // For a backend to extrapolate: a span at 10 % stands for ten. The rate at which another hop decided is not
+        // known here.
         let rate = match decision.reason {
             TraceReason::Tier => Some(tier.rate),
             TraceReason::Denied | TraceReason::Emergency => Some(Rate::ALL),

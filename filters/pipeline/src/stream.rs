@@ -12,8 +12,8 @@ use crate::filters::Plugin;
 pub enum Action {
     /// It goes on.
     Continue = 0,
-    /// It waits, or has been answered: `StopAllIterationAndWatermark`. The ABI's own word, 1, would hold the headers alone where the
-    /// operator sets `allow_on_headers_stop_iteration`, and the body would carry them on.
+    /// It waits, or has been answered: `StopAllIterationAndWatermark`. The ABI's own word, 1, would hold the headers
+    /// alone where the operator sets `allow_on_headers_stop_iteration`, and the body would carry them on.
     Pause = 4,
 }
 
@@ -125,7 +125,8 @@ impl Stream {
         Action::Pause
     }
 
-    /// The request has trailers. An application may take them for headers, so what would be removed there is removed here.
+    /// The request has trailers. An application may take them for headers, so what would be removed there is removed
+    /// here.
     pub fn on_request_trailers(&mut self, host: &dyn Host) {
         let policy = &self.plugin.rules.policy;
         let Ok(trailers) = host.header_map(MapType::RequestTrailers).and_then(HeaderMap::new) else { return };

@@ -1,4 +1,5 @@
-//! [`Document`] → [`Policy`]: everything that a type cannot say is checked here, once, and all problems are reported together.
+//! [`Document`] → [`Policy`]: everything that a type cannot say is checked here, once, and all problems are reported
+//! together.
 
 mod contexts;
 mod directory;

@@ -1,7 +1,7 @@
 //! Bytes → [`Document`], with every problem of shape at once.
 //!
-//! Reading stops at the first problem. So when there is one, it is noted, the value it is about is taken out, and the rest
-//! is read again, until what is left can be read: one more pass for each problem, and none for a good document.
+//! Reading stops at the first problem. So when there is one, it is noted, the value it is about is taken out, and the
+//! rest is read again, until what is left can be read: one more pass for each problem, and none for a good document.
 
 mod entries;
 mod located;
@@ -25,8 +25,8 @@ const PASSES: usize = 200;
 
 /// Reads a document as the proxy hands it over: JSON.
 ///
-/// Beside the document: every problem of shape, such as fields that do not exist and values of the wrong type. When there are
-/// some, the document is what could be read.
+/// Beside the document: every problem of shape, such as fields that do not exist and values of the wrong type. When
+/// there are some, the document is what could be read.
 pub(crate) fn from_json(bytes: &[u8]) -> (Document, Problems) {
     match serde_json::from_slice::<Tree>(bytes) {
         Ok(Tree(tree)) => from_value(tree),

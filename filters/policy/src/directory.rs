@@ -1,14 +1,13 @@
 //! A directory of tenants, too large for a policy document: an index, and parts that are named by their contents.
 //!
 //! ```text
-//! index.json     {"schema": "careplane.directory/v1", "tenants": 3, "parts": [{"name": "…", "bytes": 97, "tenants": 3}]}
+//! index.json     {"schema": "careplane.directory/v1", "tenants": 3, "parts": [{"name": "…", "bytes": 97, …}]}
 //! parts/<name>   care-home-0042⇥dedicated-a⇥scotland⇥canary⇥willow-group↵     a line for each tenant, by id
 //! ```
 //!
 //! A tenant is in the part with the number `XXH64(id, seed = 0) mod parts`. So an entry that changes gives one part
-//! another name, and that
-//! part alone is fetched again. A directory is its parts as they came: looking a tenant up is a binary search over
-//! lines.
+//! another name, and that part alone is fetched again. A directory is its parts as they came: looking a tenant up is a
+//! binary search over lines.
 
 mod index;
 mod pools;

@@ -1,8 +1,8 @@
 //! Header names as applications fold them.
 //!
-//! CGI (RFC 3875 §4.1.18), WSGI and PHP hand headers to an application as variables: `x-tenant-id`, `x_tenant_id` and `X.Tenant.Id` are
-//! all `HTTP_X_TENANT_ID` there. Older Apache servers fold every character that is not a letter or a digit. So names are compared like
-//! that here: letters without case, all punctuation alike.
+//! CGI (RFC 3875 §4.1.18), WSGI and PHP hand headers to an application as variables: `x-tenant-id`, `x_tenant_id` and
+//! `X.Tenant.Id` are all `HTTP_X_TENANT_ID` there. Older Apache servers fold every character that is not a letter or a
+//! digit. So names are compared like that here: letters without case, all punctuation alike.
 
 use std::sync::Arc;
 
@@ -10,7 +10,8 @@ use std::sync::Arc;
 #[derive(Debug, Clone, Default)]
 pub struct WatchedHeaders {
     headers: Vec<(Arc<str>, Watched)>,
-    /// One bit for each length that a name has, and one for each last letter: most headers are passed over by these alone.
+    /// One bit for each length that a name has, and one for each last letter: most headers are passed over by these
+    /// alone.
     lengths: u64,
     last_letters: u64,
 }

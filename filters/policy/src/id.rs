@@ -207,7 +207,8 @@ pub fn is_lower_hex(text: &[u8]) -> bool {
     are_hex(text, 0)
 }
 
-/// Ids are in each request, so this looks at eight bytes at once. `fold` is the bit that tells letters of one case from those of the other.
+/// Ids are in each request, so this looks at eight bytes at once. `fold` is the bit that tells letters of one case from
+/// those of the other.
 fn are_hex(text: &[u8], fold: u8) -> bool {
     let (words, rest) = text.as_chunks::<8>();
     let mut last = [b'0'; 8];

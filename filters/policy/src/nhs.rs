@@ -37,8 +37,8 @@ pub struct Found {
 
 /// The first NHS number in `text`.
 ///
-/// Found are ten digits in a row and the written form 3-3-4, separated by up to three characters that are neither letters nor
-/// digits (or by `%20`), that no further digit touches.
+/// Found are ten digits in a row and the written form 3-3-4, separated by up to three characters that are neither
+/// letters nor digits (or by `%20`), that no further digit touches.
 pub fn find(text: &[u8]) -> Option<Found> {
     let mut start = 0_usize;
     while let Some(rest) = text.get(start..) {
@@ -56,7 +56,8 @@ pub fn find(text: &[u8]) -> Option<Found> {
     None
 }
 
-/// The first NHS number that shows when percent-escapes are decoded, if there are any. Its range is of the decoded text.
+/// The first NHS number that shows when percent-escapes are decoded, if there are any. Its range is of the decoded
+/// text.
 pub fn find_escaped(text: &[u8]) -> Option<Found> {
     // As often as it takes: an escape can be escaped.
     let mut decoded = text.contains(&b'%').then(|| path::percent_decode(text))?;

@@ -13,17 +13,17 @@
 //! | `/API/V1` | matched without regard to case (ASCII) | Express and ASP.NET do by default |
 //! | bytes that are not UTF-8 | U+FFFD each | no template contains it, so it matches parameters alone |
 //!
-//! Some applications read a path otherwise still. A policy with `paths: {ambiguous: reject}` refuses (400) what they could take for
-//! another context; without it, the reading above decides:
+//! Some applications read a path otherwise still. A policy with `paths: {ambiguous: reject}` refuses (400) what they
+//! could take for another context; without it, the reading above decides:
 //!
 //! | spelling | another reading | refused |
 //! |---|---|---|
 //! | `/a%2Fb`, `/a%5Cb`, `/a\b` | one segment | always |
 //! | `/a%252Fb`, any `%25` before two hex digits | decoded twice | always |
 //! | `%00` to `%1F`, `%7F`, such bytes | cut off there, or dropped | always |
-//! | `/a;v=1` | the parameter is text | where the context would be another one |
-//! | `/administer.json`, `/administer.json.gz` | `/administer`: the suffix chooses a format | where the context would be another one |
-//! | `/administer.`, `/administer%20` | `/administer`: Windows drops trailing dots and spaces | where the context would be another one |
+//! | `/a;v=1` | the parameter is text | if contexts differ |
+//! | `/administer.json`, `/administer.json.gz` | `/administer`: the suffix chooses a format | if contexts differ |
+//! | `/administer.`, `/administer%20` | `/administer`: Windows drops trailing dots and spaces | if contexts differ |
 //!
 //! Case is ignored when templates are compared; a captured parameter keeps the case that was sent.
 
@@ -47,7 +47,8 @@ pub fn is_normal(path: &str) -> bool {
     without_query(path.as_bytes()) == (path.as_bytes(), true)
 }
 
-/// Whether an application may read the path `raw`, whose normal form is `normal`, as another path for which `is_same_route` is false.
+/// Whether an application may read the path `raw`, whose normal form is `normal`, as another path for which
+/// `is_same_route` is false.
 pub(crate) fn is_ambiguous(raw: &[u8], normal: &str, is_same_route: impl Fn(&str) -> bool) -> bool {
     let (path, _) = without_query(raw);
     if has_hidden_text(path) {
@@ -76,8 +77,8 @@ fn has_hidden_text(path: &[u8]) -> bool {
         || percent_decode(&decoded) != decoded
 }
 
-/// The path before a query or a fragment, and whether it is its own normal form. One look at each byte: this is on the way of every
-/// request.
+/// The path before a query or a fragment, and whether it is its own normal form. One look at each byte: this is on the
+/// way of every request.
 fn without_query(raw: &[u8]) -> (&[u8], bool) {
     // How long the present segment is, and how many of its bytes are dots.
     let (mut length, mut dots) = (0_usize, 0_usize);

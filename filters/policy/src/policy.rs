@@ -284,7 +284,8 @@ pub struct Classification {
     pub context: Arc<Context>,
     /// The template that matched; none in the default context.
     pub template: Option<Arc<Template>>,
-    /// Whether an application may read the path as that of another context. Always `false` where the policy accepts that.
+    /// Whether an application may read the path as that of another context. Always `false` where the policy accepts
+    /// that.
     pub ambiguous: bool,
     /// The path in normal form. It can hold personal data: for captures alone.
     normal_path: String,

@@ -1,8 +1,8 @@
 //! Method and path → the route that is most specific: radix trees, one for each set of methods that differs.
 //!
 //! One tree for each method rather than one tree with methods at its leaves: `GET /medications/administer` has to find
-//! `/medications/{id}` although `POST /medications/administer` has a leaf of its own, or a request could leave its context
-//! by its method.
+//! `/medications/{id}` although `POST /medications/administer` has a leaf of its own, or a request could leave its
+//! context by its method.
 
 use std::fmt::{self, Display};
 
@@ -328,7 +328,10 @@ mod tests {
             [
                 r#"contexts[0].match[1].path: "/a/{name}" repeats contexts[0].match[0].path ("/a/{id}")"#,
                 r#"contexts[0].match[3].path: "/B" repeats contexts[0].match[2].path ("/b")"#,
-                r#"contexts[0].match[5].path: "/c/{id}" overlaps with contexts[0].match[4].path ("/c/{*rest}"): neither is more specific"#,
+                concat!(
+                    r#"contexts[0].match[5].path: "/c/{id}" overlaps with contexts[0].match[4].path "#,
+                    r#"("/c/{*rest}"): neither is more specific"#,
+                ),
             ]
         );
     }

@@ -22,7 +22,8 @@ impl JsonSchema for TrustedPeers {
         "TrustedPeers".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"oneOf": [{"const": "any"}, {"type": "array", "items": {"type": "string", "pattern": "^spiffe://"}}]})
+        json_schema!({"oneOf": [{"const": "any"},
+        {"type": "array", "items": {"type": "string", "pattern": "^spiffe://"}}]})
     }
 }
 
@@ -48,7 +49,10 @@ impl JsonSchema for Claim {
             "type": "object",
             "properties": {
                 "claim": ClaimPath::json_schema(generator),
-                "issuer": {"description": "The issuer (`iss`) that has to have made the token; any when absent.", "type": "string"}
+                "issuer": {
+                    "description": "The issuer (`iss`) that has to have made the token; any when absent.",
+                    "type": "string"
+                }
             },
             "required": ["claim"],
             "additionalProperties": false

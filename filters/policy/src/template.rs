@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::path;
 
-/// A path template that is valid by construction: in the normal form of [`path`], parameters as whole segments, each name
-/// once, a `{*rest}` only at the end.
+/// A path template that is valid by construction: in the normal form of [`path`], parameters as whole segments, each
+/// name once, a `{*rest}` only at the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     text: Arc<str>,
@@ -85,8 +85,8 @@ impl Template {
         if parameter.rest { Some(rest) } else { rest.get(..slash(rest).unwrap_or(rest.len())) }
     }
 
-    /// The template as the router compares it: lower case, parameters named by their place, so that two templates that differ in
-    /// the names of their parameters alone are seen to be the same.
+    /// The template as the router compares it: lower case, parameters named by their place, so that two templates that
+    /// differ in the names of their parameters alone are seen to be the same.
     pub(crate) fn key(&self) -> String {
         let mut key = String::with_capacity(self.text.len());
         for (segment, part) in Segments(self.text.get(1..)).enumerate() {

@@ -1,7 +1,8 @@
 //! SHA-256 (FIPS 180-4) and HMAC-SHA-256 (RFC 2104) for the request path.
 //!
-//! More than half of the instructions of a request are SHA-256. In WebAssembly with SIMD, the compression function here takes an eighth
-//! fewer than that of the crate `sha2` (`make profile`), which computes everywhere else. The tests compare both with `sha2` and `hmac`.
+//! More than half of the instructions of a request are SHA-256. In WebAssembly with SIMD, the compression function here
+//! takes an eighth fewer than that of the crate `sha2` (`make profile`), which computes everywhere else. The tests
+//! compare both with `sha2` and `hmac`.
 
 #![forbid(unsafe_code)]
 

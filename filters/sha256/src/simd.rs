@@ -1,7 +1,7 @@
 //! The compression function in WebAssembly with SIMD.
 //!
-//! The words of the message schedule are computed four at a time. Sixteen rounds stand one after another, so the eight variables change
-//! their roles and not their places.
+//! The words of the message schedule are computed four at a time. Sixteen rounds stand one after another, so the eight
+//! variables change their roles and not their places.
 
 use std::arch::wasm32::{
     i8x16_shuffle, i32x4_add, i32x4_shuffle, u32x4, u32x4_extract_lane, u32x4_shl, u32x4_shr, u64x2, u64x2_shr, v128,
@@ -38,7 +38,8 @@ const K: [[v128; 4]; 4] = [
     ],
 ];
 
-/// One round (FIPS 180-4 §6.2.2, step 3). `$bc` is `b ^ c`, and `a ^ b` afterwards, which the next round takes for its own.
+/// One round (FIPS 180-4 §6.2.2, step 3). `$bc` is `b ^ c`, and `a ^ b` afterwards, which the next round takes for its
+/// own.
 macro_rules! round {
     ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $bc:ident, $word:expr) => {
         let choice = $g ^ ($e & ($f ^ $g));
@@ -121,7 +122,8 @@ fn small_sigma_0(words: v128) -> v128 {
     v128_xor(v128_xor(rotate_right::<7>(words), rotate_right::<18>(words)), u32x4_shr(words, 3))
 }
 
-/// Of two words, each of which is there twice: then the half of a shift is a rotation. The results are the first and the third.
+/// Of two words, each of which is there twice: then the half of a shift is a rotation. The results are the first and
+/// the third.
 fn small_sigma_1(words: v128) -> v128 {
     v128_xor(v128_xor(u64x2_shr(words, 17), u64x2_shr(words, 19)), u32x4_shr(words, 10))
 }

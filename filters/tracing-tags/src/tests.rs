@@ -17,7 +17,9 @@ fn policy(more: &str) -> String {
         "version": "careplane/v1",
         "identity": {{
             "trustedPeers": ["{TRUSTED}"],
-            "tenant": {{"sources": [{{"claim": "tenant_id"}}, {{"header": "x-tenant-id"}}, {{"header": "x-legacy-tenant"}}]}}
+            "tenant": {{
+                "sources": [{{"claim": "tenant_id"}}, {{"header": "x-tenant-id"}}, {{"header": "x-legacy-tenant"}}]
+            }}
         }},
         "contexts": [{{
             "name": "medication", "complianceLevel": "critical", "tier": "always", "flags": ["controlled-drug"],

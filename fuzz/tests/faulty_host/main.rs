@@ -19,8 +19,14 @@ const POLICY: &str = r#"{
     "version": "careplane/v1",
     "identity": {"trustedPeers": ["spiffe://cluster.local/ns/core/sa/gateway"]},
     "contexts": [
-        {"name": "critical", "complianceLevel": "critical", "tier": "always", "subject": "id", "match": [{"path": "/critical/{id}"}]},
-        {"name": "health", "complianceLevel": "low", "audit": "none", "tenant": "optional", "match": [{"path": "/health"}]}
+        {
+            "name": "critical", "complianceLevel": "critical", "tier": "always", "subject": "id",
+            "match": [{"path": "/critical/{id}"}]
+        },
+        {
+            "name": "health", "complianceLevel": "low", "audit": "none", "tenant": "optional",
+            "match": [{"path": "/health"}]
+        }
     ],
     "routing": {"pools": ["a", "b"], "canary": {"percent": 50}},
     "audit": {"sinks": {"otlp": true}, "writeAhead": ["critical"]},
@@ -49,7 +55,8 @@ fn event() -> impl Strategy<Value = Event> {
         3 => (0..STREAMS).prop_map(Event::Request),
         1 => (0..STREAMS).prop_map(Event::Trailers),
         1 => (0..STREAMS).prop_map(Event::Response),
-        2 => (0..STREAMS, status(), any::<bool>()).prop_map(|(stream, status, right)| Event::Answer(stream, status, right)),
+        2 => (0..STREAMS, status(), any::<bool>())
+            .prop_map(|(stream, status, right)| Event::Answer(stream, status, right)),
         2 => (0..STREAMS).prop_map(Event::Log),
         2 => (0..20_000_u64).prop_map(Event::Tick),
         1 => (0..40_u32, status()).prop_map(|(call, status)| Event::Exported(call, status)),

@@ -26,9 +26,15 @@ const POLICY: &str = r#"{
     "version": "careplane/v1",
     "identity": {"trustedPeers": "any", "tenant": {"required": true}},
     "contexts": [
-        {"name": "critical", "complianceLevel": "critical", "tier": "always", "subject": "id", "match": [{"path": "/critical/{id}"}]},
+        {
+            "name": "critical", "complianceLevel": "critical", "tier": "always", "subject": "id",
+            "match": [{"path": "/critical/{id}"}]
+        },
         {"name": "rest", "complianceLevel": "low", "match": [{"path": "/a/{*rest}"}]},
-        {"name": "health", "complianceLevel": "low", "audit": "none", "tenant": "optional", "match": [{"path": "/health"}]}
+        {
+            "name": "health", "complianceLevel": "low", "audit": "none", "tenant": "optional",
+            "match": [{"path": "/health"}]
+        }
     ],
     "tenants": {"entries": {"care-home-0042": {"jurisdiction": "wales"}}},
     "routing": {"pools": ["a", "b"], "canary": {"percent": 50}},
@@ -36,7 +42,8 @@ const POLICY: &str = r#"{
     "export": {"cluster": "c", "authority": "a", "batch": {"records": 16, "interval": "1s"}, "queueBytes": 65536}
 }"#;
 const PLUGINS: [&str; 6] = ["careplane", "audit", "tracing-tags", "tenant-routing", "sampling", "none of them"];
-/// What one VM may take: the queue of the policy, the largest faulty value a few times over, and what the module itself needs.
+/// What one VM may take: the queue of the policy, the largest faulty value a few times over, and what the module itself
+/// needs.
 const MEMORY_MAX: u64 = 16 * 1024 * 1024;
 const EVENTS: usize = 2_000;
 const SEEDS: Range<u64> = 0..60;

@@ -60,7 +60,7 @@ pub(super) fn faults(verification: &Verification) -> Vec<String> {
     }
     for chain in &verification.chains {
         let faults = chain.findings.iter().filter(|finding| finding.is_fault());
-        wrong.extend(faults.map(|finding| format!("{}: chain {}: {finding}", finding.place(), chain.id)));
+        wrong.extend(faults.map(|finding| format!("{}: chain {}: {finding}", finding.location(), chain.id)));
         if chain.duplicates > 0 {
             wrong.push(format!("chain {}: {} records are there twice", chain.id, chain.duplicates));
         }
@@ -76,10 +76,10 @@ mod tests {
 
     fn records() -> Vec<Value> {
         let samples = crate::workspace::root().join("evidence/tests/samples/access.jsonl");
-        let milestones = crate::workspace::root().join("evidence/tests/samples/proxy-plain.log");
+        let checkpoints = crate::workspace::root().join("evidence/tests/samples/proxy-plain.log");
         let read = |path| std::fs::read_to_string(path).unwrap();
         let ours = |record: &Value| record["chain"]["id"] == "01a207ab-a1eb-7ad6-93c3-ad27209d2885";
-        let log = read(milestones);
+        let log = read(checkpoints);
         let end = log.lines().filter_map(|line| line.split_once("careplane-audit-record ")).next_back().unwrap().1;
         read(samples).lines().chain([end]).map(|line| serde_json::from_str(line).unwrap()).filter(ours).collect()
     }

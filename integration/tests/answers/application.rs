@@ -27,8 +27,8 @@ use tokio::{net::TcpListener, task::AbortHandle};
 
 use crate::support::without_reason;
 
-/// What the application is to do: `status-418`; `fail-2`, `reset-2` and `hang-2`, the first two times; `hang`; `half` of
-/// an answer; `redirect`, once.
+/// What the application is to do: `status-418`; `fail-2`, `reset-2` and `hang-2`, the first two times; `hang`; `half`
+/// of an answer; `redirect`, once.
 pub const ACT: &str = "x-act";
 /// What a service that a filter asks is to do: `deny`, `fail`; of authorization, `mutate`; of the external processor,
 /// `deny-late`.
@@ -317,7 +317,8 @@ async fn check(request: Request<Incoming>) -> Result<Response<Body>> {
     Ok(grpc(frame(&CheckResponse { status, denied, allowed }.encode_to_vec()), 0))
 }
 
-/// `envoy.service.ratelimit.v3.RateLimitResponse`: the code is OK (1) or OVER_LIMIT (2), in the place where `Code` has its own.
+/// `envoy.service.ratelimit.v3.RateLimitResponse`: the code is OK (1) or OVER_LIMIT (2), in the place where `Code` has
+/// its own.
 async fn rate_limit(request: Request<Incoming>) -> Result<Response<Body>> {
     let message = request.into_body().collect().await?.to_bytes();
     if asks(&message, "fail") {

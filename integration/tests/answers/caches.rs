@@ -15,7 +15,10 @@ use crate::{
 const PLACES: [&str; 2] = ["before", "behind"];
 
 fn chains(version: EnvoyVersion) -> Vec<(bool, Chain)> {
-    let simple = |name: &str, kind: &str| json!({"typed_config": {"@type": format!("type.googleapis.com/envoy.extensions.http.{name}.simple_http_cache.v3.{kind}")}});
+    let simple = |name: &str, kind: &str| {
+        let full_name = format!("envoy.extensions.http.{name}.simple_http_cache.v3.{kind}");
+        json!({"typed_config": {"@type": format!("type.googleapis.com/{full_name}")}})
+    };
     let first = filter("cache", "CacheConfig", &simple("cache", "SimpleHttpCacheConfig"));
     let second = filter("cache_v2", "CacheV2Config", &simple("cache_v2", "SimpleHttpCacheV2Config"));
     // The second came with 1.37.

@@ -131,8 +131,8 @@ pub fn with(builder: Builder, application: &Application, chains: &[Chain]) -> Bu
             .find(|cluster| cluster["name"] == FAILING)
             .map(|cluster| cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0].clone())
             .expect("the lab has a cluster that refuses connections");
-        let endpoint =
-            json!({"endpoint": {"address": {"socket_address": {"address": address.ip(), "port_value": address.port()}}}});
+        let socket = json!({"address": address.ip(), "port_value": address.port()});
+        let endpoint = json!({"endpoint": {"address": {"socket_address": socket}}});
         let cluster = |name: &str, endpoints: Vec<&Value>| {
             json!({
                 "name": name, "type": "STATIC", "connect_timeout": "1s",

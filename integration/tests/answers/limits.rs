@@ -115,7 +115,9 @@ const UNREACHABLE: [&str; 3] =
 #[rustfmt::skip]
 const CASES: &[Case] = &[
     case(["limits", "lasts", "hang"], 504, ["allowed", "proxy", "max_duration_timeout"], &[], 1),
-    case(["limits", "try-idles", "hang"], 504, ["allowed", "proxy", "upstream_per_try_idle_timeout"], &["UT", "URX"], 1),
+    case(
+        ["limits", "try-idles", "hang"], 504, ["allowed", "proxy", "upstream_per_try_idle_timeout"], &["UT", "URX"], 1
+    ),
     case(["limits", "idles", "hang"], 504, ["allowed", "proxy", "stream_idle_timeout"], &["SI"], 1),
     case(["limits", "all", "hang"], 504, ["allowed", "proxy", "response_timeout"], &["UT"], 1),
     // All attempts of a hedge are on their way at once.

@@ -107,7 +107,8 @@ async fn an_answer_that_a_filter_puts_in_place_of_the_applications_was_forwarded
                     "value_match": {"exact": "500"},
                 }},
                 "on_match": {"action": {"name": "replace", "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.http.custom_response.local_response_policy.v3.LocalResponsePolicy",
+                    "@type": "type.googleapis.com/envoy.extensions.http.custom_response\
+                              .local_response_policy.v3.LocalResponsePolicy",
                     "status_code": 499, "body": {"inline_string": "Zz9canary"},
                 }}},
             }]}}}),
@@ -141,7 +142,9 @@ async fn a_refusal_without_a_word_by_a_filter_that_is_not_known_is_a_refusal() -
             "FileSystemBufferFilterConfig",
             &json!({
                 "manager_config": {"thread_pool": {"thread_count": 1}}, "storage_buffer_path": directory.path(),
-                "request": {"behavior": {"fully_buffer": {}}, "memory_buffer_bytes_limit": 10, "storage_buffer_bytes_limit": 10},
+                "request": {
+                    "behavior": {"fully_buffer": {}}, "memory_buffer_bytes_limit": 10, "storage_buffer_bytes_limit": 10
+                },
             }),
         );
         let lab = lab(version, &application, &[Chain::new("stored").behind(buffer)]).start().await?;

@@ -62,7 +62,9 @@ fn filters() -> Vec<Value> {
         "function envoy_on_request(handle)\n\
          if handle:headers():get('x-lua') then handle:respond({{[':status'] = '403'}}, '{CANARY}') end end"
     );
-    let external = json!({"server_uri": {"uri": "http://authorize", "cluster": APPLICATION, "timeout": "5s"}, "path_prefix": "/authorize"});
+    let external = json!({
+        "server_uri": {"uri": "http://authorize", "cluster": APPLICATION, "timeout": "5s"}, "path_prefix": "/authorize"
+    });
     let grpc = json!({"envoy_grpc": {"cluster_name": GRPC}, "timeout": "5s"});
     let named = |header: &str| json!([{"header": {"name": header, "present_match": true}}]);
     vec![
@@ -71,7 +73,8 @@ fn filters() -> Vec<Value> {
             "ext_authz",
             "ExtAuthz",
             &json!({
-                "transport_api_version": "V3", "allowed_headers": {"patterns": [{"exact": SERVICE}]}, "http_service": external,
+                "transport_api_version": "V3", "allowed_headers": {"patterns": [{"exact": SERVICE}]},
+                "http_service": external,
             }),
         ),
         filter(

@@ -288,8 +288,10 @@ async fn a_refusal_in_rare_words_has_its_author_and_one_span_and_leaves_the_word
         }
         let lab = lab(version, &application, &chains)
             .policy(|policy| {
-                let calls = json!({"name": "calls", "complianceLevel": "standard", "tenant": "optional", "tier": "never",
-                    "match": [{"path": format!("{CALLS}/{{*rest}}")}]});
+                let calls = json!({
+                    "name": "calls", "complianceLevel": "standard", "tenant": "optional", "tier": "never",
+                    "match": [{"path": format!("{CALLS}/{{*rest}}")}]
+                });
                 policy["contexts"].as_array_mut().expect("contexts").insert(0, calls);
             })
             .patch(|document| {

@@ -30,7 +30,9 @@ fn filters() -> Vec<(&'static str, Value, Value)> {
         "redirect_uri": "http://%REQ(:authority)%/api/v1/financial/callback",
         "redirect_path_matcher": {"path": {"exact": "/api/v1/financial/callback"}},
         "signout_path": {"path": {"exact": "/api/v1/financial/signout"}},
-        "credentials": {"client_id": "care", "token_secret": secret("oauth-token"), "hmac_secret": secret("oauth-hmac")},
+        "credentials": {
+            "client_id": "care", "token_secret": secret("oauth-token"), "hmac_secret": secret("oauth-hmac")
+        },
         "deny_redirect_matcher": [{"name": "x-requested-with", "string_match": {"exact": "XMLHttpRequest"}}],
     }});
     let external = |service: &Value| {
@@ -45,7 +47,9 @@ fn filters() -> Vec<(&'static str, Value, Value)> {
             json!({"domain": "care", "failure_mode_deny": true, "timeout": "5s", "rate_limit_service": service});
         filter("ratelimit", "RateLimit", &config)
     };
-    let limited = json!({"rate_limits": [{"actions": [{"request_headers": {"header_name": SERVICE, "descriptor_key": "service"}}]}]});
+    let limited = json!({"rate_limits": [{
+        "actions": [{"request_headers": {"header_name": SERVICE, "descriptor_key": "service"}}]
+    }]});
     let abort = |kind: &str, code: u16| {
         let mut abort = json!({"percentage": {"numerator": 100}});
         abort[kind] = json!(code);

@@ -192,7 +192,8 @@ async fn with_zipkin_a_record_has_the_ids_of_b3_and_says_what_was_exported() -> 
         let zipkin = |name: &str, members: Value| {
             let mut config = json!({
                 "@type": "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig",
-                "collector_cluster": APPLICATION, "collector_endpoint": "/api/v2/spans", "collector_endpoint_version": "HTTP_JSON",
+                "collector_cluster": APPLICATION, "collector_endpoint": "/api/v2/spans",
+                "collector_endpoint_version": "HTTP_JSON",
             });
             for (member, value) in members.as_object().into_iter().flatten() {
                 config[member] = value.clone();

@@ -30,7 +30,8 @@ pub fn configure(policy: &mut Value) {
             "tenants": {"group": {"claim": "groups"}}
         },
         {
-            "name": "emergency", "when": {"claim": ["realm_access", "roles"], "anyOf": ["nurse", "doctor"]}, "tenants": "any",
+            "name": "emergency", "tenants": "any",
+            "when": {"claim": ["realm_access", "roles"], "anyOf": ["nurse", "doctor"]},
             "requires": {"purpose": ["BTG", "ETREAT"]}, "flags": ["emergency"]
         }
     ]);

@@ -80,31 +80,42 @@ fn persons() -> Vec<Person> {
     vec![
         person("a nurse of one home", json!({"homes": "glasgow-1"}), None, ["oCCCCC"; 10]),
         person("a nurse whose list is of one home", json!({"homes": ["york-1"]}), Some(1), ["CoCCCC"; 10]),
-        person("an agency nurse of three homes", json!({"homes": ["glasgow-1", "york-1", "cardiff-1"]}), Some(3), ["ooCoCC"; 10]),
+        person("an agency nurse of three homes", json!({
+            "homes": ["glasgow-1", "york-1", "cardiff-1"],
+        }), Some(3), ["ooCoCC"; 10]),
         person("a nurse of an unlisted home", json!({"homes": ["unlisted-9", "york-1"]}), Some(2), ["CoCCCo"; 10]),
         person("a member of no home", json!({"homes": []}), Some(0), ["CCCCCC"; 10]),
         person("a person without a home", json!({}), None, ["MMMMMM"; 10]),
-        person("a manager of the north", json!({"homes": ["york-1"], "roles": ["manager"], "groups": ["north"]}), Some(1), [
+        person("a manager of the north", json!({
+            "homes": ["york-1"], "roles": ["manager"], "groups": ["north"]
+        }), Some(1), [
             "AoCCCC", "AoCCCC", "AoCCCC", "moCCCC", "moCCCC", "AoCCCC", "AoCCCC", "AoCCCC", "AoCCCC", "AoCCCC",
         ]),
         person("an inspector of Scotland", json!({"roles": ["inspector"], "jurisdiction": "scotland"}), None, [
             "iMMMMM", "AMMMMM", "AMMMMM", "iMMMMM", "AMMMMM", "AMMMMM", "iMMMMM", "iMMMMM", "iMMMMM", "AMMMMM",
         ]),
-        person("an inspector of England and Wales", json!({"roles": "inspector", "jurisdiction": ["england", "wales"]}), None, [
+        person("an inspector of England and Wales", json!({
+            "roles": "inspector", "jurisdiction": ["england", "wales"]
+        }), None, [
             "MiiiMM", "MAAAMM", "MAAAMM", "MiiiMM", "MAAAMM", "MAAAMM", "MiiiMM", "MiiiMM", "MiiiMM", "MAAAMM",
         ]),
         person("a doctor of one home", json!({"homes": "london-1", "realm_access": {"roles": ["doctor"]}}), None, [
             "PPoPPP", "PPoPPP", "PPoPPP", "PPoPPP", "PPoPPP", "PPoPPP", "PPoPPP", "PPoPPP", "eeoeee", "eeoeee",
         ]),
-        person("an agency nurse for emergencies", json!({"homes": ["york-1", "cardiff-1"], "realm_access": {"roles": ["staff", "nurse"]}}), Some(2), [
+        person("an agency nurse for emergencies", json!({
+            "homes": ["york-1", "cardiff-1"], "realm_access": {"roles": ["staff", "nurse"]}
+        }), Some(2), [
             "PoPoPP", "PoPoPP", "PoPoPP", "PoPoPP", "PoPoPP", "PoPoPP", "PoPoPP", "PoPoPP", "eoeoee", "eoeoee",
         ]),
         person("a nurse who manages the south", json!({
-            "homes": "london-1", "roles": ["manager"], "groups": ["south", "west"], "realm_access": {"roles": ["nurse"]},
+            "homes": "london-1", "roles": ["manager"], "groups": ["south", "west"],
+            "realm_access": {"roles": ["nurse"]},
         }), None, [
             "PPoAPP", "PPoAPP", "PPoAPP", "PPomPP", "PPomPP", "PPoAPP", "PPoAPP", "PPoAPP", "eeoeee", "eeoeee",
         ]),
-        person("a nurse with roles of another claim", json!({"homes": "glasgow-1", "role": "inspector", "jurisdiction": "england"}), None, ["oCCCCC"; 10]),
+        person("a nurse with roles of another claim", json!({
+            "homes": "glasgow-1", "role": "inspector", "jurisdiction": "england"
+        }), None, ["oCCCCC"; 10]),
     ]
 }
 

@@ -37,7 +37,8 @@ enum Command {
         #[arg(long, default_value_t = 100_000)]
         tenants: usize,
     },
-    /// Prints the functions that a scenario spends most in; names need a module that was linked with them (`make profile`)
+    /// Prints the functions that a scenario spends most in; names need a module that was linked with them
+    /// (`make profile`)
     Profile {
         /// A scenario of the table, or a policy to take
         scenario: String,

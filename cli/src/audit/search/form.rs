@@ -1,8 +1,8 @@
 //! An answer as a table, as JSON and as CSV.
 
 use anstyle::{AnsiColor, Style};
-use careplane_evidence::search::{Answer, Hit, Standing};
-use careplane_evidence::verify::Verdict;
+use careplane_evidence::search::{Answer, Hit};
+use careplane_evidence::verify::{State, Verdict};
 use serde_json::json;
 
 const HEAD: Style = Style::new().bold();
@@ -91,9 +91,9 @@ pub fn line(hit: &Hit) -> String {
         text += &format!("  {BAD}emergency access{BAD:#}");
     }
     match hit.state {
-        Standing::Valid => {}
-        Standing::Changed => text += &format!("  {BAD}CHANGED: not what was written{BAD:#}"),
-        Standing::Unverified => text += &format!("  {BAD}not checked: its key is not given{BAD:#}"),
+        State::Valid => {}
+        State::Changed => text += &format!("  {BAD}CHANGED: not what was written{BAD:#}"),
+        State::Unverified => text += &format!("  {BAD}not checked: its key is not given{BAD:#}"),
     }
     let mut more = vec![hit.place.clone()];
     for (word, value) in [

@@ -1,6 +1,7 @@
 use super::*;
 
-const PINNED: &str = "oci://registry.internal:5000/care/careplane:1.2.3@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const PINNED: &str = "oci://registry.internal:5000/care/careplane:1.2.3\
+                      @sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
@@ -18,7 +19,8 @@ fn every_url_of_the_image_is_replaced_and_nothing_else() {
 # url: oci://registry.example/careplane/careplane:0.1.0
 spec:
   url: oci://registry.example/careplane/careplane:0.1.0   # the image
-  other: {url: \"oci://elsewhere.example/careplane@sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}
+  other: {url: \"oci://elsewhere.example/careplane@sha256:\
+aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}
   third: {url: oci://registry.example/careplane/careplane-audit:0.1.0, a: 1}
 ";
     let folder =

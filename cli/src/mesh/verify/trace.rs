@@ -206,8 +206,8 @@ fn forward(context: &Context<'_>, namespace: &str, service: &str, port: u16) -> 
             Err(Failure::new(
                 Code::Unreachable,
                 format!(
-                    "no port-forward to {namespace}/{service}: {why}; where port-forward does not work, give --gateway-url \
-                 and --jaeger-url"
+                    "no port-forward to {namespace}/{service}: {why}; where port-forward does not work, give \
+                     --gateway-url and --jaeger-url"
                 ),
             ))
         }

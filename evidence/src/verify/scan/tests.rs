@@ -1,14 +1,15 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::verify::check::Checked;
-use crate::verify::keys::{Key, Keyring};
-use crate::verify::link::{At, Reading, State};
-use crate::verify::pairs::{Pairs, Places};
+use crate::verify::checked::{Checked, Slots};
+use crate::verify::keys::Key;
+use crate::verify::pairs::Pairs;
+use crate::verify::reading::Reading;
 
 const RECORD: &str = concat!(
-    r#"{"chain":{"id":"019b76da-0001-7000-8000-000000000001","key":"abcdefgh","prev":"00","seq":12},"context":{"a":[1,-2,[],{}],"b":true},"#,
-    r#""hash":"ab","kind":"head","proxy":{"id":"node","module":"0.1.0"},"schema":"careplane.audit/v1","text":"é \"b\" {\\","time":"2026-10-01T00:00:00.000000Z"}"#
+    r#"{"chain":{"id":"019b76da-0001-7000-8000-000000000001","key":"abcdefgh","prev":"00","seq":12},"#,
+    r#""context":{"a":[1,-2,[],{}],"b":true},"hash":"ab","kind":"head","proxy":{"id":"node","module":"0.1.0"},"#,
+    r#""schema":"careplane.audit/v1","text":"é \"b\" {\\","time":"2026-10-01T00:00:00.000000Z"}"#
 );
 
 fn keys() -> Keyring {
@@ -81,10 +82,10 @@ fn compare(text: &[u8]) -> bool {
     let without = [&text[..scanned.covered[0]], &text[scanned.covered[1]..]];
     assert_eq!(parsed.without_hash(text), Some(without));
     if let Some(chain) = scanned.chain() {
-        let (at, keys) = (At { source: 0, line: 1, record: 0 }, keys());
-        let (mut link, hashing) = scanned.link(chain, at, 0, &keys);
+        let (position, keys) = (Position { source: 0, line: 1, record: 0 }, keys());
+        let (mut link, hashing) = scanned.link(chain, position, 0, &keys);
         link.state = hashing.map_or(link.state, |hashing| hashing.state(text));
-        assert_eq!(link, parsed.link(text, parsed.chain().unwrap(), at, 0, &keys));
+        assert_eq!(link, parsed.link(text, parsed.chain().unwrap(), position, 0, &keys));
     }
     true
 }
@@ -187,14 +188,14 @@ fn two_records_at_a_time_have_the_hashes_of_each() {
         let (mut pairs, mut checked, mut expected) = (Pairs::default(), Checked::default(), Vec::new());
         for text in &texts {
             let Some(scanned) = scan(text) else { continue };
-            let at = At { source: 0, line: 1, record: 0 };
-            let (link, hashing) = scanned.link(scanned.chain().unwrap(), at, 0, &keys);
+            let position = Position { source: 0, line: 1, record: 0 };
+            let (link, hashing) = scanned.link(scanned.chain().unwrap(), position, 0, &keys);
             let parsed = Reading::parse(text).unwrap();
-            expected.push(parsed.link(text, parsed.chain().unwrap(), at, 0, &keys).state);
-            let places = Places { link: Some(checked.links.len()), record: None };
+            expected.push(parsed.link(text, parsed.chain().unwrap(), position, 0, &keys).state);
+            let slots = Slots { link: Some(checked.links.len()), record: None };
             checked.links.push(link);
             if let Some(hashing) = hashing {
-                pairs.add(text, hashing, places, &mut checked);
+                pairs.add(text, hashing, slots, &mut checked);
             }
         }
         pairs.finish(&mut checked);

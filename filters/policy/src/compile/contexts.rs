@@ -219,7 +219,10 @@ fn methods(path: Arguments<'_>, written: Option<&[String]>, problems: &mut Probl
         match Method::new(name.as_bytes()) {
             Method::Other => problems.add(
                 format!("{path}[{index}]"),
-                format!("{name:?} is not a method: expected one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, CONNECT"),
+                format!(
+                    "{name:?} is not a method: expected one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, \
+                     TRACE, CONNECT"
+                ),
             ),
             // What may be read may be asked about (RFC 9110 §9.3.2).
             Method::Get => set = set.with(Method::Get).with(Method::Head),

@@ -23,7 +23,8 @@ pub(super) fn compile(written: document::Directory, pools: &KnownPools, problems
     if cluster.is_empty() {
         problems.add(
             "tenants.directory.cluster",
-            "missing: expected an Envoy cluster, such as \"outbound|80||tenant-directory.operations.svc.cluster.local\"",
+            "missing: expected an Envoy cluster, such as \
+             \"outbound|80||tenant-directory.operations.svc.cluster.local\"",
         );
     }
     let path = written.path.unwrap_or_else(|| PATH.to_owned());

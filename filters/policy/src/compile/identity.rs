@@ -10,8 +10,9 @@ use crate::policy::{Claim, Headers, Identity, PeerPattern, Source, TrustedPeers}
 use crate::problem::Problems;
 
 const SPIFFE: &str = "spiffe://";
-/// Headers by which a caller changes the method or the URL behind the proxy: of Express, Rails, Laravel, Spring and ASP.NET; of IIS,
-/// Zend and Symfony; what reverse proxies tell the URL with; and a prefix that gunicorn and Flask's recipes take off the path.
+/// Headers by which a caller changes the method or the URL behind the proxy: of Express, Rails, Laravel, Spring and
+/// ASP.NET; of IIS, Zend and Symfony; what reverse proxies tell the URL with; and a prefix that gunicorn and Flask's
+/// recipes take off the path.
 const OVERRIDE_HEADERS: &[&str] = &[
     "x-http-method-override",
     "x-http-method",
@@ -29,8 +30,8 @@ const OVERRIDE_HEADERS: &[&str] = &[
     "x-script-name",
 ];
 
-/// Headers that an application takes for its host before `Host`: of Rack, Rails, Django and others. They matter where the host says the
-/// tenant.
+/// Headers that an application takes for its host before `Host`: of Rack, Rails, Django and others. They matter where
+/// the host says the tenant.
 const HOST_HEADERS: &[&str] = &["x-forwarded-host", "forwarded", "x-original-host", "x-host"];
 
 #[inline(never)]
@@ -177,7 +178,13 @@ fn sources(path: &str, written: &[document::Source], problems: &mut Problems) ->
             document::Source::Claim(claim) => Source::Claim(self::claim(&path, claim, problems)),
             document::Source::Path(parameter) => {
                 if parameter.is_empty() || parameter.contains(['{', '}', '/', '*']) {
-                    problems.add(format!("{path}.path"), format!("{parameter:?} is not the name of a path parameter: expected such as \"tenant\" for {{tenant}}"));
+                    problems.add(
+                        format!("{path}.path"),
+                        format!(
+                            "{parameter:?} is not the name of a path parameter: \
+                             expected such as \"tenant\" for {{tenant}}"
+                        ),
+                    );
                 }
                 Source::Path(parameter.as_str().into())
             }
@@ -185,13 +192,22 @@ fn sources(path: &str, written: &[document::Source], problems: &mut Problems) ->
             document::Source::Host(pattern) => match HostPattern::new(pattern) {
                 Some(pattern) => Source::Host(pattern),
                 None => {
-                    problems.add(format!("{path}.host"), format!("{pattern:?} is not a pattern of hosts: expected {}", HostPattern::EXPECTED));
+                    problems.add(
+                        format!("{path}.host"),
+                        format!("{pattern:?} is not a pattern of hosts: expected {}", HostPattern::EXPECTED),
+                    );
                     continue;
                 }
             },
             document::Source::Query(parameter) => {
                 if parameter.is_empty() || parameter.contains(['&', '=', '#', '%', '+', ' ']) {
-                    problems.add(format!("{path}.query"), format!("{parameter:?} is not the name of a query parameter: expected such as \"tenant\" for ?tenant=…"));
+                    problems.add(
+                        format!("{path}.query"),
+                        format!(
+                            "{parameter:?} is not the name of a query parameter: \
+                             expected such as \"tenant\" for ?tenant=…"
+                        ),
+                    );
                 }
                 Source::Query(parameter.as_str().into())
             }
@@ -240,7 +256,11 @@ fn trusted(written: &document::TrustedPeers, problems: &mut Problems) -> Trusted
         if domain.is_empty() || !complete_domain || text.contains('*') {
             problems.add(
                 format!("identity.trustedPeers[{index}]"),
-                format!("{pattern:?} is not a SPIFFE id: expected such as \"spiffe://cluster.local/ns/core-healthcare/sa/api-gateway\", with `*` only at the end and after the trust domain"),
+                format!(
+                    "{pattern:?} is not a SPIFFE id: expected such as \
+                     \"spiffe://cluster.local/ns/core-healthcare/sa/api-gateway\", with `*` only at the end \
+                     and after the trust domain"
+                ),
             );
         }
         PeerPattern { text: text.into(), prefix }

@@ -14,8 +14,8 @@ use crate::problem::Problems;
 use crate::rate::Rate;
 use crate::tenants::{Entry, Tenants, TenantsBuilder};
 
-/// The header of the cohort, if there are cohorts: by number, or of entries. `listed` are the entries, if they have been
-/// taken out of the document.
+/// The header of the cohort, if there are cohorts: by number, or of entries. `listed` are the entries, if they have
+/// been taken out of the document.
 pub(super) fn cohort_header(document: &document::Document, listed: Option<&TenantsBuilder>) -> Option<String> {
     let in_document = || document.tenants.entries.values().any(|entry| entry.cohort.is_some());
     let is_pinned = || listed.map_or_else(in_document, TenantsBuilder::pins_a_cohort);
@@ -48,7 +48,8 @@ pub(super) fn compile(
     if tenants.unknown == UnknownTenant::Deny && !are_listed && tenants.directory.is_none() {
         problems.add(
             "tenants.unknown",
-            "\"deny\" without entries refuses every tenant: expected \"route\", or the tenants in tenants.entries or a directory",
+            "\"deny\" without entries refuses every tenant: expected \"route\", or the tenants in tenants.entries or \
+             a directory",
         );
     }
 
@@ -104,7 +105,10 @@ fn entries(
         } else if case == TenantCase::Lower && !insert(&mut folded, id.to_ascii_lowercase()) {
             problems.add(
                 path(),
-                format!("{id:?} differs from another entry in case alone: expected each tenant once, for identity.tenant.case is lower"),
+                format!(
+                    "{id:?} differs from another entry in case alone: expected each tenant once, for \
+                     identity.tenant.case is lower"
+                ),
             );
         } else {
             let (pool, group) = (entry.pool.as_deref().map(str::as_bytes), entry.group.as_deref().map(str::as_bytes));
@@ -156,7 +160,11 @@ fn pools(written: &[document::Pool], problems: &mut Problems) -> Vec<(Arc<str>, 
         if !(1..=WEIGHT_MAX).contains(&pool.weight) {
             problems.add(
                 format!("{path}.weight"),
-                format!("{} is not a weight: expected 1 to {WEIGHT_MAX}; a pool for pinned tenants alone belongs in routing.dedicated", pool.weight),
+                format!(
+                    "{} is not a weight: expected 1 to {WEIGHT_MAX}; a pool for pinned tenants alone belongs in \
+                     routing.dedicated",
+                    pool.weight
+                ),
             );
         }
         pools.push((name, pool.weight.min(WEIGHT_MAX)));
@@ -186,6 +194,7 @@ fn unknown_pool(pool: &str, known: &[&Arc<str>]) -> String {
     let names: Vec<&str> = known.iter().map(|name| &***name).collect();
     let known = if names.is_empty() { "a pool".to_owned() } else { format!("one of {}", names.join(", ")) };
     format!(
-        "{pool:?} is not a pool: expected {known}; a pool that only pinned tenants are in is declared in routing.dedicated"
+        "{pool:?} is not a pool: expected {known}; a pool that only pinned tenants are in is declared in \
+         routing.dedicated"
     )
 }

@@ -16,8 +16,12 @@ fn complete() -> Value {
     json!({
         "version": "careplane/v1",
         "identity": {
-            "trustedPeers": ["spiffe://cluster.local/ns/core-healthcare/sa/api-gateway", "spiffe://cluster.local/ns/edge/*"],
-            "tenant": {"required": true, "sources": [{"claim": "tenant_id"}, {"path": "tenant"}, {"header": "x-tenant-id"}]},
+            "trustedPeers": [
+                "spiffe://cluster.local/ns/core-healthcare/sa/api-gateway", "spiffe://cluster.local/ns/edge/*"
+            ],
+            "tenant": {
+                "required": true, "sources": [{"claim": "tenant_id"}, {"path": "tenant"}, {"header": "x-tenant-id"}]
+            },
             "user": {"sources": [{"claim": ["realm", "sub"]}, {"header": "x-user-id"}], "pseudonymise": true},
             "correlation": {"header": "x-correlation-id", "echo": true}
         },
@@ -25,7 +29,8 @@ fn complete() -> Value {
         "pseudonyms": {"keyEnv": "CAREPLANE_PSEUDONYM_KEY"},
         "contexts": [
             {
-                "name": "medication-administration", "complianceLevel": "critical", "tier": "always", "action": "execute",
+                "name": "medication-administration", "complianceLevel": "critical", "tier": "always",
+                "action": "execute",
                 "resource": "MedicationAdministration", "flags": ["controlled-drug", "mar"], "retention": "P8Y",
                 "match": [{"methods": ["POST"], "path": "/api/v1/medications/administer"}]
             },
@@ -37,7 +42,8 @@ fn complete() -> Value {
                 ]
             },
             {
-                "name": "health-check", "complianceLevel": "low", "tier": "never", "audit": "none", "tenant": "optional",
+                "name": "health-check", "complianceLevel": "low", "tier": "never", "audit": "none",
+                "tenant": "optional",
                 "match": [{"methods": ["GET"], "path": "/health"}, {"methods": ["GET"], "path": "/metrics"}]
             }
         ],
@@ -234,17 +240,26 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/contexts/0/match/0/methods",
             json!(["post"]),
-            r#"contexts[0].match[0].methods[0]: "post" is not a method: expected one of GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE, CONNECT"#,
+            concat!(
+                r#"contexts[0].match[0].methods[0]: "post" is not a method: expected one of GET, HEAD, POST, PUT, "#,
+                "PATCH, DELETE, OPTIONS, TRACE, CONNECT",
+            ),
         ),
         (
             "/contexts/0/match",
             json!([]),
-            r#"contexts[0].match: is empty, so nothing is ever in this context: expected such as [{path: "/api/v1/residents"}]"#,
+            concat!(
+                "contexts[0].match: is empty, so nothing is ever in this context: expected such as ",
+                r#"[{path: "/api/v1/residents"}]"#,
+            ),
         ),
         (
             "/contexts/0/tier",
             json!("allways"),
-            r#"contexts[0].tier: "allways" is not a tier of sampling.tiers: expected one of always, assessment, clinical, default, never"#,
+            concat!(
+                r#"contexts[0].tier: "allways" is not a tier of sampling.tiers: expected one of always, "#,
+                "assessment, clinical, default, never",
+            ),
         ),
         (
             "/contexts/0/retention",
@@ -254,12 +269,18 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/contexts/0/complianceLevel",
             json!("severe"),
-            r#"contexts[0].complianceLevel: unknown variant `severe`, expected one of `critical`, `high`, `standard`, `low`"#,
+            concat!(
+                "contexts[0].complianceLevel: unknown variant `severe`, expected one of `critical`, `high`, ",
+                "`standard`, `low`",
+            ),
         ),
         (
             "/contexts/0/colour",
             json!("red"),
-            r#"contexts[0].colour: unknown field `colour`, expected one of `name`, `complianceLevel`, `tier`, `action`, `resource`, `subject`, `flags`, `retention`, `audit`, `tenant`, `enforcement`, `match`"#,
+            concat!(
+                "contexts[0].colour: unknown field `colour`, expected one of `name`, `complianceLevel`, `tier`, ",
+                "`action`, `resource`, `subject`, `flags`, `retention`, `audit`, `tenant`, `enforcement`, `match`",
+            ),
         ),
         (
             "/contexts/0/flags",
@@ -274,17 +295,26 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/contexts/1/name",
             json!("Medication"),
-            r#"contexts[1].name: "Medication" is not a name: expected 1 to 63 of [a-z0-9-], a letter or digit first and last"#,
+            concat!(
+                r#"contexts[1].name: "Medication" is not a name: expected 1 to 63 of [a-z0-9-], a letter or digit "#,
+                "first and last",
+            ),
         ),
         (
             "/contexts/1/subject",
             json!("resident"),
-            r#"contexts[1].subject: "resident" is not a path parameter of this context: expected the name of one in its match"#,
+            concat!(
+                r#"contexts[1].subject: "resident" is not a path parameter of this context: "#,
+                "expected the name of one in its match",
+            ),
         ),
         (
             "/contexts/1/match/1/path",
             json!("/api/v1/medications"),
-            r#"contexts[1].match[1].path: "/api/v1/medications" repeats contexts[1].match[0].path ("/api/v1/medications")"#,
+            concat!(
+                r#"contexts[1].match[1].path: "/api/v1/medications" repeats contexts[1].match[0].path "#,
+                r#"("/api/v1/medications")"#,
+            ),
         ),
         ("/contexts/2/match/1/path", json!("/API/v1/medications/{other}/{*all}"), ""),
         (
@@ -315,33 +345,50 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/tenants/entries/care-home-0042/pool",
             json!("dedicated-b"),
-            r#"tenants.entries.care-home-0042.pool: "dedicated-b" is not a pool: expected one of pool-a, pool-b, pool-c, dedicated-a; a pool that only pinned tenants are in is declared in routing.dedicated"#,
+            concat!(
+                r#"tenants.entries.care-home-0042.pool: "dedicated-b" is not a pool: expected one of pool-a, "#,
+                "pool-b, pool-c, dedicated-a; a pool that only pinned tenants are in is declared in ",
+                "routing.dedicated",
+            ),
         ),
         (
             "/tenants/entries/care-home-0042/jurisdiction",
             json!("france"),
-            r#"tenants.entries.care-home-0042.jurisdiction: unknown variant `france`, expected one of `england`, `scotland`, `wales`, `northern-ireland`"#,
+            concat!(
+                "tenants.entries.care-home-0042.jurisdiction: unknown variant `france`, expected one of ",
+                "`england`, `scotland`, `wales`, `northern-ireland`",
+            ),
         ),
         (
             "/tenants/entries/a b",
             json!({}),
-            r#"tenants.entries.a b: "a b" is not a tenant id: expected 1 to 128 characters of [A-Za-z0-9._:-], not an NHS number"#,
+            concat!(
+                r#"tenants.entries.a b: "a b" is not a tenant id: expected 1 to 128 characters of [A-Za-z0-9._:-], "#,
+                "not an NHS number",
+            ),
         ),
         (
             "/routing/pools/0",
             json!("pool-c"),
-            r#"routing.pools[2]: "pool-c" is listed twice: expected each pool once, with a `weight` for a larger share"#,
+            concat!(
+                r#"routing.pools[2]: "pool-c" is listed twice: expected each pool once, with a `weight` for a "#,
+                "larger share",
+            ),
         ),
         (
             "/routing/pools/1/weight",
             json!(0),
-            "routing.pools[1].weight: 0 is not a weight: expected 1 to 100; a pool for pinned tenants alone belongs in routing.dedicated",
+            "routing.pools[1].weight: 0 is not a weight: expected 1 to 100; a pool for pinned tenants alone belongs \
+             in routing.dedicated",
         ),
         ("/routing/dedicated/0", json!("pool-a"), ""),
         (
             "/routing/poolHeader",
             json!(":authority"),
-            r#"routing.poolHeader: ":authority" cannot be used: pseudo-headers route the request; expected a header of your own, such as "x-tenant-id""#,
+            concat!(
+                r#"routing.poolHeader: ":authority" cannot be used: pseudo-headers route the request; expected a "#,
+                r#"header of your own, such as "x-tenant-id""#,
+            ),
         ),
         (
             "/routing/poolHeader",
@@ -366,12 +413,18 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/headers/tenantId",
             json!("host"),
-            r#"headers.tenantId: "host" cannot be used: Envoy does not let filters write it; expected a header of your own, such as "x-tenant-id""#,
+            concat!(
+                r#"headers.tenantId: "host" cannot be used: Envoy does not let filters write it; expected a header "#,
+                r#"of your own, such as "x-tenant-id""#,
+            ),
         ),
         (
             "/headers/tenantId",
             json!("x tenant"),
-            r#"headers.tenantId: "x tenant" is not a header name: expected a token (RFC 9110 §5.6.2), such as "x-tenant-id""#,
+            concat!(
+                r#"headers.tenantId: "x tenant" is not a header name: expected a token (RFC 9110 §5.6.2), "#,
+                r#"such as "x-tenant-id""#,
+            ),
         ),
         (
             "/identity/trustedPeers",
@@ -381,12 +434,17 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/identity/trustedPeers",
             json!(["spiffe://*"]),
-            r#"identity.trustedPeers[0]: "spiffe://*" is not a SPIFFE id: expected such as "spiffe://cluster.local/ns/core-healthcare/sa/api-gateway", with `*` only at the end and after the trust domain"#,
+            concat!(
+                r#"identity.trustedPeers[0]: "spiffe://*" is not a SPIFFE id: expected such as "#,
+                r#""spiffe://cluster.local/ns/core-healthcare/sa/api-gateway", with `*` only at the end and after "#,
+                "the trust domain",
+            ),
         ),
         (
             "/identity/tenant/sources/0",
             json!({"cookie": "t"}),
-            "identity.tenant.sources[0].cookie: unknown variant `cookie`, expected one of `claim`, `path`, `header`, `host`, `query`",
+            "identity.tenant.sources[0].cookie: unknown variant `cookie`, expected one of `claim`, `path`, `header`, \
+             `host`, `query`",
         ),
         (
             "/identity/tenant/required",
@@ -396,7 +454,10 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/pseudonyms/keyEnv",
             json!("MY KEY"),
-            r#"pseudonyms.keyEnv: "MY KEY" is not the name of an environment variable: expected such as "CAREPLANE_PSEUDONYM_KEY""#,
+            concat!(
+                r#"pseudonyms.keyEnv: "MY KEY" is not the name of an environment variable: expected such as "#,
+                r#""CAREPLANE_PSEUDONYM_KEY""#,
+            ),
         ),
         ("/pseudonyms/key", json!("secret"), "pseudonyms.key: unknown field `key`, expected `keyEnv`"),
         ("/export/queueBytes", json!(1), "export.queueBytes: 1 is out of range: expected 65536 to 268435456"),

@@ -32,8 +32,7 @@ impl KnownPools {
     /// The pool of this name. Under a policy without pools there is none: it places no tenants.
     ///
     /// A name that the policy does not know is taken as it is: the pools of a policy can change under a directory
-    /// that was taken
-    /// before, and a pinned tenant is never sent to other tenants' pools.
+    /// that was taken before, and a pinned tenant is never sent to other tenants' pools.
     pub(crate) fn pool(&self, name: &str) -> Option<Arc<str>> {
         if self.0.names.is_empty() {
             return None;

@@ -38,8 +38,7 @@ pub struct Unwritable {
 /// Writes the directory of these tenants. The same tenants make the same bytes.
 ///
 /// The number of parts is a power of two, the smallest with which each part is small enough: it stays while tenants
-/// come and go, so an
-/// edit changes the parts of the tenants that it is about.
+/// come and go, so an edit changes the parts of the tenants that it is about.
 ///
 /// # Errors
 /// Everything that is wrong with the entries.

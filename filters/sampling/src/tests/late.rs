@@ -71,7 +71,8 @@ fn spans_from(case: &Case, host: &MemoryHost) -> Vec<Span> {
             "version": "careplane/v1",
             "identity": {{"trustedPeers": "any"}},
             "contexts": [{{
-                "name": "resident", "complianceLevel": "high", "tier": "never", "match": [{{"path": "/residents/{{id}}"}}]
+                "name": "resident", "complianceLevel": "high", "tier": "never",
+                "match": [{{"path": "/residents/{{id}}"}}]
             }}],
             "sampling": {{"late": {}}},
             "export": {{"cluster": "otel", "batch": {{"interval": "1ms"}}}}

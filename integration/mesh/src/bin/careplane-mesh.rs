@@ -31,7 +31,8 @@ async fn run() -> Result<()> {
     );
     println!("  kubectl get pods -A -o wide");
     println!(
-        "  curl --cacert {} --resolve api.writecarenotes.com:8443:{} https://api.writecarenotes.com:8443/api/v1/medications/1 \\",
+        "  curl --cacert {} --resolve api.writecarenotes.com:8443:{} \
+         https://api.writecarenotes.com:8443/api/v1/medications/1 \\",
         mesh.authority().display(),
         mesh.gateway()
     );

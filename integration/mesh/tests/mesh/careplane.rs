@@ -74,7 +74,9 @@ pub async fn a_bad_policy_is_refused_at_the_door(mesh: &Mesh) -> Result<()> {
     for (pointer, value, expected) in bad {
         let mut plugin = json!({
             "apiVersion": good["apiVersion"], "kind": good["kind"], "spec": good["spec"],
-            "metadata": {"name": "careplane-gateway", "namespace": "istio-system", "labels": good["metadata"]["labels"]},
+            "metadata": {
+                "name": "careplane-gateway", "namespace": "istio-system", "labels": good["metadata"]["labels"]
+            },
         });
         let (parent, member) = pointer.rsplit_once('/').context("no pointer")?;
         let parent =

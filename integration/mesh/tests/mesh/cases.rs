@@ -40,13 +40,15 @@ pub fn all() -> Vec<Case> {
             security::plaintext_is_refused,
             "Mutual TLS",
             "base/security/istio-system/mesh.yaml",
-            "a pod that connects without a certificate of the mesh is cut off by each sidecar; through the gateway the same request gets 200"
+            "a pod that connects without a certificate of the mesh is cut off by each sidecar; through the gateway \
+             the same request gets 200"
         ),
         case!(
             security::old_tls_is_refused,
             "TLS at the edge",
             "base/traffic/gateway.yaml",
-            "TLS 1.2 fails in the handshake, 1.3 works, for api., app. and admin.writecarenotes.com; another name gets no certificate"
+            "TLS 1.2 fails in the handshake, 1.3 works, for api., app. and admin.writecarenotes.com; another name \
+             gets no certificate"
         ),
         case!(
             security::http_is_redirected,
@@ -58,25 +60,29 @@ pub fn all() -> Vec<Case> {
             security::only_the_gateway_may_call,
             "Service accounts",
             "base/security/core-healthcare/medication-service.yaml",
-            "a foreign service account with a certificate of the mesh and a nurse's token gets 403 from each sidecar; the gateway 200"
+            "a foreign service account with a certificate of the mesh and a nurse's token gets 403 from each sidecar; \
+             the gateway 200"
         ),
         case!(
             security::prometheus_sees_metrics_only,
             "Prometheus",
             "base/security/every-namespace/prometheus.yaml",
-            "with its certificate: GET /metrics and /health 200, POST /metrics 403, GET /api/v1/medications 403; a foreign account 403 on all"
+            "with its certificate: GET /metrics and /health 200, POST /metrics 403, GET /api/v1/medications 403; a \
+             foreign account 403 on all"
         ),
         case!(
             security::each_role_may_do_its_own,
             "Roles",
             "base/security/core-healthcare/medication-service.yaml",
-            "carer, nurse, manager, inspector, clinician and an unknown role on twelve acts: each allowed one 200, each forbidden one 403, no other status"
+            "carer, nurse, manager, inspector, clinician and an unknown role on twelve acts: each allowed one 200, \
+             each forbidden one 403, no other status"
         ),
         case!(
             security::people_reach_the_homes_of_their_grants,
             "Grants",
             "base/careplane/policy/policy.yaml",
-            "an agency nurse, an inspector, a group manager and a clinician in an emergency on thirteen acts in three homes: each gets what grant and role allow, else 403 with the reason"
+            "an agency nurse, an inspector, a group manager and a clinician in an emergency on thirteen acts in three \
+             homes: each gets what grant and role allow, else 403 with the reason"
         ),
         case!(
             security::a_spelling_is_no_way_around,
@@ -94,31 +100,36 @@ pub fn all() -> Vec<Case> {
             security::what_outsiders_say_of_themselves_is_not_believed,
             "Identity headers",
             "base/careplane/bundle/gateway.yaml",
-            "an outsider's x-user-id, x-tenant-pool, x-release-cohort, x-compliance-level and x-forwarded-client-cert do not reach the application, and the record names the attempt; an x-tenant-id of another home is a 403"
+            "an outsider's x-user-id, x-tenant-pool, x-release-cohort, x-compliance-level and x-forwarded-client-cert \
+             do not reach the application, and the record names the attempt; an x-tenant-id of another home is a 403"
         ),
         case!(
             breakers::each_service_has_its_numbers,
             "Circuit breakers",
             "base/traffic/routing/destination-rule.yaml",
-            "of ten services, each subset's cluster in the gateway's Envoy has the table's connections, errors and ejection time"
+            "of ten services, each subset's cluster in the gateway's Envoy has the table's connections, errors and \
+             ejection time"
         ),
         case!(
             alone breakers::too_much_overflows,
             "Circuit breakers",
             "base/traffic/services/nhs-integration-service/destination-rule.yaml",
-            "what connections and queue cannot hold is answered 503 and counted as overflow, for medication and for the NHS service; the others get 200"
+            "what connections and queue cannot hold is answered 503 and counted as overflow, for medication and for \
+             the NHS service; the others get 200"
         ),
         case!(
             alone breakers::a_failing_pod_is_ejected,
             "Circuit breakers",
             "base/traffic/services/medication-service/destination-rule.yaml",
-            "a medication pod that answers 503 is ejected, and its sister serves everything; a pod of the NHS service likewise"
+            "a medication pod that answers 503 is ejected, and its sister serves everything; a pod of the NHS service \
+             likewise"
         ),
         case!(
             routing::a_read_is_tried_again_and_a_write_is_not,
             "Retries",
             "base/traffic/routing/virtual-services.yaml",
-            "a 503 on GET becomes 200 by the second attempt; on POST administer it stays 503, and the application saw it once"
+            "a 503 on GET becomes 200 by the second attempt; on POST administer it stays 503, and the application saw \
+             it once"
         ),
         case!(
             routing::timeouts_are_as_asked,
@@ -142,13 +153,15 @@ pub fn all() -> Vec<Case> {
             routing::a_tenant_has_its_pool,
             "Pools",
             "base/traffic/routing/virtual-services.yaml",
-            "the pod that answers is of the pool that careplane named, the pinned tenant's is the canary, and always the same"
+            "the pod that answers is of the pool that careplane named, the pinned tenant's is the canary, and always \
+             the same"
         ),
         case!(
             egress::only_the_nhs_is_outside,
             "Egress",
             "base/traffic/egress/nhs-api/service-entry.yaml",
-            "nhs-integration-service reaches api. and sandbox.api.service.nhs.uk over TLS by the egress gateway, without the mesh's headers; nothing else, and nobody else"
+            "nhs-integration-service reaches api. and sandbox.api.service.nhs.uk over TLS by the egress gateway, \
+             without the mesh's headers; nothing else, and nobody else"
         ),
         case!(
             careplane::crossing_a_tenant_is_refused_recorded_and_traced,
@@ -166,37 +179,43 @@ pub fn all() -> Vec<Case> {
             observability::five_tags_are_in_jaeger,
             "Tracing",
             "base/observability/telemetry/telemetry.yaml",
-            "the spans of gateway and sidecar, of one trace, have tenant_id, user_id, correlation_id, healthcare_context and compliance_level"
+            "the spans of gateway and sidecar, of one trace, have tenant_id, user_id, correlation_id, \
+             healthcare_context and compliance_level"
         ),
         case!(
             observability::tiers_are_kept,
             "Tracing",
             "base/careplane/policy/policy.yaml",
-            "of 400 requests each, the share of traces in Jaeger is that of the tier, within 4 standard errors, and 100 % are 100 %"
+            "of 400 requests each, the share of traces in Jaeger is that of the tier, within 4 standard errors, and \
+             100 % are 100 %"
         ),
         case!(
             alone careplane::a_policy_changes_without_losing_a_request,
             "Live policy",
             "base/careplane/policy/policy.yaml",
-            "under load a policy is replaced five times; every request gets 200, and the new policy's digest is on the records"
+            "under load a policy is replaced five times; every request gets 200, and the new policy's digest is on \
+             the records"
         ),
         case!(
             careplane::a_bad_policy_is_refused_at_the_door,
             "Admission",
             "base/careplane/admission/refuse.yaml",
-            "eleven bad plugins are refused by the API server, each with what to write instead; the shipped ones are taken"
+            "eleven bad plugins are refused by the API server, each with what to write instead; the shipped ones are \
+             taken"
         ),
         case!(
             alone careplane::a_key_is_rotated,
             "Pseudonyms",
             "base/careplane/kustomization.yaml",
-            "a sidecar has its key from the Secret; after the Secret is replaced and the pods are, records carry pseudonyms of another key id"
+            "a sidecar has its key from the Secret; after the Secret is replaced and the pods are, records carry \
+             pseudonyms of another key id"
         ),
         case!(
             alone careplane::a_panic_stays_alone,
             "Isolation",
             "overlays/isolated/kustomization.yaml",
-            "with the overlay in place of base, and a module for sampling that crashes on every request, the other filters go on: headers, pools, records"
+            "with the overlay in place of base, and a module for sampling that crashes on every request, the other \
+             filters go on: headers, pools, records"
         ),
         case!(
             alone careplane::a_traffic_extension_does_the_same,
@@ -208,31 +227,37 @@ pub fn all() -> Vec<Case> {
             deploy::every_manifest_is_accepted,
             "Manifests",
             "base/kustomization.yaml",
-            "base and every overlay: istioctl validate, careplane check, and a dry run of the API server with istiod's webhook take them (ambient without the dry run: the cluster has no Gateway API); istioctl analyze -A finds nothing in what is deployed but that these workloads are few and an EnvoyFilter is one"
+            "base and every overlay: istioctl validate, careplane check, and a dry run of the API server with \
+             istiod's webhook take them (ambient without the dry run: the cluster has no Gateway API); istioctl \
+             analyze -A finds nothing in what is deployed but that these workloads are few and an EnvoyFilter is one"
         ),
         case!(
             deploy::the_installation_is_as_asked,
             "Installation",
             "install/istio.yaml",
-            "istioctl manifest generate renders the mesh id, TLS 1.3, REGISTRY_ONLY and the resources of pilot, gateways and sidecars"
+            "istioctl manifest generate renders the mesh id, TLS 1.3, REGISTRY_ONLY and the resources of pilot, \
+             gateways and sidecars"
         ),
         case!(
             deploy::nobody_objects,
             "Proxies",
             "base/kustomization.yaml",
-            "of eleven or more proxies, none rejected an update of clusters, listeners, routes or filters; istiod logged no ACK ERROR"
+            "of eleven or more proxies, none rejected an update of clusters, listeners, routes or filters; istiod \
+             logged no ACK ERROR"
         ),
         case!(
             alone deploy::a_second_run_changes_nothing,
             "Deployment",
             "deploy-service-mesh.sh",
-            "the script again: nothing is changed, and it verifies injection, mutual TLS, proxies in sync, plugins loaded and a trace in Jaeger; exit 0"
+            "the script again: nothing is changed, and it verifies injection, mutual TLS, proxies in sync, plugins \
+             loaded and a trace in Jaeger; exit 0"
         ),
         case!(
             alone deploy::drift_is_set_right,
             "Deployment",
             "deploy-service-mesh.sh",
-            "a timeout that another manager changed and a deleted DestinationRule are in the plan; --apply refuses to take the timeout, and mends both with --force-conflicts"
+            "a timeout that another manager changed and a deleted DestinationRule are in the plan; --apply refuses to \
+             take the timeout, and mends both with --force-conflicts"
         ),
     ]
 }

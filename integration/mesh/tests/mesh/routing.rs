@@ -86,7 +86,8 @@ pub async fn a_timeout_takes_effect(mesh: &Mesh) -> Result<()> {
     let before = mesh.cluster.get(&name).await?;
     let routes = before["spec"]["http"].as_array().context("no routes")?.len();
     let scaled: Vec<Value> = (0..routes)
-        .map(|index| serde_json::json!({"op": "replace", "path": format!("/spec/http/{index}/timeout"), "value": "300ms"}))
+        .map(|index| format!("/spec/http/{index}/timeout"))
+        .map(|path| serde_json::json!({"op": "replace", "path": path, "value": "300ms"}))
         .collect();
     let patch = Value::from(scaled).to_string();
     mesh.cluster.kubectl(&[&["patch"], &name[..], &["--type=json", "-p", &patch]].concat()).await?;

@@ -34,8 +34,14 @@ fn policy() -> Arc<Rules> {
             ]
         },
         "contexts": [
-            {"name": "staff", "complianceLevel": "standard", "tier": "never", "match": [{"path": "/homes/{tenant}/staff"}]},
-            {"name": "notes", "complianceLevel": "standard", "tier": "never", "match": [{"path": "/homes/{tenant}/notes"}]}
+            {
+                "name": "staff", "complianceLevel": "standard", "tier": "never",
+                "match": [{"path": "/homes/{tenant}/staff"}]
+            },
+            {
+                "name": "notes", "complianceLevel": "standard", "tier": "never",
+                "match": [{"path": "/homes/{tenant}/notes"}]
+            }
         ],
         "tenants": {"entries": {
             "glasgow-1": {"jurisdiction": "scotland", "group": "north"},

@@ -142,7 +142,8 @@ fn a_claim_counts_when_the_right_issuer_made_the_token() {
     let document = r#"{
         "version": "careplane/v1",
         "identity": {"tenant": {"sources": [
-            {"claim": "tenant_id", "issuer": "https://staff.example"}, {"claim": "home", "issuer": "https://agency.example"}
+            {"claim": "tenant_id", "issuer": "https://staff.example"},
+            {"claim": "home", "issuer": "https://agency.example"}
         ]}}
     }"#;
     let with = |issuer: &str| {
@@ -163,7 +164,9 @@ fn a_claim_counts_when_the_right_issuer_made_the_token() {
 fn ids_can_be_folded() {
     let document = r#"{
         "version": "careplane/v1",
-        "identity": {"tenant": {"case": "lower", "sources": [{"claim": "homes"}, {"path": "tenant"}, {"header": "x-tenant-id"}]}},
+        "identity": {"tenant": {
+            "case": "lower", "sources": [{"claim": "homes"}, {"path": "tenant"}, {"header": "x-tenant-id"}]
+        }},
         "contexts": [{"name": "by-path", "complianceLevel": "low", "match": [{"path": "/homes/{tenant}/{*rest}"}]}]
     }"#;
     let host = request("/homes/Home-1/x", &[("x-tenant-id", "HOME-1")]).with_list_claim("homes", ["home-1", "HOME-2"]);

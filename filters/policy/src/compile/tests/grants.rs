@@ -18,7 +18,8 @@ fn granting(document: &mut Value) {
         "contexts": ["medication"]
     });
     let emergency = json!({
-        "name": "emergency", "when": [{"claim": ["realm_access", "roles"], "anyOf": ["nurse", "doctor"]}], "tenants": "any",
+        "name": "emergency", "tenants": "any",
+        "when": [{"claim": ["realm_access", "roles"], "anyOf": ["nurse", "doctor"]}],
         "requires": {"purpose": ["BTG", "ETREAT"]}, "flags": ["emergency"], "atMost": {"perUser": 5, "within": "1h"},
         "writeAhead": true
     });
@@ -60,12 +61,16 @@ fn each_problem_of_a_grant_says_where_what_and_what_instead() {
         (
             "/identity/grants/1/name",
             json!("inspector"),
-            r#"identity.grants[1].name: "inspector" is the name of identity.grants[0] already: expected a name of its own"#,
+            concat!(
+                r#"identity.grants[1].name: "inspector" is the name of identity.grants[0] already: expected a name "#,
+                "of its own",
+            ),
         ),
         (
             "/identity/grants/0/when",
             json!([]),
-            "identity.grants[0].when: missing: expected whose the grant is, such as {claim: roles, contains: inspector}",
+            "identity.grants[0].when: missing: expected whose the grant is, such as {claim: roles, contains: \
+             inspector}",
         ),
         (
             "/identity/grants/0/when",
@@ -75,7 +80,8 @@ fn each_problem_of_a_grant_says_where_what_and_what_instead() {
         (
             "/identity/grants/0/when",
             json!([{"claim": "roles", "equals": "a"}, {"claim": "roles", "anyOf": []}]),
-            "identity.grants[0].when[1]: says not just one thing of the claim: expected one of equals, contains and anyOf",
+            "identity.grants[0].when[1]: says not just one thing of the claim: expected one of equals, contains and \
+             anyOf",
         ),
         (
             "/identity/grants/0/when",
@@ -95,23 +101,31 @@ fn each_problem_of_a_grant_says_where_what_and_what_instead() {
         (
             "/identity/grants/0/tenants",
             json!("all"),
-            "identity.grants[0].tenants: invalid value: string \"all\", expected the word \"any\", {jurisdiction: {claim: …}} or {group: {claim: …}}",
+            "identity.grants[0].tenants: invalid value: string \"all\", expected the word \"any\", {jurisdiction: \
+             {claim: …}} or {group: {claim: …}}",
         ),
         ("/identity/grants/0/tenants", json!({"group": {}}), "identity.grants[0].tenants.group: missing field `claim`"),
         (
             "/identity/grants/0/contexts/0",
             json!("medications"),
-            r#"identity.grants[0].contexts[0]: "medications" is not a context: expected one of medication-administration, medication, health-check, general"#,
+            concat!(
+                r#"identity.grants[0].contexts[0]: "medications" is not a context: expected one of "#,
+                "medication-administration, medication, health-check, general",
+            ),
         ),
         (
             "/identity/grants/1/requires/purpose/1",
             json!("EMERGENCY"),
-            r#"identity.grants[1].requires.purpose[1]: "EMERGENCY" is not a purpose of use: expected a code of HL7 v3 PurposeOfUse, such as "TREAT", "ETREAT" or "BTG""#,
+            concat!(
+                r#"identity.grants[1].requires.purpose[1]: "EMERGENCY" is not a purpose of use: expected a code of "#,
+                r#"HL7 v3 PurposeOfUse, such as "TREAT", "ETREAT" or "BTG""#,
+            ),
         ),
         (
             "/identity/purpose/sources",
             json!([]),
-            "identity.grants[1].requires.purpose: cannot be said by any request: expected sources in identity.purpose.sources",
+            "identity.grants[1].requires.purpose: cannot be said by any request: expected sources in \
+             identity.purpose.sources",
         ),
         (
             "/identity/grants/1/atMost/perUser",
@@ -141,12 +155,18 @@ fn each_problem_of_a_grant_says_where_what_and_what_instead() {
         (
             "/identity/tenant/sources/0",
             json!({"host": "app.example.com"}),
-            r#"identity.tenant.sources[0].host: "app.example.com" is not a pattern of hosts: expected a host with one {tenant}, such as "{tenant}.app.example.com""#,
+            concat!(
+                r#"identity.tenant.sources[0].host: "app.example.com" is not a pattern of hosts: expected a host "#,
+                r#"with one {tenant}, such as "{tenant}.app.example.com""#,
+            ),
         ),
         (
             "/identity/tenant/sources/0",
             json!({"query": "a&b"}),
-            r#"identity.tenant.sources[0].query: "a&b" is not the name of a query parameter: expected such as "tenant" for ?tenant=…"#,
+            concat!(
+                r#"identity.tenant.sources[0].query: "a&b" is not the name of a query parameter: expected such as "#,
+                r#""tenant" for ?tenant=…"#,
+            ),
         ),
         (
             "/identity/tenant/sources/0",
@@ -156,7 +176,10 @@ fn each_problem_of_a_grant_says_where_what_and_what_instead() {
         (
             "/tenants/entries/care-home-0042/group",
             json!(""),
-            r#"tenants.entries.care-home-0042.group: "" is not the name of a group: expected 1 to 128 bytes without control characters"#,
+            concat!(
+                r#"tenants.entries.care-home-0042.group: "" is not the name of a group: expected 1 to 128 bytes "#,
+                "without control characters",
+            ),
         ),
     ];
     for (pointer, value, expected) in table {

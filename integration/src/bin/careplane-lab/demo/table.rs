@@ -9,7 +9,8 @@ const GAP: &str = "  ";
 const NONE: &str = "–";
 
 const LEGEND: [&str; 2] = [
-    "TRACE: whether a span arrived, and why. A tier keeps what draws less than its rate, of 100; the draw is in x-request-id. Refusals are",
+    "TRACE: whether a span arrived, and why. A tier keeps what draws less than its rate, of 100; the draw is in \
+     x-request-id. Refusals are",
     "kept whatever their tier, if it was careplane that refused.   ×: gave no answer.   –: none.",
 ];
 

@@ -1,0 +1,124 @@
+//! What `check` reads: pipes, policies, kustomizations, the configuration of the mesh, the shipped manifests.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use super::{MESH, careplane, changed, findings, folder, mesh, stdout};
+
+#[test]
+fn what_comes_through_a_pipe_is_checked() {
+    let text = MESH.map(|file| fs::read_to_string(mesh().join(file)).unwrap()).join("---\n");
+    let text = text.replace("subset: pool-b", "subset: pool-x");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_careplane"))
+        .args(["check", "-", "--format", "short"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let first = stdout(&output).lines().next().unwrap().to_owned();
+    let line = 1 + text.lines().position(|line| line.contains("subset: pool-x")).unwrap();
+    assert!(
+        first.starts_with(&format!("stdin:{line}:64: error: VirtualService medication-service routes to subset")),
+        "{first}"
+    );
+}
+
+#[test]
+fn a_policy_on_its_own_is_checked() {
+    let folder = folder("alone");
+    let policy =
+        "# ours\nversion: careplane/v1\nsampling:\n  tiers: {default: 101}\ncontexts:\n  - match: [{path: x}]\n";
+    fs::write(folder.join("policy.yaml"), policy).unwrap();
+    fs::write(folder.join("policy.json"), r#"{"version": "careplane/v1", "contexts": 1}"#).unwrap();
+    fs::write(folder.join("other.yaml"), "a: 1\n").unwrap();
+    let expected = [
+        "policy.json:1:41 careplane/policy",
+        "policy.yaml:4:20 careplane/policy",
+        "policy.yaml:6:5 careplane/policy",
+        "policy.yaml:6:5 careplane/policy",
+        "policy.yaml:6:20 careplane/policy",
+    ];
+    assert_eq!(findings(&folder), expected);
+    // Named, it is meant to be one.
+    let named = stdout(&careplane(&folder, &["other.yaml", "--format", "short"]));
+    assert!(named.contains("other.yaml:1:1: error: a: unknown field"), "{named}");
+    assert!(named.contains("other.yaml:1:1: error: version: missing: expected \"careplane/v1\""), "{named}");
+}
+
+#[test]
+fn a_kustomization_is_checked_as_it_is_rendered_and_told_where_it_is_written() {
+    let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
+    if !has("kubectl") && !has("kustomize") {
+        let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!ci, "neither kubectl nor kustomize is on the PATH");
+        return eprintln!("SKIPPED: neither kubectl nor kustomize is on the PATH");
+    }
+    let folder = changed("kustomize", ("gateway.yaml", "tier: never", "tier: nevver"));
+    let gateway = fs::read_to_string(folder.join("gateway.yaml")).unwrap();
+    let (plugin, policy) = gateway.split_once("  pluginConfig: &policy\n").unwrap();
+    fs::write(folder.join("gateway.yaml"), plugin).unwrap();
+    let patch = format!(
+        "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{name: gateway}}\nspec:\n  \
+         pluginConfig:\n{policy}"
+    );
+    fs::create_dir(folder.join("policy")).unwrap();
+    fs::write(folder.join("policy/patch.yaml"), patch).unwrap();
+    let component = "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n\
+                     patches: [{path: patch.yaml, target: {kind: WasmPlugin}}]\n";
+    fs::write(folder.join("policy/kustomization.yaml"), component).unwrap();
+    let resources = "resources: [gateway.yaml, inbound.yaml, observability.yaml, security.yaml, traffic.yaml]\n\
+                     components: [policy]\n";
+    fs::write(folder.join("kustomization.yaml"), resources).unwrap();
+    assert_eq!(findings(&folder), ["policy/patch.yaml:17:15 careplane/policy"]);
+    // A folder above it finds it, and does not take its files for the mesh.
+    let output = careplane(folder.parent().unwrap(), &["kustomize", "--format", "short"]);
+    assert!(stdout(&output).starts_with("kustomize/policy/patch.yaml:17:15: error"), "{}", stdout(&output));
+}
+
+#[test]
+fn the_mesh_config_is_found_where_istio_reads_it() {
+    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: istio, namespace: istio-system}\ndata:\n  \
+                mesh: |-\n    \
+                enableTracing: true\n    trustDomain: care.example\n";
+    let folder = folder("config-map");
+    fs::copy(mesh().join("inbound.yaml"), folder.join("inbound.yaml")).unwrap();
+    fs::write(folder.join("istio.yaml"), text).unwrap();
+    let output = stdout(&careplane(&folder, &["."]));
+    assert!(
+        output.contains("7 |     trustDomain: care.example\n   |                  ------------ the trust domain"),
+        "{output}"
+    );
+    let sail = "apiVersion: sailoperator.io/v1\nkind: Istio\nmetadata: {name: default}\nspec:\n  values:\n    \
+                meshConfig: {trustDomain: care.example}\n";
+    fs::write(folder.join("istio.yaml"), sail).unwrap();
+    assert_eq!(
+        findings(&folder),
+        ["inbound.yaml:17:24 careplane/trust-domain", "inbound.yaml:18:14 careplane/audit-unread"]
+    );
+}
+
+/// Also a promise of the README: what is shipped is what one should take.
+#[test]
+fn the_shipped_manifests_have_no_findings_but_those_that_a_deployment_answers() {
+    let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
+    if !has("kubectl") && !has("kustomize") {
+        let ci = std::env::var("CI").is_ok_and(|ci| ci == "true");
+        assert!(!ci, "neither kubectl nor kustomize is on the PATH");
+        return eprintln!("SKIPPED: neither kubectl nor kustomize is on the PATH");
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let output = careplane(&root, &["wasmplugin-manifests", "--format", "json"]);
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let rules: Vec<&str> =
+        report["findings"].as_array().unwrap().iter().map(|it| it["rule"].as_str().unwrap()).collect();
+    // `careplane image pin` adds the digest. The manifests of the mesh say which callers pass a waypoint.
+    let open = ["careplane/plugin-digest", "careplane/trusted-peers-waypoint"];
+    assert!(rules.iter().all(|rule| open.contains(rule)), "{rules:?}");
+    assert!(report["looked"]["plugins"].as_u64().unwrap() > 20, "{report}");
+}

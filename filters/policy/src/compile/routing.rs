@@ -14,17 +14,6 @@ use crate::problem::Problems;
 use crate::rate::Rate;
 use crate::tenants::{Entry, Tenants, TenantsBuilder};
 
-/// The header of the cohort, if there are cohorts: by number, or of entries. `listed` are the entries, if they have
-/// been taken out of the document.
-pub(super) fn cohort_header(document: &document::Document, listed: Option<&TenantsBuilder>) -> Option<String> {
-    let in_document = || document.tenants.entries.values().any(|entry| entry.cohort.is_some());
-    let is_pinned = || listed.map_or_else(in_document, TenantsBuilder::pins_a_cohort);
-    match &document.routing.canary {
-        Some(canary) => Some(canary.header.clone()),
-        None => is_pinned().then(|| document::Canary::default().header),
-    }
-}
-
 #[inline(never)]
 pub(super) fn compile(
     tenants: document::Tenants,

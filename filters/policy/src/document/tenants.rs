@@ -139,3 +139,22 @@ pub struct Canary {
     /// The header that names the cohort.
     pub header: String,
 }
+
+// === impl Tenants ===
+
+impl Tenants {
+    /// Whether an entry says the cohort of its tenant.
+    pub fn pin_cohorts(&self) -> bool {
+        self.entries.values().any(|entry| entry.cohort.is_some())
+    }
+}
+
+// === impl Routing ===
+
+impl Routing {
+    /// The header of the cohort, if tenants have one: by number, or because an entry says it (`is_pinned`).
+    pub fn cohort_header(&self, is_pinned: bool) -> Option<String> {
+        let otherwise = || is_pinned.then(|| Canary::default().header);
+        self.canary.as_ref().map(|canary| canary.header.clone()).or_else(otherwise)
+    }
+}

@@ -171,16 +171,20 @@ impl Breakdown {
                 parts.all
             );
         }
-        page += "\n## What a part costs\n\ncareplane with all of its parts beside careplane without one, in the same round: the median of the differences, and in \
-                 parentheses the quartiles, which say how much of it is noise.\n\n| part | without it | saves |\n|---|---|--:|\n";
+        page += "\n## What a part costs\n\n\
+                 careplane with all of its parts beside careplane without one, in the same round: the median of the \
+                 differences, and in parentheses the quartiles, which say how much of it is noise.\n\n\
+                 | part | without it | saves |\n|---|---|--:|\n";
         for saved in &self.saved {
             let Summary { median, low, high } = saved.time;
             let _ = writeln!(page, "| {} | {} | {median:.1} ({low:.1} to {high:.1}) |", saved.part, saved.instead);
         }
         let _ = writeln!(
             page,
-            "\n## What a host call costs\n\nOne module makes each call {TIMES} times for each request. The table compares it with the empty module in the same round: the median, and in parentheses the \
-             quartiles. *In a read* is how many of that name the filters make ([cost.md](../cost.md)).\n\n| call | asked | one costs | in a read |\n|---|---|--:|--:|"
+            "\n## What a host call costs\n\n\
+             One module makes each call {TIMES} times for each request. The table compares it with the empty module \
+             in the same round: the median, and in parentheses the quartiles. *In a read* is how many of that name \
+             the filters make ([cost.md](../cost.md)).\n\n| call | asked | one costs | in a read |\n|---|---|--:|--:|"
         );
         for price in &self.prices {
             let Summary { median, low, high } = price.each;

@@ -13,8 +13,8 @@ use crate::headers::Grpc;
 use crate::host::{Host, MapType};
 use crate::trace::{REQUEST_ID, TRACEPARENT, TraceDecision, TraceInput};
 
-/// The gRPC statuses that OpenTelemetry counts as the server's errors: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED, INTERNAL, UNAVAILABLE,
-/// DATA_LOSS.
+/// The gRPC statuses that OpenTelemetry counts as the server's errors: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
+/// INTERNAL, UNAVAILABLE, DATA_LOSS.
 const GRPC_ERRORS: &[u64] = &[2, 4, 12, 13, 14, 15];
 /// The details of a pass whose redirect Envoy follows by itself.
 const INTERNAL_REDIRECT: &str = "internal_redirect";
@@ -35,7 +35,8 @@ const CLUSTER_MAX: usize = 512;
 
 /// A request whose stream is over.
 ///
-/// What the answer was is read at once; the rest when it is asked for, since most of it matters to records and late spans alone.
+/// What the answer was is read at once; the rest when it is asked for, since most of it matters to records and late
+/// spans alone.
 pub struct Ending<'e> {
     request: &'e Handled,
     host: &'e dyn Host,
@@ -74,7 +75,8 @@ struct UpstreamUse {
 /// What became of the trace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TraceOutcome {
-    /// `x-request-id` as it is at the end, if it is a UUID: Envoy keeps in it why it traces, and spans carry it like that.
+    /// `x-request-id` as it is at the end, if it is a UUID: Envoy keeps in it why it traces, and spans carry it like
+    /// that.
     pub request_id: Option<String>,
     /// The span of this hop, as the upstream was told; none when nothing went upstream, or nothing traces.
     pub own: Option<TraceContext>,
@@ -152,7 +154,8 @@ impl<'e> Ending<'e> {
     /// Where the request was sent; none when it was not forwarded.
     #[inline(never)]
     pub fn cluster(&self) -> Option<String> {
-        // With an internal redirect, Envoy names the cluster of the pass that follows. What a filter sends may go elsewhere.
+        // With an internal redirect, Envoy names the cluster of the pass that follows. What a filter sends may go
+        // elsewhere.
         if self.attempts().is_none() || self.details() == Some(INTERNAL_REDIRECT) {
             return None;
         }
@@ -179,9 +182,9 @@ impl<'e> Ending<'e> {
             // It answers for the application, to what has passed the filters before it.
             Some(Answerer::Filter(CACHE)) => Decision::Allowed,
             Some(Answerer::Filter(name)) => {
-                // The words of most filters mean a refusal, whatever its status: a login page, or what `local_reply_config` made of it.
-                // Those of the others stand for good answers too: a preflight, a health check. To a gRPC call, Envoy's own answers have
-                // status 200 and a status of gRPC.
+                // The words of most filters mean a refusal, whatever its status: a login page, or what
+                // `local_reply_config` made of it. Those of the others stand for good answers too: a preflight, a
+                // health check. To a gRPC call, Envoy's own answers have status 200 and a status of gRPC.
                 let is_refusal = !ANSWERING_FILTERS.contains(&name)
                     || self.status().is_none_or(|status| status >= 400)
                     || self.grpc_status().is_some_and(|status| status != 0);
@@ -207,8 +210,8 @@ impl<'e> Ending<'e> {
     #[inline(never)]
     pub fn grpc_status(&self) -> Option<u64> {
         *self.grpc_status.get_or_init(|| {
-            // The filter grpc_web moves trailers into the body. What Envoy tells then is made up from the HTTP status, unless the response
-            // had no body.
+            // The filter grpc_web moves trailers into the body. What Envoy tells then is made up from the HTTP status,
+            // unless the response had no body.
             let header = |name: &str| text(self.host, &["response\0headers\0", name].concat());
             match self.request.grpc? {
                 Grpc::Native if !header("content-type").is_some_and(|it| it.starts_with(GRPC_WEB)) => {
@@ -271,8 +274,8 @@ impl<'e> Ending<'e> {
 // === impl UpstreamUse ===
 
 impl UpstreamUse {
-    /// The last attempt has a local address exactly when it got a connection, on which Envoy sends the headers at once. Earlier attempts
-    /// leave no trace but their number.
+    /// The last attempt has a local address exactly when it got a connection, on which Envoy sends the headers at once.
+    /// Earlier attempts leave no trace but their number.
     #[inline(never)]
     fn read(details: Option<&Details>, host: &dyn Host) -> Self {
         let is_via_upstream = details.is_some_and(|details| details.answerer == Answerer::Upstream);
@@ -288,7 +291,8 @@ impl UpstreamUse {
         Self { forwarded, attempts: attempts.filter(|attempts| *attempts > 0) }
     }
 
-    /// Whether a request was sent although the router of this stream sent nothing: filters that cache have a router of their own.
+    /// Whether a request was sent although the router of this stream sent nothing: filters that cache have a router of
+    /// their own.
     fn without_router(details: Option<&Details>, host: &dyn Host) -> Option<bool> {
         let details = details?;
         match (&*details.token, details.answerer) {
@@ -311,7 +315,8 @@ impl TraceOutcome {
         let request_id = header(REQUEST_ID).filter(|id| is_uuid(id));
         let expected = Self::expected(&request.trace, request_id.as_deref());
         let (sent, tracer, has_parent) = (&request.trace, &request.rules.tracer, request.trace.parent.is_some());
-        // Envoy's own, once the request went upstream. Still the caller's: nothing went, or another kind of tracer did not look at it.
+        // Envoy's own, once the request went upstream. Still the caller's: nothing went, or another kind of tracer did
+        // not look at it.
         let now = header(TRACEPARENT);
         let own = now.filter(|now| sent.sent.as_ref() != Some(now)).as_deref().and_then(TraceContext::read);
         // B3 that the caller wrote stays as it is with most tracers, and with Zipkin can look the same.
@@ -337,8 +342,8 @@ impl TraceOutcome {
         Self { request_id: request_id.and_then(|id| String::from_utf8(id).ok()), own, sampled }
     }
 
-    /// What a tracer does that listens to `x-request-id` and follows a parent. What a filter asks has no effect on the trace of a parent;
-    /// what Envoy decided at first has, if the parent was sampled.
+    /// What a tracer does that listens to `x-request-id` and follows a parent. What a filter asks has no effect on the
+    /// trace of a parent; what Envoy decided at first has, if the parent was sampled.
     fn expected(trace: &TraceInput, request_id: Option<&[u8]>) -> bool {
         match (&trace.parent, &trace.sent) {
             (Some(parent), _) => trace.traced && parent.sampled,

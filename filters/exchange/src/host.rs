@@ -7,9 +7,9 @@ use crate::denial::LocalReply;
 
 /// The proxy, as one request sees it.
 ///
-/// Total: each call can fail and says so. The implementation counts and logs its failures itself, so a caller only has to
-/// choose what to do without the answer. There are two: `plugin::EnvoyHost`, and [`crate::memory::MemoryHost`] for everything
-/// native.
+/// Total: each call can fail and says so. The implementation counts and logs its failures itself, so a caller only has
+/// to choose what to do without the answer. There are two: `plugin::EnvoyHost`, and [`crate::memory::MemoryHost`] for
+/// everything native.
 pub trait Host {
     /// All headers of a message in the proxy's serialised form, which [`crate::HeaderMap`] reads.
     ///
@@ -35,7 +35,8 @@ pub trait Host {
     /// When the proxy refuses.
     fn remove_header(&self, map: MapType, name: &str) -> Result<(), HostError>;
 
-    /// An attribute of the stream (Envoy: "Attributes"); `None` when it is not there. NUL separates the parts of its path.
+    /// An attribute of the stream (Envoy: "Attributes"); `None` when it is not there. NUL separates the parts of its
+    /// path.
     ///
     /// # Errors
     /// When the proxy cannot say.
@@ -97,7 +98,8 @@ pub trait Host {
 
     /// Sends a request of the proxy's own, and returns the number under which its answer will come.
     ///
-    /// The call belongs to the plugin, also when a stream makes it: it outlives the stream, and the proxy gives it up when the plugin ends.
+    /// The call belongs to the plugin, also when a stream makes it: it outlives the stream, and the proxy gives it up
+    /// when the plugin ends.
     ///
     /// # Errors
     /// When the proxy does not know the cluster, or cannot send.

@@ -21,8 +21,9 @@ use crate::writes::Writes;
 
 /// A request in its request phase.
 ///
-/// Answers are computed on first use and cached, so the order of the filters costs nothing, and a filter that is deployed alone computes
-/// what another filter would have computed. Writes are collected, and applied once, by [`Self::conclude`].
+/// Answers are computed on first use and cached, so the order of the filters costs nothing, and a filter that is
+/// deployed alone computes what another filter would have computed. Writes are collected, and applied once, by
+/// [`Self::conclude`].
 ///
 /// What is left of a request afterwards is [`Handled`]: plain values, without the headers.
 #[derive(Debug)]
@@ -146,8 +147,8 @@ impl Incoming {
         identity::verdicts(&self.question(), self.identity(host), host)
     }
 
-    /// The user as tags, logs and records know them: a pseudonym, unless the policy lets them know the user (and never an NHS
-    /// number).
+    /// The user as tags, logs and records know them: a pseudonym, unless the policy lets them know the user (and never
+    /// an NHS number).
     pub fn user(&self, host: &dyn Host) -> Option<&Arc<str>> {
         let pseudonyms = &self.rules.pseudonyms;
         let known = || {
@@ -168,8 +169,8 @@ impl Incoming {
         self.placement.get_or_init(place).as_ref().map(Option::as_ref).map_err(|unknown| *unknown)
     }
 
-    /// The correlation id: what the caller sent if it is valid, else a new UUIDv7; `None` when the proxy has no random numbers, and in
-    /// shadow, where the upstream would not be told.
+    /// The correlation id: what the caller sent if it is valid, else a new UUIDv7; `None` when the proxy has no random
+    /// numbers, and in shadow, where the upstream would not be told.
     pub fn correlation(&self, host: &dyn Host) -> Option<&CorrelationId> {
         let new = || if self.is_shadow() { None } else { Correlation::generate(host).ok() };
         let found = self.correlation.get_or_init(|| self.sent_correlation().or_else(new));
@@ -262,8 +263,8 @@ impl Incoming {
         }
     }
 
-    /// Removes what only pretends: other spellings of the headers that careplane writes, and override headers that the policy does not
-    /// let pass.
+    /// Removes what only pretends: other spellings of the headers that careplane writes, and override headers that the
+    /// policy does not let pass.
     pub fn remove_unwanted(&self, host: &dyn Host) {
         for sent in &self.identity(host).unwanted {
             let removal = HeaderWrite { name: Arc::clone(sent), value: None, repeated: false };
@@ -271,8 +272,8 @@ impl Incoming {
         }
     }
 
-    /// Puts a value on the span, as filter state `wasm.careplane.<name>`; the first value of a name stands. Only spans read it, so
-    /// nothing is written for a trace that is not kept.
+    /// Puts a value on the span, as filter state `wasm.careplane.<name>`; the first value of a name stands. Only spans
+    /// read it, so nothing is written for a trace that is not kept.
     pub(crate) fn tag_span(&self, name: &'static str, value: impl Into<Arc<str>>) {
         self.span_writes.push_unless((name, value.into()), |(known, _)| *known == name);
     }
@@ -284,13 +285,14 @@ impl Incoming {
         }
     }
 
-    /// Ends the request phase: applies everything that was collected. The reply is the answer to send, when the request is refused. In
-    /// shadow, only the span is told.
+    /// Ends the request phase: applies everything that was collected. The reply is the answer to send, when the request
+    /// is refused. In shadow, only the span is told.
     ///
     /// A write that fails is counted by the host; the others are made all the same.
     pub fn conclude(&self, host: &dyn Host) -> Option<LocalReply> {
         if let Some(denial) = self.denial.get() {
-            // Whichever filter refused, alone or in company: its trace is kept where the policy says so, and says what was refused.
+            // Whichever filter refused, alone or in company: its trace is kept where the policy says so, and says what
+            // was refused.
             self.keep_trace();
             self.describe_on_span(host);
             self.tag_span(if self.is_shadow() { "shadow_denial_reason" } else { "denial_reason" }, denial.code());
@@ -334,8 +336,8 @@ impl Incoming {
         }
     }
 
-    /// Describes the span of a request that passes unchanged. What another plugin of careplane has written stands: that one may enforce
-    /// its policy.
+    /// Describes the span of a request that passes unchanged. What another plugin of careplane has written stands: that
+    /// one may enforce its policy.
     fn tag_shadow_span(&self, host: &dyn Host) {
         let spans = self.span_writes.take();
         if !self.trace_decision().kept {
@@ -396,15 +398,16 @@ impl Incoming {
         }
     }
 
-    /// What is left of a request that this plugin sees for the first time when its stream is over: another filter, or the proxy,
-    /// answered it before. The upstream was told nothing, so no correlation id is made up.
+    /// What is left of a request that this plugin sees for the first time when its stream is over: another filter, or
+    /// the proxy, answered it before. The upstream was told nothing, so no correlation id is made up.
     pub fn never_seen(rules: Arc<Rules>, host: &dyn Host) -> Handled {
         let incoming = Self { counts: false, ..Self::open(rules, host) };
         let sent = incoming.sent_correlation();
         incoming.correlation.get_or_init(|| sent);
         let mut handled = incoming.handled(host);
         if let Some(shadow) = &mut handled.shadow {
-            // What is left of its headers is not what the caller sent, so nothing is said of what would have been decided.
+            // What is left of its headers is not what the caller sent, so nothing is said of what would have been
+            // decided.
             **shadow = ShadowDecision::default();
         }
         handled

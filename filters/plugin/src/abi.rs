@@ -1,7 +1,7 @@
 //! The host calls of proxy-wasm ABI 0.2.1, each total: a status becomes a `Result`, whatever the status is.
 //!
-//! The SDK's own wrappers panic on statuses that they do not expect, and on header names that are not UTF-8. A panic ends the VM
-//! and with it every request of the worker, so nothing that a request can cause goes through them.
+//! The SDK's own wrappers panic on statuses that they do not expect, and on header names that are not UTF-8. A panic
+//! ends the VM and with it every request of the worker, so nothing that a request can cause goes through them.
 //!
 //! The only place with `unsafe`, but for the exports of `dispatch.rs`.
 #![allow(unsafe_code)]
@@ -107,12 +107,13 @@ fn take(call: impl FnOnce(*mut *mut u8, *mut usize) -> Status) -> Result<Vec<u8>
         return Ok(Vec::new());
     }
     // SAFETY: with status 0 the host has written the address and the size of a block that it got from the module's
-    // `proxy_on_memory_allocate`. That one hands out a `Box<[u8]>` of exactly `size` bytes from the global allocator and forgets
-    // it; the host has filled it and keeps no reference, so it is ours, once.
+    // `proxy_on_memory_allocate`. That one hands out a `Box<[u8]>` of exactly `size` bytes from the global allocator
+    // and forgets it; the host has filled it and keeps no reference, so it is ours, once.
     Ok(unsafe { Vec::from_raw_parts(data, size, size) })
 }
 
-/// Nothing found is an answer, not a failure; so is a value of which Envoy says that it has no bytes, such as a claim that is null.
+/// Nothing found is an answer, not a failure; so is a value of which Envoy says that it has no bytes, such as a claim
+/// that is null.
 fn optional(found: Result<Vec<u8>, HostError>) -> Result<Option<Vec<u8>>, HostError> {
     match found {
         Ok(value) => Ok(Some(value)),
@@ -225,7 +226,8 @@ pub(crate) fn continue_request() -> Result<(), HostError> {
 /// `headers` is a serialised map, `timeout` in milliseconds. Returns the number under which the answer comes.
 pub(crate) fn http_call(cluster: &str, headers: &[u8], body: &[u8], timeout: u32) -> Result<u32, HostError> {
     let mut call = 0;
-    // SAFETY: addresses and sizes are of a string, slices and a constant, and the last address of a `u32`, that outlive the call.
+    // SAFETY: addresses and sizes are of a string, slices and a constant, and the last address of a `u32`, that outlive
+    // the call.
     check(unsafe {
         proxy_http_call(
             cluster.as_ptr(),

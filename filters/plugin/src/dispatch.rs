@@ -1,8 +1,8 @@
 //! The module's side of proxy-wasm ABI 0.2.1: from the proxy's callbacks to the context that each is for.
 //!
-//! Envoy calls every callback that a module exports, so these are the ones that do something. A callback for a context that is not
-//! there (never created, ended, or busy further up the stack) does nothing, and lets the stream go on: the SDK's dispatcher would
-//! panic.
+//! Envoy calls every callback that a module exports, so these are the ones that do something. A callback for a context
+//! that is not there (never created, ended, or busy further up the stack) does nothing, and lets the stream go on: the
+//! SDK's dispatcher would panic.
 
 // Exporting a function under a name is unsafe in edition 2024: nobody else may have it. These are the ABI's.
 #![allow(unsafe_code)]
@@ -17,14 +17,15 @@ use crate::host::EnvoyHost;
 use crate::log;
 use crate::root::Root;
 
-/// Contexts in the order of the proxy's numbers for them, which only ever rise: a new one is the last, and there are few enough to close
-/// ranks when one goes. Shared, so that none is looked up while another is at work.
+/// Contexts in the order of the proxy's numbers for them, which only ever rise: a new one is the last, and there are
+/// few enough to close ranks when one goes. Shared, so that none is looked up while another is at work.
 struct Contexts<C>(Cell<Vec<(u32, Rc<RefCell<C>>)>>);
 
 thread_local! {
     static ROOTS: Contexts<Root> = const { Contexts(Cell::new(Vec::new())) };
     static STREAMS: Contexts<Stream> = const { Contexts(Cell::new(Vec::new())) };
-    /// Streams that wait for the answer to a call: its number, and theirs. The proxy hands answers to the root of the caller.
+    /// Streams that wait for the answer to a call: its number, and theirs. The proxy hands answers to the root of the
+    /// caller.
     static WAITING: Cell<Vec<(u32, u32)>> = const { Cell::new(Vec::new()) };
 }
 

@@ -1,7 +1,7 @@
 //! The way out of this VM: the queue that its plugins share, and what drives it.
 //!
-//! Calls belong to the plugin that makes them, so the tick of any plugin sends for all: the one whose record it is may be gone, after a change
-//! of policy.
+//! Calls belong to the plugin that makes them, so the tick of any plugin sends for all: the one whose record it is may
+//! be gone, after a change of policy.
 
 use std::rc::Rc;
 use std::sync::Arc;

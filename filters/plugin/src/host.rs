@@ -10,7 +10,8 @@ use crate::abi::{self, MetricKind};
 /// Of the body of an answer: a collector's is a few bytes.
 const ANSWER_MAX: usize = 4096;
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
-/// Random bytes that are fetched at once: asking the proxy takes longer than making them. Enough for 32 correlation ids.
+/// Random bytes that are fetched at once: asking the proxy takes longer than making them. Enough for 32 correlation
+/// ids.
 const POOL_BYTES: usize = 320;
 
 thread_local! {
@@ -32,7 +33,8 @@ impl EnvoyHost {
         let _ = failing("set_tick_period_milliseconds", abi::set_tick_period(millis));
     }
 
-    /// The answer to a call, while the proxy tells of it, with at most `max` bytes of its body. Without headers, there was none.
+    /// The answer to a call, while the proxy tells of it, with at most `max` bytes of its body. Without headers, there
+    /// was none.
     pub(crate) fn answer(&self, headers: usize, body: usize, max: usize, with_etag: bool) -> HttpAnswer {
         if headers == 0 {
             return HttpAnswer::default();

@@ -31,7 +31,8 @@ pub(crate) fn pseudonyms(name: &str, states: &mut States) -> Result<Pseudonyms, 
         Ok(key) => key,
         Err(why) => {
             log::warn!(
-                "careplane: {why}: pseudonyms are made with an ephemeral key and cannot be linked between proxies or after a restart"
+                "careplane: {why}: pseudonyms are made with an ephemeral key and cannot be linked between proxies or \
+                 after a restart"
             );
             let mut fresh = [0; 32];
             EnvoyHost.random(&mut fresh)?;

@@ -1,7 +1,7 @@
 //! The module that Envoy loads: proxy-wasm contexts around the careplane filters.
 //!
-//! One VM per worker holds one [`root::Root`] for each plugin that uses this module. A root holds one policy and makes one
-//! [`careplane_pipeline::Stream`] for each request. `pluginName` (Envoy's `root_id`) picks the filters.
+//! One VM per worker holds one [`root::Root`] for each plugin that uses this module. A root holds one policy and makes
+//! one [`careplane_pipeline::Stream`] for each request. `pluginName` (Envoy's `root_id`) picks the filters.
 
 // The module of one filter does not need all that is here for four, nor the SDK what dispatch.rs needs.
 #![cfg_attr(

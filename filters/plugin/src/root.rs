@@ -1,4 +1,5 @@
-//! One plugin: its policy and its filters. Configuration lives here and not in a static, for plugins of one module share a VM.
+//! One plugin: its policy and its filters. Configuration lives here and not in a static, for plugins of one module
+//! share a VM.
 
 use std::sync::Arc;
 
@@ -43,8 +44,8 @@ struct Configured {
 }
 
 impl Root {
-    /// Takes the plugin's configuration of `size` bytes, or says why not. Also called on a VM of the main thread that serves
-    /// nothing: no effects beyond this root.
+    /// Takes the plugin's configuration of `size` bytes, or says why not. Also called on a VM of the main thread that
+    /// serves nothing: no effects beyond this root.
     pub(crate) fn configure(&mut self, size: usize) -> bool {
         match configure(size) {
             Ok(configured) => {
@@ -131,7 +132,8 @@ fn configure(size: usize) -> Result<Configured, Vec<String>> {
     states.note(OVERFLOW_UNLOGGED, unlogged);
     if unlogged {
         log::error!(
-            "careplane: the log level of wasm drops warnings, so audit records that no sink takes are lost: set it to warning or lower"
+            "careplane: the log level of wasm drops warnings, so audit records that no sink takes are lost: set it to \
+             warning or lower"
         );
     }
     let driver = (policy.export.is_some() && Filters::export(&name)).then(ExportDriver::attach);

@@ -301,7 +301,10 @@ fn request(random: &mut fastrand::Rng, table: usize) -> Request {
 
 /// A virtual host for each table.
 fn manager(tables: &[Vec<Value>]) -> Value {
-    let host = |(index, routes): (usize, &Vec<Value>)| json!({"name": format!("t{index}"), "domains": [format!("t{index}.*")], "routes": routes});
+    let host = |(index, routes): (usize, &Vec<Value>)| {
+        let domain = format!("t{index}.*");
+        json!({"name": format!("t{index}"), "domains": [domain], "routes": routes})
+    };
     json!({"route_config": {"virtual_hosts": tables.iter().enumerate().map(host).collect::<Vec<_>>()}})
 }
 
@@ -430,7 +433,8 @@ spec:
     - {name: service, matches: [{method: {service: care.Records}}]}
     - {name: method, matches: [{method: {method: List}}]}
     - {name: both, matches: [{method: {service: care.Records, method: Get}}]}
-    - {name: canary, matches: [{method: {service: care.Records, method: Get}, headers: [{name: X-Cohort, value: canary}]}]}
+    - {name: canary, matches: [{method: {service: care.Records, method: Get}, \
+    headers: [{name: X-Cohort, value: canary}]}]}
 ";
     let table = [
         ("/care.Records/Get", "stable", "both"),

@@ -147,9 +147,13 @@ playground: toolchain ## The playground: a page that has `careplane check` and `
 envoy-newest:
 	@integration/install-envoy.sh $(ENVOY_NEWEST) >/dev/null
 
-format: toolchain ## Is the code formatted?
+# rustfmt leaves comments and long literals as they are. Characters are counted, not bytes.
+format: toolchain ## Is the code formatted, in at most 120 columns?
 	@echo "== format"
 	@cargo fmt --all --check
+	@! LC_ALL=C.UTF-8 git grep --line-number --extended-regexp '^.{121,}' -- '*.rs' || { \
+		echo "careplane: these lines are longer than 120 columns" >&2; exit 1; \
+	}
 
 lint: toolchain ## Clippy, natively and for what the proxy and the playground load
 	@echo "== lint"

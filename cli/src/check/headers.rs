@@ -71,8 +71,8 @@ fn known(document: &careplane_policy::document::Document) -> Vec<Known> {
         known("x-request-id", "whose digits decide which traces are kept", ""),
         known("traceparent", "which carries the trace", ""),
     ];
-    if let Some(canary) = &routing.canary {
-        all.push(known(&canary.header, "which carries the cohort", "routing.canary.header"));
+    if let Some(header) = routing.cohort_header(document.tenants.pins_a_cohort()) {
+        all.push(known(header, "which carries the cohort", "routing.canary.header"));
     }
     all.retain(|known| !omits(document, &known.name));
     for (whose, sources) in [("tenant", &identity.tenant.sources), ("user", &identity.user.sources)] {

@@ -1,7 +1,5 @@
 //! Headers that a policy omits, and what reads them all the same. What a workload reads, manifests do not say.
 
-use std::borrow::Cow;
-
 use careplane_policy::document::{Document as PolicyDocument, ProxyPlacement, Source, TrustedPeers};
 
 use super::finding::{Findings, Related};
@@ -21,7 +19,7 @@ const RECORD: &str = "%FILTER_STATE(wasm.careplane.audit:PLAIN)%";
 
 /// A header that a policy has careplane write.
 struct Header<'p> {
-    name: Cow<'p, str>,
+    name: &'p str,
     /// Where the policy names it.
     path: &'static str,
     /// The filter that writes it.
@@ -70,8 +68,8 @@ pub fn check(mesh: &Mesh<'_>, tables: &[Table<'_>], findings: &mut Findings) {
             if !writer.runs(header.filter) {
                 continue;
             }
-            let mut readers = readers(mesh, tables, &header.name);
-            readers.extend(sources(mesh, writer, &header.name));
+            let mut readers = readers(mesh, tables, header.name);
+            readers.extend(sources(mesh, writer, header.name));
             let place = writer.policy.place(&format!("headers.omit[{index}]"));
             for reader in readers.iter().filter(|reader| writer.serves(mesh, reader, header, &writers)) {
                 let message = format!(
@@ -100,11 +98,11 @@ pub fn unread(mesh: &Mesh<'_>, tables: &[Table<'_>], findings: &mut Findings) {
         for header in written(writer.document) {
             // What routes do not read of these is reported by itself.
             let is_routing = header.filter == filters::TENANT_ROUTING;
-            if is_routing || !writer.runs(header.filter) || omits(writer.document, &header.name) {
+            if is_routing || !writer.runs(header.filter) || omits(writer.document, header.name) {
                 continue;
             }
-            let is_read = !readers(mesh, tables, &header.name).is_empty()
-                || sources(mesh, &writer, &header.name).next().is_some();
+            let is_read =
+                !readers(mesh, tables, header.name).is_empty() || !sources(mesh, &writer, header.name).is_empty();
             if !is_read {
                 findings.add(
                     &rules::HEADER_UNREAD,
@@ -134,9 +132,9 @@ fn writers<'m, 'd>(mesh: &'m Mesh<'d>) -> Vec<Writer<'m, 'd>> {
 
 fn written(document: &PolicyDocument) -> Vec<Header<'_>> {
     let (headers, routing) = (&document.headers, &document.routing);
-    let tag = |name, path, state| Header { name: Cow::Borrowed(name), path, filter: filters::TRACING_TAGS, state };
+    let tag = |name, path, state| Header { name, path, filter: filters::TRACING_TAGS, state };
     let place = |name, path| Header { name, path, filter: filters::TENANT_ROUTING, state: None };
-    let cohort = routing.cohort_header(document.tenants.pin_cohorts());
+    let cohort = routing.cohort_header(document.tenants.pins_a_cohort());
     let mut all = vec![
         tag(&*headers.tenant_id, "headers.tenantId", Some("tenant_id")),
         // The real id is on no span.
@@ -144,10 +142,10 @@ fn written(document: &PolicyDocument) -> Vec<Header<'_>> {
         tag(&headers.healthcare_context, "headers.healthcareContext", Some("healthcare_context")),
         tag(&headers.compliance_level, "headers.complianceLevel", Some("compliance_level")),
         tag(&headers.compliance_flags, "headers.complianceFlags", None),
-        place(Cow::Borrowed(&*routing.pool_header), "routing.poolHeader"),
+        place(&routing.pool_header, "routing.poolHeader"),
     ];
     all.extend(headers.user_pseudonym.as_ref().map(|name| tag(name, "headers.userPseudonym", Some("user_id"))));
-    all.extend(cohort.map(|header| place(Cow::Owned(header), "routing.canary.header")));
+    all.extend(cohort.map(|header| place(header, "routing.canary.header")));
     all
 }
 
@@ -244,7 +242,7 @@ fn is_format(text: &Node, name: &str) -> bool {
 }
 
 /// The policies that believe a header which comes from where a plugin stands.
-fn sources<'m>(mesh: &'m Mesh<'_>, writer: &Writer<'m, '_>, name: &str) -> impl Iterator<Item = Reader<'m>> + use<'m> {
+fn sources<'m>(mesh: &'m Mesh<'_>, writer: &Writer<'m, '_>, name: &str) -> Vec<Reader<'m>> {
     let here = writer.plugin.and_then(|plugin| placement::of(mesh, plugin));
     let readers = mesh.plugins.iter().filter_map(|plugin| {
         let own = writer.plugin?;
@@ -270,7 +268,7 @@ fn sources<'m>(mesh: &'m Mesh<'_>, writer: &Writer<'m, '_>, name: &str) -> impl 
             manifest: Some(plugin.manifest),
         })
     });
-    readers.collect::<Vec<_>>().into_iter()
+    readers.collect()
 }
 
 /// Whether a header that is written in one place can be read in another, by careplane or through an application.
@@ -324,8 +322,8 @@ impl Writer<'_, '_> {
                 let writes = |writer: &Self| {
                     let names = written(writer.document);
                     writer.runs(header.filter)
-                        && names.iter().any(|it| it.name.eq_ignore_ascii_case(&header.name))
-                        && !omits(writer.document, &header.name)
+                        && names.iter().any(|it| it.name.eq_ignore_ascii_case(header.name))
+                        && !omits(writer.document, header.name)
                 };
                 meets(self) && !all.iter().any(|writer| meets(writer) && writes(writer))
             }

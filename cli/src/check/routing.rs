@@ -4,7 +4,7 @@ mod order;
 
 use std::collections::BTreeMap;
 
-use careplane_policy::document::{Cohort, Document as PolicyDocument};
+use careplane_policy::document::{COHORT_HEADER, Cohort, Document as PolicyDocument};
 
 use super::finding::{Findings, Related};
 use super::mesh::{GATEWAY_API, Mesh, NETWORKING, Policy, labels, omits};
@@ -108,7 +108,7 @@ fn written(document: &PolicyDocument) -> Vec<Written<'_>> {
     let pinned = entries.iter().find(|(_, entry)| entry.cohort == Some(Cohort::Canary));
     let (header, path) = match (&routing.canary, pinned) {
         (Some(canary), _) => (canary.header.as_str(), "routing.canary".to_owned()),
-        (None, Some((id, _))) => ("x-release-cohort", format!("tenants.entries.{id}.cohort")),
+        (None, Some((id, _))) => (COHORT_HEADER, format!("tenants.entries.{id}.cohort")),
         (None, None) => return written,
     };
     written.push(Written {

@@ -5,9 +5,9 @@ use super::endpoint::{Endpoint, segments};
 use crate::check::Mesh;
 use crate::check::routes::{self, PathMatch};
 use crate::manifest::Document;
+use careplane_policy::document::COHORT_HEADER;
 
 const POOL: &str = "x-tenant-pool";
-const COHORT: &str = "x-release-cohort";
 const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
 
 pub fn read(name: &str, documents: &[Document], found: &mut Inputs) {
@@ -20,7 +20,7 @@ pub fn read(name: &str, documents: &[Document], found: &mut Inputs) {
         let conditions = &route.conditions;
         let values = |header| conditions.reads(header).filter_map(|it| it.value.exactly()).map(ToOwned::to_owned);
         found.pools.extend(values(POOL));
-        found.has_canary |= values(COHORT).any(|value| value == "canary");
+        found.has_canary |= values(COHORT_HEADER).any(|value| value == "canary");
         let (path, open) = match &conditions.path {
             PathMatch::Exact(path) => (path, false),
             PathMatch::Prefix(path) | PathMatch::Segments(path) => (path, true),

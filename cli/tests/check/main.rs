@@ -1,5 +1,19 @@
 //! `careplane check` on a mesh that agrees with itself, and on the same mesh with one thing changed.
 
+/// An EnvoyFilter that takes an HTTP filter out of the chain, in place of the line between two documents.
+macro_rules! without_filter {
+    ($name:literal) => {
+        concat!(
+            "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\n",
+            "metadata: {name: without, namespace: istio-system}\nspec:\n  configPatches:\n    ",
+            "- applyTo: HTTP_FILTER\n      ",
+            "match: {listener: {filterChain: {filter: {name: hcm, subFilter: {name: ",
+            $name,
+            "}}}}}\n      patch: {operation: REMOVE}\n---\n"
+        )
+    };
+}
+
 mod headers;
 mod inputs;
 mod output;

@@ -57,11 +57,7 @@ pub const DISAGREEMENTS: &[Disagreement] = &[
     (
         "traffic.yaml",
         "---\n",
-        "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\n\
-         metadata: {name: without, namespace: istio-system}\nspec:\n  configPatches:\n    \
-         - applyTo: HTTP_FILTER\n      \
-         match: {listener: {filterChain: {filter: {name: hcm, subFilter: {name: \
-         extensions.istio.io/wasmplugin/istio-system.gateway}}}}}\n      patch: {operation: REMOVE}\n---\n",
+        without_filter!("extensions.istio.io/wasmplugin/istio-system.gateway"),
         &["traffic.yaml:32:78 careplane/filter-disabled"],
     ),
     (

@@ -47,11 +47,7 @@ pub const DISAGREEMENTS: &[Disagreement] = &[
     (
         "traffic.yaml",
         "---\n",
-        "---\napiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\n\
-         metadata: {name: without, namespace: istio-system}\nspec:\n  configPatches:\n    \
-         - applyTo: HTTP_FILTER\n      \
-         match: {listener: {filterChain: {filter: {name: hcm, subFilter: {name: \
-         envoy.filters.http.jwt_authn}}}}}\n      patch: {operation: REMOVE}\n---\n",
+        without_filter!("envoy.filters.http.jwt_authn"),
         &["traffic.yaml:32:78 careplane/claims-unverified"],
     ),
     (

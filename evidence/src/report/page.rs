@@ -186,7 +186,7 @@ fn outside(aggregate: &Aggregate) -> Vec<String> {
     if outside.unattributed > 0 {
         told.push(format!(
             "{} within the period that named no organisation, or one without a regulator: most often refused ones, \
-             because nobody could tell who was asking",
+             because they did not say who was asking",
             counted(outside.unattributed, "request")
         ));
     }

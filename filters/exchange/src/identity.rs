@@ -48,7 +48,7 @@ pub struct Identity {
     /// The user that the most authoritative source names.
     pub user: Option<UserId>,
     /// Headers that pretend to be careplane's, by the names that they pretend to have: identity headers of an untrusted
-    /// peer with a value that is not the caller's own, and other spellings of protected headers, whoever sends them.
+    /// peer with a value that is not the caller's own, and other spellings of protected headers, of any caller.
     pub forged: Vec<Arc<str>>,
     /// Override headers of an untrusted peer, by their usual names.
     pub overrides: Vec<Arc<str>>,
@@ -341,8 +341,8 @@ fn gather<'a, T: PartialEq>(
     claimed
 }
 
-/// A path and a host say what is asked for, not who asks. So where the policy also knows claims, these alone name
-/// nobody, unless a trusted peer sent them: they can confirm a claim, and contradict it.
+/// A path and a host say what is asked for, not who asks. So where the policy also knows claims, they say no
+/// tenant by themselves unless a trusted peer sent them: they can confirm a claim, and contradict it.
 fn needs_claim(sources: &[Source], trusted: bool) -> bool {
     !trusted && sources.iter().any(|source| matches!(source, Source::Claim(_)))
 }

@@ -76,8 +76,8 @@ fn compile(document: Document, tenants: Option<TenantsBuilder>, digest: Arc<str>
         Some(other) => problems.add("version", format!("{other:?} is not known: expected {VERSION:?}")),
         None => problems.add("version", format!("missing: expected {VERSION:?}")),
     }
-    let is_pinned = tenants.as_ref().map_or_else(|| document.tenants.pin_cohorts(), TenantsBuilder::pins_a_cohort);
-    let cohort_header = document.routing.cohort_header(is_pinned);
+    let is_pinned = tenants.as_ref().map_or_else(|| document.tenants.pins_a_cohort(), TenantsBuilder::pins_a_cohort);
+    let cohort_header = document.routing.cohort_header(is_pinned).map(ToOwned::to_owned);
     let (mut identity, headers) = identity::compile(&document, cohort_header.as_deref(), &mut problems);
     let pseudonym_key_env =
         names::environment("pseudonyms.keyEnv", document.pseudonyms.key_env, "CAREPLANE_PSEUDONYM_KEY", &mut problems);

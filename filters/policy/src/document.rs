@@ -31,7 +31,7 @@ pub use identity::{
 pub use records::{Audit, Batch, Export, Late, ProxyLog, ProxyPlacement, Sampling, Sinks};
 pub use sources::{Claim, ClaimPath, Source};
 pub use tenants::{
-    Canary, Cohort, Directory, Jurisdiction, Pool, Routing, Shrink, TenantEntry, Tenants, UnknownTenant,
+    COHORT_HEADER, Canary, Cohort, Directory, Jurisdiction, Pool, Routing, Shrink, TenantEntry, Tenants, UnknownTenant,
 };
 
 /// The whole document: `pluginConfig` of a WasmPlugin.

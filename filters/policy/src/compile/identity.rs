@@ -98,7 +98,7 @@ pub(super) fn compile(
     }
     for (index, omitted) in document.headers.omit.iter().enumerate() {
         let is_it =
-            |(path, name): &&(&str, String)| name.eq_ignore_ascii_case(omitted) && !path.starts_with("identity.");
+            |(path, name): &&(&str, String)| name.eq_ignore_ascii_case(omitted) && watched(path) == Watched::Protected;
         match seen.iter().find(is_it) {
             Some((_, name)) => headers.omitted.push(name.as_str().into()),
             None => problems.add(
@@ -124,10 +124,7 @@ pub(super) fn compile(
         }
     }
 
-    let written = seen.iter().map(|(path, name)| match *path {
-        "identity.correlation.header" | "identity.purpose.sources" => (Arc::from(name.as_str()), Watched::Spelling),
-        _ => (Arc::from(name.as_str()), Watched::Protected),
-    });
+    let written = seen.iter().map(|(path, name)| (Arc::from(name.as_str()), watched(path)));
     let sources = identity_headers.iter().filter(|name| !seen.iter().any(|(_, written)| **written == ***name));
     let protected = written.chain(sources.map(|name| (Arc::clone(name), Watched::Protected)));
     let names_by_host = tenant_sources.iter().any(|source| matches!(source, Source::Host(_)));
@@ -152,6 +149,15 @@ pub(super) fn compile(
         identity_headers,
     };
     (identity, headers)
+}
+
+/// How the header is watched that the document names at `path`. Of the correlation id and the purpose, what a caller
+/// says is believed.
+fn watched(path: &str) -> Watched {
+    match path {
+        "identity.correlation.header" | "identity.purpose.sources" => Watched::Spelling,
+        _ => Watched::Protected,
+    }
 }
 
 fn headers(written: &document::Headers, problems: &mut Problems) -> Headers {

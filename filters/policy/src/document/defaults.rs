@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::{
-    AuditLevel, Canary, Claim, ClaimPath, ComplianceLevel, Correlation, DefaultContext, Headers, Late, ProxyLog,
-    Pseudonyms, Routing, Sampling, Sinks, Source, TenantCase, TenantIdentity, TrustedPeers, UserIdentity,
+    AuditLevel, COHORT_HEADER, Canary, Claim, ClaimPath, ComplianceLevel, Correlation, DefaultContext, Headers, Late,
+    ProxyLog, Pseudonyms, Routing, Sampling, Sinks, Source, TenantCase, TenantIdentity, TrustedPeers, UserIdentity,
 };
 
 impl Default for TrustedPeers {
@@ -103,7 +103,7 @@ impl Default for Routing {
 
 impl Default for Canary {
     fn default() -> Self {
-        Self { percent: 0.0, header: "x-release-cohort".into() }
+        Self { percent: 0.0, header: COHORT_HEADER.into() }
     }
 }
 

@@ -129,6 +129,9 @@ pub struct Pool {
     pub weight: u64,
 }
 
+/// The header of the cohort, unless `routing.canary` names another.
+pub const COHORT_HEADER: &str = "x-release-cohort";
+
 /// `routing.canary`.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
@@ -144,7 +147,7 @@ pub struct Canary {
 
 impl Tenants {
     /// Whether an entry says the cohort of its tenant.
-    pub fn pin_cohorts(&self) -> bool {
+    pub fn pins_a_cohort(&self) -> bool {
         self.entries.values().any(|entry| entry.cohort.is_some())
     }
 }
@@ -153,8 +156,7 @@ impl Tenants {
 
 impl Routing {
     /// The header of the cohort, if tenants have one: by number, or because an entry says it (`is_pinned`).
-    pub fn cohort_header(&self, is_pinned: bool) -> Option<String> {
-        let otherwise = || is_pinned.then(|| Canary::default().header);
-        self.canary.as_ref().map(|canary| canary.header.clone()).or_else(otherwise)
+    pub fn cohort_header(&self, is_pinned: bool) -> Option<&str> {
+        self.canary.as_ref().map(|canary| &*canary.header).or_else(|| is_pinned.then_some(COHORT_HEADER))
     }
 }

@@ -161,7 +161,7 @@ pub fn all() -> Vec<Case> {
             "Egress",
             "base/traffic/egress/nhs-api/service-entry.yaml",
             "nhs-integration-service reaches api. and sandbox.api.service.nhs.uk over TLS by the egress gateway, \
-             without the mesh's headers; nothing else, and nobody else"
+             without the mesh's headers; nothing else, and no other service"
         ),
         case!(
             careplane::crossing_a_tenant_is_refused_recorded_and_traced,

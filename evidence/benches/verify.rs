@@ -1,6 +1,7 @@
-//! How fast records verify, and in how much memory: several chains interleaved, in the order of writing and in no
-//! order at all. Beside it, over the same file: the same on one thread and with the JSON parser
-//! for every record; what a script does, with trees of values; and `sha256sum` and `jq`, which read it once.
+//! How fast records verify, how fast a search among them answers, and in how much memory: several chains interleaved,
+//! in the order of writing and in no order at all. Beside it, over the same file: the same on one thread and with the
+//! JSON parser for every record; what a script does, with trees of values; and `sha256sum` and `jq`, which read it
+//! once.
 //!
 //! `cargo bench -p careplane-evidence`; other numbers of records than 100,000 and 1,000,000: `… -- 5000000`
 
@@ -15,8 +16,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use careplane_evidence::search::{Person, Query};
 use careplane_evidence::source::Source;
-use careplane_evidence::verify::{Demands, Settings, Verifier};
+use careplane_evidence::verify::{Demands, Keyring, Settings, Verifier};
+use jiff::Timestamp;
 use support::{Random, Writer};
 
 const CHAINS: u64 = 16;
@@ -26,6 +29,7 @@ fn main() {
     if let [word, file] = &arguments[..] {
         match word.as_str() {
             "tree" => return measured(|| baseline::tree(file)),
+            "search" => return measured(|| search(file)),
             "parser" => {
                 let settings = Settings { threads: Some(1), parser_alone: true, ..Settings::default() };
                 return measured(|| verify(file, settings));
@@ -81,6 +85,7 @@ fn beside(file: &Path, is_ordered: bool, seconds: f64, cpu: f64) {
         let Run { seconds, cpu, .. } = run;
         println!("{name:>29}: {seconds:.2} s ({by_clock:.1} times), {cpu:.2} s of CPU ({by_cpu:.2} times)");
     };
+    say("search for a person", &alone("search", file));
     say("one thread, with the parser", &alone("parser", file));
     if is_ordered {
         say("one thread, by trees", &alone("tree", file));
@@ -110,6 +115,18 @@ fn verify(file: &str, settings: Settings) {
     verifier.read(&Source::file(file)).unwrap();
     let verification = verifier.finish().unwrap();
     assert!(verification.holds(Demands { closed: true, ..Demands::default() }), "{:?}", verification.chains[0]);
+}
+
+/// Verifies all records, and finds those of one person that have one request's number: one in each chain.
+fn search(file: &str) {
+    let query = Query {
+        people: vec![Person::Subject(vec!["p-abcdefgh-abcdefghijklmnopabcdefghijklmnop".into()])],
+        request_id: Some("0f5a8c1e-7d2b-a3c4-9e6f-000000000002".into()),
+        ..Query::default()
+    };
+    let answer =
+        careplane_evidence::search::search(&query, Keyring::default(), Timestamp::now(), &[Source::file(file)]);
+    assert_eq!(answer.unwrap().hits.len() as u64, CHAINS);
 }
 
 /// Prints what it takes: see [`Run`].

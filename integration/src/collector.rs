@@ -118,7 +118,7 @@ impl Collector {
     ///
     /// When its file is not what OTLP says.
     pub fn logs(&self) -> Result<Vec<LogRecord>> {
-        self.read("audit.jsonl", LogRecord::from_json)
+        self.read("audit.jsonl", r#"{"resourceLogs":"#, LogRecord::from_json)
     }
 
     /// The spans that it has written.
@@ -127,7 +127,7 @@ impl Collector {
     ///
     /// When its file is not what OTLP says.
     pub fn spans(&self) -> Result<Vec<Span>> {
-        self.read("spans.jsonl", Span::from_json)
+        self.read("spans.jsonl", r#"{"resourceSpans":"#, Span::from_json)
     }
 
     /// The complete lines of a file. The last one is incomplete when the collector was killed while it wrote; it has
@@ -142,10 +142,16 @@ impl Collector {
         Ok(text)
     }
 
-    fn read<T>(&self, name: &str, parse: fn(&str) -> Result<Vec<T>>) -> Result<Vec<T>> {
-        let text = self.lines(name)?;
-        let parsed = text.lines().map(|line| parse(line).with_context(|| format!("{name} of the collector: {line}")));
-        Ok(parsed.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    /// What is in a file of export requests that begin with `begin`. A request before another one in its line was being
+    /// written when the collector was killed: it is cut, or lacks the line end alone, and was not acknowledged.
+    fn read<T>(&self, name: &str, begin: &str, parse: fn(&str) -> Result<Vec<T>>) -> Result<Vec<T>> {
+        let mut all = Vec::new();
+        for line in self.lines(name)?.lines() {
+            let (before, last) = line.split_at(line.rfind(begin).unwrap_or_default());
+            all.extend(parse(before).unwrap_or_default());
+            all.extend(parse(last).with_context(|| format!("{name} of the collector: {line}"))?);
+        }
+        Ok(all)
     }
 
     /// Addresses and files of this machine.

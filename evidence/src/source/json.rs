@@ -6,11 +6,18 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// Hands out every text in the JSON value that is `bytes`, names of members aside, and every list of bytes as the text
-/// that it is: so journald writes what has control characters in it.
-pub(super) fn texts(bytes: &[u8], each: &mut dyn FnMut(&[u8])) -> serde_json::Result<()> {
+/// Hands out every text in the JSON value that `bytes` begin with, names of members aside, and every list of bytes as
+/// the text that it is: so journald writes what has control characters in it. Returns the bytes behind the value.
+pub(super) fn texts<'b>(bytes: &'b [u8], each: &mut dyn FnMut(&[u8])) -> serde_json::Result<&'b [u8]> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
-    Texts(each).deserialize(&mut json).and_then(|_| json.end())
+    Texts(each).deserialize(&mut json)?;
+    if json.end().is_ok() {
+        return Ok(&[]);
+    }
+    // That parser does not tell where it is.
+    let mut values = serde_json::Deserializer::from_slice(bytes).into_iter::<IgnoredAny>();
+    values.next();
+    Ok(&bytes[values.byte_offset()..])
 }
 
 /// The text that a JSON string at the beginning of `bytes` is, and how many bytes it takes there.

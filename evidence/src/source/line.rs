@@ -1,6 +1,7 @@
 //! What a line holds: a record; JSON or CSV with records as texts in it; or a log line that a record follows. Read
 //! where it is certain, and else an error: what has the marks of a record is never taken for something else.
 
+use std::fmt::Display;
 use std::io;
 use std::sync::LazyLock;
 
@@ -11,6 +12,8 @@ use super::{Sink, json};
 
 /// How a record begins: in canonical form `chain` is its first member, and `id` that one's.
 const BEGIN: &[u8] = br#"{"chain":{"id":""#;
+/// Made once: to make it takes longer than to look through a record.
+static BEGINS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BEGIN));
 /// The same within a text of JSON, and within a field of CSV.
 const ESCAPED: &[u8] = br#"{\"chain\":{\"id\":\""#;
 const DOUBLED: &[u8] = br#"{""chain"":{""id"":"""#;
@@ -48,14 +51,14 @@ pub(super) fn read(
     mut found: impl FnMut(u32, Sink, Result<&[u8], String>) -> io::Result<()>,
 ) -> io::Result<()> {
     let line = line.trim_ascii();
-    if line.starts_with(BEGIN) {
+    if line.starts_with(BEGIN) && !has_record(&line[1..]) {
         return found(0, Sink::AccessLog, Ok(line));
     }
     if !is_marked(line) {
         return if is_utf16(line) { found(0, Sink::ProxyLog, Err(UTF16_WITHIN.into())) } else { Ok(()) };
     }
     let is_json = line.starts_with(b"{");
-    if is_json && !contains(line, BEGIN) && json::is_record(line) {
+    if is_json && !has_record(line) && json::is_record(line) {
         // It is a record itself, and damaged; parsing it says how.
         return found(0, Sink::AccessLog, Ok(line));
     }
@@ -77,14 +80,19 @@ pub(super) fn read(
 }
 
 fn read_marked(line: &[u8], is_json: bool, found: Found<'_>) -> io::Result<()> {
-    if is_json && !contains(line, BEGIN) {
+    if is_json && !has_record(line) {
         return read_json(line, NESTED, found);
     }
     if line.starts_with(b"[") && serde_json::from_slice::<IgnoredAny>(line).is_ok() {
         return read_json(line, NESTED, found);
     }
-    if contains(line, BEGIN) {
-        return follow(line, if is_json { Sink::Collector } else { Sink::ProxyLog }, found);
+    if has_record(line) {
+        let sink = match line {
+            _ if line.starts_with(BEGIN) => Sink::AccessLog,
+            _ if is_json => Sink::Collector,
+            _ => Sink::ProxyLog,
+        };
+        return follow(line, sink, found);
     }
     if contains(line, DOUBLED) {
         return read_csv(line, found);
@@ -92,43 +100,75 @@ fn read_marked(line: &[u8], is_json: bool, found: Found<'_>) -> io::Result<()> {
     quoted(line, found)
 }
 
-/// The records that are texts of a JSON value, or are in texts of it.
+/// The records that are texts of JSON values, or are in texts of them: of one value, or of several where a writer
+/// ended before the end of a line and its successor went on in it.
 fn read_json(bytes: &[u8], nested: u32, found: Found<'_>) -> io::Result<()> {
-    let mut failed = None;
-    let walked = json::texts(bytes, &mut |text| {
-        let text = text.trim_ascii();
-        let done = if text.starts_with(BEGIN) {
-            found(Sink::Collector, Ok(text))
-        } else if contains(text, BEGIN) {
-            follow(text, Sink::ProxyLog, found)
-        } else if nested > 0 && text.starts_with(b"{") && is_marked(text) {
-            read_json(text, nested - 1, found)
-        } else if is_marked(text) {
-            found(Sink::ProxyLog, Err(NOT_AS_WRITTEN.into()))
-        } else {
-            Ok(())
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let mut failed = None;
+        let read = json::texts(rest, &mut |text| {
+            let text = text.trim_ascii();
+            let done = if text.starts_with(BEGIN) {
+                found(Sink::Collector, Ok(text))
+            } else if has_record(text) {
+                follow(text, Sink::ProxyLog, found)
+            } else if nested > 0 && text.starts_with(b"{") && is_marked(text) {
+                read_json(text, nested - 1, found)
+            } else if is_marked(text) {
+                found(Sink::ProxyLog, Err(NOT_AS_WRITTEN.into()))
+            } else {
+                Ok(())
+            };
+            failed = done.err().or(failed.take());
+        });
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        rest = match read {
+            Ok(behind) if behind.is_empty() || behind.starts_with(b"{") => behind,
+            Ok(_) => return found(Sink::Collector, Err(not_json(&"something else is behind it"))),
+            Err(error) => {
+                found(Sink::Collector, Err(not_json(&error)))?;
+                let head = memchr::memchr(b':', rest).map_or(rest, |end| &rest[..=end]);
+                let begin = memmem::rfind(head, br#"{""#).map_or(head, |begin| &head[begin..]);
+                last_begun(rest, begin)
+            }
         };
-        failed = done.err().or(failed.take());
-    });
-    match (failed, walked) {
-        (Some(error), _) => Err(error),
-        (None, Err(error)) => found(Sink::Collector, Err(format!("this is not JSON as it stands: {error}"))),
-        (None, Ok(())) => Ok(()),
     }
+    Ok(())
+}
+
+/// What the last writer of a line wrote into it behind a value that an earlier one could not end: it begins as that
+/// one does. Only the last one ended the line, so nothing between them was acknowledged to anybody.
+fn last_begun<'t>(cut: &'t [u8], begin: &[u8]) -> &'t [u8] {
+    memmem::rfind(cut, begin).filter(|at| *at > 0).map_or(&[], |at| &cut[at..])
+}
+
+fn not_json(error: &dyn Display) -> String {
+    format!("this is not JSON as it stands: {error}")
 }
 
 /// The records in a text that says something before them, and perhaps behind.
 fn follow(text: &[u8], sink: Sink, found: Found<'_>) -> io::Result<()> {
     let mut rest = text;
-    while let Some(begin) = memmem::find(rest, BEGIN) {
+    while let Some(begin) = BEGINS.find(rest) {
         let record = &rest[begin..];
         let mut values = serde_json::Deserializer::from_slice(record).into_iter::<IgnoredAny>();
-        match values.next() {
-            Some(Ok(_)) => found(sink, Ok(&record[..values.byte_offset()]))?,
-            Some(Err(error)) => return found(sink, Err(format!("this is not JSON as it stands: {error}"))),
+        rest = match values.next() {
+            Some(Ok(_)) => {
+                let (record, behind) = record.split_at(values.byte_offset());
+                found(sink, Ok(record))?;
+                if sink == Sink::AccessLog && !behind.is_empty() && !behind.starts_with(BEGIN) {
+                    found(sink, Err(NOT_AS_WRITTEN.into()))?;
+                }
+                behind
+            }
+            Some(Err(error)) => {
+                found(sink, Err(not_json(&error)))?;
+                last_begun(record, BEGIN)
+            }
             None => return Ok(()),
-        }
-        rest = &record[values.byte_offset()..];
+        };
     }
     if is_marked(rest) { found(sink, Err(NOT_AS_WRITTEN.into())) } else { Ok(()) }
 }
@@ -143,7 +183,7 @@ fn read_csv(line: &[u8], found: Found<'_>) -> io::Result<()> {
     for field in fields.iter().map(<[u8]>::trim_ascii) {
         if field.starts_with(BEGIN) {
             found(Sink::Collector, Ok(field))?;
-        } else if contains(field, BEGIN) {
+        } else if has_record(field) {
             follow(field, Sink::ProxyLog, found)?;
         }
     }
@@ -169,6 +209,10 @@ fn quoted(line: &[u8], found: Found<'_>) -> io::Result<()> {
         rest = &rest[quote + length..];
     }
     Ok(())
+}
+
+fn has_record(text: &[u8]) -> bool {
+    BEGINS.find(text).is_some()
 }
 
 fn contains(text: &[u8], part: &[u8]) -> bool {

@@ -127,6 +127,26 @@ fn what_is_left_of_a_record_is_not_passed_over() {
 }
 
 #[test]
+fn a_writer_that_ended_within_a_line_costs_its_own_record_alone() {
+    let exported = format!(r#"{{"a":[{{"body":{}}}]}}"#, serde_json::to_string(RECORD).unwrap());
+    let log = format!(r#"{{"log":{}}}"#, serde_json::to_string(RECORD).unwrap());
+    for whole in [RECORD, exported.as_str(), log.as_str()] {
+        // Before the line end alone, and so twice: the records are whole.
+        for times in [2, 3] {
+            let found = text(&whole.repeat(times));
+            assert_eq!(found.len(), times, "{found:?}");
+            assert!(found.iter().all(|(_, found)| found.as_deref() == Ok(RECORD)), "{found:?}");
+        }
+        // Anywhere: that one is reported, and the next one read.
+        for cut in 1..whole.len() {
+            let line = [&whole[..cut], whole].concat();
+            let found = text(&line);
+            assert_eq!(found.last().and_then(|(_, found)| found.as_deref().ok()), Some(RECORD), "{line}: {found:?}");
+        }
+    }
+}
+
+#[test]
 fn a_line_that_is_too_long_is_named_and_the_next_one_is_read() {
     let lines = format!("{}\n{RECORD}\n", "x".repeat(LINE_MAX + 1));
     let (found, _) = read(&Source::text("s", lines));
@@ -156,8 +176,14 @@ fn folders_gzip_and_what_cannot_be_read() {
     let names: Vec<&str> = sources.iter().map(|source| source.name().rsplit('/').next().unwrap()).collect();
     assert_eq!(names, ["1.jsonl", "2.jsonl", "a.gz"]);
     assert_eq!(read(&sources[0]).0.len(), 1);
-    let twice = &read(&sources[2]).0[0].1;
-    assert_eq!(twice.as_deref(), Ok([RECORD, RECORD].concat().as_str()));
+    // The first had no line end: both are in one line.
+    let twice = [("1 of the line", RECORD), ("2 of the line", RECORD)];
+    let found = read(&sources[2]).0;
+    assert_eq!(found.len(), twice.len());
+    for ((location, found), (record, expected)) in found.iter().zip(twice) {
+        assert!(location.contains(record), "{location}");
+        assert_eq!(found.as_deref(), Ok(expected));
+    }
 
     for name in ["packed.jsonl", "plain.gz"] {
         assert_eq!(read(&Source::file(at(name))).0[0].1.as_deref(), Ok(RECORD), "{name}");
@@ -196,7 +222,7 @@ fn packings_and_encodings_are_known_by_their_bytes() {
         assert_eq!(texts, lines.lines().collect::<Vec<_>>(), "{what}");
     }
     let twice = read(&Source::text("s", [zstd.as_slice(), b"", &zstd].concat()));
-    assert_eq!(twice.0.len(), 2001, "the last line of the first frame and the first of the second are one");
+    assert_eq!(twice.0.len(), 2002, "the last record of the first frame is in the line of the first of the second");
     let refused = |bytes: &[u8]| Source::text("s", bytes).read(|_| Ok(())).unwrap_err().to_string();
     assert_eq!(refused(b"\xfd7zXZ\0..."), "s: this is xz, which is not read: unpack it first (xz -dc)");
     assert!(refused(b"PK\x03\x04").contains("zip"));

@@ -3,6 +3,7 @@
 //! Shares nothing with the filter that writes the records, so that a mistake of one is not repeated by the other.
 
 mod acts;
+mod counts;
 pub mod fhir;
 pub mod purpose;
 mod record;

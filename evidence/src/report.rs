@@ -10,7 +10,6 @@ mod build;
 mod chains;
 mod completeness;
 mod count;
-mod counts;
 mod delivery_counters;
 mod page;
 mod plot;
@@ -20,6 +19,7 @@ mod sections;
 pub(crate) mod words;
 
 pub use crate::acts::{Kinds, Lineage, Placement};
+pub use crate::counts::{Counts, Ending, Merge, Tally};
 pub use aggregate::{
     AddError, Aggregate, Attempt, Beyond, Crossing, Denial, Failure, Outside, Person, PlacementCounts, Reach, Reached,
     SCHEMA, WouldRefuse,
@@ -29,7 +29,6 @@ pub(crate) use build::clock;
 pub use chains::{Intent, Seen, Sink};
 pub(crate) use completeness::chain_doubts;
 pub use completeness::{absent, doubts};
-pub use counts::{Counts, Ending, Merge, Tally};
 pub use delivery_counters::{DeliveryCounters, MetricsError};
 pub use page::html;
 pub use scope::{NotATime, Scope, Standing};

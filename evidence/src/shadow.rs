@@ -12,7 +12,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::Record;
-use crate::report::{Merge as _, Scope, Standing, Tally, chain_doubts, clock};
+use crate::counts::{Merge as _, Tally};
+use crate::report::{Scope, Standing, chain_doubts, clock};
 use crate::source::Source;
 use crate::verify::{Found, Keyring, Settings, State, Verification, Verifier};
 

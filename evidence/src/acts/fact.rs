@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::names::{Name, Names};
 use crate::Record;
-use crate::report::Ending;
+use crate::counts::Ending;
 use crate::sort::{Entry, take};
 
 /// Where a proxy stands: the outermost first.

@@ -11,7 +11,7 @@ use super::fact::{
     USER, WOULD_REFUSE,
 };
 use super::names::Name;
-use crate::report::{Ending, Merge};
+use crate::counts::{Ending, Merge};
 
 /// Records of one request id that are looked at together. Only a caller that gives one id to everything makes more; the
 /// rest is then looked at apart, so that hops can be taken for acts, and no act for a hop.

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::chains::Seen;
-use super::counts::{Counts, Merge, Tally, rows};
 use super::delivery_counters::DeliveryCounters;
 use super::scope::Scope;
 use crate::acts::{Kinds, Placement};
+use crate::counts::{Counts, Merge, Tally, rows};
 use crate::purpose;
 use crate::verify::{MergeError, Verification};
 

@@ -8,11 +8,11 @@ use super::aggregate::{
     Aggregate, Attempt, Beyond, Crossing, Denial, Failure, Outside, Person, PlacementCounts, Reach, Reached,
     WouldRefuse,
 };
-use super::counts::{Counts, Ending, Merge, Tally};
 use super::scope::Standing;
 use crate::acts::{
     ACTION, Act, CONTEXT, FLAGS, GRANT, LEVEL, Names, OTHER, POLICY, PURPOSE, REGULATOR, SUBJECT, TENANT, USER,
 };
+use crate::counts::{Counts, Ending, Merge, Tally};
 
 /// The rows that one table can have. A policy makes far fewer; a caller who tries one name after another could make
 /// any number.

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::counts::Merge;
+use crate::counts::Merge;
 
 /// Records and chains as the proxies counted them since they started, added up.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::aggregate::Aggregate;
 use super::completeness::{Account, Completeness};
-use super::counts::{Counts, Tally};
 use super::plot::{Columns, Series, Timeline};
 use super::reach::{Beyond, Emergencies};
 use super::sections::{
@@ -12,6 +11,7 @@ use super::sections::{
     would_refuse,
 };
 use super::words::{self, counted, number};
+use crate::counts::{Counts, Tally};
 use askama::Template;
 
 /// The title of a report without a given one.

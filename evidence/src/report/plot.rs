@@ -8,8 +8,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan, Unit, Zoned};
 
-use super::counts::{Counts, Merge};
 use super::words::{as_u64, counted, number, ratio};
+use crate::counts::{Counts, Merge};
 
 /// Where the columns stand.
 const BASE: f64 = 172.0;

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::aggregate::{Aggregate, Reach, Reached};
-use super::counts::{Counts, Merge};
 use super::words::{self, as_u64, number, span};
+use crate::counts::{Counts, Merge};
 
 /// The rows of emergency access: each is one to look into, so that a page has them as long as it can be read.
 const EMERGENCIES: usize = 200;

@@ -6,9 +6,9 @@ use super::DeliveryCounters;
 use super::aggregate::{Aggregate, Attempt, Crossing, Denial, Person};
 use super::chains::{self, Sink};
 use super::completeness::Account;
-use super::counts::{Counts, Merge, Tally};
 use super::words::{self, as_u64, counted, number, percent, ratio, span};
 use crate::acts::Placement;
+use crate::counts::{Counts, Merge, Tally};
 use crate::verify::{ChainReport, Verdict};
 
 /// The rows that a table shows.

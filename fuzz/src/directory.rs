@@ -136,13 +136,13 @@ fn read_part(fault: &[u8], lines: &[u8]) {
 }
 
 fn entry(line: &Line) -> Entry<'_> {
-    use careplane_policy::directory::{cohort_of, jurisdiction_of};
+    use careplane_policy::document::{Cohort, Jurisdiction};
     let [pool, jurisdiction, cohort, group] = line;
     let some = |value| Some(value).filter(|value: &&str| !value.is_empty());
     Entry {
         pool: some(pool),
-        jurisdiction: jurisdiction_of(jurisdiction),
-        cohort: cohort_of(cohort),
+        jurisdiction: Jurisdiction::from_word(jurisdiction.as_bytes()),
+        cohort: Cohort::from_word(cohort.as_bytes()),
         group: some(group),
     }
 }

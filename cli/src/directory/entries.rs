@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use careplane_policy::directory::{Entry, cohort_of, jurisdiction_of};
+use careplane_policy::directory::Entry;
+use careplane_policy::document::{Cohort, Jurisdiction};
 
 use crate::yaml;
 
@@ -55,12 +56,12 @@ impl Entries {
 
     fn add(&mut self, tenant: &str, place: String, values: [String; 4], problems: &mut Vec<String>) {
         let [_, jurisdiction, cohort, _] = &values;
-        if !jurisdiction.is_empty() && jurisdiction_of(jurisdiction).is_none() {
+        if !jurisdiction.is_empty() && Jurisdiction::from_word(jurisdiction.as_bytes()).is_none() {
             problems.push(format!(
                 "{place}: {jurisdiction:?} is not a jurisdiction: expected england, scotland, wales or northern-ireland"
             ));
         }
-        if !cohort.is_empty() && cohort_of(cohort).is_none() {
+        if !cohort.is_empty() && Cohort::from_word(cohort.as_bytes()).is_none() {
             problems.push(format!("{place}: {cohort:?} is not a cohort: expected canary or stable"));
         }
         if let Some(other) = self.tenants.get(tenant) {
@@ -119,8 +120,8 @@ impl Written {
         let [pool, jurisdiction, cohort, group] = &self.values;
         Entry {
             pool: Some(pool.as_str()).filter(|pool| !pool.is_empty()),
-            jurisdiction: jurisdiction_of(jurisdiction),
-            cohort: cohort_of(cohort),
+            jurisdiction: Jurisdiction::from_word(jurisdiction.as_bytes()),
+            cohort: Cohort::from_word(cohort.as_bytes()),
             group: Some(group.as_str()).filter(|group| !group.is_empty()),
         }
     }

@@ -100,7 +100,7 @@ pub(crate) fn judge<'c>(grant: &'c Grant, claims: &Claims<'c>, act: &Act<'_>) ->
     if needed.is_some_and(|(claim, name)| !claims.name(claim, name)) {
         return GrantVerdict::OtherTenants;
     }
-    if !grant.covers(act.action, act.context) {
+    if !grant.covers(act.action, &act.context.name) {
         return GrantVerdict::NotCovered;
     }
     if !grant.purposes.is_empty() && !act.purpose.is_some_and(|purpose| grant.purposes.contains(&purpose)) {

@@ -231,10 +231,10 @@ fn check_line<'l>(
     if !pool.is_empty() {
         pools.check(pool).map_err(|expected| (pool, expected))?;
     }
-    if !jurisdiction.is_empty() && jurisdiction_of(jurisdiction).is_none() {
+    if !jurisdiction.is_empty() && Jurisdiction::from_word(jurisdiction.as_bytes()).is_none() {
         return Err((jurisdiction, "a jurisdiction: england, scotland, wales or northern-ireland"));
     }
-    if !cohort.is_empty() && cohort_of(cohort).is_none() {
+    if !cohort.is_empty() && Cohort::from_word(cohort.as_bytes()).is_none() {
         return Err((cohort, "a cohort: canary or stable"));
     }
     if !group.is_empty() && !is_group(group) {
@@ -257,8 +257,8 @@ impl<'d> Entry<'d> {
         let some = |value: &'d str| if value.is_empty() { None } else { Some(value) };
         Some(Self {
             pool: some(pool),
-            jurisdiction: jurisdiction_of(jurisdiction),
-            cohort: cohort_of(cohort),
+            jurisdiction: Jurisdiction::from_word(jurisdiction.as_bytes()),
+            cohort: Cohort::from_word(cohort.as_bytes()),
             group: some(group),
         })
     }
@@ -269,27 +269,6 @@ fn values(rest: &str) -> Option<[&str; 4]> {
     let mut values = rest.split('\t');
     let four = [values.next()?, values.next()?, values.next()?, values.next()?];
     if values.next().is_some() { None } else { Some(four) }
-}
-
-/// All jurisdictions.
-pub(crate) const JURISDICTIONS: [Jurisdiction; 4] =
-    [Jurisdiction::England, Jurisdiction::Scotland, Jurisdiction::Wales, Jurisdiction::NorthernIreland];
-/// Both cohorts.
-pub(crate) const COHORTS: [Cohort; 2] = [Cohort::Canary, Cohort::Stable];
-
-/// Which of `words` has this text.
-pub(crate) fn word<T: Copy>(words: &[T], value: &[u8], text: fn(T) -> &'static str) -> Option<T> {
-    words.iter().copied().find(|word| text(*word).as_bytes() == value)
-}
-
-/// The jurisdiction of this word.
-pub fn jurisdiction_of(word: &str) -> Option<Jurisdiction> {
-    self::word(&JURISDICTIONS, word.as_bytes(), Jurisdiction::as_str)
-}
-
-/// The cohort of this word.
-pub fn cohort_of(word: &str) -> Option<Cohort> {
-    self::word(&COHORTS, word.as_bytes(), Cohort::as_str)
 }
 
 // === impl Fault ===

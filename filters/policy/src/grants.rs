@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::document::{Action, Jurisdiction};
-use crate::policy::{Claim, Context};
 use crate::purpose::Purpose;
+use crate::source::Claim;
 
 /// A grant, compiled.
 #[derive(Debug)]
@@ -71,10 +71,10 @@ pub struct GrantLimit {
 // === impl Grant ===
 
 impl Grant {
-    /// Whether it covers an act: its action, and its context.
-    pub fn covers(&self, action: Action, context: &Context) -> bool {
+    /// Whether it covers an act: its action, and the name of its context.
+    pub fn covers(&self, action: Action, context: &Arc<str>) -> bool {
         (self.actions.is_empty() || self.actions.contains(&action))
-            && (self.contexts.is_empty() || self.contexts.contains(&context.name))
+            && (self.contexts.is_empty() || self.contexts.contains(context))
     }
 }
 

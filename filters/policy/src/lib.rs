@@ -44,6 +44,7 @@ mod router;
 #[cfg(feature = "schema")]
 pub mod schema;
 mod slots;
+mod source;
 mod template;
 mod tenants;
 
@@ -52,11 +53,12 @@ pub use folded::{Watched, WatchedHeaders};
 pub use grants::{Condition, Grant, GrantLimit, GrantedTenants, Test};
 pub use host_pattern::HostPattern;
 pub use policy::{
-    Audit, Claim, Classification, Context, DirectorySource, Export, Headers, Identity, Late, PeerPattern, Placement,
-    Policy, Routing, Source, Tier, TrustedPeers, UnknownTenant,
+    Audit, Classification, Context, DirectorySource, Export, Headers, Identity, Late, PeerPattern, Placement, Policy,
+    Routing, Tier, TrustedPeers, UnknownTenant,
 };
 pub use problem::{Problem, Problems};
 pub use purpose::Purpose;
 pub use rate::{Random, Rate};
 pub use router::Method;
+pub use source::{Claim, Source};
 pub use template::Template;

@@ -8,12 +8,12 @@ use crate::directory::{Directory, KnownPools};
 use crate::document::{Action, Cohort, ComplianceLevel, Jurisdiction, ProxyLog, ProxyPlacement};
 use crate::folded::WatchedHeaders;
 use crate::grants::Grant;
-use crate::host_pattern::HostPattern;
 use crate::id::TenantId;
 use crate::path;
 use crate::pools::{self, Pools};
 use crate::rate::{Random, Rate};
 use crate::router::{Method, Router};
+use crate::source::Source;
 use crate::template::Template;
 use crate::tenants::Tenants;
 
@@ -95,30 +95,6 @@ pub enum TrustedPeers {
 pub struct PeerPattern {
     pub(crate) text: String,
     pub(crate) prefix: bool,
-}
-
-/// One place where an identity is looked for.
-#[derive(Debug, Clone)]
-pub enum Source {
-    /// A verified claim.
-    Claim(Claim),
-    /// A path parameter.
-    Path(Arc<str>),
-    /// A request header, lower case.
-    Header(Arc<str>),
-    /// A part of the host.
-    Host(HostPattern),
-    /// A query parameter.
-    Query(Arc<str>),
-}
-
-/// A verified claim.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
-    /// The names on the way to it.
-    pub path: Vec<String>,
-    /// The issuer that has to have made the token; any when absent.
-    pub issuer: Option<String>,
 }
 
 /// The names of the headers written upstream, lower case.
@@ -289,21 +265,6 @@ pub struct Classification {
     pub ambiguous: bool,
     /// The path in normal form. It can hold personal data: for captures alone.
     normal_path: String,
-}
-
-// === impl Source ===
-
-impl Source {
-    /// The word on records.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Claim(_) => "claim",
-            Self::Path(_) => "path",
-            Self::Header(_) => "header",
-            Self::Host(_) => "host",
-            Self::Query(_) => "query",
-        }
-    }
 }
 
 // === impl Policy ===

@@ -45,12 +45,12 @@ pub(crate) struct Route {
     pub(crate) methods: Methods,
     pub(crate) template: Template,
     /// Where it is written.
-    pub(crate) place: Place,
+    pub(crate) place: MatchPath,
 }
 
 /// `contexts[2].match[0].path`.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct MatchPath {
     pub(crate) context: usize,
     pub(crate) index: usize,
 }
@@ -135,7 +135,7 @@ impl Methods {
     }
 }
 
-impl Display for Place {
+impl Display for MatchPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "contexts[{}].match[{}].path", self.context, self.index)
     }
@@ -270,7 +270,7 @@ mod tests {
                     some => some.iter().fold(Methods::NONE, |set, method| set.with(*method)),
                 },
                 template: Template::new(path).unwrap(),
-                place: Place { context: 0, index },
+                place: MatchPath { context: 0, index },
             })
             .collect();
         let mut problems = Problems::default();

@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use crate::directory::{COHORTS, JURISDICTIONS};
 use crate::document::{Cohort, Jurisdiction};
 use crate::slots::Slots;
 
@@ -79,12 +78,17 @@ impl Tenants {
         let (flags, rest) = rest.split_first()?;
         let (pool, rest) = if flags & POOL == 0 { (None, rest) } else { name(&self.pools, rest)? };
         let (group, _) = if flags & GROUP == 0 { (None, rest) } else { name(&self.groups, rest)? };
-        Some(Tenant { pool, jurisdiction: word(&JURISDICTIONS, flags & JURISDICTION), cohort: cohort(*flags), group })
+        Some(Tenant {
+            pool,
+            jurisdiction: word(&Jurisdiction::ALL, flags & JURISDICTION),
+            cohort: cohort(*flags),
+            group,
+        })
     }
 }
 
 fn cohort(flags: u8) -> Option<Cohort> {
-    word(&COHORTS, (flags & COHORT) >> COHORT_SHIFT)
+    word(&Cohort::ALL, (flags & COHORT) >> COHORT_SHIFT)
 }
 
 /// The word of this number.
@@ -131,7 +135,8 @@ impl TenantsBuilder {
 
     /// Adds a tenant, whose id is one. `None` when a name is not UTF-8, or one too many.
     pub(crate) fn push(&mut self, id: &[u8], entry: Entry<'_>) -> Option<()> {
-        let mut flags = number(&JURISDICTIONS, entry.jurisdiction) | number(&COHORTS, entry.cohort) << COHORT_SHIFT;
+        let mut flags =
+            number(&Jurisdiction::ALL, entry.jurisdiction) | number(&Cohort::ALL, entry.cohort) << COHORT_SHIFT;
         let mut names = [None, None];
         if let Some(pool) = entry.pool {
             flags |= POOL;
@@ -251,8 +256,8 @@ mod tests {
         let some = |number: usize, of: usize| (!number.is_multiple_of(of)).then(|| names[number % 300].as_bytes());
         let expected = |number: usize| Entry {
             pool: some(number, 2),
-            jurisdiction: (number % 5).checked_sub(1).map(|index| JURISDICTIONS[index]),
-            cohort: (number % 3).checked_sub(1).map(|index| COHORTS[index]),
+            jurisdiction: (number % 5).checked_sub(1).map(|index| Jurisdiction::ALL[index]),
+            cohort: (number % 3).checked_sub(1).map(|index| Cohort::ALL[index]),
             group: some(number, 3),
         };
         let mut builder = TenantsBuilder::for_text(10);

@@ -9,7 +9,7 @@ use crate::document::{self, AuditLevel, ComplianceLevel, Enforcement, TenantRequ
 use crate::policy::{Context, ContextRoute, Tier};
 use crate::problem::Problems;
 use crate::rate::Rate;
-use crate::router::{Method, Methods, Place, Route, Router};
+use crate::router::{MatchPath, Method, Methods, Route, Router};
 use crate::slots::Slots;
 use crate::template::Template;
 
@@ -192,7 +192,7 @@ fn matches(context: usize, written: Option<&[document::Match]>, problems: &mut P
     };
     let mut routes = Vec::with_capacity(written.len());
     for (index, one) in written.iter().enumerate() {
-        let place = Place { context, index };
+        let place = MatchPath { context, index };
         let methods =
             methods(format_args!("contexts[{context}].match[{index}].methods"), one.methods.as_deref(), problems);
         match one.path.as_deref().map(|text| (text, Template::new(text))) {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use super::{identity, names};
 use crate::document::{self, ClaimPath};
 use crate::grants::{Condition, Grant, GrantLimit, GrantedTenants, Test};
-use crate::policy::Claim;
 use crate::problem::Problems;
 use crate::purpose::Purpose;
+use crate::source::Claim;
 
 /// A user's requests are remembered one by one.
 const PER_USER_MAX: u64 = 1000;

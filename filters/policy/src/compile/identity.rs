@@ -6,8 +6,9 @@ use super::names;
 use crate::document::{self, ClaimPath, Document, Overrides, TenantCase};
 use crate::folded::{self, Watched, WatchedHeaders};
 use crate::host_pattern::HostPattern;
-use crate::policy::{Claim, Headers, Identity, PeerPattern, Source, TrustedPeers};
+use crate::policy::{Headers, Identity, PeerPattern, TrustedPeers};
 use crate::problem::Problems;
+use crate::source::{Claim, Source};
 
 const SPIFFE: &str = "spiffe://";
 /// Headers by which a caller changes the method or the URL behind the proxy: of Express, Rails, Laravel, Spring and

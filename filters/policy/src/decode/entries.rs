@@ -3,7 +3,6 @@
 //! This reader takes only what is plainly good. At anything else, even if it is allowed (an escape, a null), it gives
 //! up, and the document is read with care, which finds the words for what is wrong.
 
-use crate::directory::{COHORTS, JURISDICTIONS, word};
 use crate::document::{Cohort, Jurisdiction};
 use crate::id;
 use crate::tenants::{Entry, TenantsBuilder};
@@ -161,10 +160,8 @@ impl<'t> Text<'t> {
             let value = self.string()?;
             let again = match key {
                 b"pool" => entry.pool.replace(value).is_some(),
-                b"jurisdiction" => {
-                    entry.jurisdiction.replace(word(&JURISDICTIONS, value, Jurisdiction::as_str)?).is_some()
-                }
-                b"cohort" => entry.cohort.replace(word(&COHORTS, value, Cohort::as_str)?).is_some(),
+                b"jurisdiction" => entry.jurisdiction.replace(Jurisdiction::from_word(value)?).is_some(),
+                b"cohort" => entry.cohort.replace(Cohort::from_word(value)?).is_some(),
                 b"group" => entry.group.replace(value).is_some(),
                 _ => return None,
             };

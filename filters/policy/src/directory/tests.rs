@@ -19,7 +19,7 @@ fn entry(number: usize) -> Entry<'static> {
     let groups = ["willow-group", "oak & elm"];
     Entry {
         pool: POOLS.get(number % 5).copied(),
-        jurisdiction: JURISDICTIONS.get(number % 6).copied(),
+        jurisdiction: Jurisdiction::ALL.get(number % 6).copied(),
         cohort: [Cohort::Canary, Cohort::Stable].get(number % 7).copied(),
         group: groups.get(number % 4).copied(),
     }

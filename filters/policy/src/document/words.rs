@@ -28,6 +28,14 @@ impl Action {
 }
 
 impl Jurisdiction {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::England, Self::Scotland, Self::Wales, Self::NorthernIreland];
+
+    /// The one that has this word.
+    pub fn from_word(word: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str().as_bytes() == word)
+    }
+
     /// The word in the document and on records.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -50,6 +58,14 @@ impl Jurisdiction {
 }
 
 impl Cohort {
+    /// Both.
+    pub(crate) const ALL: [Self; 2] = [Self::Canary, Self::Stable];
+
+    /// The one that has this word.
+    pub fn from_word(word: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str().as_bytes() == word)
+    }
+
     /// The word in the document, in the header and on records.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -18,7 +18,7 @@ use crate::tally::{Counter, Tally};
 /// A module, compiled so that it counts its instructions.
 pub struct Compiled {
     module: Module,
-    /// The functions of an instrumented module; see [`crate::profile`].
+    /// The functions of an instrumented module; see [`crate::profiler`].
     functions: Vec<Function>,
 }
 

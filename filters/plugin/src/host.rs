@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use careplane_exchange::{HeaderMap, Host, HostError, HttpAnswer, HttpCall, LocalReply, MapType};
 
 use crate::abi::{self, MetricKind};
+#[cfg(feature = "sdk")]
+use crate::sdk::calls::http_call;
 
 /// Of the body of an answer: a collector's is a few bytes.
 const ANSWER_MAX: usize = 4096;
@@ -154,10 +156,6 @@ impl Host for EnvoyHost {
         failing("http_call", http_call(call))
     }
 }
-
-// The SDK's dispatcher panics on the answer to a call that it has not made.
-#[cfg(feature = "sdk")]
-use crate::sdk::http_call;
 
 #[cfg(not(feature = "sdk"))]
 fn http_call(call: &HttpCall<'_>) -> Result<u32, HostError> {

@@ -2,17 +2,17 @@
 //!
 //! Not what is shipped (ARCHITECTURE.md has the figures), but it works: `make test-sdk` runs it in a real Envoy.
 //!
-//! The SDK's dispatcher knows a call by its token if the SDK made it. It gives the answer to the context that was
-//! active then, and drops it when that context has ended. Batches outlive the streams that fill them, so here a root
-//! sends them.
+//! The SDK's dispatcher gives the answer to a call to the context that was active when it was made, and drops it when
+//! that context has ended. Batches outlive the streams that fill them, so here a root sends them: [`calls`].
+
+pub(crate) mod calls;
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use careplane_exchange::{HostError, HttpCall};
+use careplane_exchange::HostError;
 use careplane_pipeline::{Action, Stream};
-use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{self, ContextType};
 
@@ -32,25 +32,6 @@ mod entry {
     }}
 }
 
-/// A call that a root is to make for a stream. The stream took `number` for its token.
-struct Deferred {
-    number: u32,
-    cluster: String,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    timeout: Duration,
-}
-
-thread_local! {
-    /// Whether the callback that runs is one whose calls a root has to make.
-    static DEFERS: Cell<bool> = const { Cell::new(false) };
-    static DEFERRED: Cell<Vec<Deferred>> = const { Cell::new(Vec::new()) };
-    /// Calls that were deferred and made: the token, and the number in its place.
-    static MADE: Cell<Vec<(u32, u32)>> = const { Cell::new(Vec::new()) };
-    /// The next number: from the top, for Envoy's tokens begin at the bottom.
-    static NUMBER: Cell<u32> = const { Cell::new(u32::MAX) };
-}
-
 /// The plugin's root, and whether a stream has asked for its tick.
 #[derive(Default)]
 pub(crate) struct PluginRoot {
@@ -64,58 +45,11 @@ struct HttpStream {
     is_due: Rc<Cell<bool>>,
 }
 
-/// Makes a call by the SDK, or leaves it to a root.
-pub(crate) fn http_call(call: &HttpCall<'_>) -> Result<u32, HostError> {
-    let headers = [(":method", call.method), (":path", call.path), (":authority", call.authority)];
-    let headers = headers.into_iter().chain(call.headers.iter().copied());
-    if !DEFERS.get() {
-        return dispatch(call.cluster, headers.collect(), call.body, call.timeout);
-    }
-    let number = NUMBER.get();
-    NUMBER.set(number.wrapping_sub(1));
-    let mut deferred = DEFERRED.take();
-    deferred.push(Deferred {
-        number,
-        cluster: call.cluster.into(),
-        headers: headers.map(|(name, value)| (name.into(), value.into())).collect(),
-        body: call.body.into(),
-        timeout: call.timeout,
-    });
-    DEFERRED.set(deferred);
-    Ok(number)
-}
-
-fn dispatch(cluster: &str, headers: Vec<(&str, &str)>, body: &[u8], timeout: Duration) -> Result<u32, HostError> {
-    hostcalls::dispatch_http_call(cluster, headers, Some(body), Vec::new(), timeout)
-        .map_err(|status| HostError::from_status(status as u32).unwrap_or(HostError::InternalFailure))
-}
-
 // === impl PluginRoot ===
-
-impl PluginRoot {
-    fn send_deferred(&self) {
-        for call in DEFERRED.take() {
-            let headers = call.headers.iter().map(|(name, value)| (&**name, &**value)).collect();
-            match dispatch(&call.cluster, headers, &call.body, call.timeout) {
-                Ok(token) => {
-                    let mut made = MADE.take();
-                    made.push((token, call.number));
-                    MADE.set(made);
-                }
-                // As if it had been made and failed.
-                Err(_) => self.root.answered(call.number, 0, 0),
-            }
-        }
-    }
-}
 
 impl Context for PluginRoot {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body: usize, _trailers: usize) {
-        let mut made = MADE.take();
-        let place = made.iter().position(|(known, _)| *known == token);
-        let number = place.map_or(token, |place| made.swap_remove(place).1);
-        MADE.set(made);
-        self.root.answered(number, headers, body);
+        self.root.answered(calls::number(token), headers, body);
     }
 }
 
@@ -128,7 +62,8 @@ impl RootContext for PluginRoot {
         if self.is_due.take() {
             EnvoyHost.tick_every(TICK);
         }
-        self.send_deferred();
+        // As if it had been made and failed.
+        calls::send_deferred(|number| self.root.answered(number, 0, 0));
         self.root.tick();
     }
 
@@ -147,14 +82,9 @@ impl HttpStream {
     /// Runs what may make calls that outlive the stream.
     fn deferring(&mut self, act: impl FnOnce(&mut Stream)) {
         let Some(stream) = &mut self.stream else { return };
-        DEFERS.set(true);
-        act(stream);
-        DEFERS.set(false);
-        let deferred = DEFERRED.take();
-        if !deferred.is_empty() && !self.is_due.replace(true) {
+        if calls::deferring(|| act(stream)) && !self.is_due.replace(true) {
             EnvoyHost.tick_every(SOON);
         }
-        DEFERRED.set(deferred);
     }
 }
 

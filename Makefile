@@ -331,7 +331,7 @@ bench-load: build envoy-newest ## careplane in a real Envoy beside Lua, ext_proc
 bench-breakdown: build envoy-newest ## What the time of a request goes to in Envoy; needs perf for half of it
 	@mkdir -p target/bench
 	@cargo build --quiet --locked --profile measure -p careplane-load
-	@target/measure/careplane-load breakdown
+	@target/measure/careplane-load breakdown $(if $(ROUNDS),--rounds $(ROUNDS))
 
 bench-scale: build envoy-newest ## Policies from small to large, and requests while one changes
 	@cargo run --quiet --locked -p careplane-scale

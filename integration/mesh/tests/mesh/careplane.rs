@@ -8,6 +8,7 @@ use careplane_mesh::{Mesh, mesh::HOSTS};
 use serde_json::{Value, json};
 
 use crate::observability::{tags, traces};
+use crate::routing::header;
 use crate::services::{TENANT, answer};
 
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -177,13 +178,7 @@ async fn pseudonym_at_residents(mesh: &Mesh) -> Result<String> {
 
 /// Puts the plugins of an overlay in place of base's, lets `act` look at that, and puts base's back.
 async fn rearranged<T>(mesh: &Mesh, overlay: &str, sign: &str, act: impl AsyncFnOnce() -> Result<T>) -> Result<T> {
-    let plugins = async |folder: &str| -> Result<Vec<Value>> {
-        let rendered = mesh.cluster.kubectl(&["kustomize", &mesh.path(folder)]).await?;
-        let documents: Vec<Value> = serde_saphyr::from_multiple(&rendered)?;
-        let ours = |document: &Value| matches!(document["kind"].as_str(), Some("WasmPlugin" | "TrafficExtension"));
-        Ok(documents.into_iter().filter(ours).collect())
-    };
-    let (base, other) = (plugins("base/careplane").await?, plugins(overlay).await?);
+    let (base, other) = (plugins(mesh, "base/careplane").await?, plugins(mesh, overlay).await?);
     replace(mesh, &base, &other).await?;
     let gateway = mesh.pod("core-healthcare", "istio=ingressgateway").await?;
     let settled = until("the overlay's plugins in the gateway", DEADLINE, async || {
@@ -201,15 +196,31 @@ async fn rearranged<T>(mesh: &Mesh, overlay: &str, sign: &str, act: impl AsyncFn
     seen
 }
 
+/// What of a folder's manifests loads careplane.
+async fn plugins(mesh: &Mesh, folder: &str) -> Result<Vec<Value>> {
+    let mut documents = rendered(mesh, folder).await?;
+    documents.retain(|document| matches!(document["kind"].as_str(), Some("WasmPlugin" | "TrafficExtension")));
+    Ok(documents)
+}
+
+async fn rendered(mesh: &Mesh, folder: &str) -> Result<Vec<Value>> {
+    let rendered = mesh.cluster.kubectl(&["kustomize", &mesh.path(folder)]).await?;
+    Ok(serde_saphyr::from_multiple(&rendered)?)
+}
+
 /// Applies `new`, and removes of `old` what `new` does not have.
 async fn replace(mesh: &Mesh, old: &[Value], new: &[Value]) -> Result<()> {
     let list = |items: &[Value]| json!({"apiVersion": "v1", "kind": "List", "items": items}).to_string();
-    mesh.cluster.apply(&list(new)).await?;
+    if !new.is_empty() {
+        mesh.cluster.apply(&list(new)).await?;
+    }
     let named = |one: &Value, other: &Value| {
         one["kind"] == other["kind"] && one["metadata"]["name"] == other["metadata"]["name"]
     };
     let gone: Vec<Value> = old.iter().filter(|one| !new.iter().any(|other| named(one, other))).cloned().collect();
-    mesh.cluster.feed("kubectl", &["delete", "-f", "-"], &list(&gone)).await?;
+    if !gone.is_empty() {
+        mesh.cluster.feed("kubectl", &["delete", "-f", "-"], &list(&gone)).await?;
+    }
     Ok(())
 }
 
@@ -285,4 +296,97 @@ pub async fn a_traffic_extension_does_the_same(mesh: &Mesh) -> Result<()> {
     let after = rearranged(mesh, "overlays/traffic-extension", sign, settled).await?;
     ensure!(before == after, "before: {before:#?}\nafter: {after:#?}");
     Ok(())
+}
+
+/// So many homes are in the directory.
+const HOMES: usize = 300;
+
+pub async fn proxies_fetch_the_directory(mesh: &Mesh) -> Result<()> {
+    let documents = rendered(mesh, "overlays/tenant-directory").await?;
+    let of = |wanted: &dyn Fn(&Value) -> bool| -> Vec<Value> {
+        documents.iter().filter(|document| wanted(document)).cloned().collect()
+    };
+    let other = of(&|document| document["kind"] == "WasmPlugin");
+    let namespace =
+        of(&|document| document["kind"] == "Namespace" && document["metadata"]["name"] == "tenant-directory");
+    let network = of(&|document| {
+        document["kind"] == "NetworkPolicy"
+            && document["metadata"]["name"] == "tenant-directory"
+            && document["metadata"]["namespace"] != "tenant-directory"
+    });
+    let server = of(&|document| document["metadata"]["namespace"] == "tenant-directory");
+    ensure!(namespace.len() == 1 && !network.is_empty() && !server.is_empty(), "the overlay has other parts");
+
+    // The files first, as docs/directory.md publishes them: a pod that is there already sees them a minute later.
+    replace(mesh, &[], &namespace).await?;
+    mesh.cluster.apply(&published(mesh).await?).await?;
+    replace(mesh, &[], &[network.clone(), server].concat()).await?;
+    let rollout = ["rollout", "status", "-n", "tenant-directory", "deployment/tenant-directory", "--timeout=60s"];
+    mesh.cluster.kubectl(&rollout).await?;
+    let base = plugins(mesh, "base/careplane").await?;
+    replace(mesh, &base, &other).await?;
+    let seen = directory_is_used(mesh).await;
+    replace(mesh, &other, &base).await?;
+    replace(mesh, &[namespace, network].concat(), &[]).await?;
+    seen?;
+    pool_becomes(mesh, "pool-a").await
+}
+
+/// The ConfigMap of a directory that pins [`TENANT`] to another pool than its hash does.
+async fn published(mesh: &Mesh) -> Result<String> {
+    let folder = tempfile::tempdir()?;
+    let (table, site) = (folder.path().join("tenants.csv"), folder.path().join("site").display().to_string());
+    let homes: String = (1..HOMES).map(|number| format!("care-home-{},,england\n", 5000 + number)).collect();
+    std::fs::write(&table, format!("tenant,pool,jurisdiction\n{TENANT},pool-b,scotland\n{homes}"))?;
+    mesh.careplane(&["directory", "build", &table.display().to_string(), "--output", &site]).await?;
+    let [index, parts] = ["index.json", "parts"].map(|name| format!("--from-file={site}/{name}"));
+    let create = ["create", "configmap", "tenant-directory", "-n", "tenant-directory", &index, &parts];
+    mesh.cluster.kubectl(&[&create[..], &["--dry-run=client", "-o", "json"]].concat()).await
+}
+
+async fn directory_is_used(mesh: &Mesh) -> Result<()> {
+    let proxies = [
+        ("core-healthcare", "istio=ingressgateway"),
+        ("core-healthcare", "app=medication-service"),
+        ("operational", "app=foreign"),
+        ("tenant-directory", "app=tenant-directory"),
+    ];
+    for (namespace, selector) in proxies {
+        let pod = mesh.pod(namespace, selector).await?;
+        // One that had no endpoint of the server yet asks again a minute later.
+        until(&format!("the directory in {}", pod.name), Duration::from_secs(100), async || {
+            let tenants = mesh.stat(&pod, "wasmcustom.careplane.directory.tenants").await?;
+            Ok((tenants == HOMES as u64).then_some(()))
+        })
+        .await?;
+    }
+    pool_becomes(mesh, "pool-b").await?;
+    let correlation = "directory-1";
+    let request = || Request::get("/api/v1/medications/1").header("x-correlation-id", correlation);
+    ensure!(answer(async || mesh.send(TENANT, "nurse", request()).await).await?.status == 200);
+    for record in mesh.records(|record| record["request"]["correlationId"] == correlation, 2).await? {
+        ensure!(record["tenant"]["regulator"] == "Care Inspectorate", "{record}");
+    }
+    let foreign = mesh.pod("operational", "app=foreign").await?;
+    for (path, method, expected) in [
+        ("/directory/index.json", "GET", 200),
+        ("/directory/index.json", "PUT", 403),
+        ("/health", "GET", 403),
+        ("/", "GET", 403),
+    ] {
+        let url = format!("http://tenant-directory.tenant-directory{path}");
+        let request = |path: String| Request::new(method.parse().unwrap_or_default(), path);
+        let response = mesh.call(&foreign, &url, request).await?;
+        ensure!(response.status == expected, "{method} {path}: {}", response.status);
+    }
+    Ok(())
+}
+
+async fn pool_becomes(mesh: &Mesh, pool: &str) -> Result<()> {
+    until(&format!("{TENANT} in {pool}"), DEADLINE, async || {
+        let response = mesh.send(TENANT, "nurse", Request::get("/api/v1/medications/1")).await?;
+        let body = response.json().unwrap_or_default();
+        Ok((header(&body, "x-tenant-pool") == pool).then_some(()))
+    })
+    .await
 }

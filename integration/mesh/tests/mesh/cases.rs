@@ -224,6 +224,13 @@ pub fn all() -> Vec<Case> {
             "with the overlay in place of base, twenty requests get the same statuses, pools and headers"
         ),
         case!(
+            alone careplane::proxies_fetch_the_directory,
+            "Directory of tenants",
+            "overlays/tenant-directory/kustomization.yaml",
+            "with the overlay, gateway and sidecars, the server's own among them, have the 300 homes that its pods \
+             serve: pool and regulator are the directory's; other methods and paths of the server are a 403"
+        ),
+        case!(
             deploy::every_manifest_is_accepted,
             "Manifests",
             "base/kustomization.yaml",

@@ -165,7 +165,7 @@ pub async fn a_tenant_has_its_pool(mesh: &Mesh) -> Result<()> {
 }
 
 /// The first header of a name that the application received.
-fn header(answer: &Value, name: &str) -> String {
+pub fn header(answer: &Value, name: &str) -> String {
     let pairs = answer["headers"].as_array().into_iter().flatten();
     let mut values = pairs.filter(|pair| pair[0] == name).map(|pair| pair[1].as_str().unwrap_or_default().to_owned());
     values.next().unwrap_or_default()

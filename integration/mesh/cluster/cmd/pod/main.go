@@ -1,6 +1,6 @@
 // pod is the inside of a pod: `pod sandbox` is its first process and starts the others, `pod init` turns into a
 // container, `pod enter` runs one more command in a container, `pod capture` leads connections through the pod's proxy,
-// `pod placeholder` stands for an image that this cluster does not have.
+// `pod nginx` serves files as nginx does, `pod placeholder` stands for an image that this cluster does not have.
 //
 // It is a program of its own, and a small one, because every pod holds at least one.
 package main
@@ -22,10 +22,11 @@ func main() {
 		"init":        func([]string) error { return initContainer() },
 		"enter":       enter,
 		"capture":     capture,
+		"nginx":       nginx,
 		"placeholder": placeholder,
 	}
 	if len(os.Args) < 2 || commands[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: pod sandbox | init | enter SANDBOX CONTAINER COMMAND… | capture OPTIONS | placeholder IMAGE PORT…")
+		fmt.Fprintln(os.Stderr, "usage: pod sandbox | init | enter SANDBOX CONTAINER COMMAND… | capture OPTIONS | nginx | placeholder IMAGE PORT…")
 		os.Exit(2)
 	}
 	if err := commands[os.Args[1]](os.Args[2:]); err != nil {

@@ -71,6 +71,11 @@ func NewImages(tools Tools, extra map[string][]string) (*Images, error) {
 			User:       someone,
 			Files:      map[string]string{"/usr/local/bin/echo": tool("echo")},
 		},
+		"nginx-unprivileged": {
+			Entrypoint: []string{podProgram, "nginx"},
+			User:       101,
+			Files:      map[string]string{podProgram: tool("pod")},
+		},
 		"jaeger": {
 			Entrypoint: []string{"/cmd/jaeger/jaeger-linux"},
 			User:       10001,

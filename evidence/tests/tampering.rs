@@ -70,7 +70,7 @@ fn every_changed_byte_shows() {
                 assert!(!verification.holds(Demands::default()), "{}", about());
                 let findings = verification.chains.iter().flat_map(|chain| &chain.findings);
                 let places = findings.flat_map(|finding| match finding {
-                    // Which of two key ids was changed, nobody can tell.
+                    // Which of two key ids was changed does not show.
                     Finding::KeyChanged { place, previous, .. } => vec![place, previous],
                     other => vec![other.location()],
                 });

@@ -78,6 +78,15 @@ pub const PARTS: &[Part] = &[
         },
     },
     Part {
+        name: "five headers of the upstream request",
+        instead: "`headers.omit` for all but the correlation id, the pool and the cohort",
+        leave_out: |bootstrap| {
+            let five = TAGS.map(|(_, header)| header).into_iter().filter(|header| *header != CORRELATION_ID);
+            let omit: Vec<&str> = five.chain(["x-compliance-flags"]).collect();
+            policy(bootstrap, |policy| policy["headers"]["omit"] = json!(omit));
+        },
+    },
+    Part {
         name: "echo on the response",
         instead: "`correlation: {echo: false}`",
         leave_out: |bootstrap| policy(bootstrap, |policy| policy["identity"]["correlation"]["echo"] = json!(false)),
@@ -100,11 +109,12 @@ pub const PARTS: &[Part] = &[
     },
 ];
 
+const CORRELATION_ID: &str = "x-correlation-id";
 /// The five tags, and the headers that have the same values; the user's pseudonym is in none.
 const TAGS: [(&str, &str); 5] = [
     ("tenant_id", "x-tenant-id"),
     ("user_id", "x-user-id"),
-    ("correlation_id", "x-correlation-id"),
+    ("correlation_id", CORRELATION_ID),
     ("healthcare_context", "x-healthcare-context"),
     ("compliance_level", "x-compliance-level"),
 ];

@@ -139,7 +139,7 @@ fn read_json(bytes: &[u8], nested: u32, found: Found<'_>) -> io::Result<()> {
 }
 
 /// What the last writer of a line wrote into it behind a value that an earlier one could not end: it begins as that
-/// one does. Only the last one ended the line, so nothing between them was acknowledged to anybody.
+/// one does. Only the last one ended the line, so what is between them was never acknowledged.
 fn last_begun<'t>(cut: &'t [u8], begin: &[u8]) -> &'t [u8] {
     memmem::rfind(cut, begin).filter(|at| *at > 0).map_or(&[], |at| &cut[at..])
 }

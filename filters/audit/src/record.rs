@@ -53,7 +53,7 @@ pub(crate) enum Kind {
     Intent,
     /// The chain began.
     Start,
-    /// The chain had come so far, and somebody outside should know.
+    /// How far the chain has come, for a store outside of the proxy.
     Head,
     /// The chain ended in good order.
     End,

@@ -81,7 +81,7 @@ pub trait Host {
     /// When there is none; `bytes` must not be used then.
     fn random(&self, bytes: &mut [u8]) -> Result<(), HostError>;
 
-    /// Adds to a counter, making it on first use. A counter that cannot be kept is nobody's concern but the host's.
+    /// Adds to a counter, making it on first use. The host alone handles a counter that it cannot keep.
     fn count(&self, counter: &str, by: u64);
 
     /// Writes a line to the proxy's log, as a warning: the level that Istio's proxies log at unless told otherwise.
@@ -168,7 +168,7 @@ pub enum HostError {
     InvalidMemoryAccess,
     /// 7: nothing there.
     Empty,
-    /// 8: somebody else was faster.
+    /// 8: another writer was faster.
     CasMismatch,
     /// 9: not the kind of result that was asked for.
     ResultMismatch,

@@ -164,7 +164,7 @@ impl<'a> Asked<'a> {
         let rules = &rules.policy.identity;
         let peer = host.property(PEER).ok().flatten().and_then(spiffe_id);
         let trusted = rules.trusted_peers.trust(peer.as_deref());
-        // Repeated is malformed whoever sent it: nothing behind this proxy should have to guess which one counts.
+        // Repeated is malformed, from a trusted peer too: nothing behind this proxy should guess which one counts.
         let repeated = rules.identity_headers.iter().any(|name| headers.all(name).nth(1).is_some());
         let claims = Claims::new(host, !rules.grants.is_empty());
         (peer, Self { headers, about, trusted, repeated, claims })

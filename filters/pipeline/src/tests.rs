@@ -177,7 +177,7 @@ fn the_header_that_asks_for_a_trace_is_not_written() {
     policy["defaultContext"] = json!({"tier": "always"});
     let (_, host) = run(&plugin("careplane", &policy), host("/x", &[("x-tenant-id", "home-1")]).with_peer(TRUSTED));
     assert!(shadow(&host)["headersWritten"].as_array().unwrap().contains(&json!("x-envoy-force-trace")));
-    // Tags are in filter state, in case that Envoy keeps the trace by itself. It does so at a rate that nobody knows.
+    // Tags are in filter state, in case that Envoy keeps the trace by itself. Its rate is unknown here.
     let tag = |name: &str| host.property_text(&format!("wasm.careplane.{name}"));
     assert_eq!(tag("tenant_id").as_deref(), Some("home-1"));
     assert_eq!((tag("sampling_reason").as_deref(), tag("sampling_rate")), (Some("inherited"), None));

@@ -4,7 +4,7 @@
 //! that is not there (never created, ended, or busy further up the stack) does nothing, and lets the stream go on: the
 //! SDK's dispatcher would panic.
 
-// Exporting a function under a name is unsafe in edition 2024: nobody else may have it. These are the ABI's.
+// Exporting a function under a name is unsafe in edition 2024: no other function may have it. These are the ABI's.
 #![allow(unsafe_code)]
 
 use std::cell::{Cell, RefCell};

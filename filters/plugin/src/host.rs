@@ -17,7 +17,7 @@ const LOG_INTERVAL: Duration = Duration::from_secs(60);
 const POOL_BYTES: usize = 320;
 
 thread_local! {
-    /// Random bytes that nobody has had yet. For ids, which are told; keys do not come from here.
+    /// Random bytes that were not handed out yet. For ids, which are public; keys do not come from here.
     static POOL: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// The metrics of this VM by name, the short ones first: the proxy knows them by number. One VM runs on one thread.
     static METRICS: Cell<Vec<(String, u32)>> = const { Cell::new(Vec::new()) };

@@ -20,7 +20,7 @@ pub(crate) use read::{Read, fields, fill_fields, word, words};
 use crate::document::Document;
 use crate::problem::Problems;
 
-/// A document with more problems of shape than this is not a policy document: reading on would help nobody.
+/// A document with more problems of shape than this is not a policy document, and its list would help no reader.
 const PASSES: usize = 200;
 
 /// Reads a document as the proxy hands it over: JSON.
@@ -58,7 +58,7 @@ fn from_value(mut tree: Value) -> (Document, Problems) {
             }
         }
     }
-    // About the whole document, so that nobody checks the meaning of what was never read.
+    // About the whole document, so that the meaning of what was not read is not checked.
     problems.add("", "there are too many problems to read on: the rest of the document has not been looked at");
     (Document::default(), problems)
 }

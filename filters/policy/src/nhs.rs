@@ -103,7 +103,7 @@ fn at_start(text: &[u8]) -> Option<([u8; DIGITS], usize)> {
     for (position, slot) in digits.iter_mut().enumerate() {
         match position {
             3 => (rest, separated) = skip_separator(rest),
-            // Separated once, separated twice: `943 4765919` is written by nobody.
+            // Separated once, separated twice: no form writes `943 4765919`.
             6 if separated => match skip_separator(rest) {
                 (after, true) => rest = after,
                 _ => return None,
@@ -163,7 +163,7 @@ mod tests {
             "94347659190", // eleven digits
             "19434765919", // eleven digits
             "943476591",   // nine digits
-            "943 4765919", // spaced by nobody
+            "943 4765919", // no form has this spacing
             "94 34765919",
             "",
             "2026-11-23T01:02:03Z",

@@ -208,7 +208,7 @@ unit-wasm: toolchain ## The unit tests of the pure crates and of the playground 
 
 $(RUNNER):
 	@echo "building wasm-bindgen-test-runner $(WASM_BINDGEN) (once, some minutes)"
-	@cargo install --quiet --debug wasm-bindgen-cli --version $(WASM_BINDGEN) --root .tools/wasm-bindgen-$(WASM_BINDGEN) --target-dir target/tools
+	@CARGO_PROFILE_DEV_DEBUG=0 cargo install --quiet --debug wasm-bindgen-cli --version $(WASM_BINDGEN) --root .tools/wasm-bindgen-$(WASM_BINDGEN) --target-dir target/tools
 	@rm -rf target/tools
 
 cost: build envoy-newest ## Instructions and host calls of a request, against the committed table; what the load benchmark compares

@@ -26,21 +26,6 @@ NATIVE = --quiet --locked --workspace --exclude careplane-plugin --all-features
 # $(1): a package's folder
 tests = $(patsubst %,--test %,$(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)) $(basename $(wildcard $(1)/tests/*.rs))))
 
-# How often a test of real servers may be tried. Once, but for continuous integration, where one process that is late on a
-# busy machine would throw everything away; what failed is said, and is a fault to be found.
-ATTEMPTS = 1
-# $(1): what goes before `cargo`; $(2): names of tests
-define attempts
-for name in $(2); do \
-	attempt=1; \
-	until $(1) cargo test $(NATIVE) --test "$$name"; do \
-		[ $$attempt -lt $(ATTEMPTS) ] || exit 1; \
-		attempt=$$((attempt + 1)); \
-		echo "== FAILED: $$name, for the reason above: attempt $$attempt of $(ATTEMPTS)" >&2; \
-	done; \
-done
-endef
-
 # A test is selected by its name alone: one that two packages share would run in the stages of both.
 NAMES := $(notdir $(patsubst %/main.rs,%,$(wildcard */tests/*/main.rs */*/tests/*/main.rs)) $(basename $(wildcard */tests/*.rs */*/tests/*.rs)))
 ifneq ($(words $(NAMES)),$(words $(sort $(NAMES))))
@@ -270,11 +255,10 @@ integration: build envoy-newest telemetry-programs ## The filters in real Envoys
 	@echo "== integration: Envoy $(ENVOYS)"
 	@for version in $(ENVOYS); do integration/install-envoy.sh $$version >/dev/null || exit 1; done
 	@cargo build $(NATIVE) --bin careplane
-	@cargo test $(NATIVE) --no-run $(call tests,integration)
-	@$(call attempts,CAREPLANE_ENVOYS="$(ENVOYS)",$(filter-out --test,$(call tests,integration)))
+	@CAREPLANE_ENVOYS="$(ENVOYS)" cargo test $(NATIVE) $(call tests,integration)
 	@for version in $(wordlist 2,$(words $(ENVOYS)),$(ENVOYS)); do \
 		echo "== integration: delivery, and under fire: Envoy $$version"; \
-		$(call attempts,CAREPLANE_ENVOYS=$$version,delivery fire); \
+		CAREPLANE_ENVOYS=$$version cargo test $(NATIVE) --test delivery --test fire || exit 1; \
 	done
 
 # Not what is shipped; ARCHITECTURE.md says why. Each arrangement, delivery and write-ahead, in one Envoy.
@@ -305,7 +289,7 @@ test-mesh: build ## The manifests on Istio's own control plane, without containe
 		$(MAKE) --no-print-directory mesh-programs && \
 		integration/mesh/rules/check.py && \
 		cargo build $(NATIVE) --bin careplane --test mesh --test existing && \
-		$(call attempts,,mesh existing); \
+		cargo test $(NATIVE) --test mesh --test existing; \
 	fi
 
 schema: ## The JSON Schemas of the policy document and of the output of verify and diff, from their types

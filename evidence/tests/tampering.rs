@@ -75,7 +75,7 @@ fn every_changed_byte_shows() {
                     other => vec![other.location()],
                 });
                 let mut places = places.chain(verification.unreadable.iter().map(|it| &it.place));
-                assert!(places.any(|place| place.line == at(line).line), "{}", about());
+                assert!(places.any(|place| *place == at(line)), "{}", about());
             }
             changed[index] = *byte;
             line += usize::from(*byte == b'\n');

@@ -1,6 +1,6 @@
 //! A real OpenTelemetry Collector on loopback, with the configuration that the mesh deploys.
 
-use std::{fs, io, net::SocketAddr, path::PathBuf};
+use std::{fs, net::SocketAddr, path::PathBuf};
 
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
@@ -118,7 +118,7 @@ impl Collector {
     ///
     /// When its file is not what OTLP says.
     pub fn logs(&self) -> Result<Vec<LogRecord>> {
-        self.read("audit.jsonl", r#"{"resourceLogs":"#, LogRecord::from_json)
+        LogRecord::from_file(&self.service.file("audit.jsonl"))
     }
 
     /// The spans that it has written.
@@ -127,31 +127,7 @@ impl Collector {
     ///
     /// When its file is not what OTLP says.
     pub fn spans(&self) -> Result<Vec<Span>> {
-        self.read("spans.jsonl", r#"{"resourceSpans":"#, Span::from_json)
-    }
-
-    /// The complete lines of a file. The last one is incomplete when the collector was killed while it wrote; it has
-    /// not acknowledged that one.
-    fn lines(&self, name: &str) -> Result<String> {
-        let path = self.service.file(name);
-        let mut text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            read => read.with_context(|| format!("cannot read {}", path.display()))?,
-        };
-        text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
-        Ok(text)
-    }
-
-    /// What is in a file of export requests that begin with `begin`. A request before another one in its line was being
-    /// written when the collector was killed: it is cut, or lacks the line end alone, and was not acknowledged.
-    fn read<T>(&self, name: &str, begin: &str, parse: fn(&str) -> Result<Vec<T>>) -> Result<Vec<T>> {
-        let mut all = Vec::new();
-        for line in self.lines(name)?.lines() {
-            let (before, last) = line.split_at(line.rfind(begin).unwrap_or_default());
-            all.extend(parse(before).unwrap_or_default());
-            all.extend(parse(last).with_context(|| format!("{name} of the collector: {line}"))?);
-        }
-        Ok(all)
+        Span::from_file(&self.service.file("spans.jsonl"))
     }
 
     /// Addresses and files of this machine.

@@ -13,8 +13,6 @@ use serde_json::json;
 use crate::proxy::{Callback, Compiled, Proxy};
 use crate::scenario::{self, Scenario};
 
-const JURISDICTIONS: [Jurisdiction; 4] =
-    [Jurisdiction::England, Jurisdiction::Scotland, Jurisdiction::Wales, Jurisdiction::NorthernIreland];
 const POOLS: [&str; 3] = ["pool-a", "pool-b", "pool-c"];
 const PLUGINS: &[&str] = &["careplane"];
 /// What a tenant may take, in bytes.
@@ -122,7 +120,7 @@ fn read(compiled: &Compiled, directory: Option<&Built>) -> Result<f64> {
 fn directory(tenants: usize, shift: usize) -> Built {
     let entry = |number: usize| Entry {
         pool: Some(POOLS[(number + shift) % POOLS.len()]),
-        jurisdiction: Some(JURISDICTIONS[number % JURISDICTIONS.len()]),
+        jurisdiction: Some(Jurisdiction::ALL[number % Jurisdiction::ALL.len()]),
         cohort: None,
         group: (number.is_multiple_of(2)).then_some("willow-homes"),
     };

@@ -67,8 +67,9 @@ pub(super) fn read(
         number += 1;
         schemas += text.as_ref().map_or(0, |text| memmem::find_iter(text, SCHEMA).count());
         is_wrong |= text.is_err();
-        // Nothing but damage brings a second record into a line of a log.
-        found(if is_json && text.is_ok() || number > 1 { number } else { 0 }, sink, text)
+        // Nothing but damage brings a second record into a line of a log; what is between records is in none of them.
+        let is_in_one = if text.is_ok() { is_json || number > 1 } else { number > 1 && sink != Sink::AccessLog };
+        found(if is_in_one { number } else { 0 }, sink, text)
     };
     read_marked(line, is_json, &mut numbered)?;
     // A record that was taken apart beside ones that were not, or in a way that nothing above knows.

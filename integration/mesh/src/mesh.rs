@@ -444,16 +444,10 @@ pub async fn publish(cluster: &Cluster, directory: &Path, name: &str, module: &P
 
 /// The audit records in the collector's file: OTLP in JSON, a line for each batch.
 fn collected(volume: &Path) -> Result<Vec<Value>> {
-    let mut text = fs::read_to_string(volume.join("audit.jsonl")).unwrap_or_default();
-    // A last line without its newline is still being written.
-    text.truncate(text.rfind('\n').map_or(0, |end| end + 1));
-    let mut records = Vec::new();
-    for line in text.lines() {
-        for record in LogRecord::from_json(line)? {
-            records.push(serde_json::from_str(&record.body).with_context(|| format!("not a record: {}", record.body))?);
-        }
-    }
-    Ok(records)
+    let body = |record: LogRecord| {
+        serde_json::from_str(&record.body).with_context(|| format!("not a record: {}", record.body))
+    };
+    LogRecord::from_file(&volume.join("audit.jsonl"))?.into_iter().map(body).collect()
 }
 
 /// The command line (`cargo build -p careplane-cli`).

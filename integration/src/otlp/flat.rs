@@ -1,6 +1,6 @@
 //! OTLP's nested messages as flat records, which tests can compare.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, io, path::Path};
 
 use anyhow::{Context, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
@@ -10,6 +10,7 @@ use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, KeyValue, any_value::Value as Any},
     resource::v1::Resource,
 };
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// A span. Times are nanoseconds since the Unix epoch; ids are lower-case hex.
@@ -94,25 +95,45 @@ impl Span {
         self.attributes.contains_key("late_reason")
     }
 
-    /// The spans of an export request in OTLP JSON, as the collector's file exporter writes one a line.
+    /// The spans in a file that the collector's file exporter writes: an export request in OTLP JSON a line. There are
+    /// none when there is no such file.
     ///
     /// # Errors
     ///
-    /// When it is not one.
-    pub fn from_json(request: &str) -> Result<Vec<Self>> {
-        Ok(spans(serde_json::from_str(request).context("not OTLP JSON")?))
+    /// When it cannot be read, or is not that.
+    pub fn from_file(path: &Path) -> Result<Vec<Self>> {
+        exported(path, r#"{"resourceSpans":"#, spans)
     }
 }
 
 impl LogRecord {
-    /// The records of an export request in OTLP JSON, as the collector's file exporter writes one a line.
+    /// The records in a file that the collector's file exporter writes: an export request in OTLP JSON a line. There are
+    /// none when there is no such file.
     ///
     /// # Errors
     ///
-    /// When it is not one.
-    pub fn from_json(request: &str) -> Result<Vec<Self>> {
-        Ok(logs(serde_json::from_str(request).context("not OTLP JSON")?))
+    /// When it cannot be read, or is not that.
+    pub fn from_file(path: &Path) -> Result<Vec<Self>> {
+        exported(path, r#"{"resourceLogs":"#, logs)
     }
+}
+
+/// What is in a file of export requests that begin with `begin`. Its last line is incomplete while it is written. A
+/// request before another one in its line was being written when the collector was killed: it is cut, or lacks the line
+/// end alone. None of these was acknowledged.
+fn exported<R: DeserializeOwned, T>(path: &Path, begin: &str, flat: fn(R) -> Vec<T>) -> Result<Vec<T>> {
+    let text = match fs::read_to_string(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        read => read.with_context(|| format!("cannot read {}", path.display()))?,
+    };
+    let mut all = Vec::new();
+    for line in text.split_inclusive('\n').filter(|line| line.ends_with('\n')) {
+        let (before, last) = line.split_at(line.rfind(begin).unwrap_or_default());
+        all.extend(serde_json::from_str(before).map(flat).unwrap_or_default());
+        let last = serde_json::from_str(last).with_context(|| format!("{}: not OTLP JSON: {line}", path.display()));
+        all.extend(flat(last?));
+    }
+    Ok(all)
 }
 
 pub(super) fn logs(request: ExportLogsServiceRequest) -> Vec<LogRecord> {

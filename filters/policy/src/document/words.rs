@@ -29,7 +29,7 @@ impl Action {
 
 impl Jurisdiction {
     /// All of them.
-    pub(crate) const ALL: [Self; 4] = [Self::England, Self::Scotland, Self::Wales, Self::NorthernIreland];
+    pub const ALL: [Self; 4] = [Self::England, Self::Scotland, Self::Wales, Self::NorthernIreland];
 
     /// The one that has this word.
     pub fn from_word(word: &[u8]) -> Option<Self> {

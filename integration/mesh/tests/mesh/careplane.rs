@@ -317,18 +317,25 @@ pub async fn proxies_fetch_the_directory(mesh: &Mesh) -> Result<()> {
     let server = of(&|document| document["metadata"]["namespace"] == "tenant-directory");
     ensure!(namespace.len() == 1 && !network.is_empty() && !server.is_empty(), "the overlay has other parts");
 
-    // The files first, as docs/directory.md publishes them: a pod that is there already sees them a minute later.
-    replace(mesh, &[], &namespace).await?;
-    mesh.cluster.apply(&published(mesh).await?).await?;
-    replace(mesh, &[], &[network.clone(), server].concat()).await?;
-    let rollout = ["rollout", "status", "-n", "tenant-directory", "deployment/tenant-directory", "--timeout=60s"];
-    mesh.cluster.kubectl(&rollout).await?;
     let base = plugins(mesh, "base/careplane").await?;
-    replace(mesh, &base, &other).await?;
-    let seen = directory_is_used(mesh).await;
-    replace(mesh, &other, &base).await?;
-    replace(mesh, &[namespace, network].concat(), &[]).await?;
+    let seen = async {
+        // The files first, as docs/directory.md publishes them: a pod that is there already sees them a minute later.
+        replace(mesh, &[], &namespace).await?;
+        mesh.cluster.apply(&published(mesh).await?).await?;
+        replace(mesh, &[], &[network.clone(), server].concat()).await?;
+        let rollout = ["rollout", "status", "-n", "tenant-directory", "deployment/tenant-directory", "--timeout=60s"];
+        mesh.cluster.kubectl(&rollout).await?;
+        replace(mesh, &base, &other).await?;
+        directory_is_used(mesh).await
+    }
+    .await;
+    let restored = async {
+        replace(mesh, &other, &base).await?;
+        replace(mesh, &[&namespace[..], &network].concat(), &[]).await
+    }
+    .await;
     seen?;
+    restored?;
     pool_becomes(mesh, "pool-a").await
 }
 

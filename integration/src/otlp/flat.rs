@@ -95,8 +95,8 @@ impl Span {
         self.attributes.contains_key("late_reason")
     }
 
-    /// The spans in a file that the collector's file exporter writes: an export request in OTLP JSON a line. There are
-    /// none when there is no such file.
+    /// The spans in a file of the collector's file exporter: an export request in OTLP JSON a line. There are none when
+    /// there is no such file.
     ///
     /// # Errors
     ///
@@ -107,8 +107,8 @@ impl Span {
 }
 
 impl LogRecord {
-    /// The records in a file that the collector's file exporter writes: an export request in OTLP JSON a line. There are
-    /// none when there is no such file.
+    /// The records in a file of the collector's file exporter: an export request in OTLP JSON a line. There are none when
+    /// there is no such file.
     ///
     /// # Errors
     ///

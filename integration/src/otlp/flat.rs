@@ -107,7 +107,7 @@ impl Span {
 }
 
 impl LogRecord {
-    /// The records in a file of the collector's file exporter: an export request in OTLP JSON a line. There are none when
+    /// The records in a file of the collector's file exporter: an export request in OTLP JSON a line. None when
     /// there is no such file.
     ///
     /// # Errors

@@ -1,13 +1,15 @@
-//! Method and path → the route that is most specific: radix trees, one for each set of methods that differs.
+//! Method and path → the route that is most specific.
 //!
-//! One tree for each method rather than one tree with methods at its leaves: `GET /medications/administer` has to find
-//! `/medications/{id}` although `POST /medications/administer` has a leaf of its own, or a request could leave its
-//! context by its method.
+//! What does not take the method does not count: `GET /medications/administer` has to find `/medications/{id}` although
+//! `POST /medications/administer` has a route of its own, or a request could leave its context by its method.
+
+mod tree;
 
 use std::fmt::{self, Display};
+use std::sync::Arc;
 
+use self::tree::{NONE, Tree, at, at_mut};
 use crate::problem::Problems;
-use crate::slots::Slots;
 use crate::template::Template;
 
 /// The methods of RFC 9110 and RFC 5789; any other is [`Method::Other`].
@@ -43,7 +45,7 @@ pub(crate) struct Methods(u16);
 #[derive(Debug, Clone)]
 pub(crate) struct Route {
     pub(crate) methods: Methods,
-    pub(crate) template: Template,
+    pub(crate) template: Arc<Template>,
     /// Where it is written.
     pub(crate) place: MatchPath,
 }
@@ -55,30 +57,25 @@ pub(crate) struct MatchPath {
     pub(crate) index: usize,
 }
 
-/// Where each method's requests go. `usize` is the index of the route that was given to [`Router::new`].
+/// Where requests go.
 #[derive(Debug, Clone)]
 pub(crate) struct Router {
-    trees: Vec<matchit::Router<usize>>,
-    /// Method → index into `trees`.
-    tree_of: [u8; Method::ALL.len()],
+    tree: Tree,
+    /// In the order in which they were given to [`Router::new`].
+    routes: Vec<Methodical>,
+}
+
+/// What the router keeps of a route.
+#[derive(Debug, Clone)]
+struct Methodical {
+    methods: Methods,
+    /// The next route with the same path.
+    next: u32,
 }
 
 // === impl Method ===
 
 impl Method {
-    const ALL: [Self; 10] = [
-        Self::Get,
-        Self::Head,
-        Self::Post,
-        Self::Put,
-        Self::Patch,
-        Self::Delete,
-        Self::Options,
-        Self::Trace,
-        Self::Connect,
-        Self::Other,
-    ];
-
     /// The method that `:method` names. Names are case-sensitive (RFC 9110 §9.1).
     pub fn new(name: &[u8]) -> Self {
         match name {
@@ -144,113 +141,104 @@ impl Display for MatchPath {
 // === impl Router ===
 
 impl Router {
-    /// Builds the trees. Routes that could both claim a request are problems, at the place of the later one.
+    /// Builds the tree. Routes that could both claim a request are problems, at the place of the later one.
     ///
     /// A path written for all methods and again for some of them is fine: the named methods win.
     #[inline(never)]
     pub(crate) fn new(routes: &[Route], problems: &mut Problems) -> Self {
-        let keys: Vec<String> = routes.iter().map(|route| route.template.key()).collect();
-        // The routes of one path, in groups by their keys.
-        let mut groups: Vec<Vec<usize>> = Vec::with_capacity(routes.len());
-        let mut slots = Slots::for_texts(routes.len());
-        let mut methods: Vec<Methods> = routes.iter().map(|route| route.methods).collect();
-        for (index, (route, key)) in routes.iter().zip(&keys).enumerate() {
-            let key_of = |group: u32| {
-                let group = usize::try_from(group).ok().and_then(|group| groups.get(group));
-                group.and_then(|group| keys.get(*group.first()?)).map_or(&[][..], String::as_bytes)
-            };
-            let group = slots.find(key.as_bytes(), &key_of).unwrap_or_else(|| {
-                let new = u32::try_from(groups.len()).unwrap_or_default();
-                slots.put(new, key.as_bytes(), &key_of);
-                new
-            });
-            let group = usize::try_from(group).unwrap_or_default();
-            if group == groups.len() {
-                groups.push(Vec::new());
-            }
-            let Some(others) = groups.get_mut(group) else { continue };
-            let named = route.methods != Methods::ALL;
-            for other in others.iter().filter_map(|other| routes.get(*other)) {
-                if (other.methods != Methods::ALL) == named && other.methods.meets(route.methods) {
-                    let message =
-                        format!("{:?} repeats {} ({:?})", route.template.text(), other.place, other.template.text());
-                    problems.add(route.place.to_string(), message);
-                }
-            }
-            others.push(index);
-        }
-        // Take the named methods out of the routes for all.
-        for group in &groups {
-            let named = group
-                .iter()
-                .filter_map(|index| routes.get(*index))
-                .filter(|route| route.methods != Methods::ALL)
-                .fold(0, |all, route| all | route.methods.0);
-            for index in group {
-                if let Some(methods) = methods.get_mut(*index).filter(|methods| **methods == Methods::ALL) {
-                    methods.0 &= !named;
-                }
-            }
-        }
-        let mut router = Self { trees: Vec::new(), tree_of: [0; Method::ALL.len()] };
-        let mut representatives: Vec<Method> = Vec::new();
-        for (method, tree) in Method::ALL.into_iter().zip(router.tree_of.iter_mut()) {
-            let known = representatives
-                .iter()
-                .position(|other| methods.iter().all(|methods| methods.has(method) == methods.has(*other)));
-            let index = known.unwrap_or_else(|| {
-                let accepting = methods.iter().map(|methods| methods.has(method));
-                let accepting = routes.iter().zip(&keys).zip(accepting).enumerate();
-                let accepting =
-                    accepting.filter(|(_, (_, accepts))| *accepts).map(|(index, (route, _))| (index, route));
-                router.trees.push(tree_for(accepting, problems));
-                representatives.push(method);
-                representatives.len().saturating_sub(1)
-            });
-            *tree = u8::try_from(index).unwrap_or_default();
+        let mut router = Self { tree: Tree::new(), routes: Vec::with_capacity(routes.len()) };
+        let ends: Vec<u32> = routes.iter().map(|route| router.add(route, routes, problems)).collect();
+        if router.tree.contested(|first| router.chain(first).fold(0, |all, (_, route)| all | route.methods.0)) {
+            router.report_overlaps(routes, &ends, problems);
         }
         router
     }
 
-    /// The route of a request whose path is in normal form.
+    /// The number of the route of a request whose path is in normal form, as it was given to [`Router::new`].
     pub(crate) fn find(&self, method: Method, normal_path: &str) -> Option<usize> {
-        let tree = self.trees.get(usize::from(*self.tree_of.get(method as usize)?))?;
-        // Case does not matter to the applications that matter; see `path`.
-        let found = if normal_path.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            *tree.at(&normal_path.to_ascii_lowercase()).ok()?.value
-        } else {
-            *tree.at(normal_path).ok()?.value
-        };
-        Some(found)
+        // Without regard to case; see `path`.
+        usize::try_from(self.tree.find(normal_path.as_bytes(), |first| self.taking(first, method))?).ok()
     }
-}
 
-#[inline(never)]
-fn tree_for<'a>(
-    accepting: impl Iterator<Item = (usize, (&'a Route, &'a String))> + Clone,
-    problems: &mut Problems,
-) -> matchit::Router<usize> {
-    let mut tree = matchit::Router::new();
-    for (index, (route, key)) in accepting.clone() {
-        match tree.insert(key, index) {
-            Ok(()) => {}
-            // Reported for one method, it need not be repeated for the others; nor what was reported as a repetition.
-            Err(_) if problems.covers(&route.place.to_string()) => {}
-            Err(matchit::InsertError::Conflict { with }) => {
-                let other = accepting.clone().find(|(_, (_, key))| **key == with);
-                let (place, text) = other.map_or(("another match".into(), with.as_str()), |(_, (other, _))| {
-                    (other.place.to_string(), other.template.text())
-                });
+    /// Adds the next of `routes`, and returns where its path ends.
+    fn add(&mut self, route: &Route, routes: &[Route], problems: &mut Problems) -> u32 {
+        let end = self.tree.insert(route.template.text());
+        let mut last = NONE;
+        for (number, other) in self.chain(self.tree.first(end)) {
+            let repeats = (other.methods == Methods::ALL) == (route.methods == Methods::ALL);
+            if repeats
+                && other.methods.meets(route.methods)
+                && let Some(other) = at(routes, number)
+            {
                 let message =
-                    format!("{:?} overlaps with {place} ({text:?}): neither is more specific", route.template.text());
+                    format!("{:?} repeats {} ({:?})", route.template.text(), other.place, other.template.text());
                 problems.add(route.place.to_string(), message);
             }
-            Err(error) => {
-                problems.add(route.place.to_string(), format!("{:?} cannot be matched: {error}", route.template.text()))
+            last = number;
+        }
+        let number = u32::try_from(self.routes.len()).unwrap_or(NONE);
+        match at_mut(&mut self.routes, last) {
+            Some(last) => last.next = number,
+            None => self.tree.set_first(end, number),
+        }
+        self.routes.push(Methodical { methods: route.methods, next: NONE });
+        end
+    }
+
+    /// Reports each route that has a parameter where one before it has its rest, or the other way round, if both take
+    /// a method.
+    #[inline(never)]
+    fn report_overlaps(&self, routes: &[Route], ends: &[u32], problems: &mut Problems) {
+        let takes: Vec<Methods> = routes.iter().zip(ends).map(|(route, end)| self.taken(route.methods, *end)).collect();
+        let mut accepted: Vec<(&Route, u32, Methods)> = Vec::with_capacity(routes.len());
+        for ((route, end), takes) in routes.iter().zip(ends).zip(takes) {
+            let overlaps = |(_, other_end, other_takes): &&(&Route, u32, Methods)| {
+                takes.meets(*other_takes) && self.tree.contest(*end, *other_end)
+            };
+            let Some((other, _, _)) = accepted.iter().find(overlaps) else {
+                accepted.push((route, *end, takes));
+                continue;
+            };
+            if !problems.covers(&route.place.to_string()) {
+                let message = format!(
+                    "{:?} overlaps with {} ({:?}): neither is more specific",
+                    route.template.text(),
+                    other.place,
+                    other.template.text()
+                );
+                problems.add(route.place.to_string(), message);
             }
         }
     }
-    tree
+
+    /// Which methods a route with these takes in the end: one for all leaves the methods to those that name them.
+    fn taken(&self, methods: Methods, end: u32) -> Methods {
+        let others = self.chain(self.tree.first(end)).map(|(_, route)| route.methods);
+        let named = others.filter(|methods| *methods != Methods::ALL).fold(0, |all, methods| all | methods.0);
+        if methods == Methods::ALL { Methods(methods.0 & !named) } else { methods }
+    }
+
+    /// The routes with one path.
+    fn chain(&self, first: u32) -> impl Iterator<Item = (u32, &Methodical)> {
+        std::iter::successors(self.numbered(first), |(_, route)| self.numbered(route.next))
+    }
+
+    fn numbered(&self, number: u32) -> Option<(u32, &Methodical)> {
+        at(&self.routes, number).map(|route| (number, route))
+    }
+
+    /// Of the routes with one path, the one that takes a method.
+    fn taking(&self, first: u32, method: Method) -> Option<u32> {
+        let mut general = None;
+        for (number, route) in self.chain(first) {
+            if route.methods == Methods::ALL {
+                general = Some(number);
+            } else if route.methods.has(method) {
+                return Some(number);
+            }
+        }
+        general
+    }
 }
 
 #[cfg(test)]
@@ -269,7 +257,7 @@ mod tests {
                     [] => Methods::ALL,
                     some => some.iter().fold(Methods::NONE, |set, method| set.with(*method)),
                 },
-                template: Template::new(path).unwrap(),
+                template: Template::new(path).unwrap().into(),
                 place: MatchPath { context: 0, index },
             })
             .collect();
@@ -313,6 +301,41 @@ mod tests {
     }
 
     #[test]
+    fn a_rest_takes_what_no_parameter_leads_to_and_never_nothing() {
+        use Method::{Get, Post};
+        let (router, problems) =
+            router(&[(&[Post], "/files/{*rest}"), (&[Get], "/files/{id}/raw"), (&[], "/files/a"), (&[], "/")]);
+        assert_eq!(problems.to_string(), "");
+        for (method, path, expected) in [
+            (Post, "/files/x/raw", Some(0)),
+            (Get, "/files/x/raw", Some(1)),
+            (Get, "/files/x", None),
+            (Post, "/files/a/b", Some(0)),
+            (Post, "/files/A", Some(2)),
+            (Post, "/files", None),
+            (Post, "/files/", None),
+            (Get, "/files//raw", None),
+            (Get, "/", Some(3)),
+            (Get, "", None),
+        ] {
+            assert_eq!(router.find(method, path), expected, "{method:?} {path}");
+        }
+    }
+
+    #[test]
+    fn each_of_many_routes_is_found() {
+        let paths: Vec<String> =
+            (0..3_000).map(|number| format!("/service-{}/{{id}}/{number}", number % 700)).collect();
+        let routes: Vec<(&[Method], &str)> = paths.iter().map(|path| (&[][..], path.as_str())).collect();
+        let (router, problems) = router(&routes);
+        assert_eq!(problems.to_string(), "");
+        for (number, path) in paths.iter().enumerate() {
+            assert_eq!(router.find(Method::Get, &path.replace("{id}", "x")), Some(number));
+        }
+        assert_eq!(router.find(Method::Get, "/service-1/x/2"), None);
+    }
+
+    #[test]
     fn repetitions_and_overlaps_are_problems_once() {
         let (_, problems) = router(&[
             (&[], "/a/{id}"),
@@ -321,6 +344,9 @@ mod tests {
             (&[Method::Get, Method::Post], "/B"),
             (&[], "/c/{*rest}"),
             (&[], "/c/{id}"),
+            (&[Method::Get], "/d/{*rest}"),
+            (&[Method::Post], "/d/{id}"),
+            (&[], "/d/{id}/x"),
         ]);
         let listed: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(
@@ -331,6 +357,10 @@ mod tests {
                 concat!(
                     r#"contexts[0].match[5].path: "/c/{id}" overlaps with contexts[0].match[4].path "#,
                     r#"("/c/{*rest}"): neither is more specific"#,
+                ),
+                concat!(
+                    r#"contexts[0].match[8].path: "/d/{id}/x" overlaps with contexts[0].match[6].path "#,
+                    r#"("/d/{*rest}"): neither is more specific"#,
                 ),
             ]
         );

@@ -84,22 +84,6 @@ impl Template {
         }
         if parameter.rest { Some(rest) } else { rest.get(..slash(rest).unwrap_or(rest.len())) }
     }
-
-    /// The template as the router compares it: lower case, parameters named by their place, so that two templates that
-    /// differ in the names of their parameters alone are seen to be the same.
-    pub(crate) fn key(&self) -> String {
-        let mut key = String::with_capacity(self.text.len());
-        for (segment, part) in Segments(self.text.get(1..)).enumerate() {
-            key.push('/');
-            match self.parameters.iter().find(|parameter| parameter.segment == segment) {
-                Some(Parameter { rest: true, .. }) => key.push_str("{*rest}"),
-                Some(_) => key.push_str(&format!("{{p{segment}}}")),
-                None => key.push_str(part),
-            }
-        }
-        key.make_ascii_lowercase();
-        key
-    }
 }
 
 // === impl Segments ===
@@ -156,13 +140,5 @@ mod tests {
         assert_eq!(template.capture("home", path), Some("Oak-1"));
         assert_eq!(template.capture("rest", path), Some("a/b c"));
         assert_eq!(template.capture("other", path), None);
-    }
-
-    #[test]
-    fn the_key_ignores_case_and_names() {
-        let key = |text| Template::new(text).unwrap().key();
-        assert_eq!(key("/API/{id}/Notes"), key("/api/{resident}/notes"));
-        assert_eq!(key("/api/{*all}"), "/api/{*rest}");
-        assert_eq!(key("/"), "/");
     }
 }

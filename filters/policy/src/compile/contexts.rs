@@ -47,9 +47,9 @@ pub(super) fn compile(
     let mut names = Slots::for_texts(written.len().saturating_add(1));
     names.put(0, default.name.as_bytes(), &|_| &[]);
     for (index, context) in written.into_iter().enumerate() {
-        let path = format!("contexts[{index}]");
+        let path = format_args!("contexts[{index}]");
         let templates = matches(index, context.matches.as_deref(), problems);
-        let compiled = Arc::new(self::context(&path, context, &templates, tiers, otherwise, problems));
+        let compiled = Arc::new(self::context(path, context, &templates, tiers, otherwise, problems));
         let name_of = |number: u32| {
             let index = usize::try_from(number).unwrap_or_default().checked_sub(1);
             let name = match index {
@@ -73,7 +73,7 @@ pub(super) fn compile(
             }
         }
         for route in templates {
-            targets.push(ContextRoute { context: Arc::clone(&compiled), template: Arc::new(route.template.clone()) });
+            targets.push(ContextRoute { context: Arc::clone(&compiled), template: Arc::clone(&route.template) });
             routes.push(route);
         }
         all.push(compiled);
@@ -84,7 +84,7 @@ pub(super) fn compile(
 
 #[inline(never)]
 fn context(
-    path: &str,
+    path: Arguments<'_>,
     written: document::Context,
     routes: &[Route],
     tiers: &Tiers,
@@ -196,7 +196,7 @@ fn matches(context: usize, written: Option<&[document::Match]>, problems: &mut P
         let methods =
             methods(format_args!("contexts[{context}].match[{index}].methods"), one.methods.as_deref(), problems);
         match one.path.as_deref().map(|text| (text, Template::new(text))) {
-            Some((_, Ok(template))) => routes.push(Route { methods, template, place }),
+            Some((_, Ok(template))) => routes.push(Route { methods, template: Arc::new(template), place }),
             Some((text, Err(problem))) => problems.add(place.to_string(), format!("{text:?} {problem}")),
             None => {
                 problems.add(place.to_string(), "missing: expected a path template, such as \"/api/v1/residents/{id}\"")

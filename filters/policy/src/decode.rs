@@ -6,16 +6,17 @@
 mod entries;
 mod located;
 mod read;
+mod tree;
 
 use std::fmt;
 
-use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::map::Entry;
-use serde_json::{Map, Value};
+use serde::de::{self, Deserialize, Deserializer};
+use serde_json::Value;
 
 pub(crate) use entries::take_out as take_out_entries;
 pub(crate) use located::{LocatedError, Step};
 pub(crate) use read::{Read, fields, fill_fields, word, words};
+pub(crate) use tree::Tree;
 
 use crate::document::Document;
 use crate::problem::Problems;
@@ -28,8 +29,8 @@ const PASSES: usize = 200;
 /// Beside the document: every problem of shape, such as fields that do not exist and values of the wrong type. When
 /// there are some, the document is what could be read.
 pub(crate) fn from_json(bytes: &[u8]) -> (Document, Problems) {
-    match serde_json::from_slice::<Tree>(bytes) {
-        Ok(Tree(tree)) => from_value(tree),
+    match serde_json::from_slice(bytes) {
+        Ok(tree) => from_tree(tree),
         Err(error) => {
             let message = format!("not the JSON of a policy document: {error}");
             (Document::default(), Problems::one("", message))
@@ -37,11 +38,17 @@ pub(crate) fn from_json(bytes: &[u8]) -> (Document, Problems) {
     }
 }
 
-fn from_value(mut tree: Value) -> (Document, Problems) {
-    if !tree.is_object() {
-        let message = format!("{} is not a policy document: expected a map with `version`", Seen(&tree));
+fn from_tree(tree: Tree<'_>) -> (Document, Problems) {
+    if !matches!(tree, Tree::Object(_)) {
+        let message = format!("{} is not a policy document: expected a map with `version`", Seen(&Value::from(&tree)));
         return (Document::default(), Problems::one("", message));
     }
+    if let Ok(document) = Document::read(&tree) {
+        return (document, Problems::default());
+    }
+    // Problems are in the order of names, whatever the order in which the proxy hands them over.
+    let sorted = Value::from(&tree);
+    let mut tree = Tree::from(&sorted);
     let mut problems = Problems::default();
     for _ in 0..PASSES {
         match Document::read(&tree) {
@@ -66,16 +73,19 @@ fn from_value(mut tree: Value) -> (Document, Problems) {
 /// Removes what `path` leads to, so that the next pass sees what comes after it. False when there is nothing to remove.
 ///
 /// An element of a list is emptied rather than removed, so that the numbers of the others stay what the author counts.
-fn take_out(tree: &mut Value, mut path: &[Step]) -> bool {
+fn take_out(tree: &mut Tree<'_>, mut path: &[Step]) -> bool {
     while let Some((last, way)) = path.split_last() {
-        let parent = way.iter().try_fold(&mut *tree, |node, step| match step {
-            Step::Key(key) => node.get_mut(key),
-            Step::Index(index) => node.get_mut(index),
+        let parent = way.iter().try_fold(&mut *tree, |node, step| match (node, step) {
+            (Tree::Object(map), Step::Key(key)) => map.iter_mut().find(|(name, _)| name == key).map(|(_, value)| value),
+            (Tree::Array(list), Step::Index(index)) => list.get_mut(*index),
+            _ => None,
         });
         let removed = match (parent, last) {
-            (Some(Value::Object(map)), Step::Key(key)) => map.remove(key).is_some(),
-            (Some(Value::Array(list)), Step::Index(index)) => list.get_mut(*index).is_some_and(|element| {
-                let empty = Value::Object(Map::new());
+            (Some(Tree::Object(map)), Step::Key(key)) => {
+                map.iter().position(|(name, _)| name == key).map(|place| map.remove(place)).is_some()
+            }
+            (Some(Tree::Array(list)), Step::Index(index)) => list.get_mut(*index).is_some_and(|element| {
+                let empty = Tree::Object(Vec::new());
                 // Emptied before, and still refused: not a list of maps, so the whole list goes.
                 *element != empty && {
                     *element = empty;
@@ -108,59 +118,6 @@ impl fmt::Display for Seen<'_> {
 /// For the tools, which have documents as JSON values.
 impl<'de> Deserialize<'de> for Document {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::read(&Value::deserialize(deserializer)?).map_err(de::Error::custom)
-    }
-}
-
-/// A JSON value in which no map has a key twice: `serde_json` alone would keep the last and forget the others.
-pub(crate) struct Tree(pub(crate) Value);
-
-impl<'de> Deserialize<'de> for Tree {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Grow;
-        impl<'de> Visitor<'de> for Grow {
-            type Value = Value;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a JSON value")
-            }
-            fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-                Ok(value.into())
-            }
-            fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-                Ok(value.into())
-            }
-            fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-                Ok(value.into())
-            }
-            fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-                Ok(value.into())
-            }
-            fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-                Ok(value.into())
-            }
-            fn visit_unit<E>(self) -> Result<Value, E> {
-                Ok(Value::Null)
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-                let mut values = Vec::new();
-                while let Some(Tree(value)) = list.next_element()? {
-                    values.push(value);
-                }
-                Ok(Value::Array(values))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-                let mut values = Map::new();
-                while let Some((key, Tree(value))) = map.next_entry::<String, Tree>()? {
-                    match values.entry(key) {
-                        Entry::Vacant(place) => place.insert(value),
-                        Entry::Occupied(place) => {
-                            return Err(de::Error::custom(format_args!("the key {:?} is given twice", place.key())));
-                        }
-                    };
-                }
-                Ok(Value::Object(values))
-            }
-        }
-        deserializer.deserialize_any(Grow).map(Tree)
+        Self::read(&Tree::from(&Value::deserialize(deserializer)?)).map_err(de::Error::custom)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde_json::Value;
+use super::tree::Tree;
 
 /// A value that does not fit.
 #[derive(Debug)]
@@ -27,12 +27,12 @@ impl LocatedError {
     }
 
     /// The value has another type than what is expected.
-    pub(crate) fn invalid_type(seen: &Value, expected: &str) -> Self {
+    pub(crate) fn invalid_type(seen: &Tree<'_>, expected: &str) -> Self {
         Self::new(["invalid type: ", &describe(seen), ", expected ", expected].concat())
     }
 
     /// The type is good and the value is not.
-    pub(crate) fn invalid_value(seen: &Value, expected: &str) -> Self {
+    pub(crate) fn invalid_value(seen: &Tree<'_>, expected: &str) -> Self {
         Self::new(["invalid value: ", &describe(seen), ", expected ", expected].concat())
     }
 
@@ -63,15 +63,15 @@ impl fmt::Display for LocatedError {
     }
 }
 
-fn describe(seen: &Value) -> String {
+fn describe(seen: &Tree<'_>) -> String {
     match seen {
-        Value::Null => "null".into(),
-        Value::Bool(value) => format!("boolean `{value}`"),
-        Value::Number(number) if number.is_f64() => format!("number `{number}`"),
-        Value::Number(number) => format!("integer `{number}`"),
-        Value::String(text) => format!("string {text:?}"),
-        Value::Array(_) => "list".into(),
-        Value::Object(_) => "map".into(),
+        Tree::Null => "null".into(),
+        Tree::Bool(value) => format!("boolean `{value}`"),
+        Tree::Number(number) if number.is_f64() => format!("number `{number}`"),
+        Tree::Number(number) => format!("integer `{number}`"),
+        Tree::String(text) => format!("string {text:?}"),
+        Tree::Array(_) => "list".into(),
+        Tree::Object(_) => "map".into(),
     }
 }
 

@@ -8,19 +8,20 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::located::{LocatedError, Step};
+use super::tree::Tree;
 
 /// What can be read from JSON.
 pub(crate) trait Read: Sized {
-    fn read(value: &Value) -> Result<Self, LocatedError>;
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError>;
 }
 
 /// A field of a document, whatever its type.
 pub(crate) trait Field {
-    fn fill(&mut self, value: &Value) -> Result<(), LocatedError>;
+    fn fill(&mut self, value: &Tree<'_>) -> Result<(), LocatedError>;
 }
 
 impl<T: Read> Field for T {
-    fn fill(&mut self, value: &Value) -> Result<(), LocatedError> {
+    fn fill(&mut self, value: &Tree<'_>) -> Result<(), LocatedError> {
         *self = T::read(value)?;
         Ok(())
     }
@@ -30,23 +31,23 @@ impl<T: Read> Field for T {
 // What has one caller would end up in that caller, and V8 would need 10 MB more to compile it, for ever: Envoy's
 // allocator keeps them. The same goes for every `inline(never)` in this crate.
 #[inline(never)]
-pub(crate) fn fill_fields(names: &[&str], fields: &mut [&mut dyn Field], value: &Value) -> Result<(), LocatedError> {
-    let Value::Object(map) = value else { return Err(LocatedError::invalid_type(value, "a map")) };
+pub(crate) fn fill_fields(names: &[&str], fields: &mut [&mut dyn Field], value: &Tree<'_>) -> Result<(), LocatedError> {
+    let Tree::Object(map) = value else { return Err(LocatedError::invalid_type(value, "a map")) };
     for (name, value) in map {
         let index = names.iter().position(|known| known == name);
         let filled = match index.and_then(|index| fields.get_mut(index)) {
             Some(field) => field.fill(value),
             None => Err(LocatedError::unknown("field", name, names)),
         };
-        filled.map_err(|misfit| misfit.inside(Step::Key(name.clone())))?;
+        filled.map_err(|misfit| misfit.inside(Step::Key(name.to_string())))?;
     }
     Ok(())
 }
 
 /// Which of `words` is written.
 #[inline(never)]
-pub(crate) fn word(words: &[&str], value: &Value) -> Result<usize, LocatedError> {
-    let Value::String(word) = value else {
+pub(crate) fn word(words: &[&str], value: &Tree<'_>) -> Result<usize, LocatedError> {
+    let Tree::String(word) = value else {
         return Err(LocatedError::invalid_value(value, &["one of ", &words.join(", ")].concat()));
     };
     words.iter().position(|known| known == word).ok_or_else(|| LocatedError::unknown("variant", word, words))
@@ -56,7 +57,7 @@ pub(crate) fn word(words: &[&str], value: &Value) -> Result<usize, LocatedError>
 macro_rules! fields {
     ($($type:ident { $($name:literal: $field:ident),+ $(,)? })+) => {$(
         impl crate::decode::Read for $type {
-            fn read(value: &serde_json::Value) -> Result<Self, crate::decode::LocatedError> {
+            fn read(value: &crate::decode::Tree<'_>) -> Result<Self, crate::decode::LocatedError> {
                 let mut read = Self::default();
                 // Without `..`: a field without a name does not compile.
                 let Self { $($field),+ } = &mut read;
@@ -71,7 +72,7 @@ macro_rules! fields {
 macro_rules! words {
     ($($type:ident { $($word:literal: $variant:ident),+ $(,)? })+) => {$(
         impl crate::decode::Read for $type {
-            fn read(value: &serde_json::Value) -> Result<Self, crate::decode::LocatedError> {
+            fn read(value: &crate::decode::Tree<'_>) -> Result<Self, crate::decode::LocatedError> {
                 // A variant without a word does not compile.
                 const _: fn($type) = |it| match it { $($type::$variant)|+ => {} };
                 let index = crate::decode::word(&[$($word),+], value)?;
@@ -85,50 +86,57 @@ macro_rules! words {
 pub(crate) use {fields, words};
 
 impl Read for String {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
         match value {
-            Value::String(text) => Ok(text.clone()),
+            Tree::String(text) => Ok(text.clone().into_owned()),
             other => Err(LocatedError::invalid_type(other, "a string")),
         }
     }
 }
 
 impl Read for bool {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
-        value.as_bool().ok_or_else(|| LocatedError::invalid_type(value, "a boolean"))
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
+        match value {
+            Tree::Bool(value) => Ok(*value),
+            other => Err(LocatedError::invalid_type(other, "a boolean")),
+        }
     }
 }
 
 impl Read for u64 {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
-        value.as_u64().ok_or_else(|| match value.as_i64() {
-            Some(_) => LocatedError::invalid_value(value, "u64"),
-            None => LocatedError::invalid_type(value, "u64"),
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
+        value.as_u64().ok_or_else(|| match value {
+            Tree::Number(number) if number.is_i64() => LocatedError::invalid_value(value, "u64"),
+            _ => LocatedError::invalid_type(value, "u64"),
         })
     }
 }
 
 impl Read for f64 {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
-        value.as_f64().ok_or_else(|| LocatedError::invalid_type(value, "f64"))
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
+        match value {
+            Tree::Number(number) => number.as_f64(),
+            _ => None,
+        }
+        .ok_or_else(|| LocatedError::invalid_type(value, "f64"))
     }
 }
 
 impl Read for Value {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
-        Ok(value.clone())
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
+        Ok(value.into())
     }
 }
 
 impl<T: Read> Read for Option<T> {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
-        if value.is_null() { Ok(None) } else { T::read(value).map(Some) }
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
+        if *value == Tree::Null { Ok(None) } else { T::read(value).map(Some) }
     }
 }
 
 impl<T: Read> Read for Vec<T> {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
-        let Value::Array(list) = value else { return Err(LocatedError::invalid_type(value, "a sequence")) };
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
+        let Tree::Array(list) = value else { return Err(LocatedError::invalid_type(value, "a sequence")) };
         let mut read = Vec::with_capacity(list.len());
         for (index, value) in list.iter().enumerate() {
             read.push(T::read(value).map_err(|misfit| misfit.inside(Step::Index(index)))?);
@@ -138,11 +146,11 @@ impl<T: Read> Read for Vec<T> {
 }
 
 impl<T: Read> Read for BTreeMap<String, T> {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
-        let Value::Object(map) = value else { return Err(LocatedError::invalid_type(value, "a map")) };
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
+        let Tree::Object(map) = value else { return Err(LocatedError::invalid_type(value, "a map")) };
         let mut read = BTreeMap::new();
         for (name, value) in map {
-            read.insert(name.clone(), T::read(value).map_err(|misfit| misfit.inside(Step::Key(name.clone())))?);
+            read.insert(name.to_string(), T::read(value).map_err(|misfit| misfit.inside(Step::Key(name.to_string())))?);
         }
         Ok(read)
     }

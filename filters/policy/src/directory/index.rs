@@ -3,7 +3,6 @@
 use std::fmt::Display;
 
 use serde::Serialize;
-use serde_json::Value;
 
 use super::{Fault, FaultKind, PART_BYTES_MAX};
 use crate::decode::Tree;
@@ -46,12 +45,15 @@ impl Index {
     /// The first fault.
     #[inline(never)]
     pub fn read(bytes: &[u8]) -> Result<Self, Fault> {
-        let Tree(tree) = serde_json::from_slice(bytes).map_err(|error| fault("is not JSON", &error))?;
-        if tree.get("schema").and_then(Value::as_str) != Some(SCHEMA) {
+        let tree: Tree<'_> = serde_json::from_slice(bytes).map_err(|error| fault("is not JSON", &error))?;
+        if tree.get("schema").and_then(Tree::as_str) != Some(SCHEMA) {
             return Err(fault("has another `schema`: expected", &SCHEMA));
         }
-        let tenants = tree.get("tenants").and_then(Value::as_u64).unwrap_or_default();
-        let written = tree.get("parts").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let tenants = tree.get("tenants").and_then(Tree::as_u64).unwrap_or_default();
+        let written = match tree.get("parts") {
+            Some(Tree::Array(parts)) => parts.as_slice(),
+            _ => &[],
+        };
         if written.is_empty() || written.len() > PARTS_MAX {
             return Err(fault("has no `parts`, or too many: expected at most", &PARTS_MAX));
         }
@@ -71,7 +73,7 @@ impl Index {
     }
 }
 
-fn part(written: &Value) -> Option<IndexPart> {
+fn part(written: &Tree<'_>) -> Option<IndexPart> {
     let hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
     let name = written.get("name")?.as_str()?;
     let bytes = usize::try_from(written.get("bytes")?.as_u64()?).ok()?;

@@ -138,7 +138,7 @@ mod tests {
     use serde_json::{Value, json, to_value};
 
     use super::*;
-    use crate::decode::Read;
+    use crate::decode::{Read, Tree};
 
     #[test]
     fn every_field_is_read_under_the_name_that_it_is_written_under() {
@@ -204,17 +204,17 @@ mod tests {
             },
         });
         // What is written has all fields, so one that the document above leaves out would show.
-        assert_eq!(to_value(Document::read(&written).unwrap()).unwrap(), written);
+        assert_eq!(to_value(Document::read(&Tree::from(&written)).unwrap()).unwrap(), written);
     }
 
     #[test]
     fn every_word_is_read_as_it_is_written() {
         fn check<T: Read + Serialize>() {
             // The refusal names them all.
-            let refusal = T::read(&Value::Null).err().unwrap().to_string();
+            let refusal = T::read(&Tree::Null).err().unwrap().to_string();
             let (_, words) = refusal.split_once("one of ").unwrap();
             for word in words.split(", ").map(Value::from) {
-                assert_eq!(to_value(T::read(&word).unwrap()).unwrap(), word);
+                assert_eq!(to_value(T::read(&Tree::from(&word)).unwrap()).unwrap(), word);
             }
         }
         check::<TenantCase>();

@@ -1,10 +1,9 @@
 //! Values of the document that can be written in two ways, or that are a word and a value.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::Value;
 
 use super::{Claim, ClaimPath, Conditions, GrantedTenants, Pool, Source, TrustedPeers};
-use crate::decode::{LocatedError, Read, Step, fields, word};
+use crate::decode::{LocatedError, Read, Step, Tree, fields, word};
 
 impl Serialize for TrustedPeers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -16,22 +15,22 @@ impl Serialize for TrustedPeers {
 }
 
 impl Read for TrustedPeers {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
         const EXPECTED: &str = "the word \"any\" or a list of SPIFFE ids";
         match value {
-            Value::String(word) if word == "any" => Ok(Self::Any),
-            Value::String(_) => Err(LocatedError::invalid_value(value, EXPECTED)),
-            Value::Array(_) => Read::read(value).map(Self::Listed),
+            Tree::String(word) if word == "any" => Ok(Self::Any),
+            Tree::String(_) => Err(LocatedError::invalid_value(value, EXPECTED)),
+            Tree::Array(_) => Read::read(value).map(Self::Listed),
             _ => Err(LocatedError::invalid_type(value, EXPECTED)),
         }
     }
 }
 
 impl Read for ClaimPath {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
         match value {
-            Value::String(name) => Ok(Self::Name(name.clone())),
-            Value::Array(_) => Read::read(value).map(Self::Nested),
+            Tree::String(name) => Ok(Self::Name(name.to_string())),
+            Tree::Array(_) => Read::read(value).map(Self::Nested),
             _ => Err(LocatedError::invalid_type(
                 value,
                 "the name of a claim, or a list of names that leads to a nested one",
@@ -55,7 +54,7 @@ impl Serialize for Claim {
 }
 
 impl Read for Claim {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
         #[derive(Default)]
         struct Written {
             claim: Option<ClaimPath>,
@@ -84,38 +83,40 @@ impl Serialize for Source {
 }
 
 impl Read for Source {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
         const KINDS: &[&str] = &["claim", "path", "header", "host", "query"];
-        let one = |map: &serde_json::Map<String, Value>| {
-            map.iter().next().filter(|_| map.len() == 1).map(|(kind, named)| (kind.clone(), named.clone()))
-        };
-        let (kind, named) = match value.as_object() {
-            Some(map) if map.contains_key("claim") => return Claim::read(value).map(Self::Claim),
-            Some(map) => one(map)
-                .ok_or_else(|| LocatedError::invalid_type(value, "just one of claim, path, header, host, query"))?,
+        let (kind, named) = match value {
+            Tree::Object(_) if value.get("claim").is_some() => return Claim::read(value).map(Self::Claim),
+            Tree::Object(map) => match map.as_slice() {
+                [(kind, named)] => (&**kind, named),
+                _ => {
+                    let expected = "just one of claim, path, header, host, query";
+                    return Err(LocatedError::invalid_type(value, expected));
+                }
+            },
             // A word alone names a kind, and nothing of it.
-            None => {
+            _ => {
                 return Err(match word(KINDS, value) {
                     Ok(_) => LocatedError::invalid_type(value, "newtype variant"),
                     Err(misfit) => misfit,
                 });
             }
         };
-        let source = match kind.as_str() {
-            "path" => Read::read(&named).map(Self::Path),
-            "header" => Read::read(&named).map(Self::Header),
-            "host" => Read::read(&named).map(Self::Host),
-            "query" => Read::read(&named).map(Self::Query),
-            _ => Err(LocatedError::unknown("variant", &kind, KINDS)),
+        let source = match kind {
+            "path" => Read::read(named).map(Self::Path),
+            "header" => Read::read(named).map(Self::Header),
+            "host" => Read::read(named).map(Self::Host),
+            "query" => Read::read(named).map(Self::Query),
+            _ => Err(LocatedError::unknown("variant", kind, KINDS)),
         };
-        source.map_err(|misfit| misfit.inside(Step::Key(kind)))
+        source.map_err(|misfit| misfit.inside(Step::Key(kind.into())))
     }
 }
 
 impl Read for Conditions {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
         match value {
-            Value::Array(_) => Read::read(value).map(Self),
+            Tree::Array(_) => Read::read(value).map(Self),
             _ => Read::read(value).map(|one| Self(vec![one])),
         }
     }
@@ -135,13 +136,14 @@ impl Serialize for GrantedTenants {
 }
 
 impl Read for GrantedTenants {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
         const EXPECTED: &str = "the word \"any\", {jurisdiction: {claim: …}} or {group: {claim: …}}";
         match value {
-            Value::String(word) if word == "any" => Ok(Self::Any),
-            Value::Object(map) if map.len() == 1 => {
+            Tree::String(word) if word == "any" => Ok(Self::Any),
+            Tree::Object(map) if map.len() == 1 => {
                 let read = |kind: &str| {
-                    map.get(kind)
+                    value
+                        .get(kind)
                         .map(|claim| Claim::read(claim).map_err(|misfit| misfit.inside(Step::Key(kind.into()))))
                 };
                 if let Some(claim) = read("jurisdiction") {
@@ -149,14 +151,14 @@ impl Read for GrantedTenants {
                 }
                 read("group").unwrap_or_else(|| Err(LocatedError::invalid_value(value, EXPECTED))).map(Self::Group)
             }
-            Value::String(_) => Err(LocatedError::invalid_value(value, EXPECTED)),
+            Tree::String(_) => Err(LocatedError::invalid_value(value, EXPECTED)),
             _ => Err(LocatedError::invalid_type(value, EXPECTED)),
         }
     }
 }
 
 impl Read for Pool {
-    fn read(value: &Value) -> Result<Self, LocatedError> {
+    fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
         struct Weighted {
             name: Option<String>,
             weight: u64,
@@ -168,8 +170,8 @@ impl Read for Pool {
         }
         fields! { Weighted { "name": name, "weight": weight } }
         let Weighted { name, weight } = match value {
-            Value::String(name) => Weighted { name: Some(name.clone()), ..Weighted::default() },
-            Value::Object(_) => Weighted::read(value)?,
+            Tree::String(name) => Weighted { name: Some(name.to_string()), ..Weighted::default() },
+            Tree::Object(_) => Weighted::read(value)?,
             _ => return Err(LocatedError::invalid_type(value, "the name of a pool, or {name, weight}")),
         };
         let name = name.ok_or_else(|| LocatedError::new("missing field `name`".into()))?;

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the programs of the mesh tests into .tools/mesh of the project root: Kubernetes' and Istio's own, the pods' and
-# what they talk to. Each module is built again when its go.mod, go.sum or a source has changed. Exit 3: there is no
-# suitable Go.
+# what they talk to. Each module is built again, and its unit tests run, when its go.mod, go.sum or a source has changed.
+# Exit 3: there is no suitable Go.
 #
 #   integration/mesh/build.sh [cluster|jaeger|collector|promtool|compose]...     without names: all
 set -eu
@@ -34,6 +34,8 @@ build() {
 }
 
 build_cluster() {
+    # Those packages alone that have tests: each links a program.
+    (cd cluster && find . -name '*_test.go' -exec dirname {} + | sort -u | xargs go test >&2)
     build cluster pod ./cmd/pod
     build cluster echo ./cmd/echo
     build cluster cluster ./cmd/cluster "-X $kubernetes.gitVersion=v$kubernetes_version -X $kubernetes.gitMajor=1 -X $kubernetes.gitMinor=36"
@@ -65,7 +67,7 @@ for module; do
         ;;
     esac
     stamp=$tools/.$module.stamp
-    now=$(find "$module" -type f \( -name '*.go' -o -name 'go.*' \) ! -name '*_test.go' | sort | xargs cat build.sh | cksum; go env GOVERSION)
+    now=$(find "$module" -type f \( -name '*.go' -o -name 'go.*' \) | sort | xargs cat build.sh | cksum; go env GOVERSION)
     [ -e "$stamp" ] && [ "$(cat "$stamp")" = "$now" ] && continue
     "build_$module"
     printf '%s\n' "$now" >"$stamp"

@@ -336,13 +336,36 @@ fn undo_asks_and_shows_what_it_would_remove() {
 }
 
 #[test]
+fn purge_removes_the_claims_of_the_manifests_alone_and_shows_them_first() {
+    const OURS: &str = "core-healthcare/data-prometheus-0";
+    const OTHERS: &str = "prometheus-stack-prometheus-db-prometheus-stack-prometheus-0";
+    let played = Played::new("claims");
+    let set = "---\napiVersion: apps/v1\nkind: StatefulSet\nmetadata: {name: prometheus, namespace: core-healthcare}\n\
+               spec: {volumeClaimTemplates: [{metadata: {name: data}}]}\n";
+    played.answer("rendered.yaml", &(played.state("rendered.yaml") + set));
+    let claim = "persistentvolumeclaim/";
+    played.answer("claims", &format!("{claim}data-prometheus-0\n{claim}{OTHERS}\n"));
+    let ended = played.run(&["undo", "--purge"]);
+    ends_with(&ended, 8, &format!("to be removed: PersistentVolumeClaim {OURS}, and what it holds"));
+    let ended = played.run(&["undo", "--yes"]);
+    ends_with(&ended, 0, &format!("kept: PersistentVolumeClaim {OURS}"));
+    assert!(!ended.calls.iter().any(|call| call.contains("delete persistentvolumeclaim")), "{:?}", ended.calls);
+    let ended = played.run(&["undo", "--yes", "--purge"]);
+    ends_with(&ended, 0, &format!("removed: PersistentVolumeClaim {OURS}, and what it held"));
+    assert!(ended.calls.iter().any(|call| call.contains("delete persistentvolumeclaim data-prometheus-0")));
+    assert!(!ended.said.contains(OTHERS) && !ended.calls.concat().contains(OTHERS), "{}", ended.said);
+}
+
+#[test]
 fn undo_keeps_what_holds_something() {
     let played = Played::new("holds");
     played.answer("contents", "deployment.apps/mine\nserviceaccount/default\nconfigmap/kube-root-ca.crt\n");
     let ended = played.run(&["undo", "--yes"]);
     ends_with(&ended, 0, "kept: core-healthcare, without our labels; it holds deployment.apps/mine");
     assert!(!ended.calls.iter().any(|call| call.contains("delete namespace")), "{:?}", ended.calls);
-    played.answer("contents", "serviceaccount/default\nconfigmap/kube-root-ca.crt\n");
+    played.answer("contents", "configmap/istio-custom-bootstrap\nconfigmap/istio-ca-root-cert\n");
+    ends_with(&played.run(&["undo", "--yes"]), 0, "it holds configmap/istio-custom-bootstrap");
+    played.answer("contents", "serviceaccount/default\nconfigmap/kube-root-ca.crt\nconfigmap/istio-ca-root-cert\n");
     ends_with(&played.run(&["undo", "--yes"]), 0, "removed: core-healthcare");
 }
 

@@ -14,10 +14,29 @@ use super::plugins;
 use super::print::first_five;
 use super::verify::{has_proxy, is_in_ambient, istio_label};
 
+/// ConfigMaps in which istiod elects a leader. It leaves them behind.
+const ELECTIONS: [&str; 8] = [
+    "istio-analyze-leader",
+    "istio-clustertrustbundle-controller-election",
+    "istio-gateway-status-leader",
+    "istio-ip-autoallocate",
+    "istio-leader",
+    "istio-namespace-controller-election",
+    "istio-serviceexport-controller-election",
+    "istio-status-leader",
+];
+
 /// What is to be removed of one step, and is there.
 struct Removal<'d> {
     label: &'static str,
     documents: Vec<&'d Document>,
+}
+
+/// A PersistentVolumeClaim of the manifests, or one that Kubernetes made for their StatefulSets. It does not go with
+/// them.
+struct Claim<'d> {
+    namespace: &'d str,
+    name: String,
 }
 
 pub fn run(context: &Context<'_>) -> Result<(), Failure> {
@@ -48,6 +67,15 @@ pub fn run(context: &Context<'_>) -> Result<(), Failure> {
     for plugin in &stale {
         printer.more(&format!("to be removed: {}", plugin.title()));
     }
+    let claims = claims(context, &presence)?;
+    for claim in &claims {
+        let title = claim.title();
+        if settings.purge {
+            printer.say("claims", &format!("to be removed: {title}, and what it holds"));
+        } else {
+            printer.say("claims", &format!("kept: {title}, it holds data (--purge removes it)"));
+        }
+    }
     let what = if settings.purge {
         "Remove this, the pseudonym keys, the stored traces and records, Istio, and the namespaces that are empty then"
     } else {
@@ -64,7 +92,7 @@ pub fn run(context: &Context<'_>) -> Result<(), Failure> {
                     printer.more(&format!("removed: {}", plugin.title()));
                 }
             }
-            "observability" => remove_claims(context, &presence)?,
+            "observability" if settings.purge => remove_claims(context, &claims)?,
             _ => {}
         }
     }
@@ -136,52 +164,59 @@ impl Removal<'_> {
     }
 }
 
-/// The PersistentVolumeClaims of the manifests, and those that Kubernetes made for their StatefulSets and does not
-/// remove with them.
-fn remove_claims(context: &Context<'_>, presence: &Presence) -> Result<(), Failure> {
-    let Context { settings, cluster, manifests, printer } = context;
+/// Those that the cluster has.
+fn claims<'d>(context: &Context<'d>, presence: &Presence) -> Result<Vec<Claim<'d>>, Failure> {
+    let manifests = context.manifests;
     let holders: Vec<&Document> =
         manifests.all().filter(|it| matches!(it.kind.as_str(), "PersistentVolumeClaim" | "StatefulSet")).collect();
-    let mut namespaces: Vec<&str> = holders.iter().filter_map(|holder| holder.namespace.as_deref()).collect();
-    namespaces.sort_unstable();
-    namespaces.dedup();
+    let namespaces: BTreeSet<&str> = holders.iter().filter_map(|holder| holder.namespace.as_deref()).collect();
+    let mut claims = Vec::new();
     for namespace in namespaces.into_iter().filter(|namespace| presence.has_namespace(namespace)) {
-        let claims = cluster.read(&["-n", namespace, "get", "persistentvolumeclaims", "-o", "name"])?;
-        for claim in claims.lines().filter_map(|line| line.split_once('/')).map(|(_, name)| name) {
-            let is_ours = |holder: &&Document| {
-                holder.namespace.as_deref() == Some(namespace)
-                    && match holder.kind.as_str() {
-                        "PersistentVolumeClaim" => holder.name == claim,
-                        _ => is_of_stateful_set(claim, &holder.name),
-                    }
-            };
-            if !holders.iter().any(is_ours) {
-                continue;
-            }
-            if !settings.purge {
-                printer.more(&format!(
-                    "kept: PersistentVolumeClaim {namespace}/{claim}, it holds data (--purge removes it)"
-                ));
-                continue;
-            }
-            let timeout = format!("--timeout={}", settings.timeout);
-            let ended = cluster.kubectl(&["-n", namespace, "delete", "persistentvolumeclaim", claim, &timeout])?;
-            if !ended.status.success() {
-                return Err(refused(cluster, "observability", "removed", &ended));
-            }
-            printer.more(&format!("removed: PersistentVolumeClaim {namespace}/{claim}, and what it held"));
+        let found = context.cluster.read(&["-n", namespace, "get", "persistentvolumeclaims", "-o", "name"])?;
+        let is_ours = |name: &&str| {
+            holders.iter().any(|holder| holder.namespace.as_deref() == Some(namespace) && is_held_by(name, holder))
+        };
+        let names = found.lines().filter_map(|line| line.split_once('/')).map(|(_, name)| name).filter(is_ours);
+        claims.extend(names.map(|name| Claim { namespace, name: name.to_owned() }));
+    }
+    Ok(claims)
+}
+
+/// Kubernetes names a claim after its template, its StatefulSet and its pod: `audit-otel-collector-0`. A claim that
+/// only looks alike belongs to others.
+fn is_held_by(claim: &str, holder: &Document) -> bool {
+    if holder.kind == "PersistentVolumeClaim" {
+        return holder.name == claim;
+    }
+    let templates = holder.value["spec"]["volumeClaimTemplates"].as_array().into_iter().flatten();
+    templates.filter_map(|template| template["metadata"]["name"].as_str()).any(|template| {
+        let ordinal = claim
+            .strip_prefix(template)
+            .and_then(|rest| rest.strip_prefix('-'))
+            .and_then(|rest| rest.strip_prefix(holder.name.as_str()))
+            .and_then(|rest| rest.strip_prefix('-'));
+        ordinal.is_some_and(|ordinal| !ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
+fn remove_claims(context: &Context<'_>, claims: &[Claim<'_>]) -> Result<(), Failure> {
+    let Context { settings, cluster, printer, .. } = context;
+    let timeout = format!("--timeout={}", settings.timeout);
+    for claim in claims {
+        let arguments = ["-n", claim.namespace, "delete", "persistentvolumeclaim", &claim.name, &timeout];
+        let ended = cluster.kubectl(&arguments)?;
+        if !ended.status.success() {
+            return Err(refused(cluster, "observability", "removed", &ended));
         }
+        printer.more(&format!("removed: {}, and what it held", claim.title()));
     }
     Ok(())
 }
 
-/// `audit-otel-collector-0` is one of `otel-collector`.
-fn is_of_stateful_set(claim: &str, name: &str) -> bool {
-    claim.rsplit_once('-').is_some_and(|(rest, number)| {
-        !number.is_empty()
-            && number.bytes().all(|byte| byte.is_ascii_digit())
-            && rest.strip_suffix(name).is_some_and(|template| template.ends_with('-'))
-    })
+impl Claim<'_> {
+    fn title(&self) -> String {
+        format!("PersistentVolumeClaim {}/{}", self.namespace, self.name)
+    }
 }
 
 /// Istio goes only when no proxy needs it: a proxy without istiod works on, until its certificate ends.
@@ -342,31 +377,78 @@ fn contents(context: &Context<'_>, namespace: &str, kinds: &BTreeSet<String>) ->
     let kinds = kinds.iter().map(String::as_str).collect::<Vec<_>>().join(",");
     let found = context.cluster.read(&["-n", namespace, "get", &kinds, "--ignore-not-found", "-o", "name"])?;
     let is_ours = |name: &str| context.manifests.has("ServiceAccount", namespace, name);
-    let is_usual = |line: &str| match line.split_once('/') {
-        Some(("configmap", name)) => name == "kube-root-ca.crt" || name.starts_with("istio-"),
-        Some(("secret", name)) => name == "istio-ca-secret",
-        Some(("serviceaccount", name)) => {
-            matches!(name, "default" | "istiod") || name.starts_with("istio-") || is_ours(name)
-        }
-        _ => false,
+    let is_usual = |line: &&str| {
+        line.is_empty() || is_usual(namespace, line) || { line.strip_prefix("serviceaccount/").is_some_and(is_ours) }
     };
-    Ok(found.lines().filter(|line| !line.is_empty() && !is_usual(line)).map(str::to_owned).collect())
+    Ok(found.lines().filter(|line| !is_usual(line)).map(str::to_owned).collect())
+}
+
+/// Exact names: what only begins like Istio's may be anyone's.
+fn is_usual(namespace: &str, line: &str) -> bool {
+    match line.split_once('/') {
+        Some(("configmap", "kube-root-ca.crt" | "istio-ca-root-cert")) => true,
+        Some(("configmap", name)) => namespace == "istio-system" && ELECTIONS.contains(&name),
+        Some(("secret", name)) => name == "istio-ca-secret",
+        Some(("serviceaccount", name)) => matches!(
+            name,
+            "default"
+                | "istiod"
+                | "istio-reader-service-account"
+                | "istio-ingressgateway-service-account"
+                | "istio-egressgateway-service-account"
+        ),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::is_of_stateful_set;
+    use super::*;
+
+    fn stateful_set(name: &str, templates: &[&str]) -> Document {
+        let templates: Vec<Value> = templates.iter().map(|name| json!({"metadata": {"name": name}})).collect();
+        Document {
+            text: String::new(),
+            version: "apps/v1".into(),
+            kind: "StatefulSet".into(),
+            namespace: Some("monitoring".into()),
+            name: name.into(),
+            value: json!({"spec": {"volumeClaimTemplates": templates}}),
+        }
+    }
 
     #[test]
-    fn a_claim_belongs_to_the_stateful_set_that_it_is_named_after() {
+    fn a_claim_is_of_the_stateful_set_that_it_is_named_after() {
+        let collector = stateful_set("otel-collector", &["queue", "audit"]);
         for (claim, expected) in [
             ("audit-otel-collector-0", true),
-            ("audit-otel-collector-12", true),
+            ("queue-otel-collector-12", true),
             ("otel-collector-0", false),
             ("audit-otel-collector", false),
-            ("audit-my-otel-collectors-0", false),
+            ("audit-otel-collector-", false),
+            ("data-otel-collector-0", false),
+            ("audit-my-otel-collector-0", false),
+            ("audit-otel-collector-old-0", false),
         ] {
-            assert_eq!(is_of_stateful_set(claim, "otel-collector"), expected, "{claim}");
+            assert_eq!(is_held_by(claim, &collector), expected, "{claim}");
+        }
+        // The one that kube-prometheus-stack makes.
+        let stack = "prometheus-kube-prometheus-stack-prometheus";
+        assert!(!is_held_by(&format!("{stack}-db-{stack}-0"), &stateful_set("prometheus", &["data"])));
+    }
+
+    #[test]
+    fn what_only_begins_like_istios_is_not_istios() {
+        for (namespace, line, expected) in [
+            ("operational", "configmap/istio-ca-root-cert", true),
+            ("operational", "configmap/istio-custom-bootstrap", false),
+            ("istio-system", "configmap/istio-leader", true),
+            ("operational", "configmap/istio-leader", false),
+            ("istio-system", "serviceaccount/istio-reader-service-account", true),
+            ("operational", "serviceaccount/istio-deployer", false),
+            ("operational", "secret/istio-ca-secret-old", false),
+        ] {
+            assert_eq!(is_usual(namespace, line), expected, "{namespace} {line}");
         }
     }
 }

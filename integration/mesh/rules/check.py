@@ -3,7 +3,7 @@
 
     check.py [PROMTOOL]        default: .tools/mesh/promtool (integration/mesh/promtool), else the one on PATH
 
-The configuration loads; every rule fires when it should and not otherwise (*.test.yaml); every query of a dashboard parses; and
+The configuration loads; counters whose names hold a value become one metric with a label (RELABELLED); every rule fires when it should and not otherwise (*.test.yaml); every query of a dashboard parses; and
 every metric that a rule or a dashboard reads is one that metrics.txt lists or a rule records.
 Exit 1: something is wrong. Exit 3: there is no promtool.
 """
@@ -22,6 +22,17 @@ MONITORING = ROOT / "wasmplugin-manifests/base/observability/monitoring"
 RULES = sorted(MONITORING.glob("rules/*.yaml"))
 # What Grafana puts in. The values only have to parse.
 VARIABLES = {"$__rate_interval": "1m", "$__range": "1h", "$service": ".*", "$app": ".*"}
+# What a proxy calls its counters, and what becomes of each: a value that no rule knows would be merged with others.
+RELABELLED = {
+    "careplane_requests_medication_administration_allowed": ("careplane_requests_total", {"context": "medication_administration", "decision": "allowed"}),
+    "careplane_requests_medication_denied": ("careplane_requests_total", {"context": "medication", "decision": "denied"}),
+    "careplane_requests_medication_none": ("careplane_requests_total", {"context": "medication", "decision": "none"}),
+    "careplane_denials_tenant_conflict": ("careplane_denials_total", {"reason": "tenant_conflict"}),
+    "careplane_shadow_denials_tenant_conflict": ("careplane_shadow_denials_total", {"reason": "tenant_conflict"}),
+    "careplane_grants_inspector": ("careplane_grants_total", {"grant": "inspector"}),
+    "careplane_host_call_failures_set_property": ("careplane_host_call_failures_total", {"call": "set_property"}),
+    "careplane_audit_records": ("careplane_audit_records", {}),
+}
 KEYWORDS = {"and", "or", "unless", "offset", "bool", "inf", "nan"}
 
 
@@ -41,6 +52,17 @@ def rules():
     for path in RULES:
         for block, line in re.findall(r"^ +expr: (?:\|\n((?: {10,}.*\n)+)|(.+)\n)", path.read_text(), re.M):
             yield path.name, block or line
+
+
+def relabelled(name):
+    """What prometheus.yaml makes of the name of a metric: its new name, and its labels."""
+    text = (MONITORING / "prometheus/prometheus.yaml").read_text()
+    steps = re.findall(r"- source_labels: \[__name__\]\n +regex: (.+)\n +target_label: (.+)\n(?: +replacement: (.+)\n)?", text)
+    labels = {"__name__": name}
+    for regex, label, replacement in steps:
+        if found := re.fullmatch(regex, labels["__name__"]):
+            labels[label] = found.expand(re.sub(r"\$\{?(\d)\}?", r"\\\1", replacement or "$1"))
+    return labels.pop("__name__"), labels
 
 
 def metrics(query):
@@ -71,6 +93,8 @@ def main():
     run("check", "config", "--syntax-only", MONITORING / "prometheus/prometheus.yaml")
     run("check", "rules", *RULES)
     run("test", "rules", *sorted(HERE.glob("*.test.yaml")))
+
+    problems += [f"prometheus.yaml makes {relabelled(n)} of {n}" for n, wanted in RELABELLED.items() if relabelled(n) != wanted]
 
     queries = list(dashboards())
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:

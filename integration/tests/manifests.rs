@@ -261,3 +261,23 @@ fn metric_labels_know_the_words_of_the_policy() {
     );
     assert_eq!(words("compliance_level"), ["critical", "high", "standard", "low"]);
 }
+
+/// The API server must not refuse a policy that the module takes.
+#[test]
+fn admission_knows_the_fields_that_the_document_has() {
+    let schema: Value = serde_json::from_str(&careplane_policy::schema::json_schema().unwrap()).unwrap();
+    let fields = schema["properties"].as_object().unwrap().keys();
+    let policy = documents(&manifests().join("base/careplane/admission/refuse.yaml")).remove(0);
+    let one = |list: &str, key: &str, name: &str, text: &str| {
+        let found = policy["spec"][list].as_array().unwrap().iter().find(|it| it[key].as_str().unwrap().contains(name));
+        found.unwrap()[text].as_str().unwrap().to_owned()
+    };
+    let taken = one("variables", "name", "unknownFields", "expression");
+    let message = one("validations", "expression", "variables.unknownFields", "messageExpression");
+    let mut listed: Vec<&str> = taken.split('\'').skip(1).step_by(2).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, fields.clone().collect::<Vec<_>>());
+    for field in fields {
+        assert!(message.split([' ', ',', '\'', '\n']).any(|word| word == field), "the message does not name {field}");
+    }
+}

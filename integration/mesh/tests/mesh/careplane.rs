@@ -72,13 +72,18 @@ pub async fn a_bad_policy_is_refused_at_the_door(mesh: &Mesh) -> Result<()> {
         ("/spec/pluginConfig/tenants/entries/care-home-0042/pool", json!("pool-z"), "care-home-0042"),
         ("/spec/pluginConfig/identity/grants/0/when", Value::Null, "inspector"),
     ];
+    let metadata =
+        json!({"name": "careplane-gateway", "namespace": "istio-system", "labels": good["metadata"]["labels"]});
+    let good = json!({
+        "apiVersion": good["apiVersion"], "kind": good["kind"], "metadata": metadata, "spec": good["spec"],
+    });
+    let arguments = ["replace", "--dry-run=server", "-f", "-"];
+    let mut whole = good.clone();
+    whole["spec"]["pluginConfig"]["enforcement"] = json!("shadow");
+    whole["spec"]["pluginConfig"]["paths"] = json!({"ambiguous": "reject"});
+    mesh.cluster.feed("kubectl", &arguments, &whole.to_string()).await.context("a policy that the module takes")?;
     for (pointer, value, expected) in bad {
-        let mut plugin = json!({
-            "apiVersion": good["apiVersion"], "kind": good["kind"], "spec": good["spec"],
-            "metadata": {
-                "name": "careplane-gateway", "namespace": "istio-system", "labels": good["metadata"]["labels"]
-            },
-        });
+        let mut plugin = good.clone();
         let (parent, member) = pointer.rsplit_once('/').context("no pointer")?;
         let parent =
             plugin.pointer_mut(parent).and_then(Value::as_object_mut).with_context(|| format!("no {pointer}"))?;
@@ -87,7 +92,6 @@ pub async fn a_bad_policy_is_refused_at_the_door(mesh: &Mesh) -> Result<()> {
         } else {
             parent.insert(member.to_owned(), value)
         };
-        let arguments = ["replace", "--dry-run=server", "-f", "-"];
         let refusal = match mesh.cluster.feed("kubectl", &arguments, &plugin.to_string()).await {
             Ok(_) => anyhow::bail!("{pointer}: taken"),
             Err(error) => error.to_string(),

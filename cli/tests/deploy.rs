@@ -327,6 +327,19 @@ fn the_image_takes_the_place_of_the_placeholder() {
 }
 
 #[test]
+fn a_registry_that_network_policies_do_not_let_proxies_reach_is_a_warning() {
+    const FILE: &str = "../wasmplugin-manifests/base/security/every-namespace/network-policies.yaml";
+    let played = Played::new("registry");
+    let shipped = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(FILE)).unwrap();
+    let rendered = played.state("rendered.yaml");
+    played.answer("rendered.yaml", &format!("{rendered}---\n{shipped}"));
+    ends_with(&played.run(&["plan"]), 0, "warning        NetworkPolicy proxies has the placeholder 192.0.2.10/32");
+    played.answer("rendered.yaml", &format!("{rendered}---\n{}", shipped.replace("192.0.2.10", "10.1.2.3")));
+    let ended = played.run(&["plan"]);
+    assert!(!ended.said.contains("NetworkPolicy proxies has"), "{}", ended.said);
+}
+
+#[test]
 fn undo_asks_and_shows_what_it_would_remove() {
     let played = Played::new("undo");
     played.answer("live.json", &json!({"items": [plugin()]}).to_string());

@@ -15,6 +15,8 @@ use crate::yaml;
 
 /// An address that the manifests are shipped with: no registry answers there.
 const PLACEHOLDER: &str = "oci://registry.example/";
+/// The address of the registry that the network policies are shipped with: of documentation (RFC 5737).
+pub const PLACEHOLDER_OF_REGISTRY: &str = "192.0.2.10/32";
 
 /// The steps, in the order in which they are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +97,11 @@ impl Manifests {
 
     pub fn has_placeholder(&self) -> bool {
         self.step(Step::Careplane).iter().any(|document| document.text.contains(PLACEHOLDER))
+    }
+
+    /// Whether network policies let proxies fetch the module from nowhere.
+    pub fn has_placeholder_of_registry(&self) -> bool {
+        self.of_kind("NetworkPolicy").any(|document| document.text.contains(PLACEHOLDER_OF_REGISTRY))
     }
 }
 

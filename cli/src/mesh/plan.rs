@@ -6,7 +6,7 @@ use super::Context;
 use super::difference::{Difference, Presence, compare};
 use super::failure::{Code, Failure};
 use super::keys::{Keys, SECRET};
-use super::manifests::{self, Document, Step};
+use super::manifests::{self, Document, PLACEHOLDER_OF_REGISTRY, Step};
 use super::plugins::{self, Plugin};
 use crate::check::{self, rules::Level};
 use crate::{input, out};
@@ -52,6 +52,13 @@ impl Plan {
     /// Prints it while it is found out.
     pub fn make(context: &Context<'_>) -> Result<Self, Failure> {
         let Context { settings, cluster, manifests, printer } = context;
+        if manifests.has_placeholder_of_registry() {
+            printer.warn(&format!(
+                "NetworkPolicy proxies has the placeholder {PLACEHOLDER_OF_REGISTRY}: where network policies are \
+                 enforced, proxies cannot fetch the module and refuse every request"
+            ));
+            printer.more("write the address of your registry into base/security/every-namespace/network-policies.yaml");
+        }
         let warnings = check_policies(context)?;
         let presence = Presence::read(cluster)?;
         check_gateway_api(context, &presence)?;

@@ -281,3 +281,17 @@ fn admission_knows_the_fields_that_the_document_has() {
         assert!(message.split([' ', ',', '\'', '\n']).any(|word| word == field), "the message does not name {field}");
     }
 }
+
+/// Applied again, a Job that has run does nothing, and its old report looks new.
+#[test]
+fn the_jobs_of_an_audit_are_removed_before_they_run_again() {
+    let page = std::fs::read_to_string(workspace::root().join("docs/audit-verify.md")).unwrap();
+    let delete = page.lines().find(|line| line.starts_with("kubectl delete")).unwrap();
+    for file in ["audit/verify/verify-job.yaml", "audit/merge/merge-job.yaml"] {
+        let job = document(file)["metadata"]["name"].as_str().unwrap().to_owned();
+        assert!(delete.contains(&format!("job/{job}")) && delete.contains("--ignore-not-found"), "{job}: {delete}");
+    }
+    let commands = page.split("```").find(|part| part.contains(delete)).unwrap();
+    let joined = commands.lines().filter(|line| line.starts_with("kubectl") && line.ends_with("&&")).count();
+    assert_eq!(joined, 4, "no command runs after one that failed:{commands}");
+}

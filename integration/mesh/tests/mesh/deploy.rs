@@ -37,6 +37,8 @@ pub async fn every_manifest_is_accepted(mesh: &Mesh) -> Result<()> {
         let rendered = mesh.cluster.kubectl(&["kustomize", &mesh.path(overlay)]).await?;
         let file = mesh.path(&format!("rendered-{}.yaml", overlay.replace('/', "-")));
         fs::write(&file, &rendered)?;
+        let idle = idle_selectors(&rendered);
+        ensure!(idle.is_empty(), "{overlay}: network policies select namespaces that there are not: {idle:?}");
         mesh.cluster.istioctl(&["validate", "-f", &file]).await.context(overlay)?;
         mesh.careplane(&["check", &file]).await.context(overlay)?;
         // Without the Gateway API in the cluster, the API server knows no waypoint.
@@ -58,6 +60,40 @@ pub async fn every_manifest_is_accepted(mesh: &Mesh) -> Result<()> {
         findings.filter(|line| !EXPECTED.iter().any(|expected| line.contains(expected))).collect();
     ensure!(objections.is_empty(), "{objections:#?}");
     Ok(())
+}
+
+/// What network policies select namespaces by and no namespace of the rendering has. (`kube-system` is not rendered.)
+fn idle_selectors(rendered: &str) -> Vec<String> {
+    fn selectors<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
+        match value {
+            Value::Object(object) => {
+                found.extend(object.get("namespaceSelector").map(|selector| &selector["matchLabels"]));
+                object.values().for_each(|value| selectors(value, found));
+            }
+            Value::Array(list) => list.iter().for_each(|value| selectors(value, found)),
+            _ => {}
+        }
+    }
+    let documents: Vec<Value> =
+        rendered.split("\n---\n").filter_map(|document| serde_saphyr::from_str(document).ok()).collect();
+    let mut labels = vec![json!({"kubernetes.io/metadata.name": "kube-system"})];
+    for namespace in documents.iter().filter(|one| one["kind"] == "Namespace") {
+        let mut own = namespace["metadata"]["labels"].as_object().cloned().unwrap_or_default();
+        own.insert("kubernetes.io/metadata.name".to_owned(), namespace["metadata"]["name"].clone());
+        labels.push(Value::Object(own));
+    }
+    let mut idle = Vec::new();
+    for policy in documents.iter().filter(|one| one["kind"] == "NetworkPolicy") {
+        let mut found = Vec::new();
+        selectors(&policy["spec"], &mut found);
+        let selects = |wanted: &Value, labels: &Value| {
+            wanted.as_object().into_iter().flatten().all(|(label, value)| labels[label] == *value)
+        };
+        found.retain(|wanted| !labels.iter().any(|labels| selects(wanted, labels)));
+        let metadata = &policy["metadata"];
+        idle.extend(found.iter().map(|wanted| format!("{}/{}: {wanted}", metadata["namespace"], metadata["name"])));
+    }
+    idle
 }
 
 pub async fn the_installation_is_as_asked(mesh: &Mesh) -> Result<()> {

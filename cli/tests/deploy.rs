@@ -340,6 +340,26 @@ fn a_registry_that_network_policies_do_not_let_proxies_reach_is_a_warning() {
 }
 
 #[test]
+fn an_image_does_not_unpin_others() {
+    let played = Played::new("images");
+    let digest = format!("@sha256:{}", "a".repeat(64));
+    let rendered = played.state("rendered.yaml");
+    let (_, plugin) = rendered.split_once("---\n").unwrap();
+    let audit = plugin
+        .replace("pluginName: careplane", "pluginName: audit")
+        .replace("name: careplane-gateway", "name: careplane-audit")
+        .replace("/careplane:0.1.0", "/careplane-audit:0.1.0");
+    let several = |audit: &str| played.answer("rendered.yaml", &format!("{rendered}---\n{audit}"));
+    let pinned = format!("{}{digest}", IMAGE[1]);
+    several(&audit);
+    ends_with(&played.run(&["plan", "--image", &pinned]), 2, "which it would unpin: careplane-audit");
+    // A tag is a tag for all of them.
+    ends_with(&played.run(&["plan", "--image", IMAGE[1]]), 0, "nothing was changed");
+    several(&audit.replace("careplane-audit:0.1.0", &format!("careplane-audit:0.1.0{digest}")));
+    ends_with(&played.run(&["plan", "--image", IMAGE[1]]), 2, "which it would unpin: careplane-audit");
+}
+
+#[test]
 fn undo_asks_and_shows_what_it_would_remove() {
     let played = Played::new("undo");
     played.answer("live.json", &json!({"items": [plugin()]}).to_string());

@@ -1,6 +1,7 @@
 //! The manifests as kustomize renders them, taken apart by what they are for, so that every overlay is applied in the
 //! same order. The text of a document stays as it was rendered: what is applied is what `kubectl apply -k` would apply.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -59,6 +60,7 @@ impl Manifests {
         }
         let mut documents = documents(&shown, &ended.stdout)?;
         if let Some(image) = &settings.image {
+            refuse_unpinning(&documents, image)?;
             for document in documents.iter_mut().filter(|document| document.step() == Step::Careplane) {
                 document.set_image(image);
             }
@@ -103,6 +105,22 @@ impl Manifests {
     pub fn has_placeholder_of_registry(&self) -> bool {
         self.of_kind("NetworkPolicy").any(|document| document.text.contains(PLACEHOLDER_OF_REGISTRY))
     }
+}
+
+/// One digest pins one image. Where the rendering has others, they would lose theirs to a tag.
+fn refuse_unpinning(documents: &[Document], image: &Address) -> Result<(), Failure> {
+    let lines = documents.iter().filter(|document| document.step() == Step::Careplane).flat_map(|it| it.text.lines());
+    let others: BTreeMap<String, bool> = lines
+        .filter_map(addressed)
+        .filter(|(found, _)| found.image().starts_with("careplane-"))
+        .map(|(found, _)| (found.image().to_owned(), found.digest().is_some()))
+        .collect();
+    if others.is_empty() || image.digest().is_none() && !others.values().any(|is_pinned| *is_pinned) {
+        return Ok(());
+    }
+    let names = others.into_keys().collect::<Vec<_>>().join(", ");
+    let message = format!("--image pins one image, and these manifests have others, which it would unpin: {names}");
+    Err(Failure::usage(message).advise("write the address of each into the manifests: careplane image pin"))
 }
 
 /// What `istioctl install` would apply, less what the installation itself changes in the cluster afterwards: labels

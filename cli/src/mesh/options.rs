@@ -130,7 +130,8 @@ struct Target {
     /// wasmplugin-manifests)
     #[arg(long, value_name = "DIR")]
     manifests: Option<PathBuf>,
-    /// Module image, oci://registry/repository:tag@sha256:digest, in place of the one in the manifests
+    /// Module image, oci://registry/repository:tag@sha256:digest, in place of the one in the manifests. With several
+    /// images (overlay isolated) only a tag, for all of them; `careplane image pin` pins each
     #[arg(long, value_name = "URL")]
     image: Option<Address>,
 }

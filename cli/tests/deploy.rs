@@ -13,6 +13,14 @@ use serde_json::{Value, json};
 
 const IMAGE: [&str; 2] = ["--image", "oci://registry.test/careplane/careplane:1"];
 
+/// What kubectl prints of the API server's answers.
+const FORBIDDEN: &str = "Error from server (Forbidden): deployments.apps \"istiod\" is forbidden: User \"dev\" cannot \
+                         patch resource \"deployments\" in API group \"apps\"";
+const TERMINATING: &str = "Error from server (Forbidden): serviceaccounts \"x\" is forbidden: unable to create new \
+                           content in namespace core-healthcare because it is being terminated";
+const TIMED_OUT: &str = "error: timed out waiting for the condition";
+const AWAY: &str = "The connection to the server dev.example was refused - did you specify the right host or port?";
+
 /// A cluster that is played.
 struct Played {
     folder: PathBuf,
@@ -262,16 +270,63 @@ fn nothing_is_applied_that_should_not_be() {
             "the admission policy refuses namespaces",
         ),
         (
-            Played::new("forbidden").with("REFUSED", "namespaces is forbidden"),
+            Played::new("forbidden").with("REFUSED", FORBIDDEN),
             &apply,
             5,
             "namespaces cannot be compared: this account may not",
+        ),
+        (
+            Played::new("terminating").with("REFUSED", TERMINATING),
+            &apply,
+            5,
+            "namespaces cannot be compared: a namespace is being terminated",
         ),
     ];
     for (played, arguments, code, text) in cases {
         let ended = played.run(arguments);
         ends_with(&ended, code, text);
         assert_eq!(ended.calls.iter().find(|call| changes(call)), None, "{text}");
+    }
+}
+
+/// Timeouts, missing rights and a cluster that is away have codes of their own, at every step.
+#[test]
+fn the_exit_code_says_why_a_step_failed() {
+    let workload = "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: kiali, namespace: core-healthcare}\n";
+    let apply = [&["apply", "--yes", "--timeout", "1s"][..], &IMAGE].concat();
+    let undo = ["undo", "--yes", "--timeout", "1s"];
+    for (variable, words, arguments, code, text) in [
+        ("APPLY", FORBIDDEN, &apply[..], 5, "namespaces cannot be applied: this account may not"),
+        ("APPLY", AWAY, &apply, 4, "namespaces cannot be applied: the cluster does not answer"),
+        ("ROLLOUT", TIMED_OUT, &apply, 6, "deployment core-healthcare/kiali is not ready after 1s"),
+        (
+            "ROLLOUT",
+            FORBIDDEN,
+            &apply,
+            5,
+            "deployment core-healthcare/kiali cannot be waited for: this account may not",
+        ),
+        ("DELETE", TIMED_OUT, &undo, 6, "careplane cannot be removed"),
+        ("DELETE", FORBIDDEN, &undo, 5, "careplane cannot be removed: this account may not"),
+        ("DELETE", AWAY, &undo, 4, "careplane cannot be removed: the cluster does not answer"),
+    ] {
+        let played = Played::new("codes").with(variable, words);
+        if variable != "APPLY" {
+            played.answer("rendered.yaml", &(played.state("rendered.yaml") + workload));
+        }
+        with_another_owner(&played);
+        ends_with(&played.run(arguments), code, text);
+    }
+}
+
+#[test]
+fn a_secret_without_a_key_is_no_secret_to_be_made() {
+    let played = Played::new("keyless");
+    played.answer("key", " ");
+    for arguments in [&["plan"][..], &[&["apply", "--yes"][..], &IMAGE].concat()] {
+        let ended = played.run(arguments);
+        ends_with(&ended, 5, "Secret careplane-pseudonym-key in core-healthcare has no field key");
+        assert_eq!(ended.calls.iter().find(|call| changes(call)), None);
     }
 }
 
@@ -444,6 +499,10 @@ fn a_check_that_cannot_be_made_has_failed() {
     let at = calls.iter().position(|call| call.contains("get peerauthentications")).unwrap();
     let played = Played::new("verify").with("FAIL_AT", (at + 1).to_string());
     ends_with(&played.run(&["verify", "--timeout", "1s"]), 1, "mutual TLS     FAILED: `kubectl get peerauth");
+    let at = calls.iter().position(|call| call.contains("get pods -A")).unwrap();
+    let ended = Played::new("verify").with("FAIL_AT", (at + 1).to_string()).run(&["verify", "--timeout", "1s"]);
+    ends_with(&ended, 1, "plugins        FAILED: `kubectl get pods -A");
+    assert!(ended.said.contains("injection      FAILED: `kubectl get pods -A"), "{}", ended.said);
 }
 
 #[test]

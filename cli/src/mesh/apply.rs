@@ -137,6 +137,9 @@ fn await_rollouts<'d>(
         let ended = cluster.kubectl(&["-n", namespace, "rollout", "status", &target, &limit])?;
         drop(waiting);
         if !ended.status.success() {
+            if !ended.timed_out() {
+                return Err(refused(cluster, &format!("{kind} {namespace}/{name}"), "waited for", &ended));
+            }
             eprintln!("    {}", ended.last_line());
             return Err(Failure::new(
                 Code::TimedOut,

@@ -168,7 +168,7 @@ impl Cluster {
     fn unread(&self, arguments: &[&str], ended: &Ended) -> Failure {
         let command = arguments.join(" ");
         let why = ended.last_line();
-        if ended.stderr.to_lowercase().contains("forbidden") {
+        if ended.is_not_allowed() {
             let message = format!("`kubectl {command}` is not allowed for this account: {why}");
             return Failure::new(Code::Refused, message).advise("use an account that is cluster-admin");
         }

@@ -345,9 +345,13 @@ pub fn refused(cluster: &Cluster, step: &str, verb: &str, ended: &Ended) -> Fail
         return Failure::new(Code::PolicyRefused, format!("the admission policy refuses {step}"))
             .advise("correct the policy, and try it with: careplane check");
     }
-    if ended.stderr.to_lowercase().contains("forbidden") {
+    if ended.is_not_allowed() {
         let message = format!("{step} cannot be {verb}: this account may not; use one that is cluster-admin");
         return Failure::new(Code::Refused, message);
+    }
+    if has("because it is being terminated") {
+        let message = format!("{step} cannot be {verb}: a namespace is being terminated");
+        return Failure::new(Code::Refused, message).advise("run this again when it is gone");
     }
     if has("failed calling webhook") {
         return Failure::new(
@@ -355,6 +359,11 @@ pub fn refused(cluster: &Cluster, step: &str, verb: &str, ended: &Ended) -> Fail
             format!("{step} cannot be {verb}: istiod, which validates it, does not answer"),
         )
         .advise(format!("try: kubectl --context {context} -n istio-system get pods"));
+    }
+    if ended.is_unreachable() {
+        return Failure::new(Code::Unreachable, format!("{step} cannot be {verb}: the cluster does not answer"))
+            .advise(format!("try: kubectl --context {context} version"))
+            .advise("then run this again");
     }
     if !read_conflicts(&ended.stderr).is_empty() {
         return Failure::new(Code::Refused, format!("{step} cannot be {verb}: others have changed it meanwhile"))

@@ -19,13 +19,33 @@ pub struct Keys {
     key: Option<String>,
 }
 
+/// What a namespace has under the name of the Secret.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Held {
+    Nothing,
+    /// A Secret without the field `key`. No proxy starts with it, and none can be made beside it.
+    WithoutKey,
+    /// In base64.
+    Key(String),
+}
+
 impl Keys {
     pub fn read(context: &Context<'_>) -> Result<Self, Failure> {
         let mut keys = Self { missing: Vec::new(), different: Vec::new(), key: None };
         for namespace in context.manifests.mesh_namespaces() {
-            let found = key_of(context.cluster, namespace)?;
+            let found = match key_of(context.cluster, namespace)? {
+                Held::Key(found) => found,
+                Held::Nothing => {
+                    keys.missing.push(namespace.to_owned());
+                    continue;
+                }
+                Held::WithoutKey => {
+                    let message = format!("Secret {SECRET} in {namespace} has no field key: nothing was changed");
+                    return Err(Failure::new(Code::Refused, message)
+                        .advise("give it the key of the other namespaces, or delete it: apply then makes one"));
+                }
+            };
             match &keys.key {
-                _ if found.is_empty() => keys.missing.push(namespace.to_owned()),
                 None => keys.key = Some(found),
                 Some(key) if *key != found => keys.different.push(namespace.to_owned()),
                 Some(_) => {}
@@ -70,10 +90,15 @@ impl Keys {
     }
 }
 
-/// Nothing where there is none.
-pub fn key_of(cluster: &Cluster, namespace: &str) -> Result<String, Failure> {
-    let get = ["-n", namespace, "get", "secret", SECRET, "--ignore-not-found", "-o", "jsonpath={.data.key}"];
-    Ok(cluster.read(&get)?.trim().to_owned())
+pub fn key_of(cluster: &Cluster, namespace: &str) -> Result<Held, Failure> {
+    // The name tells a Secret without the field from none.
+    let fields = "jsonpath={.metadata.name} {.data.key}";
+    let found = cluster.read(&["-n", namespace, "get", "secret", SECRET, "--ignore-not-found", "-o", fields])?;
+    Ok(match found.trim().split_once(' ') {
+        Some((_, key)) => Held::Key(key.trim().to_owned()),
+        None if found.trim().is_empty() => Held::Nothing,
+        None => Held::WithoutKey,
+    })
 }
 
 /// 256 bits in hexadecimal, in base64.

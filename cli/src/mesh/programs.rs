@@ -23,6 +23,33 @@ impl Ended {
     }
 }
 
+/// Why a call of kubectl failed, as far as its words tell.
+impl Ended {
+    /// This account lacks a right: `User "x" cannot list resource "pods"`. The API server also answers Forbidden for
+    /// other reasons, such as a quota, or a namespace that is being terminated.
+    pub fn is_not_allowed(&self) -> bool {
+        const VERBS: [&str; 8] = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"];
+        VERBS.iter().any(|verb| self.stderr.contains(&format!(" cannot {verb} ")))
+    }
+
+    pub fn is_unreachable(&self) -> bool {
+        const WORDS: [&str; 5] = [
+            "The connection to the server ",
+            "Unable to connect to the server",
+            "(ServiceUnavailable)",
+            "dial tcp ",
+            "TLS handshake timeout",
+        ];
+        WORDS.iter().any(|words| self.stderr.contains(words))
+    }
+
+    pub fn timed_out(&self) -> bool {
+        const WORDS: [&str; 3] =
+            ["timed out waiting", "exceeded its progress deadline", "error: context deadline exceeded"];
+        WORDS.iter().any(|words| self.stderr.contains(words))
+    }
+}
+
 /// Where a program's complaints go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stderr {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Context;
 use super::difference::{MANAGER, Presence, refused};
 use super::failure::{Code, Failure};
-use super::keys::{self, SECRET};
+use super::keys::{self, Held, SECRET};
 use super::manifests::{Document, Step, join};
 use super::plugins;
 use super::print::first_five;
@@ -152,6 +152,9 @@ impl Removal<'_> {
         let ended = cluster.feed(&arguments, &join(self.documents.iter().copied()))?;
         drop(waiting);
         if !ended.status.success() {
+            if !ended.timed_out() || ended.is_not_allowed() {
+                return Err(refused(cluster, self.label, "removed", &ended));
+            }
             for line in ended.stderr.lines() {
                 eprintln!("    {line}");
             }
@@ -274,7 +277,7 @@ fn remove_keys(context: &Context<'_>, presence: &Presence) -> Result<(), Failure
     let Context { settings, cluster, manifests, printer } = context;
     let mut holders = Vec::new();
     for namespace in manifests.mesh_namespaces() {
-        if !presence.has_namespace(namespace) || keys::key_of(cluster, namespace)?.is_empty() {
+        if !presence.has_namespace(namespace) || keys::key_of(cluster, namespace)? == Held::Nothing {
             continue;
         }
         if settings.purge {
@@ -328,6 +331,9 @@ fn remove_namespaces(context: &Context<'_>, presence: &Presence) -> Result<Vec<S
             let ended = cluster.kubectl(&["delete", "namespace", namespace, "--ignore-not-found", &timeout])?;
             drop(waiting);
             if !ended.status.success() {
+                if !ended.timed_out() {
+                    return Err(refused(cluster, &format!("namespace {namespace}"), "removed", &ended));
+                }
                 let why = ended.last_line();
                 let message = format!("namespace {namespace} is not gone after {}: {why}", settings.timeout);
                 return Err(Failure::new(Code::TimedOut, message).advise("then run undo again"));

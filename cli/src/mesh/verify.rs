@@ -22,11 +22,16 @@ pub struct Checks<'c, 'a> {
 
 pub fn run(context: &Context<'_>) -> Result<(), Failure> {
     let checks = Checks { context, failed: Cell::new(0) };
-    let pods = context.cluster.items(&["get", "pods", "-A", "-o", "json"])?;
-    checks.take("injection", injection(&checks, &pods));
+    let pods = context.cluster.items(&["get", "pods", "-A", "-o", "json"]);
+    // Two checks need the pods; without them, each has failed for the same reason.
+    let with_pods = |label: &str, check: &dyn Fn(&[Value]) -> Result<(), Failure>| match &pods {
+        Ok(pods) => checks.take(label, check(pods)),
+        Err(failure) => checks.fail(label, failure.message()),
+    };
+    with_pods("injection", &|pods| injection(&checks, pods));
     checks.take("mutual TLS", mutual_tls(&checks));
     checks.take("sync", sync(&checks));
-    checks.take("plugins", proxies::plugins(&checks, &pods));
+    with_pods("plugins", &|pods| proxies::plugins(&checks, pods));
     if context.settings.overlay == Overlay::AuditOnly {
         context.printer.say("trace", "not looked for: audit-only keeps no trace");
     } else {

@@ -93,6 +93,23 @@ fn a_file_that_is_no_module_is_refused() {
     assert!(!folder.path().join("image").exists());
 }
 
+#[test]
+fn a_folder_with_anything_beside_a_layout_is_not_emptied() {
+    let registry = Registry::start(None);
+    let folder = folder(&registry);
+    let build = || careplane(folder.path(), &["build", "--module", "careplane.wasm", "--output", "image"]);
+    let again = succeeds(build());
+    assert_eq!(succeeds(build()), again, "a layout takes the place of a layout");
+    for name in ["image/notes.txt", "image/blobs/mine", "image/blobs/sha256/mine"] {
+        let file = folder.path().join(name);
+        fs::write(&file, "mine").unwrap();
+        let error = fails(build());
+        assert!(error.contains(&format!("something else than an image layout, {name}")), "{error}");
+        assert_eq!(fs::read_to_string(&file).unwrap(), "mine");
+        fs::remove_file(file).unwrap();
+    }
+}
+
 /// Runs a program of the machine, which has to succeed.
 fn runs(program: &str, arguments: &[&str], folder: &Path) -> Vec<u8> {
     let output = Command::new(program).args(arguments).current_dir(folder).output().unwrap();

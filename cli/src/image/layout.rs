@@ -1,6 +1,7 @@
 //! An OCI image layout: a directory of blobs named by their digests, and an index of the images among them.
 //! <https://github.com/opencontainers/image-spec/blob/main/image-layout.md>
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +15,7 @@ use serde::Serialize;
 use super::digest::{is_sha256, sha256};
 
 const MARKER: &str = "oci-layout";
+const INDEX: &str = "index.json";
 const VERSION: &str = r#"{"imageLayoutVersion":"1.0.0"}"#;
 
 /// An OCI image layout.
@@ -22,14 +24,48 @@ pub struct Layout {
     directory: PathBuf,
 }
 
+/// What a directory holds that no layout does. A marker alone is not enough to remove what lies beside it.
+fn foreign(directory: &Path) -> std::io::Result<Option<PathBuf>> {
+    let blobs = directory.join("blobs");
+    let sha256 = blobs.join("sha256");
+    let of_layout = |path: &Path| {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        match path.parent() {
+            Some(parent) if parent == directory => matches!(name, MARKER | INDEX | "blobs"),
+            Some(parent) if parent == blobs => name == "sha256",
+            _ => is_sha256(&format!("sha256:{name}")),
+        }
+    };
+    let is_layout = directory.join(MARKER).exists();
+    for folder in [directory, &blobs, &sha256] {
+        if !folder.is_dir() {
+            continue;
+        }
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            if !is_layout || !of_layout(&path) {
+                return Ok(Some(path));
+            }
+        }
+    }
+    Ok(None)
+}
+
 impl Layout {
     /// An empty layout. What an earlier build left there goes; anything else stays, and is an error.
     pub fn create(directory: &Path) -> Result<Self> {
         let shown = directory.display();
-        if directory.join(MARKER).exists() {
-            fs::remove_dir_all(directory).with_context(|| format!("cannot empty {shown}"))?;
-        } else if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) {
-            bail!("{shown} holds something else than an image layout: expected an empty or a new directory");
+        if directory.exists() {
+            if let Some(other) = foreign(directory).with_context(|| format!("cannot read {shown}"))? {
+                bail!(
+                    "{shown} holds something else than an image layout, {}: expected an empty or a new directory",
+                    other.display()
+                );
+            }
+            // Not one that is empty already: it may be where a volume is mounted.
+            if directory.join(MARKER).exists() {
+                fs::remove_dir_all(directory).with_context(|| format!("cannot empty {shown}"))?;
+            }
         }
         fs::create_dir_all(directory.join("blobs/sha256")).with_context(|| format!("cannot create {shown}"))?;
         fs::write(directory.join(MARKER), VERSION).with_context(|| format!("cannot write to {shown}"))?;
@@ -133,7 +169,7 @@ impl Layout {
     }
 
     fn index(&self) -> PathBuf {
-        self.directory.join("index.json")
+        self.directory.join(INDEX)
     }
 
     fn blob(&self, digest: &str) -> Result<PathBuf> {

@@ -38,6 +38,8 @@ pub enum Answer {
     RetryAfter(u64),
     /// 200 with a partial success: keep all but this many of each export.
     Reject(usize),
+    /// 200 with a partial success: keep nothing, and give a reason of this many bytes.
+    RejectWithReason(usize),
     /// 200 after this long, and keep what came: slower than the sender would like.
     Delay(Duration),
     /// Keep nothing and reset the connection.
@@ -207,6 +209,7 @@ async fn receive(state: Arc<Mutex<State>>, request: Request<Incoming>) -> Result
                         export.rejected = most.min(export.items);
                         state.keep(payload, export.rejected);
                     }
+                    Answer::RejectWithReason(_) => export.rejected = export.items,
                     Answer::Refuse(status) => export.status = Some(status),
                     Answer::RetryAfter(_) => export.status = Some(429),
                     Answer::Hang | Answer::Reset => export.status = None,
@@ -271,16 +274,19 @@ fn parse(path: &str, content_type: &str, body: &[u8]) -> Result<Payload> {
 fn respond(export: &Export, answer: Answer) -> Response<Full<Bytes>> {
     let json = export.content_type.starts_with("application/json");
     let rejected = (export.rejected > 0).then(|| i64::try_from(export.rejected).unwrap_or(i64::MAX));
+    let error_message = match answer {
+        Answer::RejectWithReason(bytes) => "x".repeat(bytes),
+        _ => String::new(),
+    };
     let body = match &export.error {
         Some(error) => Bytes::from(json!({"message": error}).to_string()),
         None if json && rejected.is_none() => Bytes::from_static(b"{}"),
         None if export.path == "/v1/traces" => {
-            let partial = |rejected_spans| ExportTracePartialSuccess { rejected_spans, ..Default::default() };
+            let partial = |rejected_spans| ExportTracePartialSuccess { rejected_spans, error_message };
             encode(&ExportTraceServiceResponse { partial_success: rejected.map(partial) }, json)
         }
         None => {
-            let partial =
-                |rejected_log_records| ExportLogsPartialSuccess { rejected_log_records, ..Default::default() };
+            let partial = |rejected_log_records| ExportLogsPartialSuccess { rejected_log_records, error_message };
             encode(&ExportLogsServiceResponse { partial_success: rejected.map(partial) }, json)
         }
     };

@@ -27,7 +27,10 @@ impl ExportResult {
         match answer.status {
             // Of ExportLogsServiceResponse and ExportTraceServiceResponse alike: partial_success = 1 {rejected_… = 1}.
             Some(200..=299) => Self::Accepted {
-                rejected: wire::bytes(&answer.body, 1).and_then(|partial| wire::number(partial, 1)).unwrap_or_default(),
+                rejected: wire::bytes(&answer.body, 1)
+                    .and_then(|partial| wire::number(partial, 1))
+                    // The number can be in what was not read: then no record is known to be taken.
+                    .unwrap_or(if answer.size > answer.body.len() { u64::MAX } else { 0 }),
             },
             None | Some(429 | 502 | 503 | 504) => {
                 let asked = answer.retry_after.as_deref().and_then(retry_after).unwrap_or_default();

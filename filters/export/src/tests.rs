@@ -127,6 +127,31 @@ fn a_partial_success_is_counted_written_down_and_never_resent() {
 }
 
 #[test]
+fn a_rejection_counts_however_much_of_it_was_read() {
+    // partial_success {rejected_log_records: 2, error_message: "xxx…"}, in either order.
+    let reason = [&[0x12, 0x88, 0x27][..], &[b'x'; 5000]].concat();
+    let partial = |fields: [&[u8]; 2]| [&[0x0a, 0x8d, 0x27][..], &fields.concat()].concat();
+    let number = [0x08, 0x02];
+    for (answer, read, rejected) in [
+        (partial([&number, &reason]), 5008, 2),
+        (partial([&number, &reason]), 4096, 2),
+        (partial([&number, &reason]), 5, 2),
+        // The number was not read: no record is known to be taken.
+        (partial([&number, &reason]), 4, 3),
+        (partial([&number, &reason]), 0, 3),
+        (partial([&reason, &number]), 5008, 2),
+        (partial([&reason, &number]), 4096, 3),
+    ] {
+        let host = MemoryHost::default();
+        let (queue, _target) = holding(3, &host);
+        queue.tick(&host);
+        let answer = HttpAnswer { size: answer.len(), body: answer[..read].to_vec(), ..status(200) };
+        queue.answered(1, &answer, &host);
+        assert_eq!(counted(&host), [3 - rejected, 0, rejected, 0], "{read} bytes");
+    }
+}
+
+#[test]
 fn nonsense_in_an_answer_harms_nobody() {
     for body in [vec![0xff; 40], vec![0x0a], vec![0x0a, 0xff, 0x01, 0x00], vec![0x0b, 0x00], b"<html>".to_vec()] {
         let host = MemoryHost::default();

@@ -96,7 +96,7 @@ pub(crate) fn number(message: &[u8], field: u32) -> Option<u64> {
     })
 }
 
-/// The first member `field` of a message, if it has bytes.
+/// The first member `field` of a message, if it has bytes: as many of them as are here, where the message was cut off.
 pub(crate) fn bytes(message: &[u8], field: u32) -> Option<&[u8]> {
     members(message).find_map(|(found, value)| match value {
         Value::Bytes(bytes) if found == field => Some(bytes),
@@ -118,7 +118,9 @@ fn members(mut rest: &[u8]) -> impl Iterator<Item = (u32, Value<'_>)> {
             FIXED32 => Value::Bytes(take(&mut rest, 4)?),
             LENGTH_DELIMITED => {
                 let length = usize::try_from(take_varint(&mut rest)?).ok()?;
-                Value::Bytes(take(&mut rest, length)?)
+                // A collector's reason can be longer than what is read of its answer.
+                let here = length.min(rest.len());
+                Value::Bytes(take(&mut rest, here)?)
             }
             _ => return None,
         };

@@ -96,7 +96,15 @@ async fn a_critical_request_is_refused_by_whatever_is_no_acknowledgement_and_the
     let response = lab.gateway().send(administer(&token)).await?;
     assert_eq!(response.status, 200, "{}", response.text());
     let _ = lab.upstream().take();
-    let troubles = [Answer::Refuse(503), Answer::Refuse(400), Answer::Hang, Answer::Reset, Answer::Reject(1)];
+    let troubles = [
+        Answer::Refuse(503),
+        Answer::Refuse(400),
+        Answer::Hang,
+        Answer::Reset,
+        Answer::Reject(1),
+        // Longer than what careplane reads of an answer.
+        Answer::RejectWithReason(5000),
+    ];
     for trouble in troubles {
         lab.otlp().answer(trouble);
         let response = lab.gateway().send(administer(&token)).await?;

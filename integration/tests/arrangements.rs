@@ -71,6 +71,28 @@ fn granted(lab: &Lab) -> Result<Vec<(&'static str, Probe)>> {
     ])
 }
 
+/// A header of a name of its own selects the tenant, of several or under a grant.
+fn selecting(policy: &mut Value) {
+    grants(policy);
+    policy["identity"]["tenant"]["sources"] = json!([{"claim": "tenant_id"}, {"header": "x-home"}]);
+}
+
+/// Requests that select, and that do not.
+fn selections(lab: &Lab) -> Result<Vec<(&'static str, Probe)>> {
+    let agency = lab.identity().token("", USER, json!({"tenant_id": [TENANT, OTHER]}))?;
+    let nurse = lab.identity().token(TENANT, "nurse-9", json!({"roles": ["nurse"]}))?;
+    let get = |token: &str| Request::get("/elsewhere").bearer(token);
+    let of = |request: Request| (lab.gateway(), request);
+    Ok(vec![
+        ("one of a list", of(get(&agency).header("x-home", OTHER))),
+        ("none of a list", of(get(&agency))),
+        ("another than those of a list", of(get(&agency).header("x-home", "care-home-0001"))),
+        ("under a grant", of(get(&nurse).header("x-home", OTHER).header("x-purpose-of-use", "BTG"))),
+        ("beyond a grant", of(get(&nurse).header("x-home", OTHER))),
+        ("the own one", of(get(&nurse).header("x-home", TENANT))),
+    ])
+}
+
 /// Requests of all kinds: allowed and refused, by careplane and by others, from outside and from the mesh.
 fn requests(lab: &Lab) -> Result<Vec<(&'static str, Probe)>> {
     let own = token(lab)?;
@@ -226,13 +248,14 @@ struct Observed {
     metrics: BTreeMap<String, u64>,
 }
 
-async fn run(version: EnvoyVersion, plugins: Plugins) -> Result<Observed> {
-    let lab = Lab::builder().version(version).plugins(plugins).policy(grants).start().await?;
+type Probes = fn(&Lab) -> Result<Vec<(&'static str, Probe)>>;
+
+async fn run(version: EnvoyVersion, plugins: Plugins, policy: fn(&mut Value), probes: Probes) -> Result<Observed> {
+    let lab = Lab::builder().version(version).plugins(plugins).policy(policy).start().await?;
     let mut observed = Vec::new();
     // Kept by every tier, and by none below 100 %.
     for number in [0, 9_999] {
-        let all = requests(&lab)?.into_iter().chain(granted(&lab)?);
-        let (names, probes): (Vec<_>, Vec<_>) = all.unzip();
+        let (names, probes): (Vec<_>, Vec<_>) = probes(&lab)?.into_iter().unzip();
         let seen = observe_numbered(&lab, number, probes).await?;
         observed.extend(names.iter().zip(&seen).map(|(name, seen)| (format!("{name} ({number})"), comparable(seen))));
     }
@@ -243,17 +266,19 @@ async fn run(version: EnvoyVersion, plugins: Plugins) -> Result<Observed> {
     Ok(Observed { requests: observed, metrics })
 }
 
-async fn assert_same_behaviour(version: EnvoyVersion) -> Result<()> {
+/// Returns what was observed of the bundle, or nothing when an arrangement cannot run.
+async fn assert_same_behaviour(
+    version: EnvoyVersion,
+    policy: fn(&mut Value),
+    probes: Probes,
+) -> Result<Option<Observed>> {
     if !ARRANGEMENTS.into_iter().all(|plugins| prerequisites(version, plugins)) {
-        return Ok(());
+        return Ok(None);
     }
-    let bundle = run(version, Plugins::Bundle).await?;
-    assert!(bundle.requests.len() >= 100);
-    let limited = bundle.requests.iter().filter(|(_, seen)| seen["record"]["decision"]["reason"] == "grant-limit");
-    assert_eq!(limited.count(), 3, "{version}: of six emergencies, three are too many");
+    let bundle = run(version, Plugins::Bundle, policy, probes).await?;
     let mut found = Vec::new();
     for plugins in [Plugins::SeparateFromOneModule, Plugins::PerFilterModules] {
-        let other = run(version, plugins).await?;
+        let other = run(version, plugins, policy, probes).await?;
         for ((name, expected), (_, actual)) in bundle.requests.iter().zip(&other.requests) {
             differences(&format!("{plugins:?}: {name}"), actual, expected, &mut found);
         }
@@ -261,13 +286,28 @@ async fn assert_same_behaviour(version: EnvoyVersion) -> Result<()> {
         differences(&format!("{plugins:?}: metric"), &metrics[0], &metrics[1], &mut found);
     }
     assert!(found.is_empty(), "{version}: {} differences from the bundle\n{}", found.len(), found.join("\n"));
-    Ok(())
+    Ok(Some(bundle))
 }
 
 #[tokio::test]
 async fn all_arrangements_of_the_filters_behave_alike_on_every_envoy() -> Result<()> {
+    let probes = |lab: &Lab| Ok(requests(lab)?.into_iter().chain(granted(lab)?).collect());
     for version in workspace::versions() {
-        assert_same_behaviour(version).await?;
+        let Some(bundle) = assert_same_behaviour(version, grants, probes).await? else { continue };
+        assert!(bundle.requests.len() >= 100);
+        let limited = bundle.requests.iter().filter(|(_, seen)| seen["record"]["decision"]["reason"] == "grant-limit");
+        assert_eq!(limited.count(), 3, "{version}: of six emergencies, three are too many");
+    }
+    Ok(())
+}
+
+/// What one plugin has written or removed is what the next one reads.
+#[tokio::test]
+async fn every_plugin_acts_for_the_tenant_that_a_header_selected() -> Result<()> {
+    for version in workspace::versions() {
+        let Some(bundle) = assert_same_behaviour(version, selecting, selections).await? else { continue };
+        let tenants: Vec<_> = bundle.requests.iter().take(6).map(|(_, seen)| &seen["tags"]["tenant_id"]).collect();
+        assert_eq!(tenants, [OTHER, "unknown", "unknown", OTHER, TENANT, TENANT], "{version}");
     }
     Ok(())
 }

@@ -389,7 +389,7 @@ fn forged(policy: &Policy, headers: &HeaderMap, identity: &Identity) -> Vec<Arc<
     let own = |name: &str| identity.upstream_value(policy, name).map(|value| value.as_bytes());
     let is_own = |name: &Arc<str>, sent: &[u8]| match own(name) {
         // Ids that differ in case alone are one tenant.
-        Some(own) if policy.identity.fold_tenants && **name == *policy.headers.tenant_id => {
+        Some(own) if policy.identity.fold_tenants && **name != *policy.headers.user_id => {
             own.eq_ignore_ascii_case(sent)
         }
         own => own == Some(sent),
@@ -539,14 +539,19 @@ impl Identity {
         }
     }
 
-    /// What the upstream should read in an identity header; `None` when it should not be there at all.
+    /// What the upstream should read in an identity header, if it is to be there: tenant and user in their own headers,
+    /// and the tenant in a header that selected it.
     pub fn upstream_value(&self, policy: &Policy, header: &str) -> Option<&Arc<str>> {
         if *header == *policy.headers.tenant_id {
             self.tenant.as_ref().map(TenantId::text)
         } else if *header == *policy.headers.user_id {
             self.user.as_ref().map(UserId::text)
         } else {
-            None
+            // Without the header that selected the tenant, another plugin, or the pass after a redirect that Envoy
+            // follows, would act for another one.
+            let selects = |source: &Source| matches!(source, Source::Header(name) if **name == *header);
+            let selected = self.selected_by.and(self.tenant.as_ref());
+            selected.filter(|_| policy.identity.tenant_sources.iter().any(selects)).map(TenantId::text)
         }
     }
 }

@@ -256,6 +256,11 @@ impl Incoming {
         }
     }
 
+    /// Whether a request header came in with something in it.
+    pub(crate) fn has_header(&self, name: &str) -> bool {
+        self.headers.get(name).is_some_and(|value| !value.is_empty())
+    }
+
     /// Removes a request header, if it is there.
     pub fn remove_header(&self, name: &Arc<str>) {
         if self.headers.get(name).is_some() {

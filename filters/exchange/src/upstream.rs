@@ -24,8 +24,12 @@ impl Incoming {
             }
         }
         if !identity.trusted {
-            let sources = policy.identity.identity_headers.iter().filter(|name| !written.contains(name));
-            sources.for_each(|name| self.remove_header(name));
+            for name in policy.identity.identity_headers.iter().filter(|name| !written.contains(name)) {
+                match identity.upstream_value(policy, name).filter(|_| self.has_header(name)) {
+                    Some(value) => self.set_header(name, Arc::clone(value)),
+                    None => self.remove_header(name),
+                }
+            }
         }
         self.remove_unwanted(host);
         if let Some(header) = &policy.headers.user_pseudonym {

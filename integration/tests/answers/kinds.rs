@@ -11,7 +11,7 @@ use crate::{
     by_request,
     chains::{APPLICATION, Chain, FAILING, client, cluster_of},
     finish, get, lab, request,
-    support::{SOON, request_id, token, versions, without_reason},
+    support::{SOON, USER, request_id, token, versions, without_reason},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,6 +82,47 @@ async fn the_passes_of_a_redirect_that_envoy_follows_can_be_told() -> Result<()>
         assert_eq!(application.counts()[&without_reason(&id)], 2, "{version}");
         let forged = &records[&without_reason(&plain)][0];
         assert!(forged["request"]["redirects"].is_null(), "{version}: {forged}");
+        finish(lab).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_pass_of_a_redirect_acts_for_the_tenant_that_a_header_selected() -> Result<()> {
+    for version in versions() {
+        let application = Application::start().await?;
+        let lab = lab(version, &application, &[Chain::new("redirects").route(following("start"))])
+            .policy(|policy| {
+                policy["identity"]["tenant"]["sources"] = json!([{"claim": "tenant_id"}, {"header": "x-home"}]);
+                policy["identity"]["purpose"] = json!({"sources": [{"header": "x-purpose-of-use"}]});
+                policy["identity"]["grants"] = json!([{
+                    "name": "emergency", "when": {"claim": "roles", "contains": "nurse"}, "tenants": "any",
+                    "requires": {"purpose": ["BTG"]},
+                }]);
+            })
+            .start()
+            .await?;
+        let client = client(&lab, "redirects").await?;
+        let homes = ["care-home-0001", "care-home-0042"];
+        let agency = lab.identity().token("", USER, json!({"tenant_id": homes}))?;
+        let nurse = lab.identity().token(homes[0], USER, json!({"roles": ["nurse"]}))?;
+        let mut ids = Vec::new();
+        for token in [agency, nurse] {
+            let id = request_id(9_999);
+            let start = request(Request::get("/api/v1/financial/start"))
+                .header(ACT, "redirect")
+                .header("x-home", homes[1])
+                .header("x-purpose-of-use", "BTG")
+                .header("x-request-id", &id)
+                .bearer(&token);
+            assert_eq!(client.send(start).await?.status, 200, "{version}");
+            ids.push(without_reason(&id));
+        }
+        let records = by_request(&lab).await?;
+        for id in &ids {
+            let tenants: Vec<_> = records[id].iter().map(|pass| &pass["tenant"]["id"]).collect();
+            assert_eq!(tenants, [homes[1]; 2], "{version}: {:?}", records[id]);
+        }
         finish(lab).await?;
     }
     Ok(())

@@ -177,6 +177,48 @@ fn ids_can_be_folded() {
 }
 
 #[test]
+fn a_header_that_selected_the_tenant_stays_so_that_what_follows_selects_the_same() {
+    let document = r#"{
+        "version": "careplane/v1",
+        "identity": {
+            "tenant": {"case": "lower", "sources": [
+                {"claim": "homes"}, {"path": "tenant"}, {"header": "x-home"}, {"header": "x-ward"}
+            ]},
+            "user": {"sources": [{"claim": "sub"}, {"header": "x-home-user"}]},
+            "grants": [{
+                "name": "inspector", "when": {"claim": "role", "equals": "inspector"}, "tenants": "any"
+            }]
+        },
+        "contexts": [{"name": "by-path", "complianceLevel": "low", "match": [{"path": "/homes/{tenant}/{*rest}"}]}]
+    }"#;
+    let list = |host: MemoryHost| host.with_list_claim("homes", ["home-1", "home-2"]);
+    let one = |host: MemoryHost| host.with_claim("homes", "home-1").with_claim("role", "inspector");
+    let home = [("x-home", "Home-2"), ("x-ward", ""), ("x-home-user", "ann")];
+    let others = &["x-ward", "x-home-user"];
+    for (host, acts_for, kept, forged) in [
+        (list(request("/x", &home)), Some("home-2"), &["home-2"][..], &others[..]),
+        // The path is another one after a redirect.
+        (list(request("/homes/home-2/x", &home)), Some("home-2"), &["home-2"], others),
+        (one(request("/x", &home)), Some("home-2"), &["home-2"], others),
+        // Nothing was selected: the claim says it all.
+        (one(request("/x", &[("x-home", "home-1")])), Some("home-1"), &[], &["x-home"]),
+        (list(request("/x", &[("x-home", "home-9")])), None, &[], &["x-home"]),
+        (list(request("/homes/home-2/x", &[])), Some("home-2"), &[], &[]),
+    ] {
+        let incoming = Incoming::open(rules(document).unwrap(), &host);
+        assert_eq!(tenant(incoming.identity(&host)), acts_for);
+        assert_eq!(incoming.identity(&host).forged.iter().map(|name| &**name).collect::<Vec<_>>(), forged);
+        incoming.write_identity(&host);
+        incoming.conclude(&host);
+        assert_eq!(host.request_header("x-home"), kept);
+        assert_eq!((host.request_header("x-ward").len(), host.request_header("x-home-user").len()), (0, 0));
+        // The next plugin.
+        let again = Incoming::open(rules(document).unwrap(), &host);
+        assert_eq!(tenant(again.identity(&host)), acts_for);
+    }
+}
+
+#[test]
 fn a_host_is_asked_for_like_a_path_and_a_query_is_believed_like_a_header() {
     let document = r#"{
         "version": "careplane/v1",

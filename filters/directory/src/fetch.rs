@@ -42,6 +42,8 @@ struct State {
     etag: Option<String>,
     /// Parts that have been checked, by their numbers: of the directory that was taken, and of one that is on its way.
     parts: Vec<Option<Arc<Part>>>,
+    /// Whether one of them may not be of the directory that was taken.
+    is_new: bool,
     /// Whether a tick has come. None does on the VM that a proxy tries a configuration on, and whose end it does not
     /// tell.
     begun: bool,
@@ -75,8 +77,6 @@ struct Update {
     etag: Option<String>,
     /// The number of the part that was asked for.
     part: usize,
-    /// Whether a part of it was fetched: else it is the directory that is here.
-    is_new: bool,
 }
 
 /// Why an attempt failed: the end of the counter's name, and for people.
@@ -93,6 +93,7 @@ impl Fetch {
             phase: Phase::Waiting { until: now },
             etag: None,
             parts: Vec::new(),
+            is_new: false,
             begun: false,
             failures: 0,
             confirmed: now,
@@ -259,18 +260,19 @@ impl Fetch {
                 ));
             }
         }
-        Ok(Some(Update { index, etag, part: 0, is_new: false }))
+        Ok(Some(Update { index, etag, part: 0 }))
     }
 
     /// Checks the part that was asked for.
-    fn part(&self, state: &mut State, mut update: Update, answer: &mut HttpAnswer) -> Result<Update, Failure> {
+    fn part(&self, state: &mut State, update: Update, answer: &mut HttpAnswer) -> Result<Update, Failure> {
         let name = update.index.parts.get(update.part).map_or("", |part| &part.name);
         let body = body(name, answer, PART_BYTES_MAX)?;
         let part = Part::read(body, update.part, &update.index, &state.source.pools)?;
         if let Some(place) = state.parts.get_mut(update.part) {
             *place = Some(Arc::new(part));
         }
-        update.is_new = true;
+        // Also when this attempt fails further on: the next one finds the part here.
+        state.is_new = true;
         Ok(update)
     }
 
@@ -282,7 +284,7 @@ impl Fetch {
             }
             update.part = update.part.saturating_add(1);
         }
-        if update.is_new || self.view.get().is_none() {
+        if std::mem::take(&mut state.is_new) || self.view.get().is_none() {
             if self.view.get().is_none() {
                 host.add_to_gauge(MISSING, -1);
             }

@@ -230,6 +230,34 @@ fn parts_that_came_before_a_failure_are_not_fetched_again() {
 }
 
 #[test]
+fn a_directory_whose_new_parts_came_before_a_failure_is_taken() {
+    let tenant = |number: usize, pool| (format!("home-{number:05}"), Entry { pool: Some(pool), ..Entry::default() });
+    let all = |pool: &dyn Fn(usize) -> &'static str| {
+        build(&(0..5_000).map(|number| tenant(number, pool(number))).collect::<BTreeMap<_, _>>()).unwrap()
+    };
+    let old = all(&|_| "pool-a");
+    // A tenant of the first part that changes, and one of the second with a pool that does not exist.
+    let has = |part: usize, number: usize| old.parts[part].lines.contains(&tenant(number, "").0);
+    let [first, second] = [0, 1].map(|part| (0..5_000).find(|number| has(part, *number)).unwrap());
+    let changed = |number| if number == first { "pool-b" } else { "pool-a" };
+    let wrong = all(&|number| if number == second { "pool-z" } else { changed(number) });
+    let corrected = all(&changed);
+    let vm = Vm::new(&source(json!({})));
+    vm.round(&old, None);
+    vm.host.wait(MINUTE * 2);
+    vm.driver.tick(&vm.host);
+    vm.answer(good(&wrong.index, None));
+    vm.answer(good(&wrong.parts[0].lines, None));
+    vm.answer(good(&wrong.parts[1].lines, None));
+    assert_eq!((vm.failures("format"), vm.host.metric(UPDATES)), (1, 1));
+    assert_eq!(vm.round(&corrected, None), 0, "all parts are here");
+    let pool = vm.pool(&tenant(first, "").0);
+    assert_eq!((pool.as_deref(), vm.host.metric(UPDATES)), (Some("pool-b"), 2));
+    assert_eq!(vm.round(&corrected, None), 0);
+    assert_eq!(vm.host.metric(UPDATES), 2, "it is taken once");
+}
+
+#[test]
 fn while_the_server_is_away_it_is_asked_less_and_less_and_the_log_has_a_line_a_minute() {
     let vm = Vm::new(&source(json!({"interval": "30s"})));
     let built = directory(100, "pool-a");

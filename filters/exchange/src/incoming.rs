@@ -68,7 +68,7 @@ impl Incoming {
         let map = host.header_map(MapType::RequestHeaders).and_then(HeaderMap::new);
         let readable = map.is_ok();
         let headers = map.unwrap_or_default();
-        let method = Method::new(headers.get(":method").unwrap_or_default());
+        let method = method(headers.get(":method").unwrap_or_default());
         Self {
             about: rules.policy.classify(method, headers.get(":path").unwrap_or_default()),
             trace: TraceInput::read(&headers),
@@ -416,6 +416,14 @@ impl Incoming {
             **shadow = ShadowDecision::default();
         }
         handled
+    }
+}
+
+/// The method, whatever its case: Envoy passes `post` on over HTTP/2, and applications that fold it serve it as `POST`.
+fn method(sent: &[u8]) -> Method {
+    match Method::new(sent) {
+        Method::Other => Method::new(&sent.to_ascii_uppercase()),
+        method => method,
     }
 }
 

@@ -126,6 +126,31 @@ async fn a_critical_request_is_refused_by_whatever_is_no_acknowledgement_and_the
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_method_in_lower_case_waits_for_its_intent_too() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let lab = writing_ahead().start().await?;
+    let token = token(&lab)?;
+    let client = lab.gateway().http2();
+    let administer = || -> Result<Request> {
+        Ok(Request::new(hyper::Method::from_bytes(b"post")?, CRITICAL).body("{}").bearer(&token))
+    };
+    lab.otlp().answer(Answer::Refuse(503));
+    let response = client.send(administer()?).await?;
+    assert_eq!((response.status, refusal(&response).as_deref()), (503, Some("evidence-unavailable")));
+    assert!(lab.upstream().received().is_empty());
+    lab.otlp().answer(Answer::Accept);
+    assert_eq!(client.send(administer()?).await?.status, 200);
+    assert_eq!(lab.upstream().received()[0].method, "post", "the application gets what was sent");
+    DeliveryCounters::settled(lab.envoy()).await?.balanced().context("both are recorded")?;
+    let trail = trail(&lab)?;
+    assert_eq!((trail.count("intent"), trail.count("request")), (2, 2));
+    assert!(trail.of_kind("request").all(|record| record["request"]["method"] == "POST"));
+    lab.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_caller_that_goes_while_it_waits_leaves_its_intent_and_its_outcome() -> Result<()> {
     if !ready() {
         return Ok(());

@@ -1,6 +1,8 @@
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
+use std::sync::Arc;
+
 use crate::memory::{Call, MemoryHost, rules};
 use crate::{Denial, FORCE_TRACE, Incoming, TraceReason};
 
@@ -157,6 +159,31 @@ fn a_request_that_cannot_be_read_is_about_nothing() {
     let incoming = open(&host);
     assert!(!incoming.is_readable());
     assert_eq!(&*incoming.about().context.name, "general");
+}
+
+#[test]
+fn a_method_in_another_case_is_no_way_out_of_a_context() {
+    let rules = rules(
+        r#"{
+        "version": "careplane/v1",
+        "contexts": [
+            {"name": "dose", "complianceLevel": "critical", "match": [{"methods": ["POST"], "path": "/dose"}]}
+        ]
+    }"#,
+    )
+    .unwrap();
+    for (method, name, context) in [
+        ("POST", "POST", "dose"),
+        ("post", "POST", "dose"),
+        ("pOsT", "POST", "dose"),
+        ("delete", "DELETE", "general"),
+        ("posts", "OTHER", "general"),
+        ("", "OTHER", "general"),
+    ] {
+        let host = request(&[(":method", method), (":path", "/dose")]);
+        let incoming = Incoming::open(Arc::clone(&rules), &host);
+        assert_eq!((incoming.method().as_str(), &*incoming.about().context.name), (name, context), "{method}");
+    }
 }
 
 #[test]

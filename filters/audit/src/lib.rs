@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use careplane_exchange::{Decision, Denial, Ending, Filter, Host, HttpAnswer, Identity, Incoming, Intent};
-use careplane_export::{Exporter, Item, Signal, write_to_log};
+use careplane_export::{Exporter, Item, QUEUED, Signal, write_to_log};
 
 pub use careplane_export::{LOST, OVERFLOW};
 pub use chain::{Chain, Chains};
@@ -122,7 +122,7 @@ impl Filter for Audit {
         let sent = delivery.exporter.send_now(&item, host);
         request.hold(Intent { number: entry.number, call: sent.unwrap_or_default(), answered: sent.is_err() });
         match sent {
-            Ok(_) => delivery.keep(entry.number, item),
+            Ok(_) => delivery.keep(entry.number, item, host),
             Err(_) => {
                 delivery.exporter.send(Signal::Logs, item, host);
                 request.deny(Denial::EvidenceUnavailable);
@@ -132,7 +132,7 @@ impl Filter for Audit {
 
     fn on_answer(&self, request: &Incoming, answer: &HttpAnswer, host: &dyn Host) {
         let (Some(intent), Some(delivery)) = (request.intent(), &self.delivery) else { return };
-        let acknowledged = match delivery.take(intent.number) {
+        let acknowledged = match delivery.take(intent.number, host) {
             // It is a link of the chain, so it has to arrive somewhere, although too late for this request.
             Some(item) => delivery.exporter.settle(item, answer, host),
             None => false,
@@ -155,7 +155,7 @@ impl Filter for Audit {
             host.count(&["careplane.shadow.denials.", denial.code()].concat(), 1);
         }
         if let (Some(intent), Some(delivery)) = (request.intent, &self.delivery)
-            && let Some(item) = delivery.take(intent.number)
+            && let Some(item) = delivery.take(intent.number, host)
         {
             // The stream ended while it waited for the answer, which will find no request any more.
             delivery.exporter.send(Signal::Logs, item, host);
@@ -196,17 +196,22 @@ impl Delivery {
         Self { exporter, proxy, checkpoints_in_proxy_log, intents: Cell::default() }
     }
 
-    fn keep(&self, number: u64, item: Item) {
+    /// Keeps an intent until its answer comes, or its stream ends. Until then it counts as queued.
+    fn keep(&self, number: u64, item: Item, host: &dyn Host) {
+        host.add_to_gauge(QUEUED, 1);
         let mut intents = self.intents.take();
         intents.push((number, item));
         self.intents.set(intents);
     }
 
-    fn take(&self, number: u64) -> Option<Item> {
+    fn take(&self, number: u64, host: &dyn Host) -> Option<Item> {
         let mut intents = self.intents.take();
         let index = intents.iter().position(|(kept, _)| *kept == number);
         let item = index.map(|index| intents.swap_remove(index).1);
         self.intents.set(intents);
+        if item.is_some() {
+            host.add_to_gauge(QUEUED, -1);
+        }
         item
     }
 }

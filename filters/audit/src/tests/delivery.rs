@@ -199,6 +199,25 @@ fn without_an_acknowledged_intent_nothing_goes_upstream() {
 }
 
 #[test]
+fn the_counters_add_up_whatever_becomes_of_a_request_that_waits() {
+    let answers = [Some(status(200)), Some(status(503)), Some(status(400)), None];
+    for (answer, queued) in answers.into_iter().zip([1, 2, 1, 2]) {
+        let setup = Setup::new("/dose");
+        let of = |name| setup.host.metric(name);
+        let sum = || [ACKNOWLEDGED, OVERFLOW, REJECTED, QUEUED].into_iter().map(of).sum::<u64>();
+        let incoming = setup.begin();
+        assert_eq!((of(RECORDS), of(QUEUED)), (2, 2), "the start waits for its batch, and the intent for its answer");
+        if let Some(answer) = &answer {
+            incoming.release();
+            setup.audit.on_answer(&incoming, answer, &setup.host);
+            assert_eq!((sum(), of(QUEUED)), (2, queued), "{answer:?}");
+        }
+        end(&setup.audit, &incoming, &setup.host);
+        assert_eq!((sum(), of(RECORDS), of(QUEUED)), (3, 3, queued + 1), "{answer:?}");
+    }
+}
+
+#[test]
 fn a_proxy_that_cannot_send_refuses_at_once() {
     let setup = Setup::new("/dose");
     setup.host.fail(Call::HttpCall);

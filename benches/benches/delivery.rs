@@ -37,7 +37,11 @@ fn sinks(criterion: &mut Criterion) {
     let queue = Rc::new(ExportQueue::default());
     queue.attach();
     let delivering = delivering();
-    let target = Rc::new(ExportTarget { export: delivering.policy.export.clone().unwrap(), resource: resource() });
+    let target = Rc::new(ExportTarget {
+        export: delivering.policy.export.clone().unwrap(),
+        resource: resource(),
+        overflow_in_proxy_log: true,
+    });
     let exporter = Exporter::new(Rc::clone(&queue), target);
     let plain = rules(&policy(10, 0).to_string()).unwrap();
     let key = Key::new(b"a key that is no secret").unwrap();

@@ -28,7 +28,7 @@ pub(crate) fn run(data: &[u8]) {
         batch_interval: Duration::from_secs(1),
         queue_bytes: 4096,
     };
-    let target = Rc::new(ExportTarget { export, resource: Resource::default() });
+    let target = Rc::new(ExportTarget { export, resource: Resource::default(), overflow_in_proxy_log: true });
     let queue = Rc::<ExportQueue>::default();
     queue.attach();
     let exporter = Exporter::new(Rc::clone(&queue), target);

@@ -128,7 +128,10 @@ fn plugin(judged: &Judged, name: &str) -> Plugin {
     let exporter = rules.policy.export.clone().map(|export| {
         let queue = Rc::new(ExportQueue::default());
         queue.attach();
-        Exporter::new(queue, Rc::new(ExportTarget { export, resource: Resource::default() }))
+        Exporter::new(
+            queue,
+            Rc::new(ExportTarget { export, resource: Resource::default(), overflow_in_proxy_log: true }),
+        )
     });
     let parts = Parts { exporter, ..Parts::default() };
     Plugin { filters: Filters::named(name, &rules, parts), rules }

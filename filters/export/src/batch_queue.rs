@@ -8,7 +8,6 @@ use careplane_exchange::{Host, HttpAnswer};
 
 use crate::answer::ExportResult;
 use crate::encode::Item;
-use crate::overflow::write_to_log;
 use crate::signal::Signal;
 use crate::target::ExportTarget;
 use crate::{FAILED, RETRIED};
@@ -110,7 +109,7 @@ impl BatchQueue {
                     // Which ones, the collector does not say. It must not get them again, so the log gets all.
                     host.count(self.signal.rejected(), rejected);
                     for record in batch.items.iter().filter_map(Item::text) {
-                        let _ = write_to_log(record, host);
+                        self.target.keep_copy(record, host);
                     }
                 }
                 self.release(&batch.items, host);
@@ -129,7 +128,7 @@ impl BatchQueue {
             ExportResult::Retryable { .. } | ExportResult::Rejected => {
                 host.count(FAILED, 1);
                 self.release(&batch.items, host);
-                batch.items.iter().for_each(|item| self.signal.give_up(item, host));
+                batch.items.iter().for_each(|item| self.signal.give_up(item, &self.target, host));
             }
         }
     }
@@ -139,7 +138,7 @@ impl BatchQueue {
         let waiting: Vec<Item> = self.waiting.drain(..).map(|(item, _)| item).collect();
         for items in [sent, waiting] {
             self.release(&items, host);
-            items.iter().for_each(|item| self.signal.give_up(item, host));
+            items.iter().for_each(|item| self.signal.give_up(item, &self.target, host));
         }
     }
 

@@ -6,7 +6,6 @@ use careplane_exchange::{Host, HostError, HttpAnswer};
 
 use crate::answer::ExportResult;
 use crate::encode::Item;
-use crate::overflow::{overflow, write_to_log};
 use crate::queue::ExportQueue;
 use crate::signal::Signal;
 use crate::target::ExportTarget;
@@ -42,14 +41,14 @@ impl Exporter {
     }
 
     /// The answer to a record that was sent alone. Says whether it was acknowledged; if it was not, it goes along with
-    /// others when it can be sent again, and into the proxy's log when not.
+    /// others when it can be sent again, and overflows when not.
     pub fn settle(&self, item: Item, answer: &HttpAnswer, host: &dyn Host) -> bool {
         match ExportResult::of(answer) {
             ExportResult::Accepted { rejected: 0 } => host.count(ACKNOWLEDGED, 1),
             ExportResult::Accepted { .. } => {
                 host.count(REJECTED, 1);
                 if let Some(record) = item.text() {
-                    let _ = write_to_log(record, host);
+                    self.target.keep_copy(record, host);
                 }
                 return false;
             }
@@ -60,7 +59,7 @@ impl Exporter {
             }
             ExportResult::Rejected => {
                 host.count(FAILED, 1);
-                item.text().into_iter().for_each(|record| overflow(record, host));
+                item.text().into_iter().for_each(|record| self.target.give_up(record, host));
                 return false;
             }
         }

@@ -3,7 +3,7 @@
 use careplane_exchange::Host;
 
 use crate::encode::Item;
-use crate::overflow::overflow;
+use crate::target::ExportTarget;
 use crate::{ACKNOWLEDGED, QUEUED, REJECTED, SPANS_ACKNOWLEDGED, SPANS_DROPPED};
 
 /// What is sent.
@@ -49,11 +49,11 @@ impl Signal {
         }
     }
 
-    /// Ends the way of an item that cannot be delivered: a record overflows to the proxy's log; a span is not evidence,
-    /// and is counted.
-    pub(crate) fn give_up(self, item: &Item, host: &dyn Host) {
+    /// Ends the way of an item that cannot be delivered: a record overflows to the proxy's log, if the policy lets it;
+    /// a span is not evidence, and is counted.
+    pub(crate) fn give_up(self, item: &Item, target: &ExportTarget, host: &dyn Host) {
         match (self, item.text()) {
-            (Self::Logs, Some(record)) => overflow(record, host),
+            (Self::Logs, Some(record)) => target.give_up(record, host),
             _ => host.count(SPANS_DROPPED, 1),
         }
     }

@@ -9,7 +9,10 @@ use careplane_policy::Export;
 #[cfg(target_arch = "wasm32")]
 use wasm_bindgen_test::wasm_bindgen_test as test;
 
-use crate::{ACKNOWLEDGED, ExportQueue, ExportTarget, Item, OVERFLOW, QUEUED, REJECTED, RETRIED, Resource, Signal};
+use crate::{
+    ACKNOWLEDGED, ExportQueue, ExportTarget, Exporter, Item, LOST, OVERFLOW, QUEUED, REJECTED, RETRIED, Resource,
+    Signal,
+};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
@@ -24,6 +27,7 @@ fn target() -> Rc<ExportTarget> {
             queue_bytes: 64 * 1024,
         },
         resource: Resource::new([("service.name", "careplane")], "careplane.audit", "0.1.0"),
+        overflow_in_proxy_log: true,
     })
 }
 
@@ -257,6 +261,34 @@ fn closing_writes_down_what_was_not_acknowledged() {
     queue.detach(&host);
     assert_eq!(counted(&host), [0, 5, 0, 0]);
     assert!(!queue.answered(1, &status(200), &host));
+}
+
+#[test]
+fn a_policy_that_keeps_records_out_of_the_proxys_log_has_them_counted_as_lost() {
+    let host = MemoryHost::default();
+    let off = Rc::new(ExportTarget { overflow_in_proxy_log: false, ..Rc::into_inner(target()).unwrap() });
+    let queue = Rc::new(ExportQueue::default());
+    queue.attach();
+    let exporter = Exporter::new(Rc::clone(&queue), off);
+    let send = |record: &str| exporter.send(Signal::Logs, item(record), &host);
+    let lost = || (host.metric(LOST), host.metric(OVERFLOW), host.metric(REJECTED));
+    // What the collector refuses, of a batch and alone; what it rejects; what does not fit; what is left at the end.
+    (0..3).for_each(|_| send("refused"));
+    queue.answered(1, &status(400), &host);
+    assert_eq!(lost(), (3, 0, 0));
+    assert!(!exporter.settle(item("refused"), &status(400), &host));
+    assert_eq!(lost(), (4, 0, 0));
+    let rejecting = HttpAnswer { body: vec![0x0a, 0x02, 0x08, 0x01], ..status(200) };
+    (0..3).for_each(|_| send("rejected"));
+    queue.answered(2, &rejecting, &host);
+    assert!(!exporter.settle(item("rejected"), &rejecting, &host));
+    assert_eq!(lost(), (4, 0, 2));
+    send(&"x".repeat(64 * 1024));
+    assert_eq!(lost(), (5, 0, 2));
+    send("left");
+    queue.detach(&host);
+    assert_eq!(lost(), (6, 0, 2));
+    assert!(host.log_lines().is_empty(), "{:?}", host.log_lines());
 }
 
 #[cfg(not(target_arch = "wasm32"))]

@@ -41,7 +41,10 @@ fn plugin(name: &str, policy: &Value) -> Plugin {
     let exporter = rules.policy.export.clone().map(|export| {
         let queue = Rc::new(ExportQueue::default());
         queue.attach();
-        Exporter::new(queue, Rc::new(ExportTarget { export, resource: Resource::default() }))
+        Exporter::new(
+            queue,
+            Rc::new(ExportTarget { export, resource: Resource::default(), overflow_in_proxy_log: true }),
+        )
     });
     Plugin { filters: Filters::named(name, &rules, Parts { exporter, ..Parts::default() }), rules: Arc::clone(&rules) }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use careplane_export::{ExportQueue, ExportTarget, Exporter, Resource};
 use careplane_policy::Policy;
+use careplane_policy::document::ProxyLog;
 
 use crate::abi;
 use crate::host::EnvoyHost;
@@ -45,7 +46,9 @@ impl ExportDriver {
         let attributes =
             [("service.name", &*service), ("service.instance.id", proxy), ("careplane.policy.digest", &*policy.digest)];
         let resource = Resource::new(attributes, "careplane", env!("CARGO_PKG_VERSION"));
-        Some(Exporter::new(Rc::clone(&self.queue), Rc::new(ExportTarget { export, resource })))
+        let overflow_in_proxy_log = policy.audit.proxy_log != ProxyLog::Off;
+        let target = ExportTarget { export, resource, overflow_in_proxy_log };
+        Some(Exporter::new(Rc::clone(&self.queue), Rc::new(target)))
     }
 
     pub(crate) fn queue(&self) -> &ExportQueue {

@@ -77,7 +77,7 @@ impl Worker {
         let export = rules.policy.export.clone().unwrap();
         let queue = Rc::<ExportQueue>::default();
         queue.attach();
-        let target = Rc::new(ExportTarget { export, resource: Resource::default() });
+        let target = Rc::new(ExportTarget { export, resource: Resource::default(), overflow_in_proxy_log: true });
         let plugin = plugin::named("careplane", &rules, Some(Exporter::new(Rc::clone(&queue), target)));
         Self { plugin, queue, streams: Default::default(), host }
     }

@@ -41,7 +41,8 @@ struct Setup {
 
 fn audit(rules: &Rules, queue: &Rc<ExportQueue>, chain: Rc<Chain>) -> Audit {
     let resource = Resource::new([("service.name", "gateway")], "careplane", "1");
-    let collector = Rc::new(ExportTarget { export: rules.policy.export.clone().unwrap(), resource });
+    let collector =
+        Rc::new(ExportTarget { export: rules.policy.export.clone().unwrap(), resource, overflow_in_proxy_log: true });
     let exporter = Exporter::new(Rc::clone(queue), collector);
     Audit::new(chain).delivered(Delivery::new(exporter, "gateway~1".into(), false))
 }

@@ -83,7 +83,8 @@ fn spans_from(case: &Case, host: &MemoryHost) -> Vec<Span> {
     let queue = Rc::new(ExportQueue::default());
     queue.attach();
     let resource = Resource::new([("service.name", "gateway")], "careplane", "1");
-    let collector = Rc::new(ExportTarget { export: rules.policy.export.clone().unwrap(), resource });
+    let collector =
+        Rc::new(ExportTarget { export: rules.policy.export.clone().unwrap(), resource, overflow_in_proxy_log: true });
     let sampling = Sampling::new(Some(Exporter::new(Rc::clone(&queue), collector)));
     let incoming = Incoming::open(Arc::clone(&rules), host);
     sampling.on_request(&incoming, host);

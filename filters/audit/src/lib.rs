@@ -231,7 +231,9 @@ fn count_grant(identity: &Identity, decision: Decision, host: &dyn Host) {
     if identity.invalid_purpose {
         host.count(INVALID_PURPOSES, 1);
     }
-    if let Some(grant) = identity.grant.as_ref().filter(|_| identity.is_granted() && !decision.is_denied()) {
+    // One that the caller or the proxy ended first has passed nowhere.
+    let passed = decision == Decision::Allowed && identity.is_granted();
+    if let Some(grant) = identity.grant.as_ref().filter(|_| passed) {
         host.count(&[GRANTS, &grant.name].concat(), 1);
         if identity.is_emergency() {
             host.count(EMERGENCIES, 1);

@@ -10,7 +10,7 @@ use careplane_exchange::{Ending, Filter, Host, Incoming, MapType};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Audit, CHAINS, Chain, LOST, OVERFLOW, RECORDS};
+use super::{Audit, CHAINS, Chain, EMERGENCIES, LOST, OVERFLOW, RECORDS};
 
 fn policy(sinks: &str) -> String {
     format!(
@@ -166,6 +166,43 @@ fn a_context_without_audit_is_counted_and_not_recorded() {
     let host = finished("/health", 200, "via_upstream");
     assert_eq!(run(&audit(), &host), None);
     assert_eq!((host.metric("careplane.requests.health.allowed"), host.metric(RECORDS)), (1, 0));
+}
+
+#[test]
+fn a_grant_is_counted_when_the_request_has_passed_every_filter() {
+    let document = r#"{
+        "version": "careplane/v1",
+        "identity": {
+            "tenant": {"sources": [{"claim": "home"}, {"path": "home"}]},
+            "purpose": {"sources": [{"header": "x-purpose-of-use"}]},
+            "grants": [{
+                "name": "emergency", "when": {"claim": "role", "equals": "nurse"}, "tenants": "any",
+                "requires": {"purpose": ["BTG"]}
+            }]
+        },
+        "contexts": [{"name": "notes", "complianceLevel": "high", "match": [{"path": "/homes/{home}/notes"}]}]
+    }"#;
+    for (details, forwarded, counted) in [
+        (Some("via_upstream"), true, 1),
+        (Some("rbac_access_denied_matched_policy[none]"), false, 0),
+        // The caller left, for example while the request was held.
+        (None, false, 0),
+    ] {
+        let headers = [(":method", "GET"), (":path", "/homes/home-2/notes"), ("x-purpose-of-use", "BTG")];
+        let mut host = MemoryHost::with_request(headers).with_claim("home", "home-1").with_claim("role", "nurse");
+        if let Some(details) = details {
+            host = host.with_property("response.code_details", details);
+        }
+        if forwarded {
+            host = host.with_property("upstream.local_address", "127.0.0.1:1");
+        }
+        let incoming = Incoming::open(rules(document).unwrap(), &host);
+        audit().on_request(&incoming, &host);
+        assert!(incoming.identity(&host).is_emergency());
+        end(&audit(), &incoming, &host);
+        let names = ["careplane.grants.emergency", EMERGENCIES];
+        assert_eq!(names.map(|name| host.metric(name)), [counted; 2], "{details:?}");
+    }
 }
 
 #[test]

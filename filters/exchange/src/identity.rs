@@ -117,7 +117,8 @@ pub(crate) fn resolve(question: &Question<'_>, host: &dyn Host) -> Identity {
     if identity.denial.is_none() && identity.tenant.is_none() && about.context.tenant_required && !kind.preflight {
         identity.denial = Some(Denial::TenantMissing);
     }
-    if !trusted {
+    // After a redirect they are careplane's own: the pass before has replaced or removed the caller's.
+    if !trusted && kind.redirects == 0 {
         identity.forged = forged(policy, headers, &identity);
     }
     identity.find_unwanted(policy, headers);
@@ -152,6 +153,9 @@ struct Asked<'a> {
     about: &'a Classification,
     trusted: bool,
     repeated: bool,
+    /// Whether this is the pass after a redirect that Envoy follows: headers are as careplane left them in the pass
+    /// before.
+    redirected: bool,
     claims: Claims<'a>,
 }
 
@@ -160,14 +164,14 @@ struct Asked<'a> {
 impl<'a> Asked<'a> {
     /// And who the peer is.
     fn new(question: &Question<'a>, host: &'a dyn Host) -> (Option<Arc<str>>, Self) {
-        let Question { rules, headers, about, .. } = *question;
+        let Question { rules, headers, about, kind, .. } = *question;
         let rules = &rules.policy.identity;
         let peer = host.property(PEER).ok().flatten().and_then(spiffe_id);
         let trusted = rules.trusted_peers.trust(peer.as_deref());
         // Repeated is malformed, from a trusted peer too: nothing behind this proxy should guess which one counts.
         let repeated = rules.identity_headers.iter().any(|name| headers.all(name).nth(1).is_some());
         let claims = Claims::new(host, !rules.grants.is_empty());
-        (peer, Self { headers, about, trusted, repeated, claims })
+        (peer, Self { headers, about, trusted, repeated, redirected: kind.redirects > 0, claims })
     }
 
     /// What a source says: nothing, or something that is not empty.
@@ -277,7 +281,9 @@ impl Tenants {
         }
         // A header of any caller selects among their own tenants, and reaches beyond them where there are grants.
         let selects = tenants.membership.is_some() || !rules.grants.is_empty();
-        if selects && !asked.trusted && !asked.repeated {
+        // What the pass before a redirect wrote there is no wish of the caller's: the new path or host is.
+        let is_superseded = asked.redirected && tenants.asked.is_some();
+        if selects && !asked.trusted && !asked.repeated && !is_superseded {
             for source in sources {
                 let Source::Header(name) = source else { continue };
                 let Some(bytes) = asked.headers.get(name).filter(|bytes| !bytes.is_empty()) else { continue };

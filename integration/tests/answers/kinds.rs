@@ -129,6 +129,38 @@ async fn each_pass_of_a_redirect_acts_for_the_tenant_that_a_header_selected() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_redirect_the_new_path_selects_the_tenant() -> Result<()> {
+    for version in versions() {
+        let application = Application::start().await?;
+        let homes = json!({"name": "homes", "complianceLevel": "high", "match": [
+            {"path": "/api/v1/financial/{home}"}, {"path": "/api/v1/financial/{home}/{*rest}"},
+        ]});
+        let lab = lab(version, &application, &[Chain::new("redirects").route(following("start"))])
+            .policy(move |policy| {
+                policy["identity"]["tenant"]["sources"] =
+                    json!([{"claim": "tenant_id"}, {"path": "home"}, {"header": "x-tenant-id"}]);
+                policy["contexts"] = json!([homes]);
+            })
+            .start()
+            .await?;
+        let token = lab.identity().token("", USER, json!({"tenant_id": ["start", "landed"]}))?;
+        let id = request_id(9_999);
+        let start = request(Request::get("/api/v1/financial/start"))
+            .header(ACT, "redirect")
+            .header("x-request-id", &id)
+            .bearer(&token);
+        assert_eq!(client(&lab, "redirects").await?.send(start).await?.status, 200, "{version}");
+        let records = by_request(&lab).await?;
+        let passes = &records[&without_reason(&id)];
+        let tenants: Vec<_> = passes.iter().map(|pass| &pass["tenant"]["id"]).collect();
+        assert_eq!(tenants, ["start", "landed"], "{version}: {passes:?}");
+        assert!(passes.iter().all(|pass| pass["who"]["forgedHeaders"].is_null()), "{version}: {passes:?}");
+        finish(lab).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_pass_of_a_redirect_is_kept_as_its_tier_says_and_exported_once() -> Result<()> {
     for version in versions() {
         let application = Application::start().await?;

@@ -219,6 +219,29 @@ fn a_header_that_selected_the_tenant_stays_so_that_what_follows_selects_the_same
 }
 
 #[test]
+fn after_a_redirect_the_new_path_selects_and_not_what_was_written_for_the_old_one() {
+    let redirected = |path: &str, headers: &[(&str, &str)]| {
+        let headers = [&[("x-envoy-original-url", "http://care/homes/home-1/x")], headers].concat();
+        listed(path, &headers, &HOMES).with_property("filter_state.num_internal_redirects", "1")
+    };
+    let wrote = [("x-tenant-id", "home-1")];
+    let by = |path: &str, headers: &[(&str, &str)]| {
+        let identity = resolve(&redirected(path, headers));
+        assert!(identity.forged.is_empty(), "{:?}", identity.forged);
+        (identity.tenant.as_ref().map(|tenant| tenant.to_string()), identity.selected_by, identity.denial)
+    };
+    assert_eq!(by("/homes/home-2/x", &wrote), (Some("home-2".into()), Some("path"), None));
+    assert_eq!(by("/homes/home-1/x", &wrote), (Some("home-1".into()), Some("path"), None));
+    assert_eq!(by("/homes/home-9/x", &wrote).2, Some(Denial::TenantConflict));
+    // Where the new path names none, the tenant stays.
+    assert_eq!(by("/x", &wrote), (Some("home-1".into()), Some("header"), None));
+    // A caller cannot make its request one.
+    let headers = [("x-envoy-original-url", "http://care/"), wrote[0]];
+    let first = resolve(&listed("/homes/home-2/x", &headers, &HOMES));
+    assert_eq!((first.denial, first.forged.len()), (Some(Denial::TenantConflict), 1));
+}
+
+#[test]
 fn a_host_is_asked_for_like_a_path_and_a_query_is_believed_like_a_header() {
     let document = r#"{
         "version": "careplane/v1",

@@ -3,27 +3,42 @@
 /// Whether `text` shows ten digits with a valid check digit, in a row or as 3-3-4, that no further digit touches.
 pub(crate) fn shows(text: &[u8]) -> bool {
     let begins = |start: &usize| *start == 0 || !text[start - 1].is_ascii_digit();
-    let gaps = || (1..=3).flat_map(|first| (1..=3).map(move |second| (first, second))).chain([(0, 0)]);
-    (0..text.len()).filter(begins).any(|start| gaps().any(|gaps| reads(&text[start..], gaps)))
+    (0..text.len()).filter(begins).any(|start| reads(&text[start..]).is_some_and(|digits| is_valid(&digits)))
 }
 
-/// Whether `text` begins with a number whose groups are so many separators apart.
-fn reads(text: &[u8], (first, second): (usize, usize)) -> bool {
-    let length = 10 + first + second;
-    let Some(written) = text.get(..length).filter(|_| !text.get(length).is_some_and(u8::is_ascii_digit)) else {
-        return false;
+/// The ten digits that `text` begins with.
+fn reads(text: &[u8]) -> Option<Vec<u32>> {
+    let row = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let written: Vec<u8> = match row {
+        10 => text[..10].to_vec(),
+        3 => {
+            let (first, rest) = text.split_at(3);
+            let (second, rest) = group(behind_separator(rest)?, 3)?;
+            let (third, rest) = group(behind_separator(rest)?, 4)?;
+            if rest.first().is_some_and(u8::is_ascii_digit) {
+                return None;
+            }
+            [first, second, third].concat()
+        }
+        _ => return None,
     };
-    let (groups, separators): (Vec<usize>, Vec<usize>) = (0..length).partition(|position| {
-        (0..3).contains(position) || (3 + first..6 + first).contains(position) || *position >= 6 + first + second
-    });
-    if separators.into_iter().any(|position| written[position].is_ascii_alphanumeric()) {
-        return false;
-    }
-    let digits: Option<Vec<u32>> =
-        groups.into_iter().map(|position| char::from(written[position]).to_digit(10)).collect();
-    digits.is_some_and(|digits| {
-        let sum: u32 = digits[..9].iter().zip((2..=10).rev()).map(|(digit, weight)| digit * weight).sum();
-        // 11 is written 0, and 10 cannot be written.
-        digits[9] == (11 - sum % 11) % 11
-    })
+    Some(written.into_iter().map(|digit| u32::from(digit - b'0')).collect())
+}
+
+fn group(text: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
+    let (group, rest) = text.split_at_checked(length)?;
+    group.iter().all(u8::is_ascii_digit).then_some((group, rest))
+}
+
+/// What follows a separator: at most five characters, of at most 20 bytes, none of which is a letter or a digit.
+fn behind_separator(text: &[u8]) -> Option<&[u8]> {
+    let (separator, rest) = text.split_at(text.iter().take_while(|byte| !byte.is_ascii_alphanumeric()).count());
+    let characters = separator.iter().filter(|byte| !(0x80..0xc0).contains(*byte)).count();
+    ((1..=20).contains(&separator.len()) && characters <= 5).then_some(rest)
+}
+
+fn is_valid(digits: &[u32]) -> bool {
+    let sum: u32 = digits[..9].iter().zip((2..=10).rev()).map(|(digit, weight)| digit * weight).sum();
+    // 11 is written 0, and 10 cannot be written.
+    digits[9] == (11 - sum % 11) % 11
 }

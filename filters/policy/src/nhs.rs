@@ -7,8 +7,10 @@ use crate::path;
 
 /// The digits of an NHS number.
 pub(crate) const DIGITS: usize = 10;
-/// The longest separator, in bytes: ` - `.
-const SEPARATOR_MAX: usize = 3;
+/// The longest separator, in characters: two spaces on each side of a dash.
+const SEPARATOR_MAX: usize = 5;
+/// The same in bytes: a character of UTF-8 has at most four.
+const SEPARATOR_BYTES_MAX: usize = 20;
 
 /// Whether `digits` is a valid NHS number: weights 10 to 2, check digit 11 − (sum mod 11), where 11 is written 0 and 10
 /// cannot occur.
@@ -37,8 +39,8 @@ pub struct Found {
 
 /// The first NHS number in `text`.
 ///
-/// Found are ten digits in a row and the written form 3-3-4, separated by up to three characters that are neither
-/// letters nor digits (or by `%20`), that no further digit touches.
+/// Found are ten digits of ASCII in a row and the written form 3-3-4, separated by up to five characters that are
+/// neither letters nor digits of ASCII (or by `%20`), that no further digit touches.
 pub fn find(text: &[u8]) -> Option<Found> {
     let mut start = 0_usize;
     while let Some(rest) = text.get(start..) {
@@ -118,12 +120,18 @@ fn at_start(text: &[u8]) -> Option<([u8; DIGITS], usize)> {
     (ends && is_valid(&digits)).then(|| (digits, text.len().saturating_sub(rest.len())))
 }
 
-/// Skips one separator: up to three characters that are neither letters nor digits, or an escaped space.
+/// Skips one separator: up to five characters that are neither letters nor digits, or an escaped space.
 fn skip_separator(text: &[u8]) -> (&[u8], bool) {
     if let [b'%', b'2', b'0', rest @ ..] = text {
         return (rest, true);
     }
-    let length = text.iter().take(SEPARATOR_MAX).take_while(|byte| !byte.is_ascii_alphanumeric()).count();
+    let mut characters = 0_usize;
+    let is_within = |byte: &&u8| {
+        // All bytes of a character but its first are 10xxxxxx.
+        characters = characters.saturating_add(usize::from(**byte & 0xc0 != 0x80));
+        !byte.is_ascii_alphanumeric() && characters <= SEPARATOR_MAX
+    };
+    let length = text.iter().take(SEPARATOR_BYTES_MAX).take_while(is_within).count();
     (text.get(length..).unwrap_or_default(), length > 0)
 }
 
@@ -145,6 +153,11 @@ mod tests {
             "943:476:5919",
             "943--476--5919",
             "943 - 476 - 5919",
+            "943 \u{2013} 476 \u{2013} 5919",
+            "943\u{a0}\u{2014}\u{a0}476\u{2011}5919",
+            "943    476    5919",
+            "943  -  476  -  5919",
+            "943\u{1f538}\u{1f538}\u{1f538}\u{1f538}\u{1f538}4765\u{1f538}919 943 476 5919",
             "(943) 476/5919",
             "nhs:9434765919;x",
             "/residents/9434765919/notes",
@@ -164,6 +177,9 @@ mod tests {
             "19434765919", // eleven digits
             "943476591",   // nine digits
             "943 4765919", // no form has this spacing
+            "943      476 5919",
+            "943\u{2013}\u{2013}\u{2013}\u{2013}\u{2013}\u{2013}476 5919",
+            "９４３４７６５９１９", // digits that are not of ASCII
             "94 34765919",
             "",
             "2026-11-23T01:02:03Z",
@@ -181,8 +197,20 @@ mod tests {
     }
 
     #[test]
+    fn bytes_that_are_no_characters_end_a_separator() {
+        assert!(contains(b"943\x80\x80476\xff5919"));
+        assert!(contains(&[b"943", &[0x80; 20][..], b"476 5919"].concat()));
+        assert!(!contains(&[b"943", &[0x80; 21][..], b"476 5919"].concat()));
+    }
+
+    #[test]
     fn escaped_numbers_are_found_however_often_they_are_escaped() {
-        for text in ["%39%34%33%34%37%36%35%39%31%39", "943%2D476%2D5919", "%2539434765919"] {
+        for text in [
+            "%39%34%33%34%37%36%35%39%31%39",
+            "943%2D476%2D5919",
+            "943%20%E2%80%93%20476%20%E2%80%93%205919",
+            "%2539434765919",
+        ] {
             assert_eq!(
                 find_escaped(text.as_bytes()).map(|found| found.digits).as_deref(),
                 Some("9434765919"),

@@ -256,14 +256,14 @@ impl Incoming {
         }
     }
 
-    /// Whether a request header came in with something in it.
+    /// Whether a request header came in.
     pub(crate) fn has_header(&self, name: &str) -> bool {
-        self.headers.get(name).is_some_and(|value| !value.is_empty())
+        self.headers.get(name).is_some()
     }
 
     /// Removes a request header, if it is there.
     pub fn remove_header(&self, name: &Arc<str>) {
-        if self.headers.get(name).is_some() {
+        if self.has_header(name) {
             self.header_writes.push(HeaderWrite { name: Arc::clone(name), value: None, repeated: false });
         }
     }
@@ -421,9 +421,17 @@ impl Incoming {
 
 /// The method, whatever its case: Envoy passes `post` on over HTTP/2, and applications that fold it serve it as `POST`.
 fn method(sent: &[u8]) -> Method {
-    match Method::new(sent) {
-        Method::Other => Method::new(&sent.to_ascii_uppercase()),
-        method => method,
+    // No name is longer.
+    let mut folded = [0; 7];
+    match (Method::new(sent), folded.get_mut(..sent.len())) {
+        (Method::Other, Some(folded)) => {
+            for (folded, byte) in folded.iter_mut().zip(sent) {
+                // Only letters matter: other bytes are in no name.
+                *folded = byte & !0x20;
+            }
+            Method::new(folded)
+        }
+        (method, _) => method,
     }
 }
 

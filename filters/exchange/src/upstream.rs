@@ -17,18 +17,12 @@ impl Incoming {
         let policy = self.policy();
         let identity = self.identity(host);
         let written = [&policy.headers.tenant_id, &policy.headers.user_id];
-        for name in written {
+        let others = if identity.trusted { &[][..] } else { &*policy.identity.identity_headers };
+        let others = others.iter().filter(|name| !written.contains(name) && self.has_header(name));
+        for name in written.into_iter().chain(others) {
             match identity.upstream_value(policy, name) {
                 Some(value) => self.set_header(name, Arc::clone(value)),
                 None => self.remove_header(name),
-            }
-        }
-        if !identity.trusted {
-            for name in policy.identity.identity_headers.iter().filter(|name| !written.contains(name)) {
-                match identity.upstream_value(policy, name).filter(|_| self.has_header(name)) {
-                    Some(value) => self.set_header(name, Arc::clone(value)),
-                    None => self.remove_header(name),
-                }
             }
         }
         self.remove_unwanted(host);

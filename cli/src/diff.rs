@@ -1,12 +1,15 @@
 //! `careplane diff`: what a new policy changes, and for which callers.
 
 mod access;
+mod grants;
 mod headers;
+mod homes;
 mod output;
 mod records;
 mod routes;
 pub mod sample;
 mod scenarios;
+mod sent;
 pub mod shape;
 mod tenants;
 mod traces;
@@ -64,7 +67,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 fn compare(old: &Judged, new: &Judged, arguments: &Arguments) -> anyhow::Result<Diff> {
     let templates = routes::templates(old, new);
-    let access = access::compare(old, new, &templates);
+    let (access, not_compared) = access::compare(old, new, &templates);
     let records = match arguments.records.as_slice() {
         [] => None,
         paths => Some(records::compare(old, new, paths)?),
@@ -79,6 +82,8 @@ fn compare(old: &Judged, new: &Judged, arguments: &Arguments) -> anyhow::Result<
         tenants: tenants::compare(old, new),
         headers: headers::compare(old, new),
         access,
+        grants: grants::compare(old, new),
+        not_compared,
         traces,
         records,
     })

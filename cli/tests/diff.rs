@@ -63,7 +63,8 @@ fn the_same_policy_changes_nothing() {
     assert_eq!(
         found,
         json!({
-            "widens": false, "routes": [], "access": [], "headers": [], "traces": null, "records": null,
+            "widens": false, "routes": [], "access": [], "grants": [], "headers": [], "traces": null, "records": null,
+            "notCompared": [],
             "tenants": {"pinned": [], "sampled": 10_000, "moves": [], "shares": []},
         })
     );
@@ -180,10 +181,127 @@ fn a_grant_is_access() {
     let access = found["access"].as_array().unwrap();
     assert_eq!(
         access[0]["callers"],
-        json!(["a caller under grant emergency, another tenant in path parameter tenant"])
+        json!(["a caller under grant emergency (claim role: clinician, claim purpose: BTG), made-up-home-b in path \
+                parameter tenant"])
     );
     assert_eq!(access[0]["new"], "allowed as tenant made-up-home-b, under grant emergency");
     assert_eq!(difference("test/grants.yaml", without, &[]).0, Some(0));
+}
+
+/// What is said of two policies that are written here: the exit code, and each gain as old, new and its callers.
+fn gains(name: &str, old: &str, new: &str) -> (Option<i32>, Vec<String>, Value) {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("gains");
+    std::fs::create_dir_all(&folder).unwrap();
+    let files = [("old", old), ("new", new)].map(|(side, text)| {
+        let file = folder.join(format!("{name}-{side}.yaml"));
+        std::fs::write(&file, format!("version: careplane/v1\n{text}")).unwrap();
+        file.to_str().unwrap().to_owned()
+    });
+    let (code, found) = difference(&files[0], &files[1], &[]);
+    let gained = found["access"].as_array().unwrap().iter().filter(|change| change["kind"] == "gained");
+    let text = |change: &Value| {
+        let callers: Vec<&str> =
+            change["callers"].as_array().unwrap().iter().map(|caller| caller.as_str().unwrap()).collect();
+        format!("{} → {}: {}", change["old"].as_str().unwrap(), change["new"].as_str().unwrap(), callers.join("; "))
+    };
+    (code, gained.map(text).collect(), found)
+}
+
+const RESIDENTS: &str = r#"contexts:
+  - {name: residents, complianceLevel: high, match: [{path: "/residents/{id}"}]}
+"#;
+
+/// A policy with one grant, whose terms are given.
+fn granting(terms: &str) -> String {
+    format!(
+        "identity:\n  tenant: {{sources: [{{claim: homes}}, {{header: x-tenant-id}}]}}\n  \
+         purpose: {{sources: [{{header: x-purpose}}]}}\n  grants: [{{name: visit, {terms}}}]\nexport: {{cluster: c}}\n\
+         tenants:\n  entries: {{home-1: {{group: willow}}, home-2: {{group: willow}}}}\n{RESIDENTS}"
+    )
+}
+
+#[test]
+fn a_grant_that_gets_wider_is_seen() {
+    let inspector = "when: {claim: roles, anyOf: [inspector]}, tenants: any, requires: {purpose: [BTG]}";
+    let equals = "when: {claim: roles, equals: inspector}, tenants: any";
+    let two = "when: [{claim: roles, contains: a}, {claim: roles, contains: b}], tenants: any";
+    let group = "when: {claim: roles, contains: manager}, tenants: {group: {claim: groups}}";
+    let limit = |limit: &str| format!("{equals}, atMost: {{perUser: {limit}}}");
+    let replaced = |terms: &str, from: &str, to: &str| granting(terms).replace(from, to);
+    for (name, old, new, gain) in [
+        (
+            "one-more",
+            granting(inspector),
+            replaced(inspector, "[inspector]", "[inspector, cleaner]"),
+            "denied: tenant-missing → allowed as tenant made-up-home-b, under grant visit: a caller under grant visit \
+             (claim roles: cleaner, header x-purpose: BTG), made-up-home-b in header x-tenant-id",
+        ),
+        ("another", granting(inspector), replaced(inspector, "[inspector]", "[cleaner]"), "(claim roles: cleaner, "),
+        ("purpose", granting(inspector), replaced(inspector, "[BTG]", "[BTG, TREAT]"), "header x-purpose: TREAT)"),
+        ("no-purpose", granting(inspector), replaced(inspector, "[BTG]", "[]"), "(claim roles: inspector, without a "),
+        (
+            "purpose-elsewhere",
+            granting(inspector),
+            replaced(inspector, "{header: x-purpose}", "{header: x-purpose}, {claim: purpose}"),
+            "claim purpose: BTG",
+        ),
+        (
+            "list",
+            granting(equals),
+            replaced(equals, "equals", "contains"),
+            "(claim roles: [\"inspector\",\"made-up\"])",
+        ),
+        ("condition", granting(two), replaced(two, ", {claim: roles, contains: b}", ""), "(claim roles: a)"),
+        (
+            "group",
+            granting(group),
+            replaced(group, "home-2: {group: willow}", "home-2: {group: oak}"),
+            "home-2 in header",
+        ),
+        ("limit", granting(&limit("2, within: 1h")), granting(&limit("3, within: 1h")), "at most 2 in 3600s → "),
+        ("sooner", granting(&limit("2, within: 1h")), granting(&limit("2, within: 1m")), "at most 2 in 3600s → "),
+        ("free", granting(&limit("2, within: 1h")), granting(equals), "under grant visit, at most 2 in 3600s → "),
+    ] {
+        let (code, gained, found) = gains(name, &old, &new);
+        assert_eq!(code, Some(1), "{name}: {found:#}");
+        assert!(gained.iter().any(|text| text.contains(gain)), "{name}: {gained:#?}");
+        assert_eq!(found["notCompared"], json!([]), "{name}");
+        let is_narrower = !["another", "group"].contains(&name);
+        assert_eq!(gains(name, &new, &old).0, Some(i32::from(!is_narrower)), "{name}, back");
+    }
+    let (_, _, found) = gains("group", &granting(group), &replaced(group, "home-2: {group: willow}", "home-2: {}"));
+    let moved = json!([{"tenant": "home-2", "changes": [{"field": "group", "old": "willow", "new": null}]}]);
+    assert_eq!(found["tenants"]["pinned"], moved);
+}
+
+#[test]
+fn terms_of_a_grant_are_told_by_its_name() {
+    let old = granting("when: {claim: roles, contains: nurse}, tenants: any, writeAhead: true, flags: [emergency]");
+    let new = granting("when: {claim: roles, contains: nurse}, tenants: any, atMost: {perUser: 5, within: 1h}");
+    let (code, _, found) = gains("terms", &old, &new);
+    assert_eq!(code, Some(0));
+    let expected = json!([{"grant": "visit", "changes": [
+        {"field": "at most", "old": null, "new": "5 in 3600s"},
+        {"field": "waits for evidence", "old": "yes", "new": "no"},
+        {"field": "flags", "old": "emergency", "new": null},
+    ]}]);
+    assert_eq!(found["grants"], expected);
+}
+
+/// What is tried is bounded, and what is left out is said.
+#[test]
+fn callers_of_a_large_grant_are_counted() {
+    let roles = |name: &str| (0..40).map(|number| format!("{name}-{number}")).collect::<Vec<_>>().join(", ");
+    let terms = |last: &str| {
+        let (one, two) = (roles("role"), roles("team"));
+        format!("when: [{{claim: roles, anyOf: [{one}]}}, {{claim: teams, anyOf: [{two}{last}]}}], tenants: any")
+    };
+    let (code, gained, found) = gains("large", &granting(&terms("")), &granting(&terms(", team-new")));
+    assert_eq!(code, Some(1));
+    assert!(gained[0].contains("claim teams: team-new"), "{gained:?}");
+    assert!(found["notCompared"][0].as_str().unwrap().contains("grant visit: "), "{found:#}");
+    let (code, _, found) = gains("large", &granting(&terms("")), &granting(&terms("")));
+    assert_eq!((code, found["notCompared"].as_array().unwrap().len()), (Some(0), 1));
 }
 
 #[test]

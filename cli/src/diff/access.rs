@@ -1,5 +1,7 @@
 //! Access that is gained or lost: every caller at every route, decided by both policies.
 
+use std::time::Duration;
+
 use careplane_policy::document::Overrides;
 
 use super::routes::RouteTemplate;
@@ -18,8 +20,16 @@ pub enum Outcome {
     Allowed {
         tenant: Option<String>,
         user: Option<String>,
-        grant: Option<String>,
+        grant: Option<AsGranted>,
     },
+}
+
+/// A grant that lets a request through.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsGranted {
+    name: String,
+    /// How often one user may act under it, and in what time.
+    at_most: Option<(u16, Duration)>,
 }
 
 // === impl Outcome ===
@@ -37,7 +47,10 @@ impl Outcome {
         Self::Allowed {
             tenant: identity.tenant.as_ref().map(|tenant| tenant.as_str().to_owned()),
             user: identity.user.as_ref().map(|user| user.as_str().to_owned()),
-            grant: identity.grant.as_ref().map(|grant| grant.name.to_string()),
+            grant: identity.grant.as_ref().map(|grant| AsGranted {
+                name: grant.name.to_string(),
+                at_most: grant.at_most.map(|limit| (limit.per_user, limit.within)),
+            }),
         }
     }
 
@@ -50,10 +63,15 @@ impl Outcome {
             (Self::Denied(_), Self::Allowed { .. }) => ChangeKind::Gained,
             (Self::Allowed { .. }, Self::Denied(_)) => ChangeKind::Lost,
             (Self::Denied(_), Self::Denied(_)) => ChangeKind::Otherwise,
-            (Self::Allowed { tenant, user, .. }, Self::Allowed { tenant: new_tenant, user: new_user, .. }) => {
+            (
+                Self::Allowed { tenant, user, grant },
+                Self::Allowed { tenant: new_tenant, user: new_user, grant: new_grant },
+            ) => {
                 let gains = |old: &Option<String>, new: &Option<String>| new.is_some() && old != new;
-                let loses = gains(new_tenant, tenant) || gains(new_user, user);
-                match gains(tenant, new_tenant) || gains(user, new_user) {
+                let limit = |grant: &Option<AsGranted>| grant.as_ref().and_then(|grant| grant.at_most);
+                let (limit, new_limit) = (limit(grant), limit(new_grant));
+                let loses = gains(new_tenant, tenant) || gains(new_user, user) || is_wider(new_limit, limit);
+                match gains(tenant, new_tenant) || gains(user, new_user) || is_wider(limit, new_limit) {
                     true => ChangeKind::Gained,
                     false if loses => ChangeKind::Lost,
                     false => ChangeKind::Otherwise,
@@ -74,16 +92,31 @@ impl Outcome {
                     [] => "allowed, without identity".to_owned(),
                     named => format!("allowed as {}", named.join(", ")),
                 };
-                grant.iter().fold(named, |named, grant| format!("{named}, under grant {grant}"))
+                grant.iter().fold(named, |named, AsGranted { name, at_most }| {
+                    let limit = at_most.map(|(count, within)| format!(", at most {count} in {within:?}"));
+                    format!("{named}, under grant {name}{}", limit.unwrap_or_default())
+                })
             }
         }
     }
 }
 
+/// Whether a user can act more often under the new limit of a grant than under the old one: more requests, or the same
+/// number again sooner.
+fn is_wider(old: Option<(u16, Duration)>, new: Option<(u16, Duration)>) -> bool {
+    match (old, new) {
+        (None, _) => false,
+        (Some(_), None) => true,
+        (Some((old, within)), Some((new, new_within))) => new > old || new_within < within,
+    }
+}
+
 /// What changes, gains first; callers and routes that change alike together.
-pub fn compare(old: &Judged, new: &Judged, templates: &[RouteTemplate]) -> Vec<AccessChange> {
+/// And what was left out.
+pub fn compare(old: &Judged, new: &Judged, templates: &[RouteTemplate]) -> (Vec<AccessChange>, Vec<String>) {
     let mut found: Vec<AccessChange> = Vec::new();
-    for scenario in scenarios::all(old, new) {
+    let (scenarios, left_out) = scenarios::all(old, new);
+    for scenario in scenarios {
         for change in of_caller(&scenario, old, new, templates) {
             let is_alike = |known: &&mut AccessChange| {
                 (&known.old, &known.new, &known.routes) == (&change.old, &change.new, &change.routes)
@@ -96,7 +129,7 @@ pub fn compare(old: &Judged, new: &Judged, templates: &[RouteTemplate]) -> Vec<A
     }
     overrides(old, new, &mut found);
     found.sort_by_key(|change| change.kind);
-    found
+    (found, left_out)
 }
 
 fn of_caller(scenario: &Scenario, old: &Judged, new: &Judged, templates: &[RouteTemplate]) -> Vec<AccessChange> {

@@ -39,15 +39,17 @@ const LISTED_MAX: usize = 6;
 fn is_empty(diff: &Diff) -> bool {
     let tenants = &diff.tenants;
     let records = diff.records.as_ref().is_none_or(|records| records.changes.is_empty());
-    let is_alike = diff.routes.is_empty() && diff.headers.is_empty() && diff.access.is_empty() && records;
+    let is_alike = diff.routes.is_empty() && diff.headers.is_empty() && diff.grants.is_empty();
+    let is_alike = is_alike && diff.access.is_empty() && records;
     is_alike && tenants.pinned.is_empty() && tenants.moves.is_empty() && tenants.shares.is_empty()
 }
 
 fn verdict(diff: &Diff) -> &'static str {
-    match (diff.widens, is_empty(diff)) {
-        (true, _) => "Access widens.",
-        (false, true) => "Nothing changes for a request.",
-        (false, false) => "No access widens.",
+    match (diff.widens, is_empty(diff), diff.not_compared.is_empty()) {
+        (true, _, _) => "Access widens.",
+        (false, true, true) => "Nothing changes for a request.",
+        (false, false, true) => "No access widens.",
+        (false, _, false) => "No access widens, as far as it was compared.",
     }
 }
 

@@ -7,13 +7,14 @@ use std::path::PathBuf;
 
 use careplane_evidence::source::Source as Records;
 use careplane_evidence::{Kind as RecordKind, Record};
+use careplane_policy::id::TenantId;
 use careplane_policy::{Method, Random, Rate, Source};
 use jiff::Timestamp;
 
 use super::access::Outcome;
 use super::routes;
 use super::sample;
-use super::scenarios::Sent;
+use super::sent::Sent;
 use super::shape::{ChangeKind, FieldChange, RecordChange, RecordChanges};
 use crate::explain::request::Request;
 use crate::explain::{Judged, run};
@@ -252,7 +253,8 @@ impl DecisionInputs {
         let grants = &policies[0].identity.grants;
         if let Some(grant) = grants.iter().find(|grant| Some(&*grant.name) == self.grant.as_deref()) {
             // Its claims are in no record, but the grant says what they were.
-            sent.grant(grant, policies[0], &old.document, self.tenant.as_deref());
+            let tenant = self.tenant.as_ref().and_then(|tenant| TenantId::new(tenant.as_bytes()));
+            sent.grant(grant, policies[0], tenant.as_ref());
         }
         if let (Some(user), Some(source)) = (&self.user, users.first()) {
             let header = users.iter().find(|source| matches!(source, Source::Header(_)));

@@ -1,12 +1,16 @@
 //! Callers, and what they send: every case that the sources and the trusted peers of two policies distinguish.
 
-use careplane_policy::document::Document;
-use careplane_policy::{Claim, Grant, GrantedTenants, Policy, Source, Test, TrustedPeers};
-use serde_json::Value;
+mod grants;
 
+use std::collections::HashSet;
+
+use careplane_policy::{Policy, Source, TrustedPeers};
+
+use super::homes::Homes;
 use super::routes::RouteTemplate;
+use super::sent::Sent;
 use crate::explain::Judged;
-use crate::explain::request::{Request, request_id};
+use crate::explain::request::Request;
 
 /// Two tenants without an entry.
 const HOME: &str = "made-up-home-a";
@@ -24,84 +28,6 @@ pub struct Scenario {
     own: Vec<String>,
     /// Whether the last slash is sent as an escape.
     is_escaped: bool,
-}
-
-/// What a caller sends.
-#[derive(Clone, Default)]
-pub struct Sent {
-    pub headers: Vec<(String, String)>,
-    pub claims: Vec<(String, Value)>,
-    /// The parameter of the path that names a tenant, and the tenant.
-    pub parameter: Option<(String, String)>,
-    pub query: Option<(String, String)>,
-}
-
-// === impl Sent ===
-
-impl Sent {
-    /// Lets a source say this.
-    pub fn put(&mut self, source: &Source, value: &str) {
-        match source {
-            Source::Claim(claim) => self.claim(claim, value),
-            Source::Header(name) => self.headers.push((name.to_string(), value.into())),
-            Source::Path(name) => self.parameter = Some((name.to_string(), value.into())),
-            Source::Host(pattern) => self.headers.push((":authority".into(), pattern.host(value))),
-            Source::Query(name) => self.query = Some((name.to_string(), value.into())),
-        }
-    }
-
-    /// Lets the first claim among sources be a list. None where there is no claim.
-    pub fn put_list(&mut self, sources: &[Source], values: &[&str]) -> Option<()> {
-        let claim = sources.iter().find_map(|source| match source {
-            Source::Claim(claim) => Some(claim),
-            _ => None,
-        })?;
-        self.claims.push((claim.path.join("."), values.iter().copied().map(Value::from).collect()));
-        Some(())
-    }
-
-    fn claim(&mut self, claim: &Claim, value: &str) {
-        self.claims.push((claim.path.join("."), value.into()));
-        self.claims.extend(claim.issuer.iter().map(|issuer| ("iss".to_owned(), issuer.as_str().into())));
-    }
-
-    /// What a grant asks of a caller, and of the tenant that it is to reach.
-    pub fn grant(&mut self, grant: &Grant, policy: &Policy, document: &Document, tenant: Option<&str>) {
-        for condition in &grant.when {
-            let value = match &condition.test {
-                Test::Equals(value) => Some(value),
-                Test::AnyOf(values) => values.first(),
-            };
-            value.into_iter().for_each(|value| self.claim(&condition.claim, value));
-        }
-        let entry = tenant.and_then(|tenant| document.tenants.entries.get(tenant));
-        match &grant.tenants {
-            GrantedTenants::Any => {}
-            GrantedTenants::Jurisdiction(claim) => {
-                let jurisdiction = entry.and_then(|entry| entry.jurisdiction);
-                jurisdiction.into_iter().for_each(|jurisdiction| self.claim(claim, jurisdiction.as_str()));
-            }
-            GrantedTenants::Group(claim) => {
-                let group = entry.and_then(|entry| entry.group.as_deref());
-                group.into_iter().for_each(|group| self.claim(claim, group));
-            }
-        }
-        if let (Some(purpose), Some(source)) = (grant.purposes.first(), policy.identity.purpose_sources.first()) {
-            self.put(source, purpose.as_str());
-        }
-    }
-
-    /// The request. Without a recorded tenant in it, the path of a route can name one by `parameter`.
-    pub fn request(self, method: &str, path: &str, peer: Option<&str>) -> Request {
-        let path = match &self.query {
-            Some((name, value)) => format!("{path}?{name}={value}"),
-            None => path.to_owned(),
-        };
-        let mut request = Request::new(method, &path, self.headers, Some(request_id(0)));
-        request.claims = self.claims.into_iter().collect();
-        request.peer = peer.map(Into::into);
-        request
-    }
 }
 
 // === impl Scenario ===
@@ -137,9 +63,9 @@ impl Scenario {
     }
 }
 
-/// All callers that the two policies could distinguish. Where the path names a tenant, it is their own unless they say
-/// otherwise.
-pub fn all(old: &Judged, new: &Judged) -> Vec<Scenario> {
+/// All callers that the two policies could distinguish, and what was left out. Where the path names a tenant, it is
+/// their own unless they say otherwise.
+pub fn all(old: &Judged, new: &Judged) -> (Vec<Scenario>, Vec<String>) {
     let policies = [&old.rules.policy, &new.rules.policy];
     let sources = policies.into_iter().flat_map(|policy| &policy.identity.tenant_sources);
     let parameters = sources.filter_map(|source| match source {
@@ -147,24 +73,20 @@ pub fn all(old: &Judged, new: &Judged) -> Vec<Scenario> {
         _ => None,
     });
     let own: Vec<String> = parameters.collect();
-    callers(old, new).into_iter().map(|scenario| Scenario { own: own.clone(), ..scenario }).collect()
+    let mut left_out = Vec::new();
+    let mut scenarios = callers(old, new, &mut left_out);
+    left_out.dedup();
+    // What two grants ask for can be the same.
+    let mut seen = HashSet::new();
+    scenarios.retain(|scenario| seen.insert(format!("{:?}", (&scenario.sent, &scenario.peer, scenario.is_escaped))));
+    (scenarios.into_iter().map(|scenario| Scenario { own: own.clone(), ..scenario }).collect(), left_out)
 }
 
-fn callers(old: &Judged, new: &Judged) -> Vec<Scenario> {
+fn callers(old: &Judged, new: &Judged, left_out: &mut Vec<String>) -> Vec<Scenario> {
     let policies = [&old.rules.policy, &new.rules.policy];
-    let mut tenant: Vec<&Source> = Vec::new();
-    let mut user: Vec<&Source> = Vec::new();
-    for policy in policies {
-        for (found, sources) in
-            [(&mut tenant, &policy.identity.tenant_sources), (&mut user, &policy.identity.user_sources)]
-        {
-            for source in sources {
-                if !found.iter().any(|known| name(known) == name(source)) {
-                    found.push(source);
-                }
-            }
-        }
-    }
+    let tenant = either(policies, |policy| &policy.identity.tenant_sources);
+    let user = either(policies, |policy| &policy.identity.user_sources);
+    let purpose = either(policies, |policy| &policy.identity.purpose_sources);
     let trust = |peer: Option<&str>| policies.map(|policy| policy.identity.trusted_peers.trust(peer));
     let peers = peers(old, new);
     let trusted = peers.iter().find(|peer| trust(Some(peer)) == [true, true]);
@@ -215,7 +137,7 @@ fn callers(old: &Judged, new: &Judged) -> Vec<Scenario> {
             Scenario::new(caller).with(claim, HOME).with(other, OTHER)
         }));
     }
-    all.extend(grants(old, new, &tenant));
+    all.extend(grants::all([old, new], &tenant, &purpose, &Homes::new([old, new]), left_out));
     // A caller whose tenant is clear, so that the user decides.
     let Some(claim) = claims().next() else { return all };
     for (index, source) in user.iter().enumerate() {
@@ -232,29 +154,12 @@ fn callers(old: &Judged, new: &Judged) -> Vec<Scenario> {
     all
 }
 
-/// Callers that a grant of either policy could let in: who they are, by what their claims say, and the tenant that they
-/// name by a header, the host or the path.
-fn grants(old: &Judged, new: &Judged, sources: &[&Source]) -> Vec<Scenario> {
-    let mut found: Vec<Scenario> = Vec::new();
-    for judged in [old, new] {
-        let (policy, document) = (&judged.rules.policy, &judged.document);
-        for grant in &policy.identity.grants {
-            // A grant of a jurisdiction or a group reaches tenants with an entry alone.
-            let reached = document.tenants.entries.iter().find_map(|(tenant, entry)| match &grant.tenants {
-                GrantedTenants::Any => Some(OTHER),
-                GrantedTenants::Jurisdiction(_) => entry.jurisdiction.map(|_| tenant.as_str()),
-                GrantedTenants::Group(_) => entry.group.as_ref().map(|_| tenant.as_str()),
-            });
-            let tenant = reached.unwrap_or(OTHER);
-            for selects in sources.iter().filter(|source| !matches!(source, Source::Claim(_) | Source::Query(_))) {
-                let caller = format!("a caller under grant {}, another tenant in {}", grant.name, name(selects));
-                if found.iter().any(|known| known.caller == caller) {
-                    continue;
-                }
-                let mut scenario = Scenario::new(caller).with(selects, tenant);
-                scenario.sent.grant(grant, policy, document, Some(tenant));
-                found.push(scenario);
-            }
+/// The sources of two policies, each once.
+fn either<'p>(policies: [&'p Policy; 2], sources: impl Fn(&'p Policy) -> &'p Vec<Source>) -> Vec<&'p Source> {
+    let mut found: Vec<&Source> = Vec::new();
+    for source in policies.into_iter().flat_map(sources) {
+        if !found.iter().any(|known| name(known) == name(source)) {
+            found.push(source);
         }
     }
     found

@@ -16,6 +16,10 @@ pub struct Diff {
     pub headers: Vec<FieldChange>,
     /// Requests, by caller, that are refused or let through otherwise, or get another identity.
     pub access: Vec<AccessChange>,
+    /// Grants of both policies whose terms change: limits, waiting for evidence, flags.
+    pub grants: Vec<GrantChange>,
+    /// Cases that were left out of `access`, in words.
+    pub not_compared: Vec<String>,
     /// How many traces the tiers keep; null without records and without a rate.
     pub traces: Option<Traces>,
     /// What becomes of recorded requests; null without records.
@@ -88,6 +92,14 @@ pub struct Share {
     pub old: f64,
     /// Percent.
     pub new: f64,
+}
+
+/// A grant, by name.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GrantChange {
+    pub grant: String,
+    pub changes: Vec<FieldChange>,
 }
 
 /// What a change means for access.

@@ -58,13 +58,22 @@ pub fn compare(old: &Judged, new: &Judged) -> TenantChanges {
 
 fn facts(judged: &Judged, tenant: &TenantId) -> Vec<(&'static str, Option<String>)> {
     // What a directory says is not in the policy.
-    match judged.rules.policy.routing.place(tenant, None) {
+    let routing = &judged.rules.policy.routing;
+    let (_, group) = routing.belongs(tenant, None);
+    match routing.place(tenant, None) {
         Ok(placement) => vec![
             ("access", Some("routed".into())),
             ("pool", placement.pool.as_deref().map(Into::into)),
             ("cohort", placement.cohort.map(|cohort| cohort.as_str().into())),
             ("jurisdiction", placement.jurisdiction.map(|jurisdiction| jurisdiction.as_str().into())),
+            ("group", group.map(Into::into)),
         ],
-        Err(_) => vec![("access", Some("denied".into())), ("pool", None), ("cohort", None), ("jurisdiction", None)],
+        Err(_) => vec![
+            ("access", Some("denied".into())),
+            ("pool", None),
+            ("cohort", None),
+            ("jurisdiction", None),
+            ("group", None),
+        ],
     }
 }

@@ -15,6 +15,10 @@ pub fn text(diff: &Diff) -> String {
         list(&mut text, "            for ", "callers", &change.callers);
         list(&mut text, "            at ", "routes", &change.routes);
     }
+    section(&mut text, "grants", !diff.grants.is_empty());
+    for it in &diff.grants {
+        let _ = writeln!(text, "  {}: {}", it.grant, changes(&it.changes));
+    }
     section(&mut text, "routes", !diff.routes.is_empty());
     for change in &diff.routes {
         let _ = writeln!(text, "  {}", changes(&change.changes));
@@ -52,6 +56,10 @@ pub fn text(diff: &Diff) -> String {
                 let _ = writeln!(text, "            such as request {example}");
             }
         }
+    }
+    section(&mut text, "not compared", !diff.not_compared.is_empty());
+    for it in &diff.not_compared {
+        let _ = writeln!(text, "  {it}");
     }
     if !text.is_empty() {
         text.push('\n');

@@ -10,7 +10,16 @@ pub fn text(diff: &Diff) -> String {
     if !diff.access.is_empty() {
         table(&mut text, "Access", &["", "now", "then", "for", "at"]);
         for it in &diff.access {
-            row(&mut text, &[kind(it.kind), &it.old, &it.new, &it.callers.join("<br>"), &routes(&it.routes)]);
+            row(
+                &mut text,
+                &[kind(it.kind), &it.old, &it.new, &listed(&it.callers, String::clone), &routes(&it.routes)],
+            );
+        }
+    }
+    if !diff.grants.is_empty() {
+        table(&mut text, "Grants", &["grant", "change"]);
+        for it in &diff.grants {
+            row(&mut text, &[&code(&it.grant), &lines(&it.changes)]);
         }
     }
     if !diff.routes.is_empty() {
@@ -48,6 +57,9 @@ pub fn text(diff: &Diff) -> String {
             }
         }
     }
+    if !diff.not_compared.is_empty() {
+        let _ = write!(text, "\n**Not compared**: {}\n", diff.not_compared.join("; "));
+    }
     text
 }
 
@@ -69,9 +81,13 @@ fn lines(changes: &[FieldChange]) -> String {
 }
 
 fn routes(routes: &[String]) -> String {
-    let mut listed: Vec<String> = routes.iter().take(LISTED_MAX).map(|route| code(route)).collect();
-    if routes.len() > LISTED_MAX {
-        listed.push(format!("and {} more", routes.len() - LISTED_MAX));
+    listed(routes, |route| code(route))
+}
+
+fn listed(names: &[String], written: impl Fn(&String) -> String) -> String {
+    let mut listed: Vec<String> = names.iter().take(LISTED_MAX).map(written).collect();
+    if names.len() > LISTED_MAX {
+        listed.push(format!("and {} more", names.len() - LISTED_MAX));
     }
     listed.join("<br>")
 }

@@ -305,6 +305,22 @@ fn callers_of_a_large_grant_are_counted() {
 }
 
 #[test]
+fn the_issuer_of_a_claim_is_a_boundary() {
+    let claiming = |issuer: &str| format!("identity: {{tenant: {{sources: [{{claim: home{issuer}}}]}}}}\n{RESIDENTS}");
+    let [one, other] = [", issuer: 'https://id.example'", ", issuer: 'https://evil.example'"].map(claiming);
+    let any = claiming("");
+    let (code, gained, _) = gains("any-issuer", &one, &any);
+    let expected = "denied: tenant-missing → allowed as tenant made-up-home-a: a caller with claim home; a caller with \
+                    claim home of another issuer";
+    assert_eq!((code, gained), (Some(1), vec![expected.to_owned()]));
+    assert_eq!(gains("any-issuer-back", &any, &one).0, Some(0));
+    let (code, gained, _) = gains("other-issuer", &one, &other);
+    let expected = "denied: tenant-missing → allowed as tenant made-up-home-a: a caller with claim home of \
+                    https://evil.example";
+    assert_eq!((code, gained), (Some(1), vec![expected.to_owned()]));
+}
+
+#[test]
 fn unknown_tenants_and_ambiguous_paths_are_access() {
     let denies = changed("unknown.yaml", "tenants:\n", "tenants:\n  unknown: deny\n");
     let (code, found) = difference("diff/old.yaml", &denies, &[]);

@@ -4,7 +4,7 @@ mod grants;
 
 use std::collections::HashSet;
 
-use careplane_policy::{Policy, Source, TrustedPeers};
+use careplane_policy::{Claim, Policy, Source, TrustedPeers};
 
 use super::homes::Homes;
 use super::routes::RouteTemplate;
@@ -15,6 +15,8 @@ use crate::explain::request::Request;
 /// Two tenants without an entry.
 const HOME: &str = "made-up-home-a";
 const OTHER: &str = "made-up-home-b";
+/// Of tokens that no policy names the issuer of.
+const OTHER_ISSUER: &str = "https://made-up.example";
 const USER: &str = "made-up-user-a";
 const OTHER_USER: &str = "made-up-user-b";
 
@@ -96,6 +98,12 @@ fn callers(old: &Judged, new: &Judged, left_out: &mut Vec<String>) -> Vec<Scenar
     let mut all = vec![Scenario::new("a caller without identity")];
     for claim in claims() {
         all.push(Scenario::new(format!("a caller with {}", name(claim))).with(claim, HOME));
+        if matches!(claim, Source::Claim(Claim { issuer: None, .. })) {
+            let mut scenario =
+                Scenario::new(format!("a caller with {} of another issuer", name(claim))).with(claim, HOME);
+            scenario.sent.claims.insert("iss".into(), OTHER_ISSUER.into());
+            all.push(scenario);
+        }
         all.push(Scenario::new(format!("a caller whose {} cannot be a tenant", name(claim))).with(claim, "a b"));
     }
     for parameter in tenant.iter().filter(|source| matches!(source, Source::Path(_))) {
@@ -132,7 +140,7 @@ fn callers(old: &Judged, new: &Judged, left_out: &mut Vec<String>) -> Vec<Scenar
         }));
     }
     for (index, claim) in claims().enumerate() {
-        all.extend(claims().skip(index + 1).map(|other| {
+        all.extend(claims().skip(index + 1).filter(|other| are_together(claim, other)).map(|other| {
             let caller = format!("a caller with {}, another tenant in {}", name(claim), name(other));
             Scenario::new(caller).with(claim, HOME).with(other, OTHER)
         }));
@@ -143,7 +151,7 @@ fn callers(old: &Judged, new: &Judged, left_out: &mut Vec<String>) -> Vec<Scenar
     for (index, source) in user.iter().enumerate() {
         let caller = format!("a caller with {} and {} of a user", name(claim), name(source));
         all.push(Scenario::new(caller).with(claim, HOME).with(source, USER));
-        for other in user.iter().skip(index + 1) {
+        for other in user.iter().skip(index + 1).filter(|other| are_together(source, other)) {
             let caller = format!("a trusted peer with {} of a user, another one in {}", name(source), name(other));
             let scenario = Scenario::new(caller).with(claim, HOME).with(source, USER).with(other, OTHER_USER);
             all.extend(trusted.map(|peer| scenario.peer(Some(peer))));
@@ -158,7 +166,7 @@ fn callers(old: &Judged, new: &Judged, left_out: &mut Vec<String>) -> Vec<Scenar
 fn either<'p>(policies: [&'p Policy; 2], sources: impl Fn(&'p Policy) -> &'p Vec<Source>) -> Vec<&'p Source> {
     let mut found: Vec<&Source> = Vec::new();
     for source in policies.into_iter().flat_map(sources) {
-        if !found.iter().any(|known| name(known) == name(source)) {
+        if !found.iter().any(|known| is_same(known, source)) {
             found.push(source);
         }
     }
@@ -185,9 +193,34 @@ fn peers(old: &Judged, new: &Judged) -> Vec<String> {
     peers
 }
 
+fn is_same(one: &Source, other: &Source) -> bool {
+    match (one, other) {
+        (Source::Claim(one), Source::Claim(other)) => one == other,
+        (Source::Path(one), Source::Path(other))
+        | (Source::Header(one), Source::Header(other))
+        | (Source::Query(one), Source::Query(other)) => one == other,
+        (Source::Host(one), Source::Host(other)) => one == other,
+        _ => false,
+    }
+}
+
+/// Whether one token can say something by both claims, and something else by each.
+fn are_together(one: &Source, other: &Source) -> bool {
+    match (one, other) {
+        (Source::Claim(one), Source::Claim(other)) => {
+            let is_one_issuer = one.issuer.is_none() || other.issuer.is_none() || one.issuer == other.issuer;
+            one.path != other.path && is_one_issuer
+        }
+        _ => true,
+    }
+}
+
 fn name(source: &Source) -> String {
     match source {
-        Source::Claim(claim) => format!("claim {}", claim.path.join(".")),
+        Source::Claim(claim) => {
+            let issuer = claim.issuer.as_ref().map(|issuer| format!(" of {issuer}")).unwrap_or_default();
+            format!("claim {}{issuer}", claim.path.join("."))
+        }
         Source::Path(name) => format!("path parameter {name}"),
         Source::Header(name) => format!("header {name}"),
         Source::Host(pattern) => format!("host {}", pattern.host("{tenant}")),

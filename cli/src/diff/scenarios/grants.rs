@@ -3,7 +3,7 @@
 use careplane_policy::{Grant, Policy, Source, Test};
 use serde_json::Value;
 
-use super::{Scenario, name};
+use super::{Scenario, is_same, name};
 use crate::diff::homes::Homes;
 use crate::explain::Judged;
 
@@ -93,7 +93,7 @@ fn values(test: &Test, as_list: bool) -> Vec<Value> {
 /// Each purpose that a grant accepts, from each source, its policy's own first, and none.
 fn purposes<'s>(grant: &Grant, policy: &'s Policy, sources: &[&'s Source]) -> Vec<Option<(&'s Source, &'static str)>> {
     let own = &policy.identity.purpose_sources;
-    let others = sources.iter().copied().filter(|source| !own.iter().any(|known| name(known) == name(source)));
+    let others = sources.iter().copied().filter(|source| !own.iter().any(|known| is_same(known, source)));
     let sources: Vec<&Source> = own.iter().chain(others).collect();
     let of = |source: &'s Source| grant.purposes.iter().map(move |purpose| Some((source, purpose.as_str())));
     sources.into_iter().flat_map(of).chain([None]).collect()

@@ -321,6 +321,32 @@ fn the_issuer_of_a_claim_is_a_boundary() {
 }
 
 #[test]
+fn tenants_that_a_policy_knows_are_tried_where_it_refuses_others() {
+    let policy = |peers: &str, tenants: &str| {
+        let identity = format!("identity: {{trustedPeers: {peers}, tenant: {{sources: [{{header: x-tenant-id}}]}}}}");
+        format!("{identity}\ntenants: {{unknown: deny, {tenants}}}\n{RESIDENTS}")
+    };
+    let one = "entries: {home-1: {}}";
+    let (code, gained, _) = gains("deny", &policy("[]", one), &policy("any", one));
+    assert_eq!(code, Some(1));
+    assert!(
+        gained[0].starts_with("denied: tenant-missing → allowed as tenant home-1: a caller without certi"),
+        "{gained:?}"
+    );
+    assert_eq!(gains("deny", &policy("any", one), &policy("[]", one)).0, Some(0));
+    // A tenant that comes, and one that goes.
+    let (code, gained, _) = gains("comes", &policy("any", one), &policy("any", "entries: {home-1: {}, home-2: {}}"));
+    assert_eq!((code, gained.len()), (Some(1), 1), "{gained:?}");
+    assert!(gained[0].starts_with("denied: tenant-unknown → allowed as tenant home-2"), "{gained:?}");
+    assert_eq!(gains("goes", &policy("any", "entries: {home-1: {}, home-2: {}}"), &policy("any", one)).0, Some(0));
+    // What is in a directory is not in the policy.
+    let directory = "directory: {cluster: d}";
+    let (code, _, found) = gains("directory", &policy("[]", directory), &policy("any", directory));
+    assert_eq!(code, Some(0));
+    assert!(found["notCompared"][0].as_str().unwrap().starts_with("callers of a tenant: "), "{found:#}");
+}
+
+#[test]
 fn unknown_tenants_and_ambiguous_paths_are_access() {
     let denies = changed("unknown.yaml", "tenants:\n", "tenants:\n  unknown: deny\n");
     let (code, found) = difference("diff/old.yaml", &denies, &[]);

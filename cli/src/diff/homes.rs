@@ -61,6 +61,33 @@ impl<'p> Homes<'p> {
         Self { all: made_up.chain(named(judged)).map(|id| Home::new(id, judged)).collect() }
     }
 
+    /// Two tenants that both policies serve, as far as there are two.
+    pub fn pair(&self) -> [&str; 2] {
+        let mut order: Vec<&Home<'p>> = self.all.iter().collect();
+        // Stable: those without an entry stay first.
+        order.sort_by_key(|home| home.served.iter().filter(|served| !**served).count());
+        let id = |at: usize| order.get(at).map_or("", |home| home.id.as_str());
+        [id(0), id(1)]
+    }
+
+    /// A tenant for each combination of policies that serve it, other than that of this tenant.
+    pub fn unlike(&self, home: &str) -> Vec<&str> {
+        let mut seen: HashSet<[bool; 2]> =
+            self.all.iter().filter(|known| known.id.as_str() == home).map(|known| known.served).collect();
+        self.all.iter().filter(|known| seen.insert(known.served)).map(|known| known.id.as_str()).collect()
+    }
+
+    /// What cannot be tried because tenants are in a directory alone.
+    pub fn left_out(&self, judged: [&Judged; 2]) -> Option<String> {
+        let has_directory = judged.iter().any(|judged| judged.document.tenants.directory.is_some());
+        let is_served = self.all.iter().any(|home| home.served == [true, true]);
+        (has_directory && !is_served).then(|| {
+            "callers of a tenant: `tenants.unknown` is deny, no tenant is in the entries of both policies, and those of \
+             a directory are not in the policy"
+                .into()
+        })
+    }
+
     /// The tenants that a grant of the old policy (`side` 0) or the new one (1) reaches: one for each thing that the
     /// policies can make of them. And how many were left out.
     pub fn reached(&self, grant: &Grant, side: usize) -> (Vec<&Home<'p>>, usize) {

@@ -12,9 +12,6 @@ use super::sent::Sent;
 use crate::explain::Judged;
 use crate::explain::request::Request;
 
-/// Two tenants without an entry.
-const HOME: &str = "made-up-home-a";
-const OTHER: &str = "made-up-home-b";
 /// Of tokens that no policy names the issuer of.
 const OTHER_ISSUER: &str = "https://made-up.example";
 const USER: &str = "made-up-user-a";
@@ -28,6 +25,7 @@ pub struct Scenario {
     peer: Option<String>,
     /// The parameters that name the caller's own tenant where a route has them.
     own: Vec<String>,
+    home: String,
     /// Whether the last slash is sent as an escape.
     is_escaped: bool,
 }
@@ -36,7 +34,14 @@ pub struct Scenario {
 
 impl Scenario {
     fn new(caller: impl Into<String>) -> Self {
-        Self { caller: caller.into(), sent: Sent::default(), peer: None, own: Vec::new(), is_escaped: false }
+        Self {
+            caller: caller.into(),
+            sent: Sent::default(),
+            peer: None,
+            own: Vec::new(),
+            home: String::new(),
+            is_escaped: false,
+        }
     }
 
     fn with(mut self, source: &Source, value: &str) -> Self {
@@ -55,7 +60,8 @@ impl Scenario {
         if given.is_some_and(|(name, _)| !route.has(name)) {
             return None;
         }
-        let given = given.or_else(|| Some((self.own.iter().find(|name| route.has(name))?.as_str(), HOME)));
+        let own = || Some((self.own.iter().find(|name| route.has(name))?.as_str(), self.home.as_str()));
+        let given = given.or_else(own);
         let mut path = route.path(given);
         if self.is_escaped {
             let slash = path.rfind('/').filter(|slash| *slash > 0)?;
@@ -75,20 +81,36 @@ pub fn all(old: &Judged, new: &Judged) -> (Vec<Scenario>, Vec<String>) {
         _ => None,
     });
     let own: Vec<String> = parameters.collect();
-    let mut left_out = Vec::new();
-    let mut scenarios = callers(old, new, &mut left_out);
+    let homes = Homes::new([old, new]);
+    let mut left_out: Vec<String> = homes.left_out([old, new]).into_iter().collect();
+    let [home, other] = homes.pair();
+    let of = |home: &str, scenario: Scenario| Scenario { own: own.clone(), home: home.into(), ..scenario };
+    let mut scenarios: Vec<Scenario> =
+        callers(old, new, home, other).into_iter().map(|scenario| of(home, scenario)).collect();
+    // The same of tenants that one of the policies refuses.
+    for unlike in homes.unlike(home) {
+        let named = |scenario: Scenario| Scenario { caller: format!("{}, of {unlike}", scenario.caller), ..scenario };
+        let callers = callers(old, new, unlike, other).into_iter();
+        scenarios.extend(callers.map(|scenario| of(unlike, named(scenario))));
+    }
+    let tenant = either(policies, |policy| &policy.identity.tenant_sources);
+    let purpose = either(policies, |policy| &policy.identity.purpose_sources);
+    let grants = grants::all([old, new], &tenant, &purpose, &homes, &mut left_out);
+    scenarios.extend(grants.into_iter().map(|scenario| of(home, scenario)));
     left_out.dedup();
     // What two grants ask for can be the same.
     let mut seen = HashSet::new();
-    scenarios.retain(|scenario| seen.insert(format!("{:?}", (&scenario.sent, &scenario.peer, scenario.is_escaped))));
-    (scenarios.into_iter().map(|scenario| Scenario { own: own.clone(), ..scenario }).collect(), left_out)
+    scenarios.retain(|Scenario { sent, peer, own, home, is_escaped, .. }| {
+        seen.insert(format!("{:?}", (sent, peer, is_escaped, Some(home).filter(|_| !own.is_empty()))))
+    });
+    (scenarios, left_out)
 }
 
-fn callers(old: &Judged, new: &Judged, left_out: &mut Vec<String>) -> Vec<Scenario> {
+/// Callers of a tenant, who may name another one as well.
+fn callers(old: &Judged, new: &Judged, home: &str, elsewhere: &str) -> Vec<Scenario> {
     let policies = [&old.rules.policy, &new.rules.policy];
     let tenant = either(policies, |policy| &policy.identity.tenant_sources);
     let user = either(policies, |policy| &policy.identity.user_sources);
-    let purpose = either(policies, |policy| &policy.identity.purpose_sources);
     let trust = |peer: Option<&str>| policies.map(|policy| policy.identity.trusted_peers.trust(peer));
     let peers = peers(old, new);
     let trusted = peers.iter().find(|peer| trust(Some(peer)) == [true, true]);
@@ -97,10 +119,10 @@ fn callers(old: &Judged, new: &Judged, left_out: &mut Vec<String>) -> Vec<Scenar
     let claims = || tenant.iter().filter(|source| matches!(source, Source::Claim(_)));
     let mut all = vec![Scenario::new("a caller without identity")];
     for claim in claims() {
-        all.push(Scenario::new(format!("a caller with {}", name(claim))).with(claim, HOME));
+        all.push(Scenario::new(format!("a caller with {}", name(claim))).with(claim, home));
         if matches!(claim, Source::Claim(Claim { issuer: None, .. })) {
             let mut scenario =
-                Scenario::new(format!("a caller with {} of another issuer", name(claim))).with(claim, HOME);
+                Scenario::new(format!("a caller with {} of another issuer", name(claim))).with(claim, home);
             scenario.sent.claims.insert("iss".into(), OTHER_ISSUER.into());
             all.push(scenario);
         }
@@ -108,56 +130,55 @@ fn callers(old: &Judged, new: &Judged, left_out: &mut Vec<String>) -> Vec<Scenar
     }
     for parameter in tenant.iter().filter(|source| matches!(source, Source::Path(_))) {
         all.extend(trusted.map(|peer| {
-            Scenario::new(format!("a trusted peer, {}", name(parameter))).with(parameter, HOME).peer(Some(peer))
+            Scenario::new(format!("a trusted peer, {}", name(parameter))).with(parameter, home).peer(Some(peer))
         }));
         all.extend(claims().map(|claim| {
             let caller = format!("a caller with {}, another tenant in the {}", name(claim), name(parameter));
-            Scenario::new(caller).with(claim, HOME).with(parameter, OTHER)
+            Scenario::new(caller).with(claim, home).with(parameter, elsewhere)
         }));
     }
     for header in headers() {
-        all.push(Scenario::new(format!("a caller without certificate, with {}", name(header))).with(header, HOME));
+        all.push(Scenario::new(format!("a caller without certificate, with {}", name(header))).with(header, home));
         let stranger = "spiffe://made-up.example/ns/made-up/sa/stranger";
         all.push(
             Scenario::new(format!("a peer of no policy, with {}", name(header)))
-                .with(header, HOME)
+                .with(header, home)
                 .peer(Some(stranger)),
         );
         for peer in peers.iter().filter(|peer| trust(Some(peer))[0] != trust(Some(peer))[1]) {
-            all.push(Scenario::new(format!("{peer} with {}", name(header))).with(header, HOME).peer(Some(peer)));
+            all.push(Scenario::new(format!("{peer} with {}", name(header))).with(header, home).peer(Some(peer)));
         }
         let Some(peer) = trusted else { continue };
-        all.push(Scenario::new(format!("a trusted peer with {}", name(header))).with(header, HOME).peer(Some(peer)));
+        all.push(Scenario::new(format!("a trusted peer with {}", name(header))).with(header, home).peer(Some(peer)));
         all.push(
             Scenario::new(format!("a trusted peer with {} twice", name(header)))
-                .with(header, HOME)
-                .with(header, OTHER)
+                .with(header, home)
+                .with(header, elsewhere)
                 .peer(Some(peer)),
         );
         all.extend(claims().map(|claim| {
             let caller = format!("a trusted peer with {}, another tenant in {}", name(claim), name(header));
-            Scenario::new(caller).with(claim, HOME).with(header, OTHER).peer(Some(peer))
+            Scenario::new(caller).with(claim, home).with(header, elsewhere).peer(Some(peer))
         }));
     }
     for (index, claim) in claims().enumerate() {
         all.extend(claims().skip(index + 1).filter(|other| are_together(claim, other)).map(|other| {
             let caller = format!("a caller with {}, another tenant in {}", name(claim), name(other));
-            Scenario::new(caller).with(claim, HOME).with(other, OTHER)
+            Scenario::new(caller).with(claim, home).with(other, elsewhere)
         }));
     }
-    all.extend(grants::all([old, new], &tenant, &purpose, &Homes::new([old, new]), left_out));
     // A caller whose tenant is clear, so that the user decides.
     let Some(claim) = claims().next() else { return all };
     for (index, source) in user.iter().enumerate() {
         let caller = format!("a caller with {} and {} of a user", name(claim), name(source));
-        all.push(Scenario::new(caller).with(claim, HOME).with(source, USER));
+        all.push(Scenario::new(caller).with(claim, home).with(source, USER));
         for other in user.iter().skip(index + 1).filter(|other| are_together(source, other)) {
             let caller = format!("a trusted peer with {} of a user, another one in {}", name(source), name(other));
-            let scenario = Scenario::new(caller).with(claim, HOME).with(source, USER).with(other, OTHER_USER);
+            let scenario = Scenario::new(caller).with(claim, home).with(source, USER).with(other, OTHER_USER);
             all.extend(trusted.map(|peer| scenario.peer(Some(peer))));
         }
     }
-    let escaped = Scenario::new(format!("a caller with {}, a slash of the path as %2f", name(claim))).with(claim, HOME);
+    let escaped = Scenario::new(format!("a caller with {}, a slash of the path as %2f", name(claim))).with(claim, home);
     all.push(Scenario { is_escaped: true, ..escaped });
     all
 }

@@ -27,6 +27,9 @@ pub fn all(
     for (side, policy) in judged.map(|judged| &judged.rules.policy).into_iter().enumerate() {
         for grant in &policy.identity.grants {
             let (reached, more) = homes.reached(grant, side);
+            if reached.is_empty() && policy.routing.directory.is_some() {
+                left_out.push(format!("grant {}: the tenants that it reaches are in the directory alone", grant.name));
+            }
             if more > 0 {
                 left_out.push(format!("grant {}: {more} of the tenants whose group changes", grant.name));
             }

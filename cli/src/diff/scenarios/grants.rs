@@ -3,6 +3,8 @@
 use careplane_policy::{Grant, Policy, Source, Test};
 use serde_json::Value;
 
+use super::callers::Sources;
+use super::peers::Peer;
 use super::{Scenario, is_same, name};
 use crate::diff::homes::Homes;
 use crate::explain::Judged;
@@ -12,11 +14,11 @@ const CALLERS_MAX: usize = 256;
 /// A list with an item that no grant asks for tells `equals` from `contains`.
 const OTHER_ITEM: &str = "made-up";
 
-/// All callers of the grants. `sources` are those of the tenant, `purposes` those of the purpose, of either policy.
+/// All callers of the grants.
 pub fn all(
     judged: [&Judged; 2],
-    sources: &[&Source],
-    purposes: &[&Source],
+    sources: &Sources<'_>,
+    peers: &[Peer],
     homes: &Homes<'_>,
     left_out: &mut Vec<String>,
 ) -> Vec<Scenario> {
@@ -24,6 +26,13 @@ pub fn all(
     let grants = judged.into_iter().flat_map(|judged| &judged.rules.policy.identity.grants);
     let mut conditions = grants.flat_map(|grant| &grant.when);
     let has_equals = conditions.any(|condition| matches!(condition.test, Test::Equals(_)));
+    let trusted = peers.iter().find(|peer| peer.trust == [true, true]);
+    let trusted = trusted.or_else(|| peers.iter().find(|peer| peer.trust != [false, false]));
+    let own = sources.tenant.iter().find_map(|source| match source {
+        Source::Claim(claim) => Some(claim),
+        _ => None,
+    });
+    let [own_home, _] = homes.pair();
     for (side, policy) in judged.map(|judged| &judged.rules.policy).into_iter().enumerate() {
         for grant in &policy.identity.grants {
             let (reached, more) = homes.reached(grant, side);
@@ -35,12 +44,9 @@ pub fn all(
             }
             let values: Vec<Vec<Value>> =
                 grant.when.iter().map(|condition| values(&condition.test, has_equals)).collect();
-            let said = self::purposes(grant, policy, purposes);
-            let selects: Vec<&Source> = sources
-                .iter()
-                .copied()
-                .filter(|source| !matches!(source, Source::Claim(_) | Source::Query(_)))
-                .collect();
+            let said = purposes(grant, policy, &sources.purpose);
+            let selects: Vec<&Source> =
+                sources.tenant.iter().copied().filter(|source| !matches!(source, Source::Claim(_))).collect();
             let sizes = values.iter().map(Vec::len).chain([said.len(), reached.len(), selects.len()]);
             let (choices, are_all) = choices(&sizes.collect::<Vec<_>>());
             if !are_all {
@@ -55,6 +61,11 @@ pub fn all(
                     continue;
                 };
                 let mut scenario = Scenario::new("").with(selects, home.id.as_str());
+                if let (Source::Query(_), Some(peer)) = (selects, trusted) {
+                    // Others are not read. Without a claim it would be the peer's word, under no grant.
+                    scenario = scenario.of(peer);
+                    own.iter().for_each(|claim| scenario.sent.add(claim, &own_home.into()));
+                }
                 for ((condition, values), at) in grant.when.iter().zip(&values).zip(conditions) {
                     values.get(*at).into_iter().for_each(|value| scenario.sent.add(&condition.claim, value));
                 }

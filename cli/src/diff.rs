@@ -66,8 +66,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn compare(old: &Judged, new: &Judged, arguments: &Arguments) -> anyhow::Result<Diff> {
-    let templates = routes::templates(old, new);
-    let (access, not_compared) = access::compare(old, new, &templates);
+    let (templates, mut not_compared) = routes::templates(old, new);
+    let (access, left_out) = access::compare(old, new, &templates);
+    not_compared.extend(left_out);
     let records = match arguments.records.as_slice() {
         [] => None,
         paths => Some(records::compare(old, new, paths)?),

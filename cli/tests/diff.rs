@@ -396,6 +396,45 @@ fn every_source_and_every_peer_is_tried() {
 }
 
 #[test]
+fn every_method_and_what_no_context_matches_is_tried() {
+    let context = |matches: &str, default: &str| {
+        format!(
+            "contexts: [{{name: records, complianceLevel: low, match: [{matches}]}}]\n\
+             defaultContext: {{name: general, complianceLevel: low, tier: never, audit: none, tenant: {default}}}\n"
+        )
+    };
+    let reads = |actions: &str| {
+        granting(&format!("when: {{claim: roles, contains: a}}, tenants: any, actions: [read{actions}]"))
+    };
+    let (pages, tree) = ("{path: '/{a}/{b}'}, {path: '/{a}'}", "{path: '/{*rest}'}");
+    for (name, old, new, route) in [
+        (
+            "methods",
+            context("{path: /records}", "optional"),
+            context("{path: /records, methods: [GET, POST, PUT, PATCH, DELETE]}", "optional"),
+            "OTHER /records",
+        ),
+        ("depth", context(pages, "required"), context(pages, "optional"), "what no context matches"),
+        ("root", context(tree, "required"), context(tree, "optional"), "what no context matches"),
+        ("action", reads(""), reads(", delete"), "DELETE /residents/{id}"),
+    ] {
+        let (code, _, found) = gains(name, &old, &new);
+        let access = found["access"].as_array().unwrap();
+        let is_there = |change: &Value| change["kind"] == "gained" && change["routes"].to_string().contains(route);
+        assert_eq!((code, access.iter().any(is_there)), (Some(1), true), "{name}: {found:#}");
+        assert_eq!(found["notCompared"], json!([]), "{name}");
+        assert_eq!(gains(name, &new, &old).0, Some(0), "{name}, back");
+    }
+    // At a depth that the new template does not have.
+    let page = "{path: '/{id}'}";
+    let old = context(tree, "optional").replace("low, match", "low, tenant: required, match");
+    assert_eq!(gains("deep", &old, &old.replace(tree, page)).0, Some(1));
+    let all = "{path: '/{*rest}'}, {path: /}";
+    let (_, _, found) = gains("none", &context(all, "required"), &context(all, "optional"));
+    assert_eq!(found["notCompared"], json!(["what no context matches: no such path of both policies was found"]));
+}
+
+#[test]
 fn unknown_tenants_and_ambiguous_paths_are_access() {
     let denies = changed("unknown.yaml", "tenants:\n", "tenants:\n  unknown: deny\n");
     let (code, found) = difference("diff/old.yaml", &denies, &[]);

@@ -143,6 +143,7 @@ fn of_caller(scenario: &Scenario, old: &Judged, new: &Judged, templates: &[Route
         let (old, new) = (before.text(), after.text());
         let title = route.title(method);
         match found.iter_mut().find(|known| (&known.old, &known.new) == (&old, &new)) {
+            Some(known) if known.routes.contains(&title) => {}
             Some(known) => known.routes.push(title),
             None => found.push(AccessChange {
                 kind: before.change(&after),

@@ -29,7 +29,7 @@ pub fn compare(
     }
     let requests_a_day = given?;
     let asked: Vec<(&RouteTemplate, &str)> =
-        templates.iter().flat_map(|route| route.asked_methods().iter().map(move |method| (route, *method))).collect();
+        templates.iter().flat_map(|route| route.usual_methods().iter().map(move |method| (route, *method))).collect();
     let kept = |policy: &Policy| {
         let rates = asked.iter().map(|(route, method)| {
             let about = policy.classify(Method::new(method.as_bytes()), route.path(None).as_bytes());

@@ -435,6 +435,24 @@ fn every_method_and_what_no_context_matches_is_tried() {
 }
 
 #[test]
+fn tenants_are_folded_as_the_policies_fold_them() {
+    let policy = |case: &str, pool: &str| {
+        format!(
+            "identity: {{tenant: {{case: {case}, sources: [{{claim: home}}, {{claim: site}}]}}}}\n\
+             routing: {{pools: [a], dedicated: [b, c]}}\ntenants: {{entries: {{Home-1: {{pool: {pool}}}}}}}\n{RESIDENTS}"
+        )
+    };
+    let (code, _, found) = gains("fold", &policy("lower", "b"), &policy("lower", "c"));
+    let moved = |tenant: &str, old: &str, new: &str| json!({"tenant": tenant, "changes": [{"field": "pool", "old": old, "new": new}]});
+    assert_eq!((code, &found["tenants"]["pinned"]), (Some(0), &json!([moved("home-1", "b", "c")])));
+    let (code, gained, found) = gains("unfold", &policy("exact", "b"), &policy("lower", "c"));
+    let both = json!([moved("Home-1", "b", "c"), moved("home-1", "a", "c")]);
+    assert_eq!((code, &found["tenants"]["pinned"]), (Some(1), &both));
+    let gain = "denied: tenant-conflict → allowed as tenant made-up-home-a: a caller with claim home, the same in ";
+    assert!(gained.iter().any(|text| text.starts_with(gain)), "{gained:#?}");
+}
+
+#[test]
 fn unknown_tenants_and_ambiguous_paths_are_access() {
     let denies = changed("unknown.yaml", "tenants:\n", "tenants:\n  unknown: deny\n");
     let (code, found) = difference("diff/old.yaml", &denies, &[]);

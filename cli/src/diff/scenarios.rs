@@ -99,6 +99,7 @@ pub fn all(old: &Judged, new: &Judged) -> (Vec<Scenario>, Vec<String>) {
         tenant: either(policies, |policy| &policy.identity.tenant_sources),
         user: either(policies, |policy| &policy.identity.user_sources),
         purpose: either(policies, |policy| &policy.identity.purpose_sources),
+        is_case_changed: old.rules.policy.identity.fold_tenants != new.rules.policy.identity.fold_tenants,
     };
     let callers = |home: &str| callers::all(&sources, &peers, home, other);
     let mut scenarios: Vec<Scenario> = callers(home).into_iter().map(|scenario| of(home, scenario)).collect();

@@ -1,9 +1,10 @@
 //! Tenants that move: those with an entry by name, others as shares of made-up ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use careplane_policy::id::TenantId;
 
+use super::homes;
 use super::shape::{FieldChange, Move, Share, TenantChange, TenantChanges};
 use crate::explain::Judged;
 
@@ -11,20 +12,19 @@ use crate::explain::Judged;
 const SAMPLED: usize = 10_000;
 
 pub fn compare(old: &Judged, new: &Judged) -> TenantChanges {
-    let named: BTreeSet<&String> =
-        [old, new].into_iter().flat_map(|judged| judged.document.tenants.entries.keys()).collect();
+    let named = homes::named([old, new]);
     let mut found = TenantChanges { sampled: SAMPLED, ..TenantChanges::default() };
-    for name in &named {
-        let Some(tenant) = TenantId::new(name.as_bytes()) else { continue };
-        let changes = FieldChange::between(&facts(old, &tenant), &facts(new, &tenant));
+    for tenant in &named {
+        let changes = FieldChange::between(&facts(old, tenant), &facts(new, tenant));
         if !changes.is_empty() {
-            found.pinned.push(TenantChange { tenant: (*name).clone(), changes });
+            found.pinned.push(TenantChange { tenant: tenant.to_string(), changes });
         }
     }
     let mut moves: BTreeMap<FieldChange, usize> = BTreeMap::new();
     let mut counts: BTreeMap<(&'static str, String), [usize; 2]> = BTreeMap::new();
-    let names = (0..).map(|number| format!("made-up-{number:05}")).filter(|name| !named.contains(name));
-    for tenant in names.take(SAMPLED).filter_map(|name| TenantId::new(name.as_bytes())) {
+    let names = (0..).map(|number| format!("made-up-{number:05}"));
+    let tenants = names.filter_map(|name| TenantId::new(name.as_bytes())).filter(|tenant| !named.contains(tenant));
+    for tenant in tenants.take(SAMPLED) {
         let [before, after] = [old, new].map(|judged| facts(judged, &tenant));
         for (side, facts) in [&before, &after].into_iter().enumerate() {
             for (field, value) in facts.iter().filter(|(field, _)| ["pool", "cohort"].contains(field)) {
@@ -59,8 +59,9 @@ pub fn compare(old: &Judged, new: &Judged) -> TenantChanges {
 fn facts(judged: &Judged, tenant: &TenantId) -> Vec<(&'static str, Option<String>)> {
     // What a directory says is not in the policy.
     let routing = &judged.rules.policy.routing;
-    let (_, group) = routing.belongs(tenant, None);
-    match routing.place(tenant, None) {
+    let tenant = homes::known_as(judged, tenant);
+    let (_, group) = routing.belongs(&tenant, None);
+    match routing.place(&tenant, None) {
         Ok(placement) => vec![
             ("access", Some("routed".into())),
             ("pool", placement.pool.as_deref().map(Into::into)),

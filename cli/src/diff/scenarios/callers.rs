@@ -18,6 +18,8 @@ pub struct Sources<'s> {
     pub tenant: Vec<&'s Source>,
     pub user: Vec<&'s Source>,
     pub purpose: Vec<&'s Source>,
+    /// Whether case matters to one of the policies and not to the other.
+    pub is_case_changed: bool,
 }
 
 /// Callers of the tenant `home`, who may name another one as well.
@@ -26,9 +28,21 @@ pub fn all(sources: &Sources<'_>, peers: &[Peer], home: &str, elsewhere: &str) -
     for source in &sources.tenant {
         one(source, peers, home, elsewhere, &mut all);
     }
+    let capitals = home.to_ascii_uppercase();
+    if sources.is_case_changed {
+        for (source, peer) in
+            sources.tenant.iter().flat_map(|source| unlike(peers).into_iter().map(move |it| (source, it)))
+        {
+            all.push(says(peer, source).and(" in capitals").with(source, &capitals));
+        }
+    }
     for (index, source) in sources.tenant.iter().enumerate() {
         for other in sources.tenant.iter().skip(index + 1).filter(|other| are_together(source, other)) {
             two(source, other, peers, home, elsewhere, &mut all);
+            for peer in trusted_alike(peers).filter(|_| sources.is_case_changed) {
+                let scenario = says(peer, source).and(", the same in capitals in ").and(&name(other));
+                all.push(scenario.with(source, home).with(other, &capitals));
+            }
         }
     }
     // Their tenant is clear, so that the rest decides.

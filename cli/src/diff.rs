@@ -89,3 +89,6 @@ fn compare(old: &Judged, new: &Judged, arguments: &Arguments) -> anyhow::Result<
         records,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -73,8 +73,13 @@ impl Scenario {
         let given = given.or_else(own);
         let mut path = route.path(given);
         if self.is_escaped {
-            let slash = path.rfind('/').filter(|slash| *slash > 0)?;
-            path.replace_range(slash..=slash, "%2f");
+            // One more slash, where there is only the first.
+            let slash = path.rfind('/')?;
+            if slash == 0 {
+                path.insert_str(1, "%2f");
+            } else {
+                path.replace_range(slash..=slash, "%2f");
+            }
         }
         Some(self.sent.clone().request(method, &path, self.peer.as_deref()))
     }

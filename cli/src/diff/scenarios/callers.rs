@@ -99,8 +99,10 @@ fn one(source: &Source, peers: &[Peer], home: &str, elsewhere: &str, all: &mut V
 fn two(one: &Source, other: &Source, peers: &[Peer], home: &str, elsewhere: &str, all: &mut Vec<Scenario>) {
     let is_claimed = [one, other].iter().any(|source| matches!(source, Source::Claim(_)));
     for peer in trusted_alike(peers).filter(|peer| is_claimed || peer.trust == [true, true]) {
-        let says = says(peer, one).and(", another tenant in ").and(&name(other));
-        all.push(says.with(one, home).with(other, elsewhere));
+        for (one, other) in [(one, other), (other, one)] {
+            let says = says(peer, one).and(", another tenant in ").and(&name(other));
+            all.push(says.with(one, home).with(other, elsewhere));
+        }
     }
     for (claim, asks) in [(one, other), (other, one)] {
         let Source::Claim(list) = claim else { continue };

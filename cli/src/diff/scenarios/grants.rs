@@ -1,6 +1,6 @@
 //! Callers that a grant of either policy could let in: what their claims say, what for, and which tenant they reach for.
 
-use careplane_policy::{Grant, Policy, Source, Test};
+use careplane_policy::{Claim, Grant, Policy, Source, Test};
 use serde_json::Value;
 
 use super::callers::Sources;
@@ -10,7 +10,7 @@ use crate::diff::homes::Homes;
 use crate::explain::Judged;
 
 /// How many callers are tried for one grant.
-const CALLERS_MAX: usize = 256;
+const CALLERS_MAX: usize = 512;
 /// A list with an item that no grant asks for tells `equals` from `contains`.
 const OTHER_ITEM: &str = "made-up";
 
@@ -32,7 +32,7 @@ pub fn all(
         Source::Claim(claim) => Some(claim),
         _ => None,
     });
-    let [own_home, _] = homes.pair();
+    let [first, second] = homes.pair();
     for (side, policy) in judged.map(|judged| &judged.rules.policy).into_iter().enumerate() {
         for grant in &policy.identity.grants {
             let (reached, more) = homes.reached(grant, side);
@@ -47,25 +47,29 @@ pub fn all(
             let said = purposes(grant, policy, &sources.purpose);
             let selects: Vec<&Source> =
                 sources.tenant.iter().copied().filter(|source| !matches!(source, Source::Claim(_))).collect();
-            let sizes = values.iter().map(Vec::len).chain([said.len(), reached.len(), selects.len()]);
+            // Who has a tenant of their own needs the grant also where a trusted peer names another one.
+            let owns: &[Option<&Claim>] = if own.is_some() { &[None, own] } else { &[None] };
+            let sizes = [said.len(), reached.len(), selects.len(), owns.len()];
+            let sizes = values.iter().map(Vec::len).chain(sizes);
             let (choices, are_all) = choices(&sizes.collect::<Vec<_>>());
             if !are_all {
                 let message = "grant {}: values of claims, purposes and tenants were tried one by one, not together";
                 left_out.push(message.replace("{}", &grant.name));
             }
             for choice in choices {
-                let [conditions @ .., said_at, reached_at, selects_at] = choice.as_slice() else { continue };
-                let (Some(said), Some(home), Some(selects)) =
-                    (said.get(*said_at), reached.get(*reached_at), selects.get(*selects_at))
+                let [conditions @ .., said_at, reached_at, selects_at, owns_at] = choice.as_slice() else { continue };
+                let (Some(said), Some(home), Some(selects), Some(own)) =
+                    (said.get(*said_at), reached.get(*reached_at), selects.get(*selects_at), owns.get(*owns_at))
                 else {
                     continue;
                 };
                 let mut scenario = Scenario::new("").with(selects, home.id.as_str());
                 if let (Source::Query(_), Some(peer)) = (selects, trusted) {
-                    // Others are not read. Without a claim it would be the peer's word, under no grant.
+                    // Of others it is not read.
                     scenario = scenario.of(peer);
-                    own.iter().for_each(|claim| scenario.sent.add(claim, &own_home.into()));
                 }
+                let own_home = if home.id.as_str() == first { second } else { first };
+                own.iter().for_each(|claim| scenario.sent.add(claim, &own_home.into()));
                 for ((condition, values), at) in grant.when.iter().zip(&values).zip(conditions) {
                     values.get(*at).into_iter().for_each(|value| scenario.sent.add(&condition.claim, value));
                 }

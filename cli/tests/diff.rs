@@ -439,11 +439,15 @@ fn tenants_are_folded_as_the_policies_fold_them() {
     let policy = |case: &str, pool: &str| {
         format!(
             "identity: {{tenant: {{case: {case}, sources: [{{claim: home}}, {{claim: site}}]}}}}\n\
-             routing: {{pools: [a], dedicated: [b, c]}}\ntenants: {{entries: {{Home-1: {{pool: {pool}}}}}}}\n{RESIDENTS}"
+             routing: {{pools: [a], dedicated: [b, c]}}\n\
+             tenants: {{entries: {{Home-1: {{pool: {pool}}}}}}}\n{RESIDENTS}"
         )
     };
     let (code, _, found) = gains("fold", &policy("lower", "b"), &policy("lower", "c"));
-    let moved = |tenant: &str, old: &str, new: &str| json!({"tenant": tenant, "changes": [{"field": "pool", "old": old, "new": new}]});
+    let moved = |tenant: &str, old: &str, new: &str| {
+        let changes = json!([{"field": "pool", "old": old, "new": new}]);
+        json!({"tenant": tenant, "changes": changes})
+    };
     assert_eq!((code, &found["tenants"]["pinned"]), (Some(0), &json!([moved("home-1", "b", "c")])));
     let (code, gained, found) = gains("unfold", &policy("exact", "b"), &policy("lower", "c"));
     let both = json!([moved("Home-1", "b", "c"), moved("home-1", "a", "c")]);

@@ -82,8 +82,8 @@ impl<'p> Homes<'p> {
         let has_directory = judged.iter().any(|judged| judged.document.tenants.directory.is_some());
         let is_served = self.all.iter().any(|home| home.served == [true, true]);
         (has_directory && !is_served).then(|| {
-            "callers of a tenant: `tenants.unknown` is deny, no tenant is in the entries of both policies, and those of \
-             a directory are not in the policy"
+            "callers of a tenant: `tenants.unknown` is deny, no tenant is in the entries of both policies, and those \
+             of a directory are not in the policy"
                 .into()
         })
     }

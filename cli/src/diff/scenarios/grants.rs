@@ -1,4 +1,5 @@
-//! Callers that a grant of either policy could let in: what their claims say, what for, and which tenant they reach for.
+//! Callers that a grant of either policy could let in: what their claims say, for what purpose, and which tenant they
+//! reach for.
 
 use careplane_policy::{Claim, Grant, Policy, Source, Test};
 use serde_json::Value;

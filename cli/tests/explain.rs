@@ -3,7 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use careplane_cli::explain::{CollectorAnswer, Judged, RequestArguments};
+use careplane_cli::input::Input;
 use serde_json::{Value, json};
+
+#[path = "../../integration/tests/membership/answers.rs"]
+mod answers;
 
 fn careplane(arguments: &[&str]) -> Output {
     careplane_with("explain/policy.yaml", arguments)
@@ -229,5 +234,51 @@ fn what_cannot_be_explained_is_refused_with_what_would_be_right() {
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(error.contains(expected), "{error}");
+    }
+}
+
+/// `integration/tests/membership` gets the same answers from a real Envoy.
+#[test]
+fn hostile_claims_end_in_the_answer_of_a_real_envoy() {
+    let mut policy = json!({"version": "careplane/v1", "identity": {"user": {"sources": [{"claim": "sub"}]}}});
+    answers::configure(&mut policy);
+    let judged = Judged::of(&Input::of_text("policy.yaml", &policy.to_string()), "policy.yaml", None).unwrap();
+    let mut cases = Vec::new();
+    for (mut claims, path, answer) in answers::rows() {
+        claims["sub"] = "ann".into();
+        let about: String = format!("{claims} at {path}").chars().take(100).collect();
+        let request = json!({"request": format!("GET {path}"), "payload": claims.to_string()});
+        let request: RequestArguments = serde_json::from_value(request).unwrap();
+        let explanation = judged.explain(&request.read().unwrap(), None, CollectorAnswer::Acknowledges).unwrap();
+        assert_eq!(explanation.decision.code.unwrap_or("200"), answer, "{about}");
+        let decision = if answer == "200" { "allowed" } else { answer };
+        cases.push(json!({"name": about, "request": path, "claims": claims, "expect": {"decision": decision}}));
+    }
+    // And `careplane test`.
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, value: &Value| std::fs::write(folder.path().join(name), value.to_string()).unwrap();
+    write("policy.json", &policy);
+    write("policy_test.json", &json!({"cases": cases}));
+    let output = Command::new(env!("CARGO_BIN_EXE_careplane")).arg("test").arg(folder.path()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_claim_on_the_command_line_can_be_nested_or_have_dots_in_its_name() {
+    for name in ["[realm, home]", "realm.home", "https://care.example/home"] {
+        let policy = format!("version: careplane/v1\nidentity: {{tenant: {{sources: [{{claim: {name}}}]}}}}\n");
+        let judged = Judged::of(&Input::of_text("policy.yaml", &policy), "policy.yaml", None).unwrap();
+        let tenant = |request: Value| {
+            let request: RequestArguments = serde_json::from_value(request).unwrap();
+            let explained = judged.explain(&request.read().unwrap(), None, CollectorAnswer::Acknowledges).unwrap();
+            let [source] = explained.tenant.sources.as_slice() else { panic!("{name}") };
+            (explained.tenant.value.clone(), source.said.clone())
+        };
+        let home = || Some("home-1".to_owned());
+        let claim = if name.starts_with("https") { name } else { "realm.home" };
+        assert_eq!(tenant(json!({"request": "/", "claims": [format!("{claim}=home-1")]})), (home(), home()), "{name}");
+        let dotted = json!({claim: "home-1"}).to_string();
+        let expected = if name.starts_with('[') { (None, None) } else { (home(), home()) };
+        assert_eq!(tenant(json!({"request": "/", "payload": dotted})), expected, "{name}");
     }
 }

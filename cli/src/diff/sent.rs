@@ -12,7 +12,7 @@ use crate::explain::request::{Request, request_id};
 pub struct Sent {
     pub headers: Vec<(String, String)>,
     /// By name; parts of nested names with dots between them.
-    pub claims: BTreeMap<String, Value>,
+    pub claims: BTreeMap<Vec<String>, Value>,
     /// The parameter of the path that names a tenant, and the tenant.
     pub parameter: Option<(String, String)>,
     pub query: Option<(String, String)>,
@@ -25,7 +25,7 @@ impl Sent {
     pub fn put(&mut self, source: &Source, value: &str) {
         match source {
             Source::Claim(claim) => {
-                self.claims.insert(claim.path.join("."), value.into());
+                self.claims.insert(claim.path.clone(), value.into());
                 self.issuer(claim);
             }
             Source::Header(name) => self.headers.push((name.to_string(), value.into())),
@@ -41,7 +41,7 @@ impl Sent {
             Source::Claim(claim) => Some(claim),
             _ => None,
         })?;
-        self.claims.insert(claim.path.join("."), values.iter().copied().map(Value::from).collect());
+        self.claims.insert(claim.path.clone(), values.iter().copied().map(Value::from).collect());
         Some(())
     }
 
@@ -51,7 +51,7 @@ impl Sent {
             Value::Array(items) => items.clone(),
             one => vec![one.clone()],
         };
-        let said = self.claims.entry(claim.path.join(".")).or_insert_with(|| value.clone());
+        let said = self.claims.entry(claim.path.clone()).or_insert_with(|| value.clone());
         let mut all = items(said);
         let more: Vec<Value> = items(value).into_iter().filter(|item| !all.contains(item)).collect();
         if !more.is_empty() {
@@ -62,7 +62,7 @@ impl Sent {
     }
 
     fn issuer(&mut self, claim: &Claim) {
-        self.claims.extend(claim.issuer.iter().map(|issuer| ("iss".to_owned(), issuer.as_str().into())));
+        self.claims.extend(claim.issuer.iter().map(|issuer| (vec!["iss".to_owned()], issuer.as_str().into())));
     }
 
     /// What a grant asks of a caller, and of the tenant that it is to reach: the first of what it accepts.

@@ -192,7 +192,7 @@ fn request(rng: &mut Rng) -> Request {
             3 => json!([pick(rng, from), pick(rng, from)]),
             _ => json!(pick(rng, from)),
         };
-        request.claims.insert(name.into(), value);
+        request.claims.insert(vec![name.into()], value);
     };
     claim(rng, "home", &TENANTS);
     claim(rng, "homes", &TENANTS);

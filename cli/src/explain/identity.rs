@@ -4,11 +4,11 @@ use careplane_exchange::{Identity, Incoming, query_value};
 use careplane_policy::document::{Document, TrustedPeers as Written};
 use careplane_policy::id::{TenantId, UserId};
 use careplane_policy::{Claim, Source, TrustedPeers};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::context::rule;
 use super::explanation::{IdentityExplanation, PeerExplanation, SourceExplanation};
-use super::request::Request;
+use super::request::{Request, property};
 use crate::yaml::Node;
 
 pub fn peer(incoming: &Incoming, identity: &Identity, document: &Document, node: &Node) -> PeerExplanation {
@@ -120,11 +120,10 @@ fn said(incoming: &Incoming, request: &Request, source: &Source) -> (String, Opt
     match source {
         Source::Claim(claim) => {
             let name = claim.path.join(".");
-            let text = claimed(request, claim).and_then(|claim| match claim {
-                Value::Null => None,
-                Value::String(text) => Some(text.clone()),
-                Value::Array(items) if items.len() == 1 => items[0].as_str().map(Into::into),
-                other => Some(other.to_string()),
+            let text = claimed(request, claim).map(|claim| match claim {
+                Value::Array(items) if items.len() == 1 => shown(&items[0]),
+                Value::Object(members) if members.len() == 1 && is_list(members) => members.keys().cloned().collect(),
+                other => shown(other),
             });
             let issuer = claim.issuer.as_ref().map(|issuer| format!(" of {issuer}")).unwrap_or_default();
             (format!("claim {name}{issuer}"), text.and_then(not_empty))
@@ -149,15 +148,28 @@ fn said(incoming: &Incoming, request: &Request, source: &Source) -> (String, Opt
     }
 }
 
-/// A claim of the token, if the right issuer made that.
+fn shown(claim: &Value) -> String {
+    claim.as_str().map_or_else(|| claim.to_string(), Into::into)
+}
+
+/// Whether an object is a list to Envoy: of its names, for they have empty values.
+fn is_list(members: &Map<String, Value>) -> bool {
+    members.values().all(|value| value == "")
+}
+
+/// A claim of the token, if the right issuer made that, and Envoy hands it over.
 fn claimed<'r>(request: &'r Request, claim: &Claim) -> Option<&'r Value> {
-    let issuer = request.claims.get("iss").and_then(Value::as_str);
+    let issuer = request.claims.get(&["iss".to_owned()][..]).and_then(Value::as_str);
     let is_right = claim.issuer.as_deref().is_none_or(|wanted| issuer == Some(wanted));
-    request.claims.get(&claim.path.join(".")).filter(|_| is_right)
+    request.claims.get(&claim.path).filter(|claim| is_right && property(claim).is_some())
 }
 
 /// How many tenants a claim lists that is a list.
 fn listed(request: &Request, source: &Source) -> Option<usize> {
     let Source::Claim(claim) = source else { return None };
-    claimed(request, claim)?.as_array().map(Vec::len)
+    match claimed(request, claim)? {
+        Value::Array(items) => Some(items.len()),
+        Value::Object(members) => is_list(members).then_some(members.len()),
+        _ => None,
+    }
 }

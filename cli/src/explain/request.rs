@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
-use careplane_exchange::REQUEST_ID;
+use careplane_exchange::memory::list;
+use careplane_exchange::{HeaderMap, REQUEST_ID};
 use careplane_policy::Random;
 use serde_json::Value;
 
@@ -16,7 +17,7 @@ pub struct RequestArguments {
     /// A header, as the proxy gets it: 'x-tenant-id: care-home-0042'
     #[arg(long = "header", short = 'H', value_name = "NAME: VALUE")]
     headers: Vec<String>,
-    /// A verified claim, as text: tenant_id=care-home-0042; a nested name has dots
+    /// A verified claim, as text: tenant_id=care-home-0042; a name with dots is also a nested one
     #[arg(long = "claim", value_name = "NAME=VALUE")]
     claims: Vec<String>,
     /// All verified claims: the payload of the token, as JSON
@@ -34,14 +35,17 @@ pub struct RequestArguments {
     request_id: Option<String>,
 }
 
+/// Claims by the names that lead to them.
+pub type Claims = BTreeMap<Vec<String>, Value>;
+
 /// A request that a proxy has authenticated.
 pub struct Request {
     pub method: String,
     pub path: String,
     /// All headers, pseudo-headers among them; names in lower case.
     pub headers: Vec<(String, String)>,
-    /// Claims by name; parts of nested names with dots between them.
-    pub claims: BTreeMap<String, Value>,
+    /// Claims by the names that lead to them: an object, and each of its members.
+    pub claims: Claims,
     pub peer: Option<String>,
     /// Whether the number that decides the trace was not given.
     pub any_number: bool,
@@ -78,20 +82,22 @@ impl RequestArguments {
         Ok(Request { claims: self.claims()?, peer: self.peer.clone(), ..Request::new(method, path, headers, id) })
     }
 
-    fn claims(&self) -> anyhow::Result<BTreeMap<String, Value>> {
-        let mut claims = BTreeMap::new();
+    fn claims(&self) -> anyhow::Result<Claims> {
+        let mut claims = Claims::new();
         if let Some(payload) = &self.payload {
             let payload: Value = serde_json::from_str(payload).context("--claims is not JSON")?;
             if !payload.is_object() {
                 bail!("--claims is not an object: expected such as '{{\"tenant_id\": \"care-home-0042\"}}'");
             }
-            flatten("", &payload, &mut claims);
+            claims = claims_of(&payload);
         }
         for claim in &self.claims {
             let (name, value) = claim
                 .split_once('=')
                 .with_context(|| format!("--claim {claim:?} has no value: expected name=value"))?;
-            claims.insert(name.into(), value.into());
+            // A name with dots is nested, or a URL: the policy asks for one of the two.
+            claims.insert(vec![name.into()], value.into());
+            claims.insert(name.split('.').map(Into::into).collect(), value.into());
         }
         Ok(claims)
     }
@@ -102,16 +108,18 @@ pub fn request_id(number: u16) -> String {
     format!("{number:08x}-0000-4000-8000-000000000000")
 }
 
-/// The claims in the payload of a token: parts of nested names with dots between them.
-pub fn flatten(name: &str, value: &Value, claims: &mut BTreeMap<String, Value>) {
-    let Value::Object(members) = value else {
-        claims.insert(name.into(), value.clone());
-        return;
-    };
-    for (key, member) in members {
-        let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
-        flatten(&name, member, claims);
+/// The claims in the payload of a token.
+pub fn claims_of(payload: &Value) -> Claims {
+    fn collect(way: &[String], value: &Value, claims: &mut Claims) {
+        for (name, member) in value.as_object().into_iter().flatten() {
+            let way = [way, std::slice::from_ref(name)].concat();
+            collect(&way, member, claims);
+            claims.insert(way, member.clone());
+        }
     }
+    let mut claims = Claims::new();
+    collect(&[], payload, &mut claims);
+    claims
 }
 
 impl Request {
@@ -123,7 +131,7 @@ impl Request {
         let mut headers = vec![(":method".to_owned(), method.to_owned()), (":path".to_owned(), path.to_owned())];
         headers.extend(sent.into_iter().filter(|(name, _)| id.is_none() || name != REQUEST_ID));
         headers.extend(id.or_else(|| any_number.then(|| request_id(0))).map(|id| (REQUEST_ID.to_owned(), id)));
-        Self { method: method.into(), path: path.into(), headers, claims: BTreeMap::new(), peer: None, any_number }
+        Self { method: method.into(), path: path.into(), headers, claims: Claims::new(), peer: None, any_number }
     }
 
     /// All values of a header.
@@ -137,14 +145,19 @@ impl Request {
     }
 }
 
-/// A claim as Envoy hands it to a filter: texts as they are, numbers as eight bytes, lists as a map whose keys are the
-/// items.
-pub fn property(claim: &Value) -> Vec<u8> {
-    match claim {
+/// A claim as Envoy hands it to a filter: texts as they are, numbers as eight bytes, lists as a map whose names are the
+/// items, objects as a map. None where there is a null in it, at any depth: Envoy cannot serialise that.
+pub fn property(claim: &Value) -> Option<Vec<u8>> {
+    Some(match claim {
+        Value::Null => return None,
         Value::String(text) => text.clone().into_bytes(),
         Value::Number(number) => number.as_f64().unwrap_or_default().to_le_bytes().to_vec(),
         Value::Bool(value) => vec![u8::from(*value)],
-        Value::Array(items) => careplane_exchange::memory::list(items.iter().map(property)),
-        Value::Null | Value::Object(_) => Vec::new(),
-    }
+        Value::Array(items) => list(items.iter().map(property).collect::<Option<Vec<_>>>()?),
+        Value::Object(members) if members.is_empty() => list::<&str>([]),
+        Value::Object(members) => {
+            let members = members.iter().map(|(name, member)| Some((name, property(member)?)));
+            members.collect::<Option<HeaderMap>>()?.serialise()
+        }
+    })
 }

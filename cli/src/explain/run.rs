@@ -112,8 +112,10 @@ fn shadow(incoming: &Incoming, refused_by: Option<&'static str>) -> ShadowExplan
 /// The proxy as the request finds it.
 fn host(request: &Request) -> MemoryHost {
     let mut host = MemoryHost::with_request(request.headers.iter().map(|(name, value)| (name, value)));
-    for (name, claim) in &request.claims {
-        host = host.with_claim(name, property(claim));
+    for (names, claim) in &request.claims {
+        if let Some(claim) = property(claim) {
+            host = host.with_claim_at(names, claim);
+        }
     }
     match &request.peer {
         Some(peer) => host.with_peer(peer),

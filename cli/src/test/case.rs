@@ -1,13 +1,11 @@
 //! One case: a request, and what is expected of it.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value as Json;
 
 use super::expect::{self, Expected};
 use super::read::{Problems, Reader, kind, scalar, texts};
 use crate::explain::CollectorAnswer;
-use crate::explain::request::{Request, flatten, request_id};
+use crate::explain::request::{Request, claims_of, request_id};
 use crate::yaml::{Location, Node, Value};
 
 /// A request, and what is expected of it.
@@ -127,8 +125,7 @@ fn claims(reader: &mut Reader<'_, '_>) -> serde_json::Map<String, Json> {
 impl Case {
     /// The request as a proxy gets it that has verified the token.
     pub fn request(&self) -> Request {
-        let mut claims = BTreeMap::new();
-        flatten("", &Json::Object(self.claims.clone()), &mut claims);
+        let claims = claims_of(&Json::Object(self.claims.clone()));
         let id = self.number.map(request_id);
         Request { claims, peer: self.peer.clone(), ..Request::new(&self.method, &self.path, self.headers.clone(), id) }
     }

@@ -17,7 +17,7 @@ use careplane_policy::{Claim, Test};
 use crate::host::Host;
 
 /// Where jwt_authn leaves the claims that it verified (`payload_in_metadata: payload`, as Istio sets it).
-const CLAIMS: &str = "metadata\0filter_metadata\0envoy.filters.http.jwt_authn\0payload";
+pub(crate) const CLAIMS: &str = "metadata\0filter_metadata\0envoy.filters.http.jwt_authn\0payload";
 /// Enough for nearly every claim.
 const PATH_CAPACITY: usize = 128;
 /// Who made the token (RFC 7519 §4.1.1).

@@ -125,6 +125,12 @@ impl MemoryHost {
         self.with_property(&format!("metadata.filter_metadata.envoy.filters.http.jwt_authn.payload.{name}"), value)
     }
 
+    /// Adds a claim at the end of a way of names, which can hold dots.
+    #[must_use]
+    pub fn with_claim_at(self, names: &[String], value: impl AsRef<[u8]>) -> Self {
+        self.with_property(&format!("{}\0{}", crate::claims::CLAIMS, names.join("\0")), value)
+    }
+
     /// Adds a claim that is a list, as Envoy hands it over.
     #[must_use]
     pub fn with_list_claim<I: AsRef<[u8]>>(self, name: &str, items: impl IntoIterator<Item = I>) -> Self {
@@ -271,10 +277,12 @@ impl Host for MemoryHost {
 
     fn property(&self, path: &str) -> Result<Option<Vec<u8>>, HostError> {
         self.check(Call::Property)?;
-        let path = path.replace('\0', ".");
         let properties = self.properties.borrow();
+        let exact = properties.get(path);
+        let path = path.replace('\0', ".");
         // As Envoy does: a name that it does not know is that of filter state.
-        let value = properties.get(&path).or_else(|| properties.get(&format!("wasm.{path}"))).cloned();
+        let value =
+            exact.or_else(|| properties.get(&path)).or_else(|| properties.get(&format!("wasm.{path}"))).cloned();
         self.asked.borrow_mut().push(path);
         Ok(value)
     }

@@ -87,7 +87,7 @@ fn one(source: &Source, peers: &[Peer], home: &str, elsewhere: &str, all: &mut V
     all.push(caller().with(source, home));
     if claim.issuer.is_none() {
         let mut scenario = caller().and(" of another issuer").with(source, home);
-        scenario.sent.claims.insert("iss".into(), OTHER_ISSUER.into());
+        scenario.sent.claims.insert(vec!["iss".into()], OTHER_ISSUER.into());
         all.push(scenario);
     }
     let cannot = format!("a caller whose {} cannot be a tenant", name(source));

@@ -75,8 +75,12 @@ pub fn all(
                     values.get(*at).into_iter().for_each(|value| scenario.sent.add(&condition.claim, value));
                 }
                 scenario.sent.belonging(grant, policy, &home.id);
-                let mut terms: Vec<String> =
-                    scenario.sent.claims.iter().map(|(name, value)| format!("claim {name}: {}", text(value))).collect();
+                let mut terms: Vec<String> = scenario
+                    .sent
+                    .claims
+                    .iter()
+                    .map(|(names, value)| format!("claim {}: {}", names.join("."), text(value)))
+                    .collect();
                 match said {
                     Some((source, purpose)) => {
                         scenario.sent.put(source, purpose);

@@ -28,6 +28,15 @@ fn golden(name: &str, code: i32, arguments: &[&str]) {
     assert_eq!(output.status.code(), Some(code));
 }
 
+/// What is said of tests of a policy, and the exit code.
+fn of(policy: &str, tests: &str, arguments: &[&str]) -> (String, Option<i32>) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("policy.yaml"), policy).unwrap();
+    std::fs::write(folder.path().join("policy_test.yaml"), tests).unwrap();
+    let output = careplane(folder.path(), arguments);
+    (String::from_utf8([output.stdout, output.stderr].concat()).unwrap(), output.status.code())
+}
+
 #[test]
 fn people_see_the_lines_that_are_not_as_expected_and_what_no_case_touches() {
     golden("human.txt", 1, &["test/rounds_test.yaml", "--coverage"]);
@@ -127,5 +136,20 @@ fn the_shipped_policies_do_what_their_tests_expect() {
         let is_gateway = file["file"].as_str().unwrap().contains("gateway");
         let unreachable = ["tenant: header x-tenant-id", "user: header x-user-id", "user-conflict"];
         assert_eq!(untouched, if is_gateway { &unreachable[..] } else { &[] }, "{}", file["file"]);
+    }
+}
+
+#[test]
+fn the_host_of_a_request_is_its_authority() {
+    let policy = "version: careplane/v1\nidentity: {tenant: {sources: [{host: \"{tenant}.app.care.example\"}]}}\n";
+    let case = "request: GET /, headers: {Host: home-1.app.care.example}";
+    let (said, code) =
+        of(policy, &format!("cases: [{{{case}, expect: {{tenant: home-1, decision: allowed}}}}]\n"), &[]);
+    assert_eq!(code, Some(0), "{said}");
+    // By either name at the upstream, too.
+    for name in ["host", "':authority'"] {
+        let expect = format!("expect: {{headers: {{{name}: home-1.app.care.example}}}}");
+        let (said, code) = of(policy, &format!("cases: [{{{case}, {expect}}}]\n"), &[]);
+        assert_eq!(code, Some(0), "{said}");
     }
 }

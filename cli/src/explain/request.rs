@@ -70,10 +70,7 @@ impl RequestArguments {
                 .find(|(index, character)| *index > 0 && *character == ':')
                 .map(|(index, _)| (&header[..index], &header[index + 1..]))
                 .with_context(|| format!("-H {header:?} is not a header: expected 'name: value'"))?;
-            let name = name.trim().to_ascii_lowercase();
-            // Envoy has one name for both.
-            let name = if name == "host" { ":authority".to_owned() } else { name };
-            headers.push((name, value.trim().to_owned()));
+            headers.push((header_name(name.trim()), value.trim().to_owned()));
         }
         if let Some(id) = self.request_id.as_ref().filter(|id| Random::from_request_id(id.as_bytes()).is_none()) {
             bail!("--request-id {id:?} is not a UUID: expected such as 0000270f-0000-4000-8000-000000000000");
@@ -101,6 +98,12 @@ impl RequestArguments {
         }
         Ok(claims)
     }
+}
+
+/// The name that Envoy has for a header: it has one for `host` and `:authority`.
+pub fn header_name(sent: &str) -> String {
+    let name = sent.to_ascii_lowercase();
+    if name == "host" { ":authority".to_owned() } else { name }
 }
 
 /// A request id that the trace is decided on by this number.

@@ -5,7 +5,7 @@ use serde_json::Value as Json;
 use super::expect::{self, Expected};
 use super::read::{Problems, Reader, kind, scalar, texts};
 use crate::explain::CollectorAnswer;
-use crate::explain::request::{Request, claims_of, request_id};
+use crate::explain::request::{Request, claims_of, header_name, request_id};
 use crate::yaml::{Location, Node, Value};
 
 /// A request, and what is expected of it.
@@ -16,7 +16,7 @@ pub struct Case {
     pub place: Location,
     pub method: String,
     pub path: String,
-    /// Names in lower case; a name once for each of its values.
+    /// Names as Envoy has them; a name once for each of its values.
     pub headers: Vec<(String, String)>,
     /// The payload of the token.
     pub claims: serde_json::Map<String, Json>,
@@ -98,7 +98,7 @@ fn headers(reader: &mut Reader<'_, '_>) -> Vec<(String, String)> {
     let mut headers = Vec::new();
     for entry in node.entries().iter().filter(|entry| !matches!(entry.value.value, Value::Null)) {
         match texts(&entry.value) {
-            Some(values) => headers.extend(values.into_iter().map(|value| (entry.key.to_ascii_lowercase(), value))),
+            Some(values) => headers.extend(values.into_iter().map(|value| (header_name(&entry.key), value))),
             None => {
                 let message = format!("{} is {}: expected a text, or a list of texts", entry.key, kind(&entry.value));
                 reader.wrong(&entry.value, message);

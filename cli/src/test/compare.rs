@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use super::case::Case;
 use super::expect::{Expected, Key};
 use crate::explain::explanation::{Explanation, IdentityExplanation, PolicyRule};
+use crate::explain::request::header_name;
 use crate::yaml::Location;
 
 /// Where something is otherwise.
@@ -63,8 +64,9 @@ fn upstream(name: &str, explanation: &Explanation, case: &Case) -> Vec<String> {
     if explanation.decision.code.is_some() {
         return Vec::new();
     }
+    let name = header_name(name);
     let changed = explanation.headers.iter().find(|header| header.name == name);
-    changed.map_or_else(|| case.header(name), |header| header.after.clone())
+    changed.map_or_else(|| case.header(&name), |header| header.after.clone())
 }
 
 /// The rule behind what was found.

@@ -16,7 +16,7 @@ use anyhow::{Context as _, bail};
 use careplane_exchange::{HttpAnswer, Key, Pseudonyms, Rules};
 use careplane_policy::Policy;
 use careplane_policy::directory::Directory;
-use careplane_policy::document::Document as PolicyDocument;
+use careplane_policy::document::{Document as PolicyDocument, TenantCase, TenantEntry};
 
 use crate::check::problem_place;
 use crate::filters;
@@ -64,6 +64,13 @@ pub struct Judged {
 pub struct Written {
     pub node: Node,
     pub plugin: Option<String>,
+}
+
+/// The entry of a tenant, and the name that it is written under: `identity.tenant.case: lower` folds that.
+pub fn entry_of<'d>(document: &'d PolicyDocument, tenant: &str) -> Option<(&'d str, &'d TenantEntry)> {
+    let folds = document.identity.tenant.case == TenantCase::Lower;
+    let is_it = |name: &str| name == tenant || (folds && name.eq_ignore_ascii_case(tenant));
+    document.tenants.entries.iter().find(|(name, _)| is_it(name)).map(|(name, entry)| (name.as_str(), entry))
 }
 
 // === impl Written ===

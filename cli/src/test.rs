@@ -97,7 +97,7 @@ fn test(file: TestFile, only: Option<&str>) -> anyhow::Result<Tested> {
     let results = cases
         .map(|case| {
             let explanation = judged.explain(&case.request(), None, case.collector)?;
-            coverage.note(&explanation);
+            coverage.note(&explanation, &judged);
             Ok(CaseResult { mismatches: compare::compare(&case.expected, &explanation, case), case: case.clone() })
         })
         .collect::<anyhow::Result<_>>()?;

@@ -153,3 +153,16 @@ fn the_host_of_a_request_is_its_authority() {
         assert_eq!(code, Some(0), "{said}");
     }
 }
+
+#[test]
+fn an_entry_in_another_case_is_that_of_the_tenant_where_case_does_not_matter() {
+    let policy = "version: careplane/v1\nidentity: {tenant: {case: lower, sources: [{claim: home}]}}\n\
+                  routing: {pools: [pool-a], dedicated: [dedicated-a]}\n\
+                  tenants:\n  entries:\n    Care-Home-1: {pool: dedicated-a, cohort: stable}\n";
+    let tests = "cases:\n  - request: GET /\n    claims: {home: CARE-HOME-1}\n    \
+                 expect: {pool: pool-a, cohort: canary}\n";
+    let (said, _) = of(policy, tests, &["--coverage"]);
+    assert!(said.contains("pool: pinned, by tenants.entries.Care-Home-1.pool at policy.yaml:6:25"), "{said}");
+    assert!(said.contains("cohort: pinned by tenants.entries.Care-Home-1.cohort"), "{said}");
+    assert!(said.contains("pinned tenants  1 of 1"), "{said}");
+}

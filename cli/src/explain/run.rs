@@ -21,7 +21,7 @@ use super::explanation::{
     ShadowExplanation, TraceExplanation, WriteAheadExplanation,
 };
 use super::request::{Request, property};
-use super::{CollectorAnswer, Judged, context, grants, identity};
+use super::{CollectorAnswer, Judged, context, entry_of, grants, identity};
 use crate::filters;
 
 /// Where in a request id Envoy keeps why it traces: `a` is "a filter asked" (`UUIDRequestIDExtension`).
@@ -187,7 +187,8 @@ fn trace(
 fn placement(incoming: &Incoming, host: &dyn Host, judged: &Judged) -> Option<PlacementExplanation> {
     let (document, node) = (&judged.document, &judged.node);
     let tenant = incoming.identity(host).tenant.as_ref()?;
-    let entry_path = format!("tenants.entries.{}", tenant.as_str());
+    let (name, entry) = entry_of(document, tenant.as_str()).unzip();
+    let entry_path = format!("tenants.entries.{}", name.unwrap_or_default());
     let Ok(placement) = incoming.placement(host) else {
         return Some(PlacementExplanation {
             refused: true,
@@ -207,7 +208,6 @@ fn placement(incoming: &Incoming, host: &dyn Host, judged: &Judged) -> Option<Pl
         });
     };
     let placement = placement?;
-    let entry = document.tenants.entries.get(tenant.as_str());
     let directory = judged.rules.directory.get();
     let listed = directory.as_deref().and_then(|directory| directory.find(tenant.as_str()));
     let pools: Vec<&str> = document.routing.pools.iter().map(|pool| pool.name.as_str()).collect();

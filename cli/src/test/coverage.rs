@@ -6,8 +6,8 @@ use careplane_exchange::Denial;
 use careplane_policy::document::{ClaimPath, Source, TrustedPeers, UnknownTenant};
 
 use super::Tested;
-use crate::explain::Judged;
 use crate::explain::explanation::{Explanation, IdentityExplanation};
+use crate::explain::{Judged, entry_of};
 use crate::yaml::Location;
 
 /// The parts of a policy, and what of them was touched.
@@ -110,7 +110,7 @@ impl Coverage {
     }
 
     /// Notes what a case touches.
-    pub fn note(&mut self, explanation: &Explanation) {
+    pub fn note(&mut self, explanation: &Explanation, judged: &Judged) {
         let mut touched: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         let mut touch = |part, key| {
             touched.entry(part).or_default().insert(key);
@@ -121,7 +121,8 @@ impl Coverage {
             touch(PEERS, explanation.peer.rule.path.as_str());
         }
         [&explanation.tenant, &explanation.user].into_iter().flat_map(named_by).for_each(|path| touch(SOURCES, path));
-        explanation.tenant.value.iter().for_each(|tenant| touch(TENANTS, tenant));
+        let entry = explanation.tenant.value.as_ref().and_then(|tenant| entry_of(&judged.document, tenant));
+        entry.into_iter().for_each(|(name, _)| touch(TENANTS, name));
         // The grant of a refusal is the one that did not let the request in.
         let record = explanation.record.as_ref().filter(|_| explanation.decision.code.is_none());
         let grant = record.and_then(|record| record.record["decision"]["grant"].as_str());

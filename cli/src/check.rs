@@ -28,6 +28,8 @@ mod writes;
 use careplane_policy::{Policy, Problem};
 
 use crate::input::Input;
+use crate::manifest::{Document, Manifest};
+use crate::yaml::kubectl::Misread;
 use crate::yaml::{Location, Node};
 #[cfg(feature = "commands")]
 pub use command::{Arguments, run};
@@ -60,6 +62,9 @@ pub fn check_with(input: &Input, extras: Extras) -> (Vec<Finding>, Summary) {
     for broken in &input.broken {
         findings.add(&rules::NOT_YAML, &broken.place, broken.message.clone());
     }
+    for document in input.documents.iter().chain(input.alternatives.iter().flatten()) {
+        unquoted(document, &mut findings);
+    }
     let none = vec![Vec::new()];
     let alternatives = if input.alternatives.is_empty() { &none } else { &input.alternatives };
     let mut summary = Summary { documents: input.documents.len(), ..Summary::default() };
@@ -89,6 +94,29 @@ pub fn check_with(input: &Input, extras: Extras) -> (Vec<Finding>, Summary) {
         tracing::check(&mesh, &mut findings);
     }
     (findings.sorted(), summary)
+}
+
+/// What `kubectl` reads otherwise.
+fn unquoted(document: &Document, findings: &mut Findings) {
+    let (Document::Policy(node) | Document::Manifest(Manifest { node, .. })) = document else { return };
+    let read = |misread: &Misread| misread.read.as_deref().map(|read| format!("{read} to kubectl"));
+    for (_, entry) in node.all_entries() {
+        if let Some(misread) = &entry.key_misread {
+            let read = read(misread).unwrap_or_else(|| "no key to kubectl, which refuses the document".into());
+            let message = format!("the key {} is {read}: expected quotes: {:?}", misread.written, entry.key);
+            findings.add(&rules::UNQUOTED, &entry.key_place, message);
+        }
+    }
+    for value in node.words() {
+        let Some(misread) = &value.misread else { continue };
+        let read = read(misread).unwrap_or_else(|| "refused by kubectl".into());
+        let (here, expected) = match value.as_number() {
+            Some(number) => (number.to_string(), format!("expected {number}, or quotes")),
+            None => (value.to_json().to_string(), "expected quotes".to_owned()),
+        };
+        let message = format!("{} is {here} here and {read}: {expected}", misread.written);
+        findings.add(&rules::UNQUOTED, &value.place, message);
+    }
 }
 
 /// What the proxy would say to a policy.

@@ -1,11 +1,15 @@
 //! YAML (and JSON, which is YAML too) whose every value knows where it was written.
 
+pub mod kubectl;
+
 use std::fmt;
 use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
 use serde_saphyr::{Location as ParserLocation, Spanned, UserMessageFormatter};
+
+use kubectl::{Misread, misread_key, misread_value};
 
 /// Where something is written. Lines and columns count from 1; columns are characters.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +26,8 @@ pub struct Location {
 pub struct Node {
     pub value: Value,
     pub place: Location,
+    /// What `kubectl` makes of it, where that is another value.
+    pub misread: Option<Misread>,
 }
 
 #[derive(Debug, Clone)]
@@ -39,6 +45,8 @@ pub enum Value {
 pub struct Entry {
     pub key: String,
     pub key_place: Location,
+    /// What `kubectl` makes of the key, where that is another one.
+    pub key_misread: Option<Misread>,
     pub value: Node,
 }
 
@@ -52,7 +60,7 @@ pub struct NotYaml {
 /// Reads all documents of a text. Empty ones are left out.
 pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Node>, NotYaml> {
     match serde_saphyr::from_multiple::<Spanned<Raw>>(text) {
-        Ok(documents) => Ok(documents.into_iter().map(|document| node(file, document)).collect()),
+        Ok(documents) => Ok(documents.into_iter().map(|document| node(file, text, document)).collect()),
         Err(error) => {
             let location = error.location().unwrap_or(ParserLocation::UNKNOWN);
             let message = error.without_snippet().render_with_formatter(&UserMessageFormatter);
@@ -202,6 +210,15 @@ impl Node {
         }
     }
 
+    /// Every value in it that is neither a list nor a map, at any depth.
+    pub fn words(&self) -> Vec<&Node> {
+        match &self.value {
+            Value::List(elements) => elements.iter().flat_map(Node::words).collect(),
+            Value::Map(entries) => entries.iter().flat_map(|entry| entry.value.words()).collect(),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => vec![self],
+        }
+    }
+
     pub fn to_json(&self) -> serde_json::Value {
         self.value.to_json()
     }
@@ -272,22 +289,45 @@ fn place(file: &Arc<str>, location: ParserLocation) -> Location {
     }
 }
 
-fn node(file: &Arc<str>, raw: Spanned<Raw>) -> Node {
+/// What `kubectl` makes of a word, if that has neither quotes nor a tag that says what it is.
+fn misreading(text: &str, location: ParserLocation, of: impl Fn(&str) -> Option<Misread>) -> Option<Misread> {
+    let span = location.span();
+    let start = usize::try_from(span.byte_offset()?).ok()?;
+    let (before, rest) = text.split_at_checked(start)?;
+    let word = rest.get(..usize::try_from(span.byte_len()?).ok()?)?;
+    // Of several lines is a text for both.
+    if word.starts_with(['"', '\'', '!', '&', '*']) || word.contains('\n') {
+        return None;
+    }
+    let misread = of(word.trim_end())?;
+    let last =
+        |text: &str| text.rsplit([' ', '\t', '\n', '[', '{', ',']).take(2).map(ToOwned::to_owned).collect::<Vec<_>>();
+    let is_block = last(before.trim_end()).first()?.trim_end_matches(['-', '+']).ends_with(['|', '>']);
+    let is_tagged = last(before.trim_end_matches([' ', '\t'])).iter().any(|part| part.starts_with('!'));
+    (!is_block && !is_tagged).then_some(misread)
+}
+
+fn node(file: &Arc<str>, text: &str, raw: Spanned<Raw>) -> Node {
+    let mut misread = None;
     let value = match raw.value {
-        Raw::Plain(value) => value,
-        Raw::List(elements) => Value::List(elements.into_iter().map(|element| node(file, element)).collect()),
+        Raw::Plain(value) => {
+            misread = misreading(text, raw.defined, |written| misread_value(written, &value.to_json()));
+            value
+        }
+        Raw::List(elements) => Value::List(elements.into_iter().map(|element| node(file, text, element)).collect()),
         Raw::Map(entries) => Value::Map(
             entries
                 .into_iter()
                 .map(|(key, value)| Entry {
                     key_place: place(file, key.defined),
+                    key_misread: misreading(text, key.defined, misread_key),
                     key: key.value,
-                    value: node(file, value),
+                    value: node(file, text, value),
                 })
                 .collect(),
         ),
     };
-    Node { value, place: place(file, raw.defined) }
+    Node { value, place: place(file, raw.defined), misread }
 }
 
 /// What serde hands over, before files are known.
@@ -380,5 +420,27 @@ mod tests {
             (error.place.to_string().as_str(), error.message.as_str()),
             ("x.yaml:3:2", "illegal placement of ':' indicator")
         );
+    }
+
+    #[test]
+    fn what_kubectl_reads_otherwise_is_known_by_its_place() {
+        let misread = |text: &str| {
+            let node = one(text);
+            let keys = node.all_entries().into_iter().filter(|(_, entry)| entry.key_misread.is_some());
+            let mut all: Vec<_> = keys.map(|(_, entry)| at(&entry.key_place)).collect();
+            all.extend(node.words().into_iter().filter(|word| word.misread.is_some()).map(|word| at(&word.place)));
+            all
+        };
+        for (text, expected) in [
+            ("0042: a\n1_000: {off: 1}\n? y\n: 1\n", &[(1, 1), (2, 1), (2, 9), (3, 3)][..]),
+            ("a: 010\nb: [1_, oFF]\nc: # ten\n  010\n", &[(1, 4), (2, 5), (2, 9), (4, 3)]),
+            // What both read alike.
+            ("a-1: off\n12: 1_000\n1:30: 0x1F\nb: 1.0\nc: ~\ne: 1e3\n2024-01-02: No\n", &[]),
+            ("'0042': \"010\"\nb: |\n  010\nc: >-\n  010", &[]),
+            ("a: !!str 010\n!!str 0042: [!!str 010, &x !!str 010, !!str &y 010]\nb: x\n  y\n", &[]),
+            (r#"{"0042": "010", "a": [1, 2.5, -0, 1e3, true, null]}"#, &[]),
+        ] {
+            assert_eq!(misread(text), expected, "{text}");
+        }
     }
 }

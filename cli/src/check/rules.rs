@@ -34,6 +34,8 @@ macro_rules! rules {
 
 rules! {
     NOT_YAML = Error "not-yaml", "The file is not YAML (or JSON).";
+    UNQUOTED = Error "unquoted", "`kubectl` reads a word without quotes as YAML 1.1: the key `0042` is 34, the number \
+         `010` is 8. The proxy gets another policy than the one that is checked here.";
     POLICY = Error "policy", "The proxy would refuse this policy. At a cold start every request then gets a 500, \
          whatever `failStrategy` says.";
     QUEUE_SIZE = Warning "queue-size", "`export.queueBytes` holds fewer than two batches of records: while one is on \

@@ -52,6 +52,19 @@ fn a_policy_on_its_own_is_checked() {
 }
 
 #[test]
+fn what_kubectl_reads_otherwise_is_an_error_where_it_is_written() {
+    let folder = folder("unquoted");
+    let policy = "version: careplane/v1\nsampling: {tiers: {default: 010}}\ntenants:\n  entries:\n    \
+                  0042: {jurisdiction: wales}\n    a-1: {jurisdiction: wales}\n";
+    fs::write(folder.join("policy.yaml"), policy).unwrap();
+    let said = stdout(&careplane(&folder, &["policy.yaml", "--format", "short"]));
+    let number = "policy.yaml:2:29: error: 010 is 10 here and 8 to kubectl: expected 10, or quotes";
+    let key = "policy.yaml:5:5: error: the key 0042 is 34 to kubectl: expected quotes: \"0042\"";
+    assert!(said.contains(number) && said.contains(key), "{said}");
+    assert_eq!(findings(&folder), ["policy.yaml:2:29 careplane/unquoted", "policy.yaml:5:5 careplane/unquoted"]);
+}
+
+#[test]
 fn a_kustomization_is_checked_as_it_is_rendered_and_told_where_it_is_written() {
     let has = |program: &str| Command::new(program).arg("--help").output().is_ok();
     if !has("kubectl") && !has("kustomize") {

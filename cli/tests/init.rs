@@ -38,6 +38,20 @@ fn contexts(text: &str) -> Vec<(String, Value)> {
 }
 
 #[test]
+fn names_that_are_taken_or_too_long_get_others() {
+    let long = "a-very-long-word-of-a-path-that-has-more-than-sixty-three-characters";
+    let paths = ["/general/settings", "/residents/{id}", &format!("/{long}/x"), &format!("/{long}-and-more/x")];
+    let paths: Value = paths.iter().map(|path| ((*path).to_owned(), json!({"get": {}}))).collect();
+    let file = folder("names").join("names.json");
+    fs::write(&file, json!({"openapi": "3.0.0", "info": {}, "paths": paths}).to_string()).unwrap();
+    let text = init("names", &[file.to_str().unwrap()]);
+    let found = contexts(&text);
+    let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    let (first, second) = (&long[..63], format!("{}-2", &long[..61]));
+    assert_eq!(names, [first, &second, "general-2", "residents"]);
+}
+
+#[test]
 fn an_openapi_document_becomes_a_policy_with_proposals() {
     let text = init("openapi", &["tests/init/care.openapi.yaml"]);
     let found = contexts(&text);

@@ -9,6 +9,10 @@ use super::proposal::{self, Proposal};
 
 /// What comes before the subject of a path, of such words, is at most so long.
 pub const MAX_LEAD: usize = 5;
+/// The name of the policy's `defaultContext`.
+const DEFAULT: &str = "general";
+/// A name has at most so many characters.
+const NAME_MAX: usize = 63;
 const TECHNICAL: [&str; 10] =
     ["api", "apis", "rest", "fhir", "r4", "stu3", "services", "public", "internal", "external"];
 const READS: [&str; 4] = ["GET", "HEAD", "OPTIONS", "TRACE"];
@@ -71,13 +75,14 @@ pub fn of(endpoints: &[Endpoint]) -> Vec<Context> {
     for group in groups.values() {
         contexts.extend(grouped(group, endpoints));
     }
-    // One name, one context.
-    let mut names: BTreeSet<String> = BTreeSet::new();
+    // One name, one context: the default has one, too.
+    let mut names = BTreeSet::from([DEFAULT.to_owned()]);
     for context in &mut contexts {
-        let mut name = context.name.clone();
+        let mut name = cut(&context.name, NAME_MAX);
         let mut number = 2;
         while !names.insert(name.clone()) {
-            name = format!("{}-{number}", context.name);
+            let suffix = format!("-{number}");
+            name = cut(&context.name, NAME_MAX - suffix.len()) + &suffix;
             number += 1;
         }
         context.name = name;
@@ -247,7 +252,13 @@ fn kebab(word: &str) -> String {
     if name.is_empty() { "root".to_owned() } else { name }
 }
 
-/// Takes out what a problem of the policy is about: `contexts[3].match[0].path`, or a hint that no context can have.
+/// The beginning of a name of ASCII.
+fn cut(name: &str, length: usize) -> String {
+    name.get(..length).unwrap_or(name).trim_end_matches('-').to_owned()
+}
+
+/// Takes out what a problem of the policy is about: `contexts[3].match[0].path`, a context whose name is refused, or a
+/// hint that no context can have.
 pub fn leave_out(contexts: &mut Vec<Context>, path: &str, message: &str, left_out: &mut BTreeSet<String>) -> bool {
     let Some((index, rest)) = path.strip_prefix("contexts[").and_then(|rest| rest.split_once(']')) else {
         return false;
@@ -266,6 +277,11 @@ pub fn leave_out(contexts: &mut Vec<Context>, path: &str, message: &str, left_ou
             }
             true
         }
+        _ if rest == ".name" => {
+            left_out.insert(format!("context {}: {message}", context.name));
+            contexts.remove(index);
+            true
+        }
         _ => {
             let field = rest.trim_start_matches('.').split(['.', '[']).next().unwrap_or_default().to_owned();
             let was_subject = field == "subject" && context.subject.take().is_some();
@@ -275,5 +291,27 @@ pub fn leave_out(contexts: &mut Vec<Context>, path: &str, message: &str, left_ou
             }
             was_hint || was_subject
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_whose_name_is_refused_is_left_out() {
+        let context = |name: &str| Context {
+            name: name.into(),
+            proposal: proposal::of(&[name]),
+            hints: BTreeMap::new(),
+            subject: None,
+            matches: Vec::new(),
+            operations: 1,
+        };
+        let mut contexts = vec![context("a"), context("-b"), context("c")];
+        let mut left_out = BTreeSet::new();
+        assert!(leave_out(&mut contexts, "contexts[1].name", "not a name", &mut left_out));
+        assert_eq!(contexts.iter().map(|context| context.name.as_str()).collect::<Vec<_>>(), ["a", "c"]);
+        assert_eq!(left_out, BTreeSet::from(["context -b: not a name".to_owned()]));
     }
 }

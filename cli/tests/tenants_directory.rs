@@ -108,3 +108,21 @@ fn each_problem_has_a_place_and_says_what_instead() {
     let said = text(&careplane(&folder, &["directory", "check", "out"]));
     assert!(said.contains("has another SHA-256 than in the index: expected "), "{said}");
 }
+
+#[test]
+fn a_grant_says_what_the_directory_says_of_the_tenant() {
+    let folder = folder("grants");
+    fs::write(folder.join("tenants.yaml"), "york-1: {group: north}\n").unwrap();
+    let built = careplane(&folder, &["directory", "build", "tenants.yaml", "--output", "out"]);
+    assert!(built.status.success(), "{}", text(&built));
+    let policy = "version: careplane/v1\nidentity:\n  tenant: {sources: [{claim: home}, {path: tenant}]}\n  \
+                  grants:\n    - {name: head, when: {claim: roles, contains: manager}, \
+                  tenants: {group: {claim: groups}}}\n\
+                  tenants: {directory: {cluster: c}}\ncontexts:\n  \
+                  - {name: homes, complianceLevel: high, match: [{path: '/homes/{tenant}'}]}\n";
+    fs::write(folder.join("policy.yaml"), policy).unwrap();
+    let request = ["explain", "--policy", "policy.yaml", "--directory", "out", "--request", "/homes/york-1"];
+    let caller = ["--claims", r#"{"roles": "manager", "groups": ["south"]}"#];
+    let said = text(&careplane(&folder, &[&request[..], &caller].concat()));
+    assert!(said.contains("head: does not reach york-1: claim groups has no north"), "{said}");
+}

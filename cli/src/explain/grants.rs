@@ -1,15 +1,18 @@
 //! Grants: what each says to the act, and what is missing.
 
 use careplane_exchange::{GrantVerdict, Host, Identity, Incoming};
+use careplane_policy::directory::Directory;
+use careplane_policy::id::TenantId;
 use careplane_policy::{Claim, Grant, GrantedTenants, Policy, Test};
 
+use super::Judged;
 use super::context::rule;
 use super::explanation::GrantExplanation;
-use crate::yaml::Node;
 
 /// Empty where the caller's own tenants reach, and where the request reaches for none.
-pub fn explain(incoming: &Incoming, identity: &Identity, host: &dyn Host, node: &Node) -> Vec<GrantExplanation> {
-    let policy = incoming.policy();
+pub fn explain(incoming: &Incoming, identity: &Identity, host: &dyn Host, judged: &Judged) -> Vec<GrantExplanation> {
+    let (policy, node) = (incoming.policy(), &judged.node);
+    let directory = judged.rules.directory.get();
     let own_reaches = identity.grant.is_none() && identity.denial.is_none() && identity.tenant.is_some();
     if own_reaches {
         return Vec::new();
@@ -25,7 +28,7 @@ pub fn explain(incoming: &Incoming, identity: &Identity, host: &dyn Host, node: 
             GrantVerdict::Allows => ("", "allows it too".to_owned()),
             GrantVerdict::LimitReached => (".atMost", "used too often by this user".to_owned()),
             GrantVerdict::OtherPeople(index) => (".when", format!("not the caller's: {}", condition(grant, index))),
-            GrantVerdict::OtherTenants => (".tenants", tenants(policy, grant, &tenant)),
+            GrantVerdict::OtherTenants => (".tenants", tenants(policy, grant, &tenant, directory.as_deref())),
             GrantVerdict::NotCovered => {
                 let context = &incoming.about().context;
                 let action = context.action(incoming.method()).as_str();
@@ -56,8 +59,8 @@ fn condition(grant: &Grant, index: usize) -> String {
     }
 }
 
-fn tenants(policy: &Policy, grant: &Grant, tenant: &careplane_policy::id::TenantId) -> String {
-    match grant.tenants.needs(policy.routing.belongs(tenant, None)) {
+fn tenants(policy: &Policy, grant: &Grant, tenant: &TenantId, directory: Option<&Directory>) -> String {
+    match grant.tenants.needs(policy.routing.belongs(tenant, directory)) {
         Some(Some((claim, wanted))) => format!("does not reach {tenant}: {} has no {wanted}", name(claim)),
         _ => {
             let kind = if matches!(grant.tenants, GrantedTenants::Group(_)) { "group" } else { "jurisdiction" };

@@ -82,7 +82,7 @@ pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: Collecto
         context: context::context(&incoming, document, node, request),
         peer: identity::peer(&incoming, found, document, node),
         tenant: identity::tenant(&incoming, found, request, node),
-        grants: grants::explain(&incoming, found, &host, node),
+        grants: grants::explain(&incoming, found, &host, judged),
         user: identity::user(&incoming, found, request, node),
         placement: placement(&incoming, &host, judged),
         trace,

@@ -41,9 +41,13 @@ pub fn compare(now: &Explanation, before: Option<&Explanation>) -> Vec<Fact> {
 /// `allowed`, or `denied with 403, tenant-conflict, by tracing-tags`.
 pub fn decision(explanation: &Explanation) -> String {
     let decision = &explanation.decision;
-    match (decision.code, decision.status, decision.by) {
+    verdict(decision.result, decision.code, decision.status, decision.by)
+}
+
+fn verdict(result: &str, code: Option<&str>, status: Option<u16>, by: Option<&str>) -> String {
+    match (code, status, by) {
         (Some(code), Some(status), Some(by)) => format!("denied with {status}, {code}, by {by}"),
-        _ => decision.result.to_owned(),
+        _ => result.to_owned(),
     }
 }
 
@@ -66,6 +70,12 @@ fn facts(explanation: &Explanation) -> Vec<(String, String)> {
         ("tenant", some(explanation.tenant.value.as_deref())),
         ("user", some(explanation.user.value.as_deref())),
     ];
+    if let Some(shadow) = &explanation.shadow {
+        facts.insert(1, ("enforced", verdict(shadow.result, shadow.code, shadow.status, shadow.by)));
+    }
+    if let Some(grant) = explanation.grants.iter().find(|grant| grant.used) {
+        facts.push(("grant", grant.name.clone()));
+    }
     if let Some(placement) = &explanation.placement {
         facts.push(("pool", some(placement.pool.as_deref())));
         facts.push(("cohort", some(placement.cohort)));

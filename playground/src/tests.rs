@@ -60,6 +60,28 @@ fn a_change_of_the_policy_is_a_change_of_the_decision() {
 }
 
 #[test]
+fn a_change_in_shadow_is_one_of_what_enforcement_would_do() {
+    let shadow = |policy: &str| format!("enforcement: shadow\n{policy}");
+    let before = "version: careplane/v1\nidentity: {tenant: {required: false, sources: [{claim: home}]}}\n";
+    let answer = ask(&shadow(&before.replace("false", "true")), &shadow(before), "GET /x");
+    let now = "denied with 403, tenant-missing, by tracing-tags";
+    assert_eq!(changes(&answer)[0], ("enforced", Some(now), Some("allowed")));
+}
+
+#[test]
+fn a_grant_is_a_fact() {
+    let grant = |name: &str| {
+        format!(
+            "version: careplane/v1\nidentity:\n  tenant: {{sources: [{{claim: home}}, {{path: tenant}}]}}\n  \
+             grants: [{{name: {name}, when: {{claim: sub, equals: nurse-1}}, tenants: any}}]\ncontexts:\n  \
+             - {{name: homes, complianceLevel: high, match: [{{path: '/homes/{{tenant}}'}}]}}\n"
+        )
+    };
+    let answer = ask(&grant("a"), &grant("b"), "GET /homes/york-1");
+    assert!(changes(&answer).contains(&("grant", Some("a"), Some("b"))), "{:?}", changes(&answer));
+}
+
+#[test]
 fn a_mistake_is_a_finding_with_its_place_and_no_explanation() {
     let policy = EXAMPLE.replace("complianceLevel: high", "complianceLevel: hihg");
     let answer = ask(&policy, EXAMPLE, "GET /api/v1/residents/7");

@@ -166,3 +166,16 @@ fn an_entry_in_another_case_is_that_of_the_tenant_where_case_does_not_matter() {
     assert!(said.contains("cohort: pinned by tenants.entries.Care-Home-1.cohort"), "{said}");
     assert!(said.contains("pinned tenants  1 of 1"), "{said}");
 }
+
+#[test]
+fn a_tenant_that_is_a_number_is_one_without_a_fraction() {
+    let policy = "version: careplane/v1\nidentity: {tenant: {sources: [{claim: home}]}}\n";
+    let case = |tenant: &str| {
+        let tests = format!("cases: [{{request: GET /, claims: {{home: 0042}}, expect: {{tenant: {tenant}}}}}]\n");
+        of(policy, &tests, &[])
+    };
+    let (said, code) = case("0042");
+    assert_eq!(code, Some(0), "{said}");
+    let (said, _) = case("43");
+    assert!(said.contains("expected 43, found 42") && said.contains("claim home = 42: taken"), "{said}");
+}

@@ -149,7 +149,12 @@ fn said(incoming: &Incoming, request: &Request, source: &Source) -> (String, Opt
 }
 
 fn shown(claim: &Value) -> String {
-    claim.as_str().map_or_else(|| claim.to_string(), Into::into)
+    match claim {
+        Value::String(text) => text.clone(),
+        // As the filters have it: 42.0 is 42.
+        Value::Number(number) => number.as_f64().unwrap_or_default().to_string(),
+        other => other.to_string(),
+    }
 }
 
 /// Whether an object is a list to Envoy: of its names, for they have empty values.

@@ -31,7 +31,13 @@ pub fn kind(node: &Node) -> &'static str {
 pub fn scalar(node: &Node) -> Option<String> {
     match &node.value {
         Value::Text(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
+        // The reader has `0042` as a number with a fraction, 42.0.
+        Value::Number(number) => Some(
+            number
+                .as_f64()
+                .filter(|it| it.fract() == 0.0 && it.abs() < 9e15)
+                .map_or_else(|| number.to_string(), |whole| whole.to_string()),
+        ),
         Value::Bool(value) => Some(value.to_string()),
         Value::Null | Value::List(_) | Value::Map(_) => None,
     }

@@ -179,3 +179,22 @@ fn a_tenant_that_is_a_number_is_one_without_a_fraction() {
     let (said, _) = case("43");
     assert!(said.contains("expected 43, found 42") && said.contains("claim home = 42: taken"), "{said}");
 }
+
+#[test]
+fn refusals_that_the_policy_excludes_are_not_listed() {
+    let policy = |identity: &str, audit: &str| {
+        format!("version: careplane/v1\nidentity: {{tenant: {{{identity}, sources: [{{claim: home}}]}}}}\n{audit}")
+    };
+    let listed = |policy: &str| {
+        let tests = "cases: [{request: GET /, expect: {context: general}}]\n";
+        let (said, _) = of(policy, tests, &["--coverage"]);
+        ["tenant-unselected", "evidence-unavailable"].map(|denial| said.contains(denial))
+    };
+    let audit = "audit: {writeAhead: [critical]}\nexport: {cluster: c}\n";
+    assert_eq!(listed(&policy("required: false", audit)), [false, false]);
+    let critical = format!("{audit}defaultContext: {{name: general, complianceLevel: critical}}\n");
+    assert_eq!(listed(&policy("required: true", &critical)), [true, true]);
+    let grant = "export: {cluster: c}\nidentity:\n  grants:\n    \
+                 - {name: g, when: {claim: a, equals: b}, tenants: any, flags: [x], writeAhead: true}\n";
+    assert_eq!(listed(&format!("version: careplane/v1\n{grant}")), [true, true]);
+}

@@ -168,7 +168,10 @@ fn is_possible(denial: Denial, judged: &Judged) -> bool {
         Denial::UserMalformed => !user.is_empty(),
         Denial::TenantConflict => tenant.len() > 1,
         Denial::UserConflict => user.len() > 1,
-        Denial::TenantUnselected => tenant.iter().any(|source| matches!(source, Source::Claim(_))),
+        Denial::TenantUnselected => {
+            tenant.iter().any(|source| matches!(source, Source::Claim(_)))
+                && policy.contexts().any(|context| context.tenant_required)
+        }
         Denial::GrantAction => {
             document.identity.grants.iter().any(|grant| !(grant.actions.is_empty() && grant.contexts.is_empty()))
         }
@@ -177,7 +180,10 @@ fn is_possible(denial: Denial, judged: &Judged) -> bool {
         Denial::GrantLimit => false,
         Denial::TenantMissing => policy.contexts().any(|context| context.tenant_required),
         Denial::TenantUnknown => document.tenants.unknown == UnknownTenant::Deny,
-        Denial::EvidenceUnavailable => !policy.audit.write_ahead.is_empty(),
+        Denial::EvidenceUnavailable => {
+            policy.identity.grants.iter().any(|grant| grant.write_ahead)
+                || policy.contexts().any(|context| policy.audit.write_ahead.contains(&context.compliance_level))
+        }
         _ => true,
     }
 }

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::bail;
+
 use super::output::Format;
 use super::rules::Level;
 use super::{Extras, check_with};
@@ -30,6 +32,10 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let input = input::read(&arguments.paths)?;
     let (findings, summary) = check_with(&input, Extras { unread_headers: arguments.unread_headers });
+    if summary.documents == 0 && findings.is_empty() {
+        let given = arguments.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+        bail!("there is nothing to check in {given}: expected a policy, or manifests");
+    }
     out::print(&arguments.format.text(&input, &findings, summary))?;
     let worst = if arguments.strict { Level::Warning } else { Level::Error };
     let fails = findings.iter().any(|finding| finding.rule.level <= worst);

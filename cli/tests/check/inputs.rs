@@ -52,6 +52,18 @@ fn a_policy_on_its_own_is_checked() {
 }
 
 #[test]
+fn where_there_is_nothing_to_check_check_fails() {
+    let folder = folder("nothing");
+    fs::write(folder.join("empty.yaml"), "# nothing\n").unwrap();
+    for argument in ["empty.yaml", "."] {
+        let output = careplane(&folder, &[argument]);
+        assert_eq!(output.status.code(), Some(2), "{argument}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(&format!("there is nothing to check in {argument}: expected a policy")), "{said}");
+    }
+}
+
+#[test]
 fn what_kubectl_reads_otherwise_is_an_error_where_it_is_written() {
     let folder = folder("unquoted");
     let policy = "version: careplane/v1\nsampling: {tiers: {default: 010}}\ntenants:\n  entries:\n    \

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use careplane_policy::document::TrustedPeers;
+use careplane_policy::Template;
+use careplane_policy::document::{Source, TrustedPeers};
 
 use super::finding::{Findings, Related};
 use super::mesh::{Mesh, Policy, SECURITY, claims, may_meet};
@@ -57,6 +58,26 @@ pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
     for policy in &mesh.policies {
         trusted_peers(policy, &known, findings);
         trust_domains(mesh, policy, findings);
+        path_sources(policy, findings);
+    }
+}
+
+/// Those that are written: the defaults are for any policy.
+fn path_sources(policy: &Policy<'_>, findings: &mut Findings) {
+    let Some(document) = &policy.document else { return };
+    let matches = || document.contexts.iter().flat_map(|context| context.matches.iter().flatten());
+    let templates: Vec<Template> = matches().filter_map(|it| Template::new(it.path.as_deref()?).ok()).collect();
+    let identity = &document.identity;
+    for (part, sources) in [("tenant", &identity.tenant.sources), ("user", &identity.user.sources)] {
+        for (index, source) in sources.iter().enumerate() {
+            let Source::Path(name) = source else { continue };
+            let path = format!("identity.{part}.sources[{index}]");
+            if templates.iter().any(|template| template.has(name)) || policy.node.follow(&path).missing > 0 {
+                continue;
+            }
+            let message = format!("no template has {{{name}}}: expected the name of a path parameter of a context");
+            findings.add(&rules::PATH_SOURCE_UNKNOWN, policy.place(&path), message);
+        }
     }
 }
 

@@ -64,6 +64,15 @@ fn where_there_is_nothing_to_check_check_fails() {
 }
 
 #[test]
+fn a_source_of_a_path_parameter_that_no_template_has_is_a_warning() {
+    let folder = folder("path-source");
+    let policy = "version: careplane/v1\nidentity:\n  tenant: {sources: [{path: tenant}, {path: tennant}]}\n\
+                  contexts:\n  - {name: staff, complianceLevel: high, match: [{path: '/tenants/{tenant}/staff'}]}\n";
+    fs::write(folder.join("policy.yaml"), policy).unwrap();
+    assert_eq!(findings(&folder), ["policy.yaml:3:38 careplane/path-source-unknown"]);
+}
+
+#[test]
 fn what_kubectl_reads_otherwise_is_an_error_where_it_is_written() {
     let folder = folder("unquoted");
     let policy = "version: careplane/v1\nsampling: {tiers: {default: 010}}\ntenants:\n  entries:\n    \

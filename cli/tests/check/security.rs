@@ -131,7 +131,7 @@ pub const DISAGREEMENTS: &[Disagreement] = &[
         "gateway.yaml",
         "    identity:\n",
         "    identity:\n      tenant: {sources: [{claim: tenants}, {path: tenant}]}\n",
-        &[],
+        &["gateway.yaml:18:44 careplane/path-source-unknown"],
     ),
     (
         "gateway.yaml",

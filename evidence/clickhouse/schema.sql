@@ -27,6 +27,11 @@ CREATE TABLE careplane_audit
     action LowCardinality(String) MATERIALIZED JSONExtractString(record, 'context', 'action'),
     request String MATERIALIZED JSONExtractString(record, 'request', 'id'),
     tenant String MATERIALIZED JSONExtractString(record, 'tenant', 'id'),
+    -- The tenant that was reached for, where that was refused or has to be shown.
+    other String MATERIALIZED JSONExtractString(record, 'tenant', 'other'),
+    -- Mirrored copies and preflights: no use of data.
+    unused Bool MATERIALIZED
+        JSONExtractBool(record, 'request', 'shadow') OR JSONExtractBool(record, 'request', 'preflight'),
     -- How many tenants the user is a member of, where the claim is a list.
     membership UInt32 MATERIALIZED JSONExtractUInt(record, 'tenant', 'membership')
 )

@@ -17,7 +17,8 @@ mod names;
 
 pub use fact::Placement;
 pub(crate) use fact::{
-    ACTION, CONTEXT, FLAGS, Fact, GRANT, LEVEL, OTHER, POLICY, PURPOSE, REGULATOR, SUBJECT, TENANT, USER, request_key,
+    ACTION, CONTEXT, DENIAL, FLAGS, Fact, GRANT, LEVEL, OTHER, POLICY, PURPOSE, REGULATOR, SUBJECT, TENANT, USER,
+    request_key,
 };
 pub(crate) use fold::{Act, fold};
 pub use fold::{Kinds, Lineage};

@@ -167,3 +167,35 @@ fn a_policy_in_shadow_beside_another_counts_no_request_twice() {
     let page = html(&aggregate, None).unwrap();
     assert!(page.contains("What would be refused") && page.contains("tenant-missing · resident · GET"), "{page}");
 }
+
+#[test]
+fn what_a_call_between_services_reached_is_told_as_what_a_request_reached() {
+    let lines = support::calls_beyond_tenants().join("\n");
+    let make = |tenant: Option<&str>| {
+        let scope = Scope { tenant: tenant.map(str::to_owned), ..Scope::default() };
+        let making = Making::new(scope, "2026-01-02T00:00:00Z".parse().unwrap());
+        making.make(&[Source::text("records", lines.clone())]).unwrap()
+    };
+    let reaches = |aggregate: &Aggregate| -> Vec<_> {
+        let rows = aggregate.reaches.iter();
+        rows.map(|(it, reached)| (it.user.clone(), it.subject.clone(), reached.counts.total())).collect()
+    };
+    let all = make(None);
+    let emergencies = ["p-both", "p-called", "p-of-a-worker"].map(|subject| ("p-nurse".into(), subject.into(), 1));
+    assert_eq!(reaches(&all), emergencies);
+    let both = all.reaches.values().next().unwrap();
+    assert_eq!(both.contexts.iter().collect::<Vec<_>>(), ["overview", "resident"]);
+    let attempts: Vec<_> = all.attempts.iter().map(|(it, crossing)| (it.other.as_str(), crossing.refused)).collect();
+    assert_eq!(attempts, [("care-home-0007", 1)]);
+    // The totals are of requests.
+    let kinds = all.kinds;
+    assert_eq!((all.total.total(), kinds.acts, kinds.calls, kinds.copies, all.total.refused), (5, 5, 4, 1, 0));
+    let page = html(&all, None).unwrap();
+    assert!(page.contains("Emergency access was used or tried in 3 requests, by 1 user."), "{page}");
+    assert!(page.contains("1 request asked for another organisation’s data; it was refused."), "{page}");
+    assert!(page.contains("Among these: 1 call between services"), "{page}");
+    // The home whose data were reached by a call alone has it in its report, and so has nobody else's.
+    assert_eq!(reaches(&make(Some("care-home-0099"))), emergencies);
+    assert_eq!(reaches(&make(Some("care-home-0042"))), []);
+    assert_eq!(make(Some("care-home-0042")).attempts.len(), 1);
+}

@@ -38,6 +38,9 @@ pub(crate) struct Act {
     pub would_refuse: BTreeSet<(Name, Name, Name)>,
     /// Who acted on whom, also by calls between services.
     pub pairs: BTreeSet<(Name, Name)>,
+    /// The calls between services that it caused, by time, without copies, preflights and what a policy in shadow saw
+    /// beside another. One that names no user has that of the outermost record.
+    pub calls: Vec<Fact>,
     /// Attempts beyond the first of each hop.
     pub repeats: u64,
     /// What its records are.
@@ -182,9 +185,11 @@ fn is_rehearsal_of(fact: &Fact, other: &Fact) -> bool {
 fn relation(outer: &Fact, inner: &Fact) -> Option<Relation> {
     let is_further_in = outer.placement < inner.placement
         || (outer.placement, inner.placement) == (Placement::Unknown, Placement::Unknown);
+    // Two proxies before services, or two workers of one: that one of them was busy for longer shows nothing.
+    let can_cause = outer.placement != inner.placement || inner.placement == Placement::Unknown;
     match is_same(outer, inner) {
         true if is_further_in => Some(Relation::Hop),
-        false if inner.placement != Placement::Gateway => Some(Relation::Call),
+        false if can_cause && inner.placement != Placement::Gateway => Some(Relation::Call),
         _ => None,
     }
 }
@@ -245,6 +250,14 @@ impl Act {
                 .filter(|(reason, ..)| reason.is_some())
                 .collect(),
             pairs: BTreeSet::new(),
+            calls: members
+                .iter()
+                .filter(|(index, lineage)| {
+                    let is_beside = matches!(links[*index], Some((_, Relation::Rehearsal)));
+                    *lineage == Lineage::Call && !is_beside && !group[*index].is_preflight
+                })
+                .map(|(index, _)| group[*index])
+                .collect(),
             repeats: repeats(group, members, links),
             kinds: Kinds::default(),
             members: members
@@ -261,6 +274,9 @@ impl Act {
         let reached = same().filter(|_| act.ending != Ending::Refused).chain(of(&[Lineage::Call]));
         for used in reached.filter(|used| used.ending != Ending::Refused && !used.is_preflight) {
             act.pairs.insert((used.name(USER).or(fact.name(USER)), used.name(SUBJECT)));
+        }
+        for call in &mut act.calls {
+            call.names[USER] = call.name(USER).or(fact.name(USER));
         }
         for (_, lineage) in members {
             let kinds = &mut act.kinds;

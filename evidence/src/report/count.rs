@@ -10,7 +10,8 @@ use super::aggregate::{
 };
 use super::scope::Standing;
 use crate::acts::{
-    ACTION, Act, CONTEXT, FLAGS, GRANT, LEVEL, Names, OTHER, POLICY, PURPOSE, REGULATOR, SUBJECT, TENANT, USER,
+    ACTION, Act, CONTEXT, DENIAL, FLAGS, Fact, GRANT, LEVEL, Names, OTHER, POLICY, PURPOSE, REGULATOR, SUBJECT, TENANT,
+    USER,
 };
 use crate::counts::{Counts, Ending, Merge, Tally};
 
@@ -25,33 +26,36 @@ const HOUR: i64 = 3600;
 impl Aggregate {
     /// Adds an act.
     pub(super) fn add(&mut self, act: &Act, names: &Names) {
-        let time = Timestamp::from_microsecond(act.fact.time).unwrap_or_default();
         let text = |which| names.text(act.fact.name(which));
+        let time = time_of(&act.fact);
         let is_request = act.kinds.acts > 0;
-        match self.scope.standing_of(time, text(TENANT), text(REGULATOR)) {
+        let standing = self.scope.standing_of(time, text(TENANT), text(REGULATOR));
+        match standing {
             Standing::Within => {}
-            standing => {
-                match standing {
-                    Standing::OtherTime => self.outside.other_time += act.kinds.acts,
-                    Standing::Other => self.outside.other += act.kinds.acts,
-                    _ => self.outside.unattributed += act.kinds.acts,
-                }
-                return;
+            Standing::OtherTime => self.outside.other_time += act.kinds.acts,
+            Standing::Other => self.outside.other += act.kinds.acts,
+            Standing::Unattributed => self.outside.unattributed += act.kinds.acts,
+        }
+        let counts = is_request && standing == Standing::Within;
+        if standing == Standing::Within {
+            self.kinds.absorb(act.kinds);
+            for member in &act.members {
+                self.placements.entry(member.placement).or_default().records += 1;
             }
         }
-        self.kinds.absorb(act.kinds);
-        for member in &act.members {
-            self.placements.entry(member.placement).or_default().records += 1;
-        }
-        if is_request {
+        let mut fits = true;
+        if counts {
             self.placements.entry(act.fact.placement).or_default().acts += 1;
             self.repeats += act.repeats;
-            self.count(act, names, time);
+            fits &= self.count(act, names, time);
         }
+        let outermost = counts.then_some(Fact { ending: act.ending, ..act.fact });
+        fits &= self.count_beyond(act, outermost, names);
+        self.beyond.rows += u64::from(!fits);
     }
 
-    /// Counts a request that the report is about.
-    fn count(&mut self, act: &Act, names: &Names, time: Timestamp) {
+    /// Counts a request that the report is about. Whether there was room for it.
+    fn count(&mut self, act: &Act, names: &Names, time: Timestamp) -> bool {
         let ending = act.ending;
         let owned = |which| names.text(act.fact.name(which)).map(str::to_owned);
         self.total += ending;
@@ -66,15 +70,6 @@ impl Aggregate {
             Ending::Refused => fits &= self.count_denial(names.text(act.denial), time),
             Ending::Failed => fits &= self.count_failure(names.text(act.failure), &context, time),
             Ending::Answered | Ending::Declined => {}
-        }
-        if let Some(grant) = owned(GRANT) {
-            fits &= self.count_reach(grant, act, names, time);
-        }
-        // What a grant allows is beyond the caller's own tenants, and no attempt to get there.
-        if let Some(other) = owned(OTHER).filter(|_| owned(GRANT).is_none() || ending == Ending::Refused) {
-            let (tenant, user) = (owned(TENANT).unwrap_or_default(), owned(USER).unwrap_or_default());
-            let attempt = Attempt { tenant, other, user, context };
-            fits &= change(&mut self.attempts, attempt, || Crossing::starting(time), |it| it.add(ending, time));
         }
         for (refused, context, message) in &act.would_refuse {
             let text = |name| names.text(name).unwrap_or_default().to_owned();
@@ -92,8 +87,8 @@ impl Aggregate {
             fits &= change(&mut self.forged, header.to_owned(), || 0, |count| *count += 1);
         }
         self.unreadable += u64::from(act.fact.is_unreadable);
-        self.beyond.rows += u64::from(!fits);
         self.count_people(act, names);
+        fits
     }
 
     fn count_context(&mut self, act: &Act, names: &Names, time: Timestamp) -> bool {
@@ -111,22 +106,49 @@ impl Aggregate {
         fits
     }
 
-    fn count_reach(&mut self, grant: String, act: &Act, names: &Names, time: Timestamp) -> bool {
-        let owned = |which| names.text(act.fact.name(which)).unwrap_or_default().to_owned();
-        // Of a refused one, the tenant can be the caller's own, and the other the one that was reached for.
-        let tenant = if act.fact.name(OTHER).is_some() { owned(OTHER) } else { owned(TENANT) };
-        let reach = Reach { grant, purpose: owned(PURPOSE), user: owned(USER), tenant, subject: owned(SUBJECT) };
-        change(
-            &mut self.reaches,
-            reach,
-            || Reached::starting(time),
-            |reached| {
-                let [contexts, actions] = [owned(CONTEXT), owned(ACTION)].map(|it| BTreeSet::from([it]));
-                let mut counts = Counts::default();
-                counts += act.ending;
-                reached.absorb(Reached { counts, contexts, actions, first: time, last: time });
-            },
-        )
+    /// Counts what was done and tried beyond the tenants of the caller, also by calls between services: each of them
+    /// can be for another tenant, another person and another purpose than the request that caused it. A call has hops
+    /// of its own, so that what is the same counts once in a request. Whether there was room for it.
+    fn count_beyond(&mut self, act: &Act, outermost: Option<Fact>, names: &Names) -> bool {
+        let mut reaches: BTreeMap<Reach, Reached> = BTreeMap::new();
+        let mut attempts: BTreeMap<Attempt, Crossing> = BTreeMap::new();
+        let mut fits = true;
+        for (fact, is_call) in outermost.iter().map(|it| (it, false)).chain(act.calls.iter().map(|it| (it, true))) {
+            let text = |which| names.text(fact.name(which));
+            let owned = |which| text(which).unwrap_or_default().to_owned();
+            let (time, is_refused) = (time_of(fact), fact.ending == Ending::Refused);
+            if is_call && self.scope.standing_of(time, text(TENANT), text(REGULATOR)) != Standing::Within {
+                continue;
+            }
+            if is_call && is_refused {
+                fits &= self.count_denial(names.text(fact.name(DENIAL)), time);
+            }
+            if let Some(grant) = text(GRANT) {
+                // Of a refused one, the tenant can be the caller's own, and the other the one that was reached for.
+                let tenant = text(OTHER).or(text(TENANT)).unwrap_or_default().to_owned();
+                let (purpose, user, subject) = (owned(PURPOSE), owned(USER), owned(SUBJECT));
+                let reach = Reach { grant: grant.to_owned(), purpose, user, tenant, subject };
+                reaches.entry(reach).or_insert_with(|| Reached::starting(time)).add(fact, names);
+            }
+            // What a grant allows is beyond the caller's own tenants, and no attempt to get there.
+            if let Some(other) = text(OTHER).filter(|_| text(GRANT).is_none() || is_refused) {
+                let (tenant, user, context) = (owned(TENANT), owned(USER), owned(CONTEXT));
+                let attempt = Attempt { tenant, other: other.to_owned(), user, context };
+                let crossing = attempts.entry(attempt).or_insert_with(|| Crossing::of(fact.ending, time));
+                if is_refused {
+                    *crossing = Crossing::of(fact.ending, crossing.first);
+                }
+            }
+        }
+        for (reach, reached) in reaches {
+            let first = reached.first;
+            fits &= change(&mut self.reaches, reach, || Reached::starting(first), |it| it.absorb(reached));
+        }
+        for (attempt, crossing) in attempts {
+            let none = || Crossing { refused: 0, passed: 0, ..crossing };
+            fits &= change(&mut self.attempts, attempt, none, |it| it.absorb(crossing));
+        }
+        fits
     }
 
     fn count_denial(&mut self, denial: Option<&str>, time: Timestamp) -> bool {
@@ -198,6 +220,11 @@ fn change<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, make: impl FnOnce() -> V,
     true
 }
 
+/// When a request came in.
+fn time_of(fact: &Fact) -> Timestamp {
+    Timestamp::from_microsecond(fact.time).unwrap_or_default()
+}
+
 /// The hour that `time` is in.
 fn hour(time: Timestamp) -> Timestamp {
     let begun = time.as_second().div_euclid(HOUR) * HOUR;
@@ -208,13 +235,10 @@ fn hour(time: Timestamp) -> Timestamp {
 // === impl Crossing ===
 
 impl Crossing {
-    fn starting(time: Timestamp) -> Self {
-        Self { refused: 0, passed: 0, first: time, last: time }
-    }
-
-    fn add(&mut self, ending: Ending, time: Timestamp) {
+    /// One that ended so.
+    fn of(ending: Ending, time: Timestamp) -> Self {
         let refused = u64::from(ending == Ending::Refused);
-        self.absorb(Self { refused, passed: 1 - refused, ..Self::starting(time) });
+        Self { refused, passed: 1 - refused, first: time, last: time }
     }
 }
 
@@ -223,6 +247,17 @@ impl Crossing {
 impl Reached {
     fn starting(time: Timestamp) -> Self {
         Self { counts: Counts::default(), contexts: BTreeSet::new(), actions: BTreeSet::new(), first: time, last: time }
+    }
+
+    /// Adds a part of one request: the request counts once, and as refused where a part was.
+    fn add(&mut self, part: &Fact, names: &Names) {
+        let owned = |which| names.text(part.name(which)).unwrap_or_default().to_owned();
+        if self.counts.total() == 0 || part.ending == Ending::Refused {
+            self.counts = Counts::default();
+            self.counts += part.ending;
+        }
+        self.contexts.insert(owned(CONTEXT));
+        self.actions.insert(owned(ACTION));
     }
 }
 

@@ -8,7 +8,7 @@ use super::plot::{Columns, Series, Timeline};
 use super::reach::{Beyond, Emergencies};
 use super::sections::{
     Attempts, Chains, CountRow, Delivery, Hops, Level, People, TallyRow, actions, by_name, denials, failures, levels,
-    would_refuse,
+    refused_calls, would_refuse,
 };
 use super::words::{self, counted, number};
 use crate::counts::{Counts, Tally};
@@ -38,6 +38,7 @@ struct Page<'a> {
     flags: Vec<CountRow<'a>>,
     tenants: Vec<CountRow<'a>>,
     denials: Vec<TallyRow>,
+    refused_calls: u64,
     would_refuse: Vec<TallyRow>,
     attempts: Attempts<'a>,
     emergencies: Emergencies<'a>,
@@ -81,6 +82,7 @@ pub fn html(aggregate: &Aggregate, title: Option<&str>) -> Result<String, askama
         flags: by_name(&aggregate.flags),
         tenants: by_name(&aggregate.tenants),
         denials: denials(aggregate),
+        refused_calls: refused_calls(aggregate),
         would_refuse: would_refuse(aggregate),
         attempts,
         emergencies,

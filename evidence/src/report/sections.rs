@@ -181,7 +181,13 @@ pub(super) fn denials(aggregate: &Aggregate) -> Vec<TallyRow> {
     let tallies = aggregate.denials.iter().map(|(denial, tally)| {
         (words::denial(denial).to_owned(), format!("{} · {}", denial.by, denial.reason), *tally)
     });
-    tally_rows(tallies.collect(), aggregate.total.refused)
+    tally_rows(tallies.collect(), aggregate.denials.values().map(|tally| tally.count).sum())
+}
+
+/// Calls between services that were refused: they are no requests of their own.
+pub(super) fn refused_calls(aggregate: &Aggregate) -> u64 {
+    let refusals: u64 = aggregate.denials.values().map(|tally| tally.count).sum();
+    refusals.saturating_sub(aggregate.total.refused)
 }
 
 /// What enforcement would have refused, where a policy is in shadow.

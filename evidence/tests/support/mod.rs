@@ -119,6 +119,87 @@ impl Writer {
     }
 }
 
+/// Requests whose calls between services go beyond the tenants of their user: emergency access on two proxies, an
+/// attempt that was refused, a call for the same data as its request; a mirrored copy; and two workers of one proxy, to
+/// which a caller gives one id for all it does.
+pub fn calls_beyond_tenants() -> Vec<String> {
+    let record = |id: u8, second: u8, placement: &str, more: Value| {
+        let mut record = json!({
+            "context": {
+                "action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86d081884c7d65",
+                "subject": "p-seen"
+            },
+            "decision": {"result": "allowed"},
+            "outcome": {"answeredBy": "upstream", "durationMicros": 1000, "status": 200},
+            "proxy": {"placement": placement},
+            "request": {
+                "id": format!("0f5a8c1e-7d2b-a3c4-9e6f-{id:012x}"), "method": "GET",
+                "pathTemplate": "/api/v1/residents/{id}"
+            },
+            "tenant": {"id": "care-home-0042", "regulator": "CQC"},
+            "time": format!("2026-01-01T00:00:{second:02}.000000Z"), "trace": {}, "who": {"user": "p-nurse"}
+        });
+        let more = more.as_object().unwrap().iter();
+        for (object, members) in more.map(|(object, members)| (object, members.as_object().unwrap())) {
+            members.iter().for_each(|(member, value)| record[object][member] = value.clone());
+        }
+        record
+    };
+    let dashboard = |id, second, duration: u64, span: &str| {
+        let more = json!({
+            "context": {"name": "dashboard", "subject": "p-none"}, "outcome": {"durationMicros": duration},
+            "request": {"pathTemplate": "/bff/dashboard"}, "trace": {"spanId": span}
+        });
+        record(id, second, "gateway", more)
+    };
+    let emergency = |subject: &str, trace: Value| {
+        json!({
+            "context": {"subject": subject}, "decision": {"grant": "emergency"}, "tenant": {"id": "care-home-0099"},
+            "trace": trace, "who": {"purpose": "BTG"}
+        })
+    };
+    let conflict = json!({
+        "decision": {"result": "denied", "by": "careplane", "reason": "tenant-conflict"}, "outcome": {"status": 403},
+        "tenant": {"other": "care-home-0007"}, "trace": {"parentId": "aaaaaaaaaaaaaaa2"}
+    });
+    let mut same = emergency("p-both", json!({"spanId": "aaaaaaaaaaaaaaa3"}));
+    same["request"] = json!({"pathTemplate": "/bff/residents/{id}"});
+    same["context"]["name"] = json!("overview");
+    let mut copy = emergency("p-of-a-copy", json!({}));
+    copy["request"] = json!({"shadow": true});
+    let mut stream = dashboard(5, 30, 8_000_000, "aaaaaaaaaaaaaaa5");
+    stream["proxy"] = json!({"placement": "inbound"});
+    let by_chain = [
+        vec![
+            dashboard(1, 1, 500_000, "aaaaaaaaaaaaaaa1"),
+            dashboard(2, 2, 500_000, "aaaaaaaaaaaaaaa2"),
+            record(3, 3, "gateway", same),
+        ],
+        vec![
+            record(
+                1,
+                1,
+                "outbound",
+                emergency("p-called", json!({"parentId": "aaaaaaaaaaaaaaa1", "spanId": "b1b1b1b1b1b1b1b1"})),
+            ),
+            record(2, 2, "inbound", conflict),
+            record(3, 3, "inbound", emergency("p-both", json!({"parentId": "aaaaaaaaaaaaaaa3"}))),
+            record(4, 4, "inbound", copy),
+        ],
+        vec![record(1, 1, "inbound", emergency("p-called", json!({"parentId": "b1b1b1b1b1b1b1b1"}))), stream],
+        vec![record(5, 32, "inbound", emergency("p-of-a-worker", json!({})))],
+    ];
+    let chains = by_chain.into_iter().zip(90..).flat_map(|(records, number)| {
+        let mut chain = Writer::new(number);
+        let mut lines = vec![chain.checkpoint("start")];
+        lines.extend(records.into_iter().map(|record| chain.append("request", record)));
+        chain.clock = 40;
+        lines.push(chain.checkpoint("end"));
+        lines
+    });
+    chains.collect()
+}
+
 /// The hash that a record should carry; its own is left out.
 pub fn hash(record: &Value, key: Option<&[u8]>) -> String {
     let mut record = record.clone();

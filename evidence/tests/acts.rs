@@ -199,3 +199,32 @@ fn what_a_call_between_services_reached_is_told_as_what_a_request_reached() {
     assert_eq!(reaches(&make(Some("care-home-0042"))), []);
     assert_eq!(make(Some("care-home-0042")).attempts.len(), 1);
 }
+
+#[test]
+fn requests_without_an_id_have_nothing_in_common() {
+    let record = |user: &str, placement: &str, micros: u64, more: serde_json::Value| {
+        let mut record = at_the_gateway("", None);
+        record["request"] = serde_json::json!({"method": "GET", "pathTemplate": "/api/v1/residents/{id}"});
+        record["tenant"] = serde_json::json!({"id": "care-home-0042"});
+        record["who"] = serde_json::json!({"user": user});
+        record["proxy"]["placement"] = placement.into();
+        record["outcome"]["durationMicros"] = micros.into();
+        record["trace"] = serde_json::json!({});
+        for (object, member, text) in more.as_array().unwrap().iter().map(|it| (&it[0], &it[1], &it[2])) {
+            record[object.as_str().unwrap()][member.as_str().unwrap()] = text.clone();
+        }
+        record
+    };
+    let mut gateway = support::Writer::new(1);
+    let mut sidecar = support::Writer::new(2);
+    let emergency = serde_json::json!([["decision", "grant", "emergency"], ["who", "purpose", "BTG"]]);
+    let lines = [
+        gateway.append("request", record("p-alice", "gateway", 500_000, serde_json::json!([]))),
+        sidecar.append("request", record("p-bob", "inbound", 1000, emergency)),
+    ];
+    let making = Making::new(Scope::default(), "2026-01-02T00:00:00Z".parse().unwrap());
+    let aggregate = making.make(&[Source::text("records", lines.join("\n"))]).unwrap();
+    assert_eq!((aggregate.kinds.acts, aggregate.kinds.hops), (2, 0));
+    let users: Vec<_> = aggregate.reaches.keys().map(|reach| reach.user.as_str()).collect();
+    assert_eq!(users, ["p-bob"]);
+}

@@ -82,13 +82,29 @@ pub(crate) const WOULD_REFUSE: usize = 16;
 /// The id of the request in the text of a record, as it stands there. What is no canonical record may have one and
 /// none is found.
 fn request_id(text: &[u8]) -> Option<&[u8]> {
-    let begin = memmem::find(text, br#""request":{"#)?;
-    let request = &text[begin..];
+    const REQUEST: &[u8] = br#""request":{"#;
     // A quote within a text has a backslash before it, so that this is a member and no text.
-    let id = memmem::find(request, br#""id":""#)? + br#""id":""#.len();
-    let id = &request[id..];
-    let end = memchr::memchr(b'"', id)?;
-    Some(&id[..end]).filter(|id| !id.is_empty())
+    let request = &text[memmem::find(text, REQUEST)? + REQUEST.len()..];
+    // Members are sorted. Further on, `"id":"` is that of another object: of the tenant, of the trace.
+    let request = match request.strip_prefix(br#""correlationId":""#) {
+        Some(correlation) => correlation[end_of_text(correlation)?..].strip_prefix(br#"","#)?,
+        None => request,
+    };
+    let id = request.strip_prefix(br#""id":""#)?;
+    Some(&id[..end_of_text(id)?]).filter(|id| !id.is_empty())
+}
+
+/// Where the quote is that ends a text.
+fn end_of_text(text: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[at] == b'"' {
+            return Some(at);
+        }
+        // What is escaped is one byte at least.
+        at += 2;
+    }
 }
 
 /// What the records of one request have in common; none when they have no request id.
@@ -262,6 +278,30 @@ impl Entry for Fact {
             is_unreadable: bits & 4 != 0,
             is_rehearsal: bits & 8 != 0,
             names: std::array::from_fn(|_| Name(u32::from_le_bytes(take(&mut rest)))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_id_of_a_request_is_that_of_nothing_else() {
+        let id = |request: &str| {
+            let text = format!(r#"{{"outcome":{{}},{request},"tenant":{{"id":"home"}},"trace":{{"id":"t"}}}}"#);
+            request_id(text.as_bytes()).map(|id| String::from_utf8(id.to_vec()).unwrap())
+        };
+        assert_eq!(id(r#""request":{"id":"r-1","method":"GET"}"#).as_deref(), Some("r-1"));
+        assert_eq!(id(r#""request":{"correlationId":"a\"b\\","id":"r-1"}"#).as_deref(), Some("r-1"));
+        for none in [
+            r#""request":{"method":"GET"}"#,
+            r#""request":{"correlationId":"round","method":"GET"}"#,
+            r#""request":{"correlationId":"\",\"id\":\"","method":"GET"}"#,
+            r#""request":{"id":"","method":"GET"}"#,
+            r#""request":{}"#,
+        ] {
+            assert_eq!(id(none), None, "{none}");
         }
     }
 }

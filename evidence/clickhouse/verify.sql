@@ -39,9 +39,14 @@ WITH
             lagInFrame(seq, 1, 0) OVER w AS seq_before,
             lagInFrame(hashes, 1, [repeat('0', 64)]) OVER w AS hashes_before,
             lagInFrame(key, 1, '') OVER w AS key_before,
-            lagInFrame(is_end, 1, 0) OVER w AS end_before
+            lagInFrame(is_end, 1, 0) OVER w AS end_before,
+            -- What the chain itself said last.
+            maxIf(seq, checkpoint) OVER c AS said_seq,
+            argMaxIf(until, seq, checkpoint) OVER c AS said
         FROM numbers
-        WINDOW w AS (PARTITION BY chain ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+        WINDOW
+            w AS (PARTITION BY chain ORDER BY seq ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW),
+            c AS (PARTITION BY chain)
     ),
     chains AS
     (
@@ -59,7 +64,11 @@ WITH
             max(unverified) AS is_unverified,
             argMax(is_end, seq) AS has_ended,
             max(checkpoint) AS checkpoints,
-            max(until) AS until
+            -- Heard last, and not the greatest time: a clock that was wrong once shows nothing of the end.
+            if(
+                max(said_seq) = 0,
+                max(until),
+                greatest(max(said), argMaxIf(until, seq, notEmpty(hashes)))) AS heard
         FROM linked
         GROUP BY chain
     )
@@ -69,7 +78,7 @@ SELECT
         edits + missing + breaks + conflicts + after_end + key_changes > 0, 'broken',
         is_unverified, 'unverified',
         has_ended, 'complete',
-        checkpoints AND dateDiff('microsecond', until, {as_of:DateTime64(6, 'UTC')}) > 180000000, 'cut',
+        checkpoints AND dateDiff('microsecond', heard, {as_of:DateTime64(6, 'UTC')}) > 180000000, 'cut',
         'open') AS verdict,
     last, missing, edits, breaks, conflicts, after_end, key_changes
 FROM chains

@@ -105,6 +105,13 @@ fn sql_has_the_same_verdicts_as_the_verifier() {
         lines.extend([late.checkpoint("start"), late.request()]);
         let mut silent = Writer::new(8);
         lines.extend([silent.request(), silent.request()]);
+        // Cut, with one record of a clock that was wrong.
+        let mut wrong = Writer::new(9);
+        lines.push(wrong.checkpoint("start"));
+        wrong.clock = 400;
+        lines.push(wrong.request());
+        wrong.clock = 60;
+        lines.extend([wrong.checkpoint("head"), wrong.request()]);
         change(&mut lines, &mut random);
         let file = folder.path().join(format!("{number}.jsonl"));
         fs::write(&file, lines.join("\n")).unwrap();

@@ -91,6 +91,21 @@ fn neither_the_order_of_the_records_nor_what_is_in_memory_matters() {
 }
 
 #[test]
+fn one_record_of_the_future_does_not_make_the_record_complete() {
+    let mut lines: Vec<String> = LINES.iter().filter(|line| !line.contains(r#""kind":"end""#)).cloned().collect();
+    let scope = Scope { from: Some(bound("2026-10-01")), ..Scope::default() };
+    let before = doubts(&of(scope.clone(), &lines));
+    let mut future = support::Writer::new(3);
+    lines.push(future.checkpoint("start"));
+    future.clock = 400 * 86_400;
+    lines.extend([future.request(), future.checkpoint("head")]);
+    let after = doubts(&of(scope, &lines));
+    assert!(before[0].starts_with("The records stop at "), "{before:?}");
+    assert_eq!(after[0], before[0]);
+    assert!(after[1].starts_with("5 chains are without an end"), "{after:?}");
+}
+
+#[test]
 fn shards_merge_into_the_report_of_one_run() {
     let scope = Scope {
         from: Some(bound("2026-10-02")),

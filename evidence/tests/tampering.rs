@@ -52,6 +52,41 @@ fn what_nobody_touched_is_complete() {
     }
 }
 
+#[test]
+fn a_clock_that_was_wrong_once_does_not_make_a_chain_live() {
+    let chain = |future: &[(&str, u64)]| {
+        let mut writer = Writer::new(1);
+        let mut lines = vec![writer.checkpoint("start")];
+        for (kind, seconds) in future {
+            writer.clock = *seconds;
+            lines.push(if *kind == "request" { writer.request() } else { writer.checkpoint(kind) });
+        }
+        lines.join("\n")
+    };
+    let judge = |text: &str, clock: fn(Time) -> Clock, as_of: u64| {
+        let clock = clock(Time::parse(&instant(as_of)).unwrap());
+        let mut verifier = Verifier::new(Settings { clock, ..Settings::default() });
+        verifier.read(&Source::text("log", text.as_bytes())).unwrap();
+        let verification = verifier.finish().unwrap();
+        (only(&verification).verdict, only(&verification).until.unwrap().to_string())
+    };
+    let year = 365 * 86_400;
+    // By a request, and by a head before others.
+    for kind in ["request", "head"] {
+        let text = chain(&[("head", 60), (kind, year), ("head", 120), ("request", 130)]);
+        for clock in [Clock::Wall, Clock::Given] {
+            assert_eq!(judge(&text, clock, 3600), (Verdict::Cut, instant(130)), "{kind}");
+            assert_eq!(judge(&text, clock, 240), (Verdict::Open, instant(130)), "{kind}");
+        }
+    }
+    // The last of all.
+    assert_eq!(judge(&chain(&[("head", 60), ("request", year)]), Clock::Wall, 3600), (Verdict::Cut, instant(year)));
+    assert_eq!(judge(&chain(&[("head", year)]), Clock::Wall, 3600), (Verdict::Cut, instant(year)));
+    // Clocks differ by some seconds, and a chain goes on after the end of a month.
+    assert_eq!(judge(&chain(&[("head", 3600 + 170)]), Clock::Wall, 3600).0, Verdict::Open);
+    assert_eq!(judge(&chain(&[("head", 60), ("head", 7200)]), Clock::Given, 3600).0, Verdict::Open);
+}
+
 /// In a chain that has a record of each kind; that neighbours change nothing is shown by the next test.
 #[test]
 fn every_changed_byte_shows() {

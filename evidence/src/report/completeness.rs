@@ -144,7 +144,8 @@ impl<'a> Account<'a> {
 /// Whether the records as a whole reach from the beginning of the period to its end.
 fn reach(verification: &Verification, scope: &Scope) -> Vec<String> {
     let mut doubts = Vec::new();
-    let newest = verification.chains.iter().filter_map(|chain| chain.until).max();
+    let heard = verification.chains.iter().filter_map(|chain| chain.until);
+    let newest = heard.filter(|until| verification.can_be_heard(*until)).max();
     if let Some((newest, end)) = newest.zip(verification.as_of).filter(|(newest, end)| is_apart(*newest, *end)) {
         doubts.push(format!(
             "The records stop at {}: nothing that came in the {} from then until {} is on record, of any proxy.",

@@ -141,7 +141,7 @@ pub struct ChainReport {
     /// The earliest time in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
-    /// The latest.
+    /// When it was last heard of; where it never says how far it has come, the latest time in it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Time>,
     /// How many findings there are because of which it does not hold.
@@ -316,8 +316,15 @@ impl Verification {
         if self.clock == ClockKind::NewestRecord {
             self.as_of = self.chains.iter().filter_map(|chain| chain.until).chain(self.as_of).max();
         }
-        self.chains.iter_mut().for_each(|chain| chain.judge(self.as_of));
+        self.chains.iter_mut().for_each(|chain| chain.judge(self.as_of, self.clock));
         self
+    }
+
+    /// Whether `until` is a time that counts as heard of: the clock of the machine that verifies is never three minutes
+    /// behind, so that such a time is wrong, and says nothing of the end of a chain. A time that was given can be long
+    /// ago.
+    pub(crate) fn can_be_heard(&self, until: Time) -> bool {
+        is_believable(until, self.as_of, self.clock)
     }
 
     /// With records that could not be read although they have their hash.
@@ -367,8 +374,9 @@ impl ChainReport {
         }
     }
 
-    fn judge(&mut self, as_of: Option<Time>) {
-        let silence = self.until.zip(as_of).map(|(until, as_of)| as_of.since(until));
+    fn judge(&mut self, as_of: Option<Time>, clock: ClockKind) {
+        let until = self.until.filter(|until| is_believable(*until, as_of, clock));
+        let silence = until.zip(as_of).map(|(until, as_of)| as_of.since(until));
         self.tail = match silence {
             _ if self.ended => Tail::Ended,
             _ if !self.checkpoints => Tail::Unknown,
@@ -393,6 +401,10 @@ impl ChainReport {
         };
         verdict && !(demands.ordered && self.reordered > 0) && !(demands.keyed && self.unkeyed > 0)
     }
+}
+
+fn is_believable(until: Time, as_of: Option<Time>, clock: ClockKind) -> bool {
+    clock != ClockKind::Wall || as_of.is_none_or(|as_of| until.since(as_of) <= SILENT_AFTER)
 }
 
 impl MergeError {

@@ -10,6 +10,7 @@ use super::finding::{Finding, Location, NextRecord, RecordLocation};
 use super::link::{Link, Position, Role, State};
 use super::notes::Notes;
 use super::report::{ChainReport, FINDINGS_MAX};
+use super::time::Time;
 
 /// Different records of one number that are kept apart. The chain is broken with two already.
 const CANDIDATES_MAX: usize = 8;
@@ -59,6 +60,8 @@ struct Walk<'w> {
     waiting: Option<Box<Group>>,
     current: Box<Group>,
     end: Option<Link>,
+    /// When the chain last said how far it has come.
+    last_checkpoint: Option<Time>,
     /// Where each source was with this chain.
     positions: BTreeMap<u32, (Position, u64)>,
 }
@@ -129,6 +132,7 @@ impl<'w> Walk<'w> {
             waiting: None,
             current: Group::new(link),
             end: None,
+            last_checkpoint: None,
             positions: BTreeMap::new(),
         }
     }
@@ -293,7 +297,18 @@ impl<'w> Walk<'w> {
         report.duplicates += group.duplicates;
         let times = || group.valid.iter().filter_map(|link| link.time);
         report.since = times().chain(report.since).min();
-        report.until = times().chain(report.until).max();
+        let is_checkpoint = group.valid.iter().any(|link| link.role != Role::Plain);
+        match (times().max(), self.last_checkpoint) {
+            (None, _) => {}
+            // What was heard last, and not the greatest time: a clock that was wrong once shows nothing of the end.
+            (Some(time), _) if is_checkpoint => {
+                self.last_checkpoint = Some(time);
+                report.until = Some(time);
+            }
+            // A request has the time at which it began, which can be long before the checkpoint.
+            (Some(time), Some(last)) => report.until = Some(time.max(last)),
+            (time, _) => report.until = report.until.max(time),
+        }
     }
 
     /// Keeps a finding, unless there are enough of its sort.

@@ -18,7 +18,7 @@ static BEGINS: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(BEGIN));
 const ESCAPED: &[u8] = br#"{\"chain\":{\"id\":\""#;
 const DOUBLED: &[u8] = br#"{""chain"":{""id"":"""#;
 /// The schema, which every record has once, as it is in any of these.
-const SCHEMA: &[u8] = b"careplane.audit/v";
+pub(super) const SCHEMA: &[u8] = b"careplane.audit/v";
 /// What is in a record, or before one, and in hardly anything else, in each of the ways in which it can be written.
 /// More than one, so that a damaged byte cannot hide that there was a record.
 static MARKS: LazyLock<Vec<Finder<'static>>> = LazyLock::new(|| {

@@ -5,7 +5,10 @@ use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
 use encoding_rs::{Decoder, Encoding, UTF_16BE, UTF_16LE};
 use flate2::bufread::MultiGzDecoder;
+use memchr::memmem;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
+
+use super::line::SCHEMA;
 
 /// What is read of a packed source at a time, in bytes.
 const BUFFER: usize = 256 << 10;
@@ -29,6 +32,9 @@ const REFUSED: [(&[u8], &str, &str); 10] = [
     (b"ORC", "ORC", "its own tool, as JSON lines"),
     (b"LPKSHHRH", "a journal of systemd", "journalctl --file FILE --all -o cat"),
 ];
+
+const UTF8_WITHIN: &str =
+    "there is a record in UTF-8 within a file in UTF-16: convert the other part (iconv -f UTF-16 -t UTF-8)";
 
 type Reader<'s> = Box<dyn Read + Send + 's>;
 
@@ -162,13 +168,16 @@ struct Utf16<'s> {
     /// What was decoded, and how much of it was read.
     text: Vec<u8>,
     read: usize,
+    /// The last bytes that were read, in which the mark of a record can begin.
+    last: Vec<u8>,
     is_over: bool,
 }
 
 impl<'s> Utf16<'s> {
     fn new(reader: Reader<'s>, encoding: &'static Encoding) -> Self {
         let reader = BufReader::with_capacity(BUFFER, reader);
-        Self { reader, decoder: encoding.new_decoder_with_bom_removal(), text: Vec::new(), read: 0, is_over: false }
+        let decoder = encoding.new_decoder_with_bom_removal();
+        Self { reader, decoder, text: Vec::new(), read: 0, last: Vec::new(), is_over: false }
     }
 }
 
@@ -180,6 +189,12 @@ impl Read for Utf16<'_> {
             self.text.resize(self.decoder.max_utf8_buffer_length(bytes.len()).unwrap_or(4 * BUFFER), 0);
             // What is no UTF-16 becomes a replacement, so that its record does not have its hash.
             let (_, used, written, _) = self.decoder.decode_to_utf8(bytes, &mut self.text, self.is_over);
+            // Two letters would become one that nobody reads.
+            self.last.extend_from_slice(&bytes[..used]);
+            if memmem::find(&self.last, SCHEMA).is_some() {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, UTF8_WITHIN));
+            }
+            self.last.drain(..self.last.len().saturating_sub(SCHEMA.len()));
             self.reader.consume(used);
             self.text.truncate(written);
             self.read = 0;

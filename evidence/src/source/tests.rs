@@ -127,6 +127,19 @@ fn what_is_left_of_a_record_is_not_passed_over() {
 }
 
 #[test]
+fn lines_in_utf8_behind_utf16_are_not_taken_for_nothing() {
+    let lines = |count: usize| {
+        let utf16 = "a line in UTF-16\r\n".repeat(count).encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<u8>>();
+        [b"\xff\xfe".to_vec(), utf16, RECORD.as_bytes().to_vec(), b"\n".to_vec()].concat()
+    };
+    // Also where the mark is on both sides of what is read at a time.
+    for count in [1, 7281, 7282] {
+        let error = Source::text("s", lines(count)).read(|_| Ok(())).unwrap_err().to_string();
+        assert!(error.starts_with("s: there is a record in UTF-8 within a file in UTF-16"), "{error}");
+    }
+}
+
+#[test]
 fn a_writer_that_ended_within_a_line_costs_its_own_record_alone() {
     let exported = format!(r#"{{"a":[{{"body":{}}}]}}"#, serde_json::to_string(RECORD).unwrap());
     let log = format!(r#"{{"log":{}}}"#, serde_json::to_string(RECORD).unwrap());

@@ -351,3 +351,99 @@ fn records_are_shown_as_they_come_and_trouble_with_them() {
     let (code, once, _) = run(folder.path(), &["follow", "--once", "-"], &format!("{start}\n{answered}\n"));
     assert_eq!((code, once.lines().count()), (0, 3), "{once}");
 }
+
+#[test]
+fn a_record_that_has_its_hash_and_cannot_be_read_is_told_and_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(1);
+    let mut odd = request("r-1", "p-u1", "p-s1", "inbound", 200);
+    odd["outcome"]["status"] = json!(70_000);
+    odd["decision"]["shadow"] = json!({"result": "denied", "reason": "tenant-missing"});
+    let mut grpc = request("r-2", "p-u2", "p-s1", "inbound", 200);
+    grpc["outcome"]["grpcStatus"] = json!(4_294_967_296_u64);
+    let lines = [
+        writer.checkpoint("start"),
+        writer.append("request", odd),
+        writer.append("request", grpc),
+        writer.append("request", request("r-3", "p-u3", "p-s1", "inbound", 200)),
+        writer.checkpoint("end"),
+    ];
+    fs::write(folder.path().join("records.jsonl"), lines.join("\n")).unwrap();
+    let (code, out, errors) = search(folder.path(), &["--format", "json", "--tenant", "care-home-0042"], "");
+    assert_eq!(code, 1, "{errors}");
+    assert!(out.contains("p-u2") && out.contains("p-u3") && !out.contains("p-u1"), "{out}");
+    assert!(errors.contains("records.jsonl:2: not an audit record: not a readable record"), "{errors}");
+    assert!(errors.contains("1 damaged record could not be read."), "{errors}");
+    let (_, _, errors) = run(folder.path(), &["shadow", "."], "");
+    assert!(errors.contains("records.jsonl:2: not an audit record: not a readable record"), "{errors}");
+    let (code, out, errors) = run(folder.path(), &["export", "--format", "fhir", "records.jsonl"], "");
+    assert_eq!((code, out.lines().count()), (1, 2), "{errors}");
+    assert!(errors.contains("records.jsonl:2: not a readable record"), "{errors}");
+    assert!(errors.contains("1 record has its hash and is no event"), "{errors}");
+}
+
+#[test]
+fn a_changed_copy_does_not_hide_the_record_that_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(1);
+    let begin = writer.checkpoint("start");
+    let record = writer.append("request", request("r-1", "p-mallory", "p-victim", "inbound", 200));
+    let end = writer.checkpoint("end");
+    fs::write(folder.path().join("a.jsonl"), record.replace("p-mallory", "p-innocent")).unwrap();
+    fs::write(folder.path().join("b.jsonl"), [begin, record, end].join("\n")).unwrap();
+    let (code, out, _) = search(folder.path(), &["--tenant", "care-home-0042"], "");
+    assert_eq!(code, 1);
+    assert!(out.contains("p-innocent") && out.contains("p-mallory"), "{out}");
+}
+
+#[test]
+fn proxies_are_asked_of_the_period_and_never_of_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let chain = |number, pod: &str, clock| {
+        let mut writer = Writer::new(number);
+        writer.clock = clock;
+        let mut lines = Vec::new();
+        for kind in ["start", "end"] {
+            let proxy = json!({"proxy": {"id": format!("sidecar~10.0.0.1~{pod}.core~x"), "module": "0.1.0"}});
+            lines.push(writer.append(kind, proxy));
+        }
+        lines
+    };
+    let lines = [chain(1, "old-1", 0), chain(2, "new-1", 86_400)].concat();
+    fs::write(folder.path().join("records.jsonl"), lines.join("\n")).unwrap();
+    fs::write(folder.path().join("proxies"), "old-1\nnew-1\n").unwrap();
+    fs::write(folder.path().join("gone"), "gone-1\n").unwrap();
+    let tell = |arguments: &[&str]| {
+        let (code, _, errors) = run(folder.path(), arguments, "");
+        (code, errors)
+    };
+    let period = ["--from", "2026-01-02", "--to", "2026-01-02T00:00:02Z", "--tenant", "home", "records.jsonl"];
+    let (code, errors) = tell(&[&["search", "--proxies", "proxies"], &period[..]].concat());
+    assert!(code == 1 && errors.contains("there is no chain: old-1."), "{errors}");
+    let verify = ["verify", "--as-of", "newest-record", "--proxies", "gone", "records.jsonl"];
+    assert_eq!(tell(&verify).0, 1);
+    assert_eq!(tell(&[&verify[..], &["--exit-zero"]].concat()).0, 0);
+    let (code, errors) = tell(&[&verify[..], &["--shard", "0/2"]].concat());
+    assert!(code == 2 && errors.contains("cannot be used with '--shard"), "{errors}");
+    for shard in ["0/2", "1/2"] {
+        let output = format!("{}.json", &shard[..1]);
+        let parts = ["verify", "--as-of", "newest-record", "--format", "json", "--shard", shard, "--output", &output];
+        assert_eq!(tell(&[&parts[..], &["records.jsonl"]].concat()).0, 0);
+    }
+    assert_eq!(tell(&["merge", "--proxies", "proxies", "0.json", "1.json"]).0, 0);
+    let (code, errors) = tell(&["merge", "--proxies", "gone", "0.json", "1.json"]);
+    assert!(code == 1 && errors.contains("there is no chain: gone-1."), "{errors}");
+    let (code, errors) = tell(&["verify", "-", "--proxies", "-"]);
+    assert!(code == 2 && errors.contains("both want the standard input"), "{errors}");
+}
+
+#[cfg(unix)]
+#[test]
+fn an_export_refuses_what_it_cannot_read_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(1);
+    let lines = [writer.checkpoint("start"), writer.request(), writer.checkpoint("end")].join("\n");
+    let (code, out, errors) = run(folder.path(), &["export", "--format", "fhir", "/dev/stdin"], &lines);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(errors.contains("/dev/stdin cannot be read twice"), "{errors}");
+}

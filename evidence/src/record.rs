@@ -167,7 +167,7 @@ pub struct Outcome<'r> {
     /// What the caller got; none when the stream ended before.
     pub status: Option<u16>,
     /// What a gRPC caller got.
-    pub grpc_status: Option<u32>,
+    pub grpc_status: Option<u64>,
     /// From the first byte of the request to the last of the response.
     pub duration_micros: Option<u64>,
     /// Where it was sent; none when it was refused.

@@ -25,10 +25,10 @@ pub use aggregate::{
     SCHEMA, WouldRefuse,
 };
 pub use build::Making;
-pub(crate) use build::clock;
+pub(crate) use build::{clock, read};
 pub use chains::{Intent, Seen, Sink};
 pub(crate) use completeness::chain_doubts;
-pub use completeness::{absent, doubts};
+pub use completeness::{absent, absent_within, doubts};
 pub use delivery_counters::{DeliveryCounters, MetricsError};
 pub use page::html;
 pub use scope::{NotATime, Scope, Standing};

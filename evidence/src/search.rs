@@ -13,12 +13,11 @@ use std::io;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::Record;
 use crate::acts::{Fact, Lineage, Names, fold};
-use crate::report::{chain_doubts, clock};
+use crate::report::{chain_doubts, clock, read};
 use crate::sort::Sorter;
 use crate::source::Source;
-use crate::verify::{Found, Keyring, Settings, State, Verification, Verifier};
+use crate::verify::{Found, Keyring, Settings, State, Unreadable, Verification, Verifier};
 
 pub use hit::Hit;
 pub use page::html;
@@ -44,7 +43,9 @@ struct Gathering {
     facts: Vec<Fact>,
     names: Names,
     /// Copies of one record, from whatever sinks.
-    seen: HashSet<(Uuid, u64, String)>,
+    seen: HashSet<(Uuid, u64, String, State)>,
+    /// Records that have their hash, and are none.
+    unreadable: Vec<Unreadable>,
 }
 
 /// Searches `sources`.
@@ -77,7 +78,8 @@ pub fn search_with(
             Ok(())
         })?;
     }
-    let verification = verifier.finish()?;
+    let unreadable = std::mem::take(&mut gathering.unreadable);
+    let verification = verifier.finish()?.with_unreadable(unreadable);
     let doubts = chain_doubts(&verification, &scope);
     Ok(Answer { made, hits: gathering.hits(&verification)?, verification, doubts })
 }
@@ -86,12 +88,19 @@ pub fn search_with(
 
 impl Gathering {
     fn take(&mut self, query: &Query, found: &Found<'_>) {
-        // What cannot be read is among the unreadable records, or has no hash.
-        let Ok(record) = Record::parse(found.text) else { return };
-        let (Ok(time), Ok(chain)) = (record.time.parse::<Timestamp>(), Uuid::try_parse(&record.chain.id)) else {
-            return;
+        let (record, chain, time) = match read(found.text) {
+            Ok(read) => read,
+            Err(why) => {
+                // What does not have its hash is in the verification.
+                if found.state != State::Changed {
+                    self.unreadable.push(Unreadable::at(found.location, why));
+                }
+                return;
+            }
         };
-        if !query.matches(&record, time) || !self.seen.insert((chain, record.chain.seq, record.hash.to_string())) {
+        // A changed copy carries the hash of the record that it was.
+        let key = (chain, record.chain.seq, record.hash.to_string(), found.state);
+        if !query.matches(&record, time) || !self.seen.insert(key) {
             return;
         }
         if found.state == State::Valid {

@@ -13,9 +13,9 @@ use uuid::Uuid;
 
 use crate::Record;
 use crate::counts::{Merge as _, Tally};
-use crate::report::{Scope, Standing, chain_doubts, clock};
+use crate::report::{Scope, Standing, chain_doubts, clock, read};
 use crate::source::Source;
-use crate::verify::{Found, Keyring, Settings, State, Verification, Verifier};
+use crate::verify::{Found, Keyring, Settings, State, Unreadable, Verification, Verifier};
 
 /// The rows that are kept. A caller that tries one identity after another could make any number.
 const ROWS_MAX: usize = 10_000;
@@ -84,6 +84,8 @@ struct Gathering {
     unasked: u64,
     rows: BTreeMap<Refused, (Tally, Option<String>, u64)>,
     beyond: u64,
+    /// Records that have their hash, and are none.
+    unreadable: Vec<Unreadable>,
 }
 
 /// Reads `sources`.
@@ -99,9 +101,9 @@ pub fn survey(scope: &Scope, keys: Keyring, made: Timestamp, sources: &[Source])
             Ok(())
         })?;
     }
-    let verification = verifier.finish()?;
+    let Gathering { records, denied, unasked, rows, beyond, unreadable, .. } = gathering;
+    let verification = verifier.finish()?.with_unreadable(unreadable);
     let doubts = chain_doubts(&verification, scope);
-    let Gathering { records, denied, unasked, rows, beyond, .. } = gathering;
     let mut rows: Vec<Row> = rows.into_iter().map(|(refused, row)| Row::new(refused, row)).collect();
     rows.sort_by_key(|row| std::cmp::Reverse(row.tally.count));
     Ok(Survey { records, denied, unasked, rows, beyond, verification, doubts })
@@ -112,14 +114,14 @@ pub fn survey(scope: &Scope, keys: Keyring, made: Timestamp, sources: &[Source])
 impl Gathering {
     fn take(&mut self, scope: &Scope, found: &Found<'_>) {
         // What does not have its hash, or cannot be held against it, is in the verification and in no figure.
-        let Some(record) = Some(found).filter(|it| it.state == State::Valid).and_then(|it| Record::parse(it.text).ok())
-        else {
+        if found.state != State::Valid {
             return;
+        }
+        let (record, chain, time) = match read(found.text) {
+            Ok(read) => read,
+            Err(why) => return self.unreadable.push(Unreadable::at(found.location, why)),
         };
         let Some(shadow) = record.decision.as_ref().and_then(|decision| decision.shadow.as_ref()) else { return };
-        let (Ok(time), Ok(chain)) = (record.time.parse::<Timestamp>(), Uuid::try_parse(&record.chain.id)) else {
-            return;
-        };
         if scope.standing(&record, time) != Standing::Within {
             return;
         }

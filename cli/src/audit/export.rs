@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use careplane_evidence::Record;
 use careplane_evidence::fhir::{Exporter, Form, Writer};
-use careplane_evidence::report::{Scope, Standing, absent};
-use careplane_evidence::source::Source;
+use careplane_evidence::report::{Scope, Standing, absent_within};
+use careplane_evidence::source::{Location, Source};
 use careplane_evidence::verify::{Clock, Demands, Keyring, Settings, State, Time, Verification, Verifier};
 
 use super::{human, input, keys, proxies, scope};
@@ -53,22 +53,27 @@ enum Bundle {
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let Format::Fhir = arguments.format;
     let scope = arguments.scope.scope()?;
-    anyhow::ensure!(
-        arguments.paths.iter().all(|path| path.as_os_str() != "-"),
-        "- cannot be read twice, and the last record of a chain can name its proxy. Give files"
-    );
     let form = match arguments.bundle {
         None => Form::Ndjson,
         Some(Bundle::Collection) => Form::Collection,
         Some(Bundle::Transaction) => Form::Transaction,
     };
     let sources = Source::expand(&arguments.paths)?;
+    // Of a pipe, nothing is left for the second time.
+    if let Some(source) = sources.iter().find(|source| source.size().is_none()) {
+        anyhow::bail!(
+            "{} cannot be read twice, and the last record of a chain can name its proxy. Give files",
+            source.name()
+        );
+    }
+    let expected = arguments.proxies.read(&arguments.paths)?;
     let keys = arguments.keys.read()?;
     let mut exporter = Exporter::default();
     // First, whose chains they are: the last record of a chain can say it.
     let is_of_chain = |text: &[u8]| memchr::memmem::find(text, br#""proxy":{"id""#).is_some();
-    read(&sources, Settings { keys: keys.clone(), ..Settings::default() }, &is_of_chain, |record| {
-        exporter.learn(record);
+    read(&sources, Settings { keys: keys.clone(), ..Settings::default() }, &is_of_chain, |record, _| {
+        // What cannot be read is told the second time.
+        record.iter().for_each(|record| exporter.learn(record));
         Ok(())
     })?;
     let out: Box<dyn Write> = match &arguments.output {
@@ -76,7 +81,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         None => Box::new(std::io::stdout().lock()),
     };
     let writer = Writer::new(BufWriter::new(out), form);
-    let verification = match write(&sources, keys, &scope, exporter, writer) {
+    let (verification, skipped) = match write(&sources, keys, &scope, exporter, writer) {
         // The reader has seen enough (`| head`).
         Err(error) if error.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == ErrorKind::BrokenPipe) => {
             return Ok(ExitCode::SUCCESS);
@@ -87,10 +92,18 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     // Among keyed chains, one without a key can be of another platform, or made up.
     let keyed = verification.chains.iter().any(|chain| !chain.keys.is_empty());
     let demands = Demands { keyed, ..Demands::default() };
-    let absent = absent(&verification.chains, &arguments.proxies.read()?);
+    let absent = absent_within(&verification, &scope, &expected);
     absent.iter().for_each(|absent| eprintln!("careplane: {absent}"));
+    if skipped > 0 {
+        let records = if skipped == 1 {
+            "1 record has its hash and is".into()
+        } else {
+            format!("{skipped} records have their hash and are")
+        };
+        eprintln!("careplane: {records} no event, because it cannot be read");
+    }
     if verification.holds(demands) {
-        return Ok(ExitCode::from(u8::from(absent.is_some())));
+        return Ok(ExitCode::from(u8::from(absent.is_some() || skipped > 0)));
     }
     eprint!("{}", anstream::adapter::strip_str(&human::text(&verification, demands, false)));
     eprintln!("careplane: the events are of records that have their hash; that none is missing is not shown");
@@ -98,37 +111,50 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 /// Verifies what it writes, in the same reading: a record that was changed, or whose key is not given, is no event.
+/// Says which cannot be read although they have their hash, and returns how many these are.
 fn write(
     sources: &[Source],
     keys: Keyring,
     scope: &Scope,
     mut exporter: Exporter,
     mut writer: Writer<impl Write>,
-) -> anyhow::Result<Verification> {
+) -> anyhow::Result<(Verification, u64)> {
     let now = Time::now();
     let clock = match scope.to.map(Time::from).filter(|to| *to < now) {
         Some(to) => Clock::Given(to),
         None => Clock::Wall(now),
     };
-    let verification = read(sources, Settings { keys, clock, ..Settings::default() }, &|_| true, |record| {
-        let time = record.time.parse().map_err(|_| wrong(&format!("time {:?} is not of RFC 3339", record.time)))?;
-        if scope.standing(record, time) == Standing::Within
-            && let Some(event) = exporter.event(record).map_err(|error| wrong(&error))?
-        {
-            writer.write(&event)?;
-        }
-        Ok(())
-    })?;
+    let mut skipped = 0;
+    let verification =
+        read(sources, Settings { keys, clock, ..Settings::default() }, &|_| true, |record, location| {
+            let event = record.and_then(|record| {
+                let time = record.time.parse().map_err(|_| format!("time {:?} is not of RFC 3339", record.time))?;
+                if scope.standing(record, time) != Standing::Within {
+                    return Ok(None);
+                }
+                exporter.event(record).map_err(|error| error.to_string())
+            });
+            match event {
+                Ok(event) => event.map_or(Ok(()), |event| writer.write(&event)),
+                Err(why) => {
+                    skipped += 1;
+                    if skipped <= input::LISTED_MAX as u64 {
+                        eprintln!("careplane: {location}: not a readable record: {why}");
+                    }
+                    Ok(())
+                }
+            }
+        })?;
     writer.finish()?;
-    Ok(verification)
+    Ok((verification, skipped))
 }
 
-/// Hands out the records that have their hash, of those that `wants` wants.
+/// Hands out the records that have their hash, of those that `wants` wants, or why one cannot be read; and where it is.
 fn read(
     sources: &[Source],
     settings: Settings,
     wants: &(dyn Fn(&[u8]) -> bool + Sync),
-    mut each: impl FnMut(&Record<'_>) -> io::Result<()>,
+    mut each: impl FnMut(Result<&Record<'_>, String>, Location<'_>) -> io::Result<()>,
 ) -> anyhow::Result<Verification> {
     let mut verifier = Verifier::new(settings);
     for source in sources {
@@ -136,17 +162,9 @@ fn read(
             if found.state != State::Valid {
                 return Ok(());
             }
-            let at = |error: io::Error| match error.kind() {
-                ErrorKind::BrokenPipe => error,
-                _ => wrong(&format!("{}: {error}", found.location)),
-            };
-            let record = Record::parse(found.text).map_err(|error| at(wrong(&error)))?;
-            each(&record).map_err(at)
+            let record = Record::parse(found.text).map_err(|error| error.to_string());
+            each(record.as_ref().map_err(Clone::clone), found.location)
         })?;
     }
     Ok(verifier.finish()?)
-}
-
-fn wrong(error: &dyn std::fmt::Display) -> io::Error {
-    io::Error::other(error.to_string())
 }

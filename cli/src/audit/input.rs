@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use careplane_evidence::verify::Verification;
 
 /// The unreadable records that are listed one by one.
-const LISTED_MAX: usize = 10;
+pub const LISTED_MAX: usize = 10;
 
 /// Lists what could not be read on the standard error, each with its place.
 pub fn report_unreadable(verification: &Verification) {

@@ -8,7 +8,7 @@ use careplane_evidence::report::{Aggregate, SCHEMA};
 use careplane_evidence::verify::Verification;
 use serde::Deserialize;
 
-use super::output;
+use super::{output, proxies};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -16,6 +16,8 @@ pub struct Arguments {
     /// run
     #[arg(required = true, value_name = "FILE")]
     reports: Vec<PathBuf>,
+    #[command(flatten)]
+    proxies: proxies::ProxiesArguments,
     #[command(flatten)]
     output: output::OutputArguments,
 }
@@ -27,6 +29,7 @@ struct Named {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let expected = arguments.proxies.read(&arguments.reports)?;
     let read = |path: &PathBuf| -> anyhow::Result<Verification> {
         let text = super::input::text(path)?;
         let shown = || path.display().to_string();
@@ -37,5 +40,5 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         serde_json::from_str(&text).with_context(|| format!("{}: not a report in JSON", shown()))
     };
     let reports: Vec<Verification> = arguments.reports.iter().map(read).collect::<Result<_, _>>()?;
-    arguments.output.print(&Verification::merge(reports)?)
+    arguments.output.print(&Verification::merge(reports)?, &expected)
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use careplane_evidence::report;
 use careplane_evidence::verify::{Demands, Verification};
 
 use super::human;
@@ -44,8 +45,8 @@ enum Format {
 }
 
 impl OutputArguments {
-    /// Prints the result, and returns the exit code.
-    pub fn print(&self, verification: &Verification) -> anyhow::Result<ExitCode> {
+    /// Prints the result, and which of the expected proxies have no chain; returns the exit code.
+    pub fn print(&self, verification: &Verification, expected: &[String]) -> anyhow::Result<ExitCode> {
         let demands = Demands { closed: self.closed, ordered: self.ordered, keyed: self.require_key };
         let text = match self.format {
             Format::Human => human::text(verification, demands, self.all),
@@ -58,6 +59,9 @@ impl OutputArguments {
             }
             None => out::print(&text)?,
         }
-        Ok(ExitCode::from(u8::from(!self.exit_zero && !verification.holds(demands))))
+        let absent = report::absent(&verification.chains, expected);
+        absent.iter().for_each(|absent| eprintln!("careplane: {absent}"));
+        let is_well = verification.holds(demands) && absent.is_none();
+        Ok(ExitCode::from(u8::from(!self.exit_zero && !is_well)))
     }
 }

@@ -13,7 +13,14 @@ pub struct ProxiesArguments {
 }
 
 impl ProxiesArguments {
-    pub fn read(&self) -> anyhow::Result<Vec<String>> {
+    /// The proxies. `inputs` are what the command reads beside them.
+    pub fn read(&self, inputs: &[PathBuf]) -> anyhow::Result<Vec<String>> {
+        let wanting = self.proxies.iter().chain(inputs).filter(|path| path.as_os_str() == "-").count();
+        let takes_stdin = self.proxies.iter().any(|path| path.as_os_str() == "-");
+        anyhow::ensure!(
+            !takes_stdin || wanting == 1,
+            "the proxies and something else both want the standard input: give the proxies as a file"
+        );
         let mut proxies = Vec::new();
         for path in &self.proxies {
             let text = text(path)?;

@@ -53,12 +53,13 @@ enum Format {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let expected = arguments.proxies.read(&arguments.paths)?;
     let mut aggregate = if arguments.merge { merged(&arguments.paths)? } else { counted(arguments)? };
     for path in &arguments.metrics {
         let counters = DeliveryCounters::read(&input::text(path)?).with_context(|| path.display().to_string())?;
         aggregate.ledger.get_or_insert_default().absorb(counters);
     }
-    aggregate.expected.extend(arguments.proxies.read()?);
+    aggregate.expected.extend(expected);
     let written = match arguments.format {
         Format::Html => report::html(&aggregate, arguments.title.as_deref())?,
         Format::Json => serde_json::to_string_pretty(&aggregate)? + "\n",

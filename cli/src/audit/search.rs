@@ -63,12 +63,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         !(reads_stdin && arguments.filter.people.take_stdin()),
         "the person and the records both want the standard input: give the records as files"
     );
+    let expected = arguments.proxies.read(&arguments.paths)?;
     let (query, asked) = arguments.filter.query()?;
     let mut sources = Source::expand(&arguments.paths)?;
     let bar = progress::bar(&mut sources);
     let mut answer = search_with(&query, arguments.keys.read()?, Timestamp::now(), &sources, |_| {})?;
     drop(bar);
-    answer.doubts.extend(report::absent(&answer.verification.chains, &arguments.proxies.read()?));
+    answer.doubts.extend(report::absent_within(&answer.verification, &query.scope(), &expected));
     input::report_unreadable(&answer.verification);
     input::ensure_records(&answer.verification, &arguments.paths)?;
     let written = match arguments.format {

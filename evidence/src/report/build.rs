@@ -12,8 +12,8 @@ use super::chains::{Intent, Seen};
 use super::scope::{Scope, Standing};
 use crate::acts::{Fact, Names, fold, request_key};
 use crate::sort::Sorter;
-use crate::source::{Location, Source};
-use crate::verify::{self, Clock, Found, Keyring, Settings, Shard, State, Time, Unreadable, Verifier};
+use crate::source::Source;
+use crate::verify::{Clock, Found, Keyring, Settings, Shard, State, Time, Unreadable, Verifier};
 use crate::{Kind, Record};
 
 /// Facts that are kept in memory before they are sorted into a file: about 40 MB.
@@ -106,7 +106,7 @@ fn is_counted_in(shard: Option<Shard>, text: &[u8]) -> bool {
 }
 
 /// A record with what it says of itself, or why it is none.
-fn read(text: &[u8]) -> Result<(Record<'_>, Uuid, Timestamp), String> {
+pub(crate) fn read(text: &[u8]) -> Result<(Record<'_>, Uuid, Timestamp), String> {
     let wrong = |error: &dyn fmt::Display| format!("not a readable record: {error}");
     let record = Record::parse(text).map_err(|error| wrong(&error))?;
     let chain = Uuid::try_parse(&record.chain.id).map_err(|error| wrong(&error))?;
@@ -126,8 +126,7 @@ impl Gathering {
             Ok(read) => read,
             Err(why) => {
                 if found.in_shard {
-                    let Location { source, line, record } = found.location;
-                    self.unreadable.push(Unreadable { place: verify::Location::new(source, line, record), why });
+                    self.unreadable.push(Unreadable::at(found.location, why));
                 }
                 return Ok(());
             }

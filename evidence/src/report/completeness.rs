@@ -184,6 +184,11 @@ pub fn absent<'c>(chains: impl IntoIterator<Item = &'c ChainReport>, expected: &
     })
 }
 
+/// As [`absent`], of the chains that can have records of the period.
+pub fn absent_within(verification: &Verification, scope: &Scope, expected: &[String]) -> Option<String> {
+    absent(Account::of_chains(verification, scope).chains, expected)
+}
+
 /// Proxies that should be here and are not.
 fn missing(aggregate: &Aggregate, chains: &[&ChainReport]) -> Vec<String> {
     let mut doubts = Vec::new();

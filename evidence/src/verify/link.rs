@@ -34,7 +34,7 @@ pub(super) struct Position {
 }
 
 /// Whether a record is what was written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum State {
     /// It has its hash.

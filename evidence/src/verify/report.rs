@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::finding::{Finding, Location};
 use super::shard::Shard;
 use super::time::Time;
+use crate::source;
 
 /// How many faults of a chain are listed, how many records out of order, and how many unreadable records. All are
 /// counted.
@@ -200,6 +201,15 @@ pub struct MergeError(String);
 pub(super) struct Tally {
     count: u64,
     first: Vec<Unreadable>,
+}
+
+// === impl Unreadable ===
+
+impl Unreadable {
+    pub(crate) fn at(location: source::Location<'_>, why: String) -> Self {
+        let source::Location { source, line, record } = location;
+        Self { place: Location::new(source, line, record), why }
+    }
 }
 
 // === impl Tally ===

@@ -353,6 +353,27 @@ fn records_are_shown_as_they_come_and_trouble_with_them() {
 }
 
 #[test]
+fn lines_are_followed_whatever_they_begin_with_and_to_the_end_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(1);
+    let start = writer.checkpoint("start");
+    let refused: Vec<_> = ["r-1", "r-2"]
+        .into_iter()
+        .map(|id| writer.append("request", request(id, "p-u", "p-s", "gateway", 403)))
+        .collect();
+    // A line that is longer than what is read at a time, and a last one without its end.
+    let long = json!({"pad": "x".repeat(5 << 20), "log": refused[0]});
+    let text = format!("{start}\nORCA load report of an upstream\nBZhello\n{long}\n{}", refused[1]);
+    fs::write(folder.path().join("proxy.log"), text).unwrap();
+    let (code, out, errors) = run(folder.path(), &["follow", "--once", "proxy.log"], "");
+    assert_eq!(code, 0, "{errors}");
+    let shown: Vec<&str> = out.lines().filter(|line| line.contains("proxy.log:")).collect();
+    assert!(out.contains("begins, proxy") && shown.len() == 2, "{out}");
+    assert!(shown[0].contains("proxy.log:4") && shown[1].contains("proxy.log:5"), "{out}");
+    assert!(!out.contains("trouble"), "{out}");
+}
+
+#[test]
 fn a_record_that_has_its_hash_and_cannot_be_read_is_told_and_stops_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::new(1);

@@ -36,6 +36,7 @@ enum Content {
     File(PathBuf),
     Stdin,
     Text(Vec<u8>),
+    Line(Vec<u8>),
 }
 
 /// Where something was read.
@@ -111,6 +112,12 @@ impl Source {
         Self { part: name.clone(), name, content: Content::Text(text.into()), counter: None }
     }
 
+    /// A line of a source that is read by another: text whatever it begins with.
+    pub fn line(name: impl Into<String>, line: impl Into<Vec<u8>>) -> Self {
+        let name = name.into();
+        Self { part: name.clone(), name, content: Content::Line(line.into()), counter: None }
+    }
+
     /// The sources that `paths` name: files, `-`, and folders with everything below them, in the order of names.
     /// Hidden files and the `lost+found` of a volume are left out.
     ///
@@ -164,7 +171,7 @@ impl Source {
     pub fn size(&self) -> Option<u64> {
         match &self.content {
             Content::File(path) => fs::metadata(path).ok().filter(fs::Metadata::is_file).map(|metadata| metadata.len()),
-            Content::Text(text) => Some(text.len() as u64),
+            Content::Text(text) | Content::Line(text) => Some(text.len() as u64),
             Content::Stdin => None,
         }
     }
@@ -234,6 +241,7 @@ impl Source {
 
     fn open(&self) -> io::Result<Box<dyn Read + Send + '_>> {
         let reader: Box<dyn Read + Send> = match &self.content {
+            Content::Line(line) => return Ok(Box::new(line.as_slice())),
             Content::Text(text) => Box::new(text.as_slice()),
             Content::Stdin => Box::new(io::stdin()),
             Content::File(path) => Box::new(File::open(path)?),

@@ -44,10 +44,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let mut live = Live::new(keys);
     let mut tail = FollowedFiles::open(&arguments.paths, arguments.from_start || arguments.once)?;
     loop {
-        let lines = tail.lines()?;
+        let mut lines = tail.lines()?;
         let is_quiet = lines.is_empty();
+        if is_quiet && arguments.once {
+            lines = tail.unended_lines();
+        }
         for (name, number, text) in lines {
-            let source = Source::text(name, text);
+            let source = Source::line(name, text);
             let mut text = String::new();
             source.read(|found| {
                 match found {

@@ -71,6 +71,14 @@ impl FollowedFiles {
         Ok(lines)
     }
 
+    /// The lines whose end is not there, each once.
+    pub fn unended_lines(&mut self) -> Vec<(String, u64, Vec<u8>)> {
+        let unended = self.files.iter_mut().filter(|file| !file.rest.is_empty());
+        let line =
+            |file: &mut Growing| (file.path.display().to_string(), file.line + 1, std::mem::take(&mut file.rest));
+        unended.map(line).collect()
+    }
+
     /// Whether nothing more can come; `once` is for files that are not waited for.
     pub fn is_over(&self, once: bool) -> bool {
         (once || self.files.is_empty()) && self.stdin.is_none()
@@ -109,16 +117,27 @@ impl Growing {
     fn skip_to_end(&mut self) -> io::Result<()> {
         while let Some(bytes) = self.piece()? {
             self.line += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
-            let end = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
-            self.rest = bytes[end..].to_vec();
+            if let Some(end) = memchr::memrchr(b'\n', &bytes) {
+                self.rest.clear();
+                self.rest.extend_from_slice(&bytes[end + 1..]);
+            } else {
+                self.rest.extend_from_slice(&bytes);
+            }
         }
         Ok(())
     }
 
     fn lines(&mut self, lines: &mut Vec<(String, u64, Vec<u8>)>) -> io::Result<()> {
-        if let Some(bytes) = self.piece()? {
-            let mut text = std::mem::take(&mut self.rest);
-            text.extend(bytes);
+        let mut has_read = false;
+        // A line can be longer than a piece.
+        while let Some(bytes) = self.piece()? {
+            has_read = true;
+            let is_ended = memchr::memchr(b'\n', &bytes).is_some();
+            self.rest.extend(bytes);
+            if !is_ended {
+                continue;
+            }
+            let text = std::mem::take(&mut self.rest);
             for line in text.split_inclusive(|byte| *byte == b'\n') {
                 if line.ends_with(b"\n") {
                     self.line += 1;
@@ -127,7 +146,9 @@ impl Growing {
                     self.rest = line.to_vec();
                 }
             }
-        } else if self.was_replaced() {
+            break;
+        }
+        if !has_read && self.was_replaced() {
             // All of the old one has been read.
             *self = Self::open(&self.path)?;
         }

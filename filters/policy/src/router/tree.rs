@@ -41,7 +41,8 @@ struct Node {
 #[derive(Clone, Copy)]
 struct Segment<'p> {
     text: &'p [u8],
-    /// For the hash table, without regard to case. The texts there are the operator's: no one chooses some that collide.
+    /// For the hash table, without regard to case. The texts there are the operator's: no one chooses some that
+    /// collide.
     hash: u32,
 }
 
@@ -80,7 +81,8 @@ impl Tree {
         }
     }
 
-    /// What `accept` makes of the most specific end of a path that it does not refuse. It is given the first route there.
+    /// What `accept` makes of the most specific end of a path that it does not refuse. It is given the first route
+    /// there.
     ///
     /// A written segment comes before a parameter, and that before a rest; earlier segments count for more.
     #[inline(never)]

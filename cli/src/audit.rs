@@ -9,6 +9,7 @@ mod keys;
 mod merge;
 mod output;
 mod people;
+mod plain;
 mod progress;
 mod proxies;
 mod pseudonym;

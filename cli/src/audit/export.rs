@@ -12,6 +12,7 @@ use careplane_evidence::report::{Scope, Standing, absent_within};
 use careplane_evidence::source::{Location, Source};
 use careplane_evidence::verify::{Clock, Demands, Keyring, Settings, State, Time, Verification, Verifier};
 
+use super::plain::plain;
 use super::{human, input, keys, proxies, scope};
 
 #[derive(clap::Args)]
@@ -93,7 +94,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let keyed = verification.chains.iter().any(|chain| !chain.keys.is_empty());
     let demands = Demands { keyed, ..Demands::default() };
     let absent = absent_within(&verification, &scope, &expected);
-    absent.iter().for_each(|absent| eprintln!("careplane: {absent}"));
+    absent.iter().for_each(|absent| eprintln!("careplane: {}", plain(absent)));
     if skipped > 0 {
         let records = if skipped == 1 {
             "1 record has its hash and is".into()
@@ -139,7 +140,7 @@ fn write(
                 Err(why) => {
                     skipped += 1;
                     if skipped <= input::LISTED_MAX as u64 {
-                        eprintln!("careplane: {location}: not a readable record: {why}");
+                        eprintln!("careplane: {location}: not a readable record: {}", plain(&why.to_string()));
                     }
                     Ok(())
                 }

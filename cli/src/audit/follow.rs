@@ -12,6 +12,7 @@ use careplane_evidence::verify::{Found, Live};
 use careplane_evidence::{Kind, Record};
 use jiff::Timestamp;
 
+use super::plain::plain;
 use super::search::line;
 use super::{filter, keys};
 use crate::out;
@@ -56,7 +57,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 match found {
                     Ok(item) => text += &lines_of(&mut live, &item, number, &query),
                     Err(broken) => {
-                        text += &format!("{BAD}unreadable{BAD:#} {}:{number}: {}\n", broken.location.source, broken.why)
+                        text += &format!(
+                            "{BAD}unreadable{BAD:#} {}:{number}: {}\n",
+                            broken.location.source,
+                            plain(&broken.why)
+                        )
                     }
                 }
                 Ok(())
@@ -78,10 +83,13 @@ fn lines_of(live: &mut Live, item: &Item<'_>, number: u64, query: &Query) -> Str
     let location = Location { line: number, ..item.location };
     let step = match live.take(item.text) {
         Ok(step) => step,
-        Err(why) => return format!("{BAD}unreadable{BAD:#} {location}: {why}\n"),
+        Err(why) => return format!("{BAD}unreadable{BAD:#} {location}: {}\n", plain(&why.to_string())),
     };
-    let mut text: String =
-        step.trouble.iter().map(|trouble| format!("{BAD}trouble{BAD:#} {location}: {trouble}\n")).collect();
+    let mut text: String = step
+        .trouble
+        .iter()
+        .map(|trouble| format!("{BAD}trouble{BAD:#} {location}: {}\n", plain(&trouble.to_string())))
+        .collect();
     let Ok(record) = Record::parse(item.text) else { return text };
     let Ok(time) = record.time.parse::<Timestamp>() else { return text };
     if !step.is_repeated && query.matches(&record, time) {
@@ -90,7 +98,7 @@ fn lines_of(live: &mut Live, item: &Item<'_>, number: u64, query: &Query) -> Str
     } else if !step.is_repeated && matches!(record.kind, Kind::Start | Kind::End) {
         let proxy = record.proxy.as_ref().and_then(|proxy| proxy.id.as_deref()).unwrap_or_default();
         let what = if record.kind == Kind::Start { "begins" } else { "ends" };
-        text += &format!("{DIM}{time}  chain {} {what}, proxy {proxy}{DIM:#}\n", step.chain);
+        text += &format!("{DIM}{time}  chain {} {what}, proxy {}{DIM:#}\n", step.chain, plain(proxy));
     }
     text
 }

@@ -5,6 +5,8 @@ use std::fmt::Write;
 use anstyle::{AnsiColor, Style};
 use careplane_evidence::verify::{ChainReport, Demands, Tail, Verdict, Verification};
 
+use super::plain::plain;
+
 const ERROR: Style = AnsiColor::Red.on_default().bold();
 const NOTE: Style = AnsiColor::Cyan.on_default().bold();
 const WELL: Style = AnsiColor::Green.on_default().bold();
@@ -13,7 +15,7 @@ const UNSURE: Style = AnsiColor::Yellow.on_default().bold();
 pub fn text(verification: &Verification, demands: Demands, all: bool) -> String {
     let mut text = String::new();
     for unreadable in &verification.unreadable {
-        text += &format!("{}: {ERROR}error{ERROR:#}: {} [unreadable]\n", unreadable.place, unreadable.why);
+        text += &format!("{}: {ERROR}error{ERROR:#}: {} [unreadable]\n", unreadable.place, plain(&unreadable.why));
     }
     more(&mut text, verification.unreadable_count, verification.unreadable.len(), "unreadable records");
     for chain in &verification.chains {
@@ -32,6 +34,8 @@ fn findings(text: &mut String, chain: &ChainReport, demands: Demands) {
         let is_error = finding.is_fault() || demands.ordered;
         let (style, level) = if is_error { (ERROR, "error") } else { (NOTE, "note") };
         let (location, word) = (finding.location(), finding.word());
+        let finding = finding.to_string();
+        let finding = plain(&finding);
         *text += &format!("{location}: {style}{level}{style:#}: chain {}: {finding} [{word}]\n", chain.id);
     }
     let faults = chain.findings.iter().filter(|finding| finding.is_fault()).count();
@@ -76,11 +80,11 @@ fn line(chain: &ChainReport, verification: &Verification, demands: Demands) -> S
         let given = if verification.keys.is_empty() { "none is given".into() } else { verification.keys.join(", ") };
         line += &format!(
             "; its keys are {}, given: {given}; without the key a change does not show",
-            chain.keys.join(", ")
+            plain(&chain.keys.join(", "))
         );
     }
     if let Some(proxy) = &chain.proxy {
-        line += &format!("; proxy {proxy}");
+        line += &format!("; proxy {}", plain(proxy));
     }
     line + "\n"
 }

@@ -9,6 +9,7 @@ use careplane_evidence::report;
 use careplane_evidence::verify::{Demands, Verification};
 
 use super::human;
+use super::plain::plain;
 use crate::out;
 
 #[derive(clap::Args)]
@@ -60,7 +61,7 @@ impl OutputArguments {
             None => out::print(&text)?,
         }
         let absent = report::absent(&verification.chains, expected);
-        absent.iter().for_each(|absent| eprintln!("careplane: {absent}"));
+        absent.iter().for_each(|absent| eprintln!("careplane: {}", plain(absent)));
         let is_well = verification.holds(demands) && absent.is_none();
         Ok(ExitCode::from(u8::from(!self.exit_zero && !is_well)))
     }

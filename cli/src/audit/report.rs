@@ -10,6 +10,7 @@ use careplane_evidence::source::Source;
 use careplane_evidence::verify::Shard;
 use jiff::Timestamp;
 
+use super::plain::plain;
 use super::{input, keys, progress, proxies, scope};
 use crate::out;
 
@@ -70,7 +71,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     if arguments.shard.is_none() {
         for doubt in report::doubts(&aggregate) {
-            eprintln!("careplane: not shown to be complete: {doubt}");
+            eprintln!("careplane: not shown to be complete: {}", plain(&doubt));
         }
     }
     Ok(ExitCode::SUCCESS)

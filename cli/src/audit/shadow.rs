@@ -9,6 +9,7 @@ use careplane_evidence::source::Source;
 use jiff::Timestamp;
 use serde_json::json;
 
+use super::plain::plain;
 use super::{input, keys, progress, scope};
 use crate::out;
 
@@ -51,7 +52,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Format::Json => json(&survey)?,
     })?;
     for doubt in &survey.doubts {
-        eprintln!("careplane: not shown to be complete: {doubt}");
+        eprintln!("careplane: not shown to be complete: {}", plain(doubt));
     }
     Ok(ExitCode::from(u8::from(survey.denied > 0)))
 }
@@ -75,18 +76,19 @@ fn table(survey: &Survey) -> String {
 
 fn line(row: &Row) -> String {
     let Row { refused, tally, example, change, .. } = row;
-    let template = refused.path_template.as_deref().unwrap_or("(no template)");
-    let example = example.as_ref().map(|id| format!(", such as request {id}")).unwrap_or_default();
+    let template = plain(refused.path_template.as_deref().unwrap_or("(no template)"));
+    let example = example.as_ref().map(|id| format!(", such as request {}", plain(id))).unwrap_or_default();
     format!(
         "\n{HEAD}{:>7}{HEAD:#}  {BAD}{}{BAD:#}  {}  {} {template}\n         {DIM}from{DIM:#} {}\n         \
-         {DIM}{} to {}{example}{DIM:#}\n         {change}\n",
+         {DIM}{} to {}{example}{DIM:#}\n         {}\n",
         tally.count,
-        refused.reason,
-        refused.context,
-        refused.method,
-        refused.peer.as_deref().unwrap_or("a caller without a certificate"),
+        plain(&refused.reason),
+        plain(&refused.context),
+        plain(&refused.method),
+        plain(refused.peer.as_deref().unwrap_or("a caller without a certificate")),
         tally.first,
         tally.last,
+        plain(change),
     )
 }
 

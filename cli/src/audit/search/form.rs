@@ -1,9 +1,13 @@
 //! An answer as a table, as JSON and as CSV.
 
+use std::borrow::Cow;
+
 use anstyle::{AnsiColor, Style};
 use careplane_evidence::search::{Answer, Hit};
 use careplane_evidence::verify::{State, Verdict};
 use serde_json::json;
+
+use crate::audit::plain::plain;
 
 const HEAD: Style = Style::new().bold();
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -65,7 +69,9 @@ pub fn table(answer: &Answer, hops: bool) -> String {
 
 /// One hit, in two lines.
 pub fn line(hit: &Hit) -> String {
-    let or = |text: &Option<String>, other: &'static str| text.clone().unwrap_or_else(|| other.to_owned());
+    fn or<'t>(text: &'t Option<String>, other: &'static str) -> Cow<'t, str> {
+        text.as_deref().map_or(other.into(), plain)
+    }
     let style = match hit.outcome {
         "answered" => GOOD,
         "refused" => BAD,
@@ -81,11 +87,11 @@ pub fn line(hit: &Hit) -> String {
     );
     for (word, value) in [("by", &hit.user), ("about", &hit.subject), ("for", &hit.tenant)] {
         if let Some(value) = value {
-            text += &format!("  {DIM}{word}{DIM:#} {value}");
+            text += &format!("  {DIM}{word}{DIM:#} {}", plain(value));
         }
     }
     if let (Some(by), reason) = (&hit.denied_by, &hit.denied_for) {
-        text += &format!("  {DIM}refused by{DIM:#} {by}: {}", or(reason, "no reason given"));
+        text += &format!("  {DIM}refused by{DIM:#} {}: {}", plain(by), or(reason, "no reason given"));
     }
     if hit.is_emergency() {
         text += &format!("  {BAD}emergency access{BAD:#}");
@@ -114,7 +120,7 @@ pub fn line(hit: &Hit) -> String {
     if hit.preflight {
         more.push("preflight: no use of data".to_owned());
     }
-    text + &format!("\n    {DIM}{}{DIM:#}\n", more.join(" · "))
+    text + &format!("\n    {DIM}{}{DIM:#}\n", plain(&more.join(" · ")))
 }
 
 /// An object in each line, and the last one of the chains.
@@ -165,7 +171,7 @@ pub fn statement(answer: &Answer) -> String {
     }
     text += "; these are not shown to be whole, so there can be more:\n";
     for doubt in &answer.doubts {
-        text += &format!("careplane: {doubt}\n");
+        text += &format!("careplane: {}\n", plain(doubt));
     }
     text
 }

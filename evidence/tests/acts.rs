@@ -194,7 +194,7 @@ fn what_a_call_between_services_reached_is_told_as_what_a_request_reached() {
     assert!(page.contains("Emergency access was used or tried in 3 requests, by 1 user."), "{page}");
     assert!(page.contains("1 request asked for another organisation’s data; it was refused."), "{page}");
     assert!(page.contains("Among these: 1 call between services"), "{page}");
-    // The home whose data were reached by a call alone has it in its report, and so has nobody else's.
+    // Only the home whose data the call reached has it in its report.
     assert_eq!(reaches(&make(Some("care-home-0099"))), emergencies);
     assert_eq!(reaches(&make(Some("care-home-0042"))), []);
     assert_eq!(make(Some("care-home-0042")).attempts.len(), 1);

@@ -1,5 +1,5 @@
-//! Texts of records for people. Whoever can write a line into a log can make a record, and with a line end in it, or an
-//! escape sequence, it would write lines of this tool.
+//! Texts of records for people. An attacker who can write a line into a log can make a record. A line end or an escape
+//! sequence in its texts would look like output of this tool.
 
 use std::borrow::Cow;
 

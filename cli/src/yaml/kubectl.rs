@@ -189,7 +189,7 @@ mod tests {
             let misread = misread_key(word);
             assert_eq!(misread.is_none(), key == Some(word), "{word}");
             assert_eq!(misread.map_or(Some(word.into()), |it| it.read).as_deref(), key, "{word}");
-            // Nobody reads it as this.
+            // No reading of the word is this one, so it is reported.
             let misread = misread_value(word, &Value::from("another")).unwrap();
             let read = misread.read.map(|read| serde_json::from_str::<Value>(&read).unwrap());
             assert_eq!(read, value.map(|value| serde_json::from_str(value).unwrap()), "{word}");

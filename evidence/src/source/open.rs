@@ -189,7 +189,7 @@ impl Read for Utf16<'_> {
             self.text.resize(self.decoder.max_utf8_buffer_length(bytes.len()).unwrap_or(4 * BUFFER), 0);
             // What is no UTF-16 becomes a replacement, so that its record does not have its hash.
             let (_, used, written, _) = self.decoder.decode_to_utf8(bytes, &mut self.text, self.is_over);
-            // Two letters would become one that nobody reads.
+            // Two letters of UTF-8 would be read as one character of UTF-16.
             self.last.extend_from_slice(&bytes[..used]);
             if memmem::find(&self.last, SCHEMA).is_some() {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, UTF8_WITHIN));

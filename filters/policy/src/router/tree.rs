@@ -112,8 +112,8 @@ impl Tree {
         None
     }
 
-    /// Whether a parameter and a rest under one node take the same method: neither is more specific. `methods` are those
-    /// of the routes at a node, by the first of them, a bit each.
+    /// Whether a parameter and a rest under one node take the same method: neither is more specific. `methods` are
+    /// those of the routes at a node, by the first of them, a bit each.
     pub(super) fn contested(&self, methods: impl Fn(u32) -> u16) -> bool {
         // Of the routes at a node and below it.
         let mut below: Vec<u16> = self.nodes.iter().map(|node| methods(node.first)).collect();

@@ -1,5 +1,7 @@
 //! What is measured: requests of a care home, and the policy that they meet.
 
+use std::ops::Range;
+
 use anyhow::{Context, Result, ensure};
 use careplane_exchange::memory::list;
 use careplane_integration::config::EnvoyConfig;
@@ -28,6 +30,8 @@ pub struct Scenario {
     pub policy: Value,
     /// The request.
     pub request: Request,
+    /// Whether each request is another user's, for another resident.
+    pub strangers: bool,
     /// What has to become of it.
     pub expected: Expected,
 }
@@ -95,6 +99,7 @@ pub fn all() -> Result<Vec<Scenario>> {
         plugins: BUNDLE,
         policy: policy.clone(),
         request,
+        strangers: false,
         expected,
     };
     Ok(vec![
@@ -105,7 +110,17 @@ pub fn all() -> Result<Vec<Scenario>> {
             request("GET", "/health"),
             Expected { recorded: false, ..PASSED },
         ),
-        scenario("read", "a read, identity from claims, 8 headers, trace not kept", &policy, read(), PASSED),
+        scenario(
+            "read",
+            "a read, identity from claims, 8 headers, trace not kept; the user's next of one resident",
+            &policy,
+            read(),
+            PASSED,
+        ),
+        Scenario {
+            strangers: true,
+            ..scenario("read-first", "the read, each of another user and another resident", &policy, read(), PASSED)
+        },
         scenario(
             "read-list-5",
             "the read, the tenant selected by a header among the five of a claim",
@@ -174,6 +189,7 @@ pub fn sized(policy: Value) -> Scenario {
             claims: vec![("tenant_id", "care-home-000000".into()), ("sub", "user-17".into())],
             draw: UNLUCKY,
         },
+        strangers: false,
         expected: PASSED,
     }
 }
@@ -195,6 +211,12 @@ fn request(method: &str, path: &str) -> Request {
 fn read() -> Request {
     let claims = vec![("tenant_id", TENANT.into()), ("sub", "sian.oneill@care.example".into())];
     Request { claims, ..request("GET", "/api/v1/residents/1732/notes") }
+}
+
+/// The read of another user, of another resident.
+fn stranger(number: u64) -> Request {
+    let claims = vec![("tenant_id", TENANT.into()), ("sub", format!("nurse-{number:06}@care.example").into())];
+    Request { claims, ..request("GET", &format!("/api/v1/residents/{}/notes", 1_732 + number)) }
 }
 
 /// The read with other claims in place of the tenant's, and the tenant in a header.
@@ -228,17 +250,20 @@ impl Scenario {
 
     fn run(&self, compiled: &Compiled) -> Result<(Measured, Option<Profile>)> {
         let mut proxy = Proxy::start(compiled, self.plugins, &self.policy.to_string())?;
-        self.serve(&mut proxy, WARM_UP)?;
+        self.serve(&mut proxy, 0..WARM_UP)?;
         proxy.take()?;
         proxy.take_profile();
-        self.serve(&mut proxy, REQUESTS)?;
+        self.serve(&mut proxy, WARM_UP..WARM_UP + REQUESTS)?;
         let (instructions, tally) = proxy.take()?;
         Ok((Measured { requests: REQUESTS, instructions, tally }, proxy.take_profile()))
     }
 
-    fn serve(&self, proxy: &mut Proxy, requests: u64) -> Result<()> {
-        for _ in 0..requests {
-            let served = proxy.serve(&self.request)?;
+    fn serve(&self, proxy: &mut Proxy, numbers: Range<u64>) -> Result<()> {
+        for number in numbers {
+            let served = match self.strangers {
+                true => proxy.serve(&stranger(number))?,
+                false => proxy.serve(&self.request)?,
+            };
             let seen = Expected::of(&served);
             ensure!(seen == self.expected, "expected {:?}, and saw {served:?}", self.expected);
         }

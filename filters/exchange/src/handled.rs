@@ -31,7 +31,7 @@ pub struct Handled {
     /// The template that matched; none in the default context.
     pub template: Option<Arc<Template>>,
     /// The subject of care, as a pseudonym.
-    pub subject: Option<String>,
+    pub subject: Option<Arc<str>>,
     /// Who it is from.
     pub identity: Identity,
     /// The user as tags, logs and records know them.

@@ -14,7 +14,7 @@ use crate::headers::{Grpc, HeaderMap};
 use crate::host::{Host, MapType};
 use crate::identity::{self, Identity, Question};
 use crate::kind::RequestKind;
-use crate::pseudonym::{Pseudonyms, Role};
+use crate::pseudonym::Pseudonyms;
 use crate::rules::Rules;
 use crate::trace::{FORCE_TRACE, REQUEST_ID, TraceDecision, TraceInput};
 use crate::writes::Writes;
@@ -390,7 +390,7 @@ impl Incoming {
             method: self.method,
             context: Arc::clone(&self.about.context),
             template: self.about.template.clone(),
-            subject: subject.map(|subject| self.pseudonyms().of(Role::Subject, subject)),
+            subject: subject.map(|subject| self.pseudonyms().of_subject(subject, self.identity(host).user.as_ref())),
             identity: self.identity(host).clone(),
             user: self.user(host).cloned(),
             placement: self.placement(host).ok().flatten().cloned(),

@@ -7,7 +7,7 @@ use careplane_policy::id::UserId;
 use careplane_policy::nhs;
 
 use crate::key::{Key, letters};
-use crate::recent::RecentUsers;
+use crate::recent::Recent;
 
 /// Bytes of the MAC that a pseudonym shows: 128 bits never collide in practice.
 const SHOWN: usize = 16;
@@ -28,7 +28,8 @@ pub enum Role {
 #[derive(Debug, Clone)]
 pub struct Pseudonyms {
     key: Key,
-    recent: RecentUsers,
+    users: Recent,
+    subjects: Recent,
 }
 
 // === impl Pseudonyms ===
@@ -36,7 +37,7 @@ pub struct Pseudonyms {
 impl Pseudonyms {
     /// Pseudonyms under `key`.
     pub fn new(key: Key) -> Self {
-        Self { key, recent: RecentUsers::default() }
+        Self { key, users: Recent::default(), subjects: Recent::default() }
     }
 
     /// The id of the key, eight letters.
@@ -46,7 +47,20 @@ impl Pseudonyms {
 
     /// The pseudonym of a user: that of [`Self::of`], which is remembered for users who were seen lately.
     pub fn of_user(&self, user: &UserId) -> Arc<str> {
-        self.recent.get_or_make(user.text(), || self.of(Role::User, user.as_str()))
+        self.recall(&self.users, user, Role::User, user.as_str())
+    }
+
+    /// The pseudonym of a subject of care: that of [`Self::of`], which is remembered for whom a user asked last.
+    pub fn of_subject(&self, subject: &str, user: Option<&UserId>) -> Arc<str> {
+        match user {
+            Some(user) => self.recall(&self.subjects, user, Role::Subject, subject),
+            None => self.of(Role::Subject, subject).into(),
+        }
+    }
+
+    #[inline(never)]
+    fn recall(&self, recent: &Recent, user: &UserId, role: Role, person: &str) -> Arc<str> {
+        recent.get_or_make(user.text(), person, || self.of(role, person))
     }
 
     /// The pseudonym of a person. An NHS number has one pseudonym in all its spellings.

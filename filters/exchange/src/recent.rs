@@ -1,4 +1,4 @@
-//! The pseudonyms of users who were seen lately.
+//! The pseudonyms of people whom users asked for lately: of themselves, or of a subject of care.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -7,52 +7,63 @@ use xxhash_rust::xxh64::xxh64;
 /// Users that are remembered, at most. A worker has fewer at work within minutes, and all of them take less than 100
 /// kB.
 const SLOTS: u64 = 256;
+/// The longest name of a person that is remembered, in bytes: a path can have any.
+const NAME_MAX: usize = 128;
 
-/// A user and the pseudonym.
-type Known = (Arc<str>, Arc<str>);
+/// Whom a user asked for last.
+#[derive(Clone)]
+struct Known {
+    user: Arc<str>,
+    person: Arc<str>,
+    pseudonym: Arc<str>,
+}
 
 /// A table with one place for each remainder of a user's hash: a user takes the place of another one.
 ///
-/// For users only: how long an answer takes tells a caller whether a name was seen lately. Of themselves they know
-/// that; of a subject of care it would say that someone else reads the record.
+/// By user, for how long an answer takes tells a caller whether the pseudonym was known. So it tells whom they asked
+/// for themselves, and never that someone else did.
 #[derive(Default)]
-pub(crate) struct RecentUsers(Mutex<Vec<Option<Known>>>);
+pub(crate) struct Recent(Mutex<Vec<Option<Known>>>);
 
-// === impl RecentUsers ===
+// === impl Recent ===
 
-impl RecentUsers {
-    /// The pseudonym of a user: the one that is known, or else what `make` returns.
-    pub(crate) fn get_or_make(&self, user: &Arc<str>, make: impl FnOnce() -> String) -> Arc<str> {
+impl Recent {
+    /// The pseudonym of a person for whom a user asks: the one that is known, or else what `make` returns.
+    pub(crate) fn get_or_make(&self, user: &Arc<str>, person: &str, make: impl FnOnce() -> String) -> Arc<str> {
         let slot =
             usize::try_from(xxh64(user.as_bytes(), 0).checked_rem(SLOTS).unwrap_or_default()).unwrap_or_default();
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(Some((known, pseudonym))) = slots.get(slot)
-            && **known == **user
+        if let Some(Some(known)) = slots.get(slot)
+            && *known.person == *person
+            && *known.user == **user
         {
-            return Arc::clone(pseudonym);
+            return Arc::clone(&known.pseudonym);
         }
         let pseudonym: Arc<str> = make().into();
         if slots.is_empty() {
             slots.resize(usize::try_from(SLOTS).unwrap_or_default(), None);
         }
-        if let Some(known) = slots.get_mut(slot) {
-            *known = Some((Arc::clone(user), Arc::clone(&pseudonym)));
+        if let Some(known) = slots.get_mut(slot)
+            && person.len() <= NAME_MAX
+        {
+            let (user, pseudonym) = (Arc::clone(user), Arc::clone(&pseudonym));
+            *known = Some(Known { user, person: person.into(), pseudonym });
         }
         pseudonym
     }
 }
 
 /// Another key has other pseudonyms, and the same key makes them again.
-impl Clone for RecentUsers {
+impl Clone for Recent {
     fn clone(&self) -> Self {
         Self::default()
     }
 }
 
 /// Whom it knows is not for logs.
-impl std::fmt::Debug for RecentUsers {
+impl std::fmt::Debug for Recent {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RecentUsers")
+        f.write_str("Recent")
     }
 }
 
@@ -65,11 +76,11 @@ mod tests {
 
     #[test]
     fn each_user_has_the_own_pseudonym_however_many_there_are() {
-        let recent = RecentUsers::default();
+        let recent = Recent::default();
         for round in 0..3 {
             for number in 0..2 * SLOTS {
                 let user: Arc<str> = format!("user-{number}").into();
-                let pseudonym = recent.get_or_make(&user, || format!("p-{number}"));
+                let pseudonym = recent.get_or_make(&user, &user, || format!("p-{number}"));
                 assert_eq!(*pseudonym, format!("p-{number}"), "round {round}");
             }
         }
@@ -77,12 +88,36 @@ mod tests {
     }
 
     #[test]
-    fn a_user_who_was_seen_lately_is_not_computed_again() {
-        let recent = RecentUsers::default();
+    fn whom_a_user_asked_for_last_is_not_computed_again() {
+        let recent = Recent::default();
         let user: Arc<str> = "nurse-7".into();
-        recent.get_or_make(&user, || "p-7".into());
+        recent.get_or_make(&user, "resident-1", || "p-1".into());
         let again: Arc<str> = "nurse-7".into();
-        assert_eq!(*recent.get_or_make(&again, || panic!("computed again")), *"p-7");
-        assert_eq!(*recent.clone().get_or_make(&user, || "p-8".into()), *"p-8", "a clone begins anew");
+        assert_eq!(*recent.get_or_make(&again, "resident-1", || panic!("computed again")), *"p-1");
+        assert_eq!(*recent.get_or_make(&user, "resident-2", || "p-2".into()), *"p-2", "another person");
+        assert_eq!(*recent.clone().get_or_make(&user, "resident-2", || "p-3".into()), *"p-3", "a clone begins anew");
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_name_is_not_kept() {
+        let recent = Recent::default();
+        let (user, person) = ("nurse-7".into(), "r".repeat(NAME_MAX + 1));
+        recent.get_or_make(&user, &person, || "p-1".into());
+        assert!(recent.0.lock().unwrap().iter().all(Option::is_none));
+        assert_eq!(*recent.get_or_make(&user, &person, || "p-1".into()), *"p-1");
+    }
+
+    #[test]
+    fn whom_one_user_asked_for_shows_no_other_user() {
+        let recent = Recent::default();
+        for number in 0..2 * SLOTS {
+            let mut is_computed = false;
+            let user: Arc<str> = format!("user-{number}").into();
+            recent.get_or_make(&user, "resident-1", || {
+                is_computed = true;
+                "p-1".into()
+            });
+            assert!(is_computed, "{user}");
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! One directory: asked for, fetched part by part, checked, and taken as a whole.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -35,8 +36,10 @@ pub struct Fetch {
 
 #[derive(Debug)]
 struct State {
-    /// As the policy has it that came last.
-    source: DirectorySource,
+    /// As the plugin has it that came last, of those that are here.
+    source: Rc<DirectorySource>,
+    /// Which plugin that is; 0 when none has ticked, or it has gone.
+    source_of: u32,
     phase: Phase,
     /// Of the index of the directory that was taken. Not of one that was refused: it has to be looked at again.
     etag: Option<String>,
@@ -86,10 +89,11 @@ struct Failure(&'static str, String);
 
 impl Fetch {
     #[inline(never)]
-    pub(crate) fn new(source: &DirectorySource, host: &dyn Host) -> Self {
+    pub(crate) fn new(source: &Rc<DirectorySource>, host: &dyn Host) -> Self {
         let now = now(host).unwrap_or_default();
         let state = State {
-            source: source.clone(),
+            source: Rc::clone(source),
+            source_of: 0,
             phase: Phase::Waiting { until: now },
             etag: None,
             parts: Vec::new(),
@@ -106,7 +110,7 @@ impl Fetch {
     /// Whether it is at the place that `source` names.
     pub(crate) fn is_of(&self, source: &DirectorySource) -> bool {
         self.state.try_borrow().is_ok_and(|state| {
-            let DirectorySource { cluster, authority, path, .. } = &state.source;
+            let DirectorySource { cluster, authority, path, .. } = &*state.source;
             *cluster == source.cluster && *authority == source.authority && *path == source.path
         })
     }
@@ -119,17 +123,8 @@ impl Fetch {
         self.view.get().map_or(0, |directory| directory.tenants())
     }
 
-    #[inline(never)]
-    pub(crate) fn attach(&self, source: &DirectorySource) -> u32 {
-        if let Ok(mut state) = self.state.try_borrow_mut() {
-            // Under other pools, each part has to be checked again.
-            if state.source.pools != source.pools {
-                state.parts.clear();
-                state.etag = None;
-                state.phase = Phase::Waiting { until: 0 };
-            }
-            state.source = source.clone();
-        }
+    /// Returns the number of a plugin that drives it from now on.
+    pub(crate) fn attach(&self) -> u32 {
         let (count, last) = self.drivers.get();
         let id = last.wrapping_add(1);
         self.drivers.set((count.saturating_add(1), id));
@@ -145,6 +140,9 @@ impl Fetch {
         let Ok(mut state) = self.state.try_borrow_mut() else { return left == 0 };
         if matches!(&state.phase, Phase::Calling { driver: caller, .. } if *caller == driver) {
             state.phase = Phase::Waiting { until: 0 };
+        }
+        if state.source_of == driver {
+            state.source_of = 0;
         }
         if left == 0 && state.begun {
             host.gauge(AGE, 0);
@@ -166,8 +164,18 @@ impl Fetch {
     }
 
     #[inline(never)]
-    pub(crate) fn tick(&self, driver: u32, host: &dyn Host) {
+    pub(crate) fn tick(&self, driver: u32, source: &Rc<DirectorySource>, host: &dyn Host) {
         let (Some(now), Ok(mut state)) = (now(host), self.state.try_borrow_mut()) else { return };
+        if driver > state.source_of {
+            // Under other pools, each part has to be checked again.
+            if state.source.pools != source.pools {
+                state.parts.clear();
+                state.etag = None;
+                state.phase = Phase::Waiting { until: 0 };
+            }
+            state.source = Rc::clone(source);
+            state.source_of = driver;
+        }
         if !std::mem::replace(&mut state.begun, true) {
             host.add_to_gauge(MISSING, 1);
         }
@@ -195,7 +203,7 @@ impl Fetch {
 
     /// Sends a request: for a part of an update, or else for the index.
     fn ask(&self, state: &mut State, update: Option<Update>, driver: u32, now: Millis, host: &dyn Host) {
-        let DirectorySource { cluster, authority, path, timeout, .. } = &state.source;
+        let DirectorySource { cluster, authority, path, timeout, .. } = &*state.source;
         let wanted = update.as_ref().and_then(|update| update.index.parts.get(update.part));
         let etag = state.etag.as_deref().filter(|_| wanted.is_none());
         let call = HttpCall {
@@ -309,7 +317,7 @@ impl Fetch {
             state.logged = Some(now);
             let age = seconds(now, state.confirmed);
             let tenants = self.tenants();
-            let DirectorySource { cluster, path, .. } = &state.source;
+            let DirectorySource { cluster, path, .. } = &*state.source;
             // A log whose level drops it has no other place.
             let _ = host.log(&format!(
                 "careplane: directory {cluster}{path}: {message}; the one of {age} s ago stays, with {tenants} \

@@ -18,6 +18,7 @@ pub struct Fetches(Cell<Vec<Rc<Fetch>>>);
 #[derive(Debug)]
 pub struct Driver {
     id: u32,
+    source: Rc<DirectorySource>,
     fetch: Rc<Fetch>,
 }
 
@@ -29,21 +30,22 @@ impl Fetches {
         Self(Cell::new(Vec::new()))
     }
 
-    /// A plugin drives the directory of `source` from now on. The policy that came last says how; the directory that
-    /// is here stays.
+    /// A plugin drives the directory of `source` from now on. The plugin that came last says how, from its first tick
+    /// on; the directory that is here stays.
     #[inline(never)]
     pub fn attach(&self, source: &DirectorySource, host: &dyn Host) -> Driver {
         let mut known = self.0.take();
-        let fetch = match known.iter().find(|fetch| fetch.is_of(source)) {
+        let source = Rc::new(source.clone());
+        let fetch = match known.iter().find(|fetch| fetch.is_of(&source)) {
             Some(fetch) => Rc::clone(fetch),
             None => {
-                let fetch = Rc::new(Fetch::new(source, host));
+                let fetch = Rc::new(Fetch::new(&source, host));
                 known.push(Rc::clone(&fetch));
                 fetch
             }
         };
         self.0.set(known);
-        Driver { id: fetch.attach(source), fetch }
+        Driver { id: fetch.attach(), source, fetch }
     }
 
     /// A plugin ends, and with it the call that it has made. With the last plugin, the directory goes.
@@ -67,7 +69,7 @@ impl Driver {
 
     /// Does what is due.
     pub fn tick(&self, host: &dyn Host) {
-        self.fetch.tick(self.id, host);
+        self.fetch.tick(self.id, &self.source, host);
     }
 
     /// How many bytes the answer to a call may have; `None` when the call is not one of these.

@@ -331,6 +331,43 @@ fn plugins_of_one_vm_share_a_directory_and_one_may_go_while_its_call_is_under_wa
     assert_eq!(vm.last_path(), format!("/d/parts/{}", built.parts[1].name), "the first part is here");
 }
 
+fn with_pools(pools: Value) -> DirectorySource {
+    let policy = json!({
+        "version": "careplane/v1", "tenants": {"directory": {"cluster": "c"}}, "routing": {"pools": pools},
+    });
+    let pools = Policy::from_json(policy.to_string().as_bytes()).unwrap().routing.directory.unwrap().pools;
+    DirectorySource { pools, ..source(json!({})) }
+}
+
+#[test]
+fn with_a_plugin_its_pools_go() {
+    let vm = Vm::new(&source(json!({})));
+    let [built, other_pool] = ["pool-a", "pool-b"].map(|pool| directory(5_000, pool));
+    vm.round(&built, Some("\"one\""));
+    let newer = vm.fetches.attach(&with_pools(json!(["pool-b"])), &vm.host);
+    newer.tick(&vm.host);
+    // Its pools are in force as long as it is here, whichever plugin ticks.
+    vm.driver.tick(&vm.host);
+    vm.answer(good(&built.index, Some("\"one\"")));
+    vm.answer(good(&built.parts[0].lines, None));
+    assert_eq!((vm.failures("format"), vm.tenants()), (1, 5_000));
+    vm.fetches.detach(&newer, &vm.host);
+    assert_eq!(vm.round(&built, Some("\"one\"")), built.parts.len());
+    assert_eq!((vm.failures("format"), vm.tenants()), (1, 5_000));
+    // One that came earlier changes nothing when it goes, and neither does one that never ticks.
+    let newest = vm.fetches.attach(&with_pools(json!(["pool-a"])), &vm.host);
+    vm.fetches.detach(&vm.driver, &vm.host);
+    let idle = vm.fetches.attach(&with_pools(json!(["pool-b"])), &vm.host);
+    vm.fetches.detach(&idle, &vm.host);
+    let vm = Vm { driver: newest, ..vm };
+    assert_eq!(vm.round(&built, Some("\"two\"")), built.parts.len());
+    vm.host.wait(MINUTE * 2);
+    vm.driver.tick(&vm.host);
+    vm.answer(good(&other_pool.index, None));
+    vm.answer(good(&other_pool.parts[0].lines, None));
+    assert_eq!(vm.failures("format"), 2);
+}
+
 #[test]
 fn a_new_policy_keeps_the_directory_that_is_here() {
     let vm = Vm::new(&source(json!({})));
@@ -346,12 +383,7 @@ fn a_new_policy_keeps_the_directory_that_is_here() {
     assert_eq!(vm.host.calls().pop().unwrap().headers[0].1, "\"one\"");
     vm.answer(status(304));
     // Other pools: each part is checked again, and meanwhile the directory is in force.
-    let mut other = source(json!({}));
-    let policy = json!({
-        "version": "careplane/v1", "tenants": {"directory": {"cluster": "c"}}, "routing": {"pools": ["pool-b"]},
-    });
-    other.pools = Policy::from_json(policy.to_string().as_bytes()).unwrap().routing.directory.unwrap().pools;
-    let driver = vm.fetches.attach(&other, &vm.host);
+    let driver = vm.fetches.attach(&with_pools(json!(["pool-b"])), &vm.host);
     vm.fetches.detach(&vm.driver, &vm.host);
     let vm = Vm { driver, ..vm };
     vm.driver.tick(&vm.host);

@@ -11,7 +11,8 @@ use crate::sdk::calls::http_call;
 
 /// Of the body of an answer: a collector's is a few bytes.
 const ANSWER_MAX: usize = 4096;
-const LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// In nanoseconds.
+const LOG_INTERVAL: u64 = 60_000_000_000;
 /// Random bytes that are fetched at once: asking the proxy takes longer than making them. Enough for 32 correlation
 /// ids.
 const POOL_BYTES: usize = 320;
@@ -21,8 +22,9 @@ thread_local! {
     static POOL: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     /// The metrics of this VM by name, the short ones first: the proxy knows them by number. One VM runs on one thread.
     static METRICS: Cell<Vec<(String, u32)>> = const { Cell::new(Vec::new()) };
-    /// When a failure of each call was last logged.
-    static LOGGED: Cell<Vec<(&'static str, SystemTime)>> = const { Cell::new(Vec::new()) };
+    /// When a failure of each call was last logged, by the clock that only ever rises: for years, if the other one
+    /// jumped back, no failure would be logged.
+    static LOGGED: Cell<Vec<(&'static str, u64)>> = const { Cell::new(Vec::new()) };
 }
 
 /// Envoy, as the stream that is being served sees it.
@@ -131,7 +133,8 @@ impl Host for EnvoyHost {
             pool = fresh;
         }
         let rest = pool.len().saturating_sub(bytes.len());
-        bytes.iter_mut().zip(pool.drain(rest..)).for_each(|(byte, random)| *byte = random);
+        bytes.iter_mut().zip(pool.iter().skip(rest)).for_each(|(byte, random)| *byte = *random);
+        pool.truncate(rest);
         POOL.set(pool);
         Ok(())
     }
@@ -140,16 +143,16 @@ impl Host for EnvoyHost {
         let by = i64::try_from(by).unwrap_or(i64::MAX);
         // Adding nothing is refused by the proxy.
         if by > 0 {
-            let _ = with_metric(MetricKind::Counter, counter, |id| abi::increment_metric(id, by));
+            let _ = metric(MetricKind::Counter, counter).and_then(|id| abi::increment_metric(id, by));
         }
     }
 
     fn gauge(&self, gauge: &str, value: u64) {
-        let _ = with_metric(MetricKind::Gauge, gauge, |id| abi::record_metric(id, value));
+        let _ = metric(MetricKind::Gauge, gauge).and_then(|id| abi::record_metric(id, value));
     }
 
     fn add_to_gauge(&self, gauge: &str, by: i64) {
-        let _ = with_metric(MetricKind::Gauge, gauge, |id| abi::increment_metric(id, by));
+        let _ = metric(MetricKind::Gauge, gauge).and_then(|id| abi::increment_metric(id, by));
     }
 
     fn http_call(&self, call: &HttpCall<'_>) -> Result<u32, HostError> {
@@ -165,50 +168,50 @@ fn http_call(call: &HttpCall<'_>) -> Result<u32, HostError> {
     abi::http_call(call.cluster, &headers.serialise(), call.body, millis)
 }
 
-fn with_metric(kind: MetricKind, name: &str, act: impl FnOnce(u32) -> Result<(), HostError>) -> Result<(), HostError> {
-    METRICS.with(|cell| {
-        let mut metrics = cell.take();
-        // By length first: the names begin alike, so comparing their letters takes long.
-        let order = |(known, _): &(String, u32)| known.len().cmp(&name.len()).then_with(|| known.as_str().cmp(name));
-        let place = metrics.binary_search_by(order);
-        let known = place.ok().and_then(|place| metrics.get(place)).map(|(_, id)| *id);
-        let id = match known {
-            Some(id) => Ok(id),
-            None => abi::define_metric(kind, name).inspect(|id| {
-                metrics.insert(place.unwrap_or_else(|place| place), (name.into(), *id));
-            }),
-        };
-        cell.set(metrics);
-        act(id?)
-    })
+/// The proxy's number of a metric, which it makes on first use.
+#[inline(never)]
+fn metric(kind: MetricKind, name: &str) -> Result<u32, HostError> {
+    let mut metrics = METRICS.take();
+    // By length first: the names begin alike, so comparing their letters takes long.
+    let order = |(known, _): &(String, u32)| known.len().cmp(&name.len()).then_with(|| known.as_str().cmp(name));
+    let place = metrics.binary_search_by(order);
+    let known = place.ok().and_then(|place| metrics.get(place)).map(|(_, id)| *id);
+    let id = match known {
+        Some(id) => Ok(id),
+        None => abi::define_metric(kind, name).inspect(|id| {
+            metrics.insert(place.unwrap_or_else(|place| place), (name.into(), *id));
+        }),
+    };
+    METRICS.set(metrics);
+    id
 }
 
 /// Counts and logs a failure on its way.
 fn failing<T>(call: &'static str, result: Result<T, HostError>) -> Result<T, HostError> {
-    result.inspect_err(|error| {
-        EnvoyHost.count(&format!("careplane.host_call_failures.{call}"), 1);
-        if is_due(call) {
-            ::log::warn!(
-                "careplane: the host call proxy_{call} failed: {error}; further failures are counted only, for a minute"
-            );
-        }
-    })
+    result.inspect_err(|error| failed(call, *error))
+}
+
+#[cold]
+#[inline(never)]
+fn failed(call: &'static str, error: HostError) {
+    EnvoyHost.count(&["careplane.host_call_failures.", call].concat(), 1);
+    if is_due(call) {
+        ::log::warn!(
+            "careplane: the host call proxy_{call} failed: {error}; further failures are counted only, for a minute"
+        );
+    }
 }
 
 fn is_due(call: &'static str) -> bool {
-    // Not `EnvoyHost::now`, whose failure would come back here.
-    let now = UNIX_EPOCH.checked_add(Duration::from_nanos(abi::now_nanos().unwrap_or_default())).unwrap_or(UNIX_EPOCH);
-    LOGGED.with(|cell| {
-        let mut logged = cell.take();
-        let is_recent = |(known, last): &(&str, SystemTime)| {
-            *known == call && now.duration_since(*last).unwrap_or_default() < LOG_INTERVAL
-        };
-        let due = !logged.iter().any(is_recent);
-        if due {
-            logged.retain(|(known, _)| *known != call);
-            logged.push((call, now));
-        }
-        cell.set(logged);
-        due
-    })
+    // Not `EnvoyHost::elapsed`, whose failure would come back here.
+    let now = abi::monotonic_nanos().unwrap_or_default();
+    let mut logged = LOGGED.take();
+    let is_recent = |(known, last): &(&str, u64)| *known == call && now.saturating_sub(*last) < LOG_INTERVAL;
+    let due = !logged.iter().any(is_recent);
+    if due {
+        logged.retain(|(known, _)| *known != call);
+        logged.push((call, now));
+    }
+    LOGGED.set(logged);
+    due
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use careplane_exchange::Rules;
 use careplane_pipeline::{Filters, Parts, Plugin, Stream};
+use careplane_policy::Policy;
 use careplane_policy::document::ProxyLog;
-use careplane_policy::{Policy, Problems};
 
 use crate::abi;
 use crate::directory::DirectoryDriver;
@@ -53,7 +53,7 @@ impl Root {
                 true
             }
             Err(problems) => {
-                for problem in problems {
+                for problem in problems.lines() {
                     log::error!("careplane: configuration refused: {problem}");
                 }
                 false
@@ -100,8 +100,8 @@ impl Drop for Configured {
     }
 }
 
-fn configure(size: usize) -> Result<Configured, Vec<String>> {
-    let one = |problem: String| vec![problem];
+/// An error has a line for each problem.
+fn configure(size: usize) -> Result<Configured, String> {
     let name = abi::property("plugin_root_id")
         .ok()
         .flatten()
@@ -110,17 +110,16 @@ fn configure(size: usize) -> Result<Configured, Vec<String>> {
         .unwrap_or_default();
     if !Filters::NAMES.contains(&&*name) {
         let known = Filters::NAMES.join(", ");
-        return Err(one(format!("pluginName {name:?} is not a filter of this module: expected one of {known}")));
+        return Err(format!("pluginName {name:?} is not a filter of this module: expected one of {known}"));
     }
-    let bytes = || abi::plugin_configuration(size).map_err(|error| one(format!("it cannot be read: {error}")));
+    let bytes = || abi::plugin_configuration(size).map_err(|error| format!("it cannot be read: {error}"));
     let policy = match Policy::from_json_quickly(bytes()?) {
         Some(policy) => policy,
-        None => Policy::from_json_carefully(&bytes()?)
-            .map_err(|problems: Problems| problems.to_string().lines().map(Into::into).collect::<Vec<_>>())?,
+        None => Policy::from_json_carefully(&bytes()?).map_err(|problems| problems.to_string())?,
     };
     let mut states = States::default();
     let pseudonyms = key::pseudonyms(&policy.pseudonym_key_env, &mut states)
-        .map_err(|error| one(format!("there is no pseudonym key and no random number to make one: {error}")))?;
+        .map_err(|error| format!("there is no pseudonym key and no random number to make one: {error}"))?;
     log::info!(
         "careplane: {name} configured: policy {}, {} contexts, pseudonym key {}",
         policy.digest,

@@ -110,7 +110,11 @@ impl fmt::Display for Seen<'_> {
         match self.0 {
             Value::Object(_) => f.write_str("a map"),
             Value::Array(_) => f.write_str("a list"),
-            other => write!(f, "{other}"),
+            // Not as JSON, whose writer is 5 kB of the module.
+            Value::String(text) => write!(f, "{text:?}"),
+            Value::Number(number) => write!(f, "{number}"),
+            Value::Bool(value) => write!(f, "{value}"),
+            Value::Null => f.write_str("null"),
         }
     }
 }

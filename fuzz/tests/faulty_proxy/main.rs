@@ -274,3 +274,22 @@ fn an_intent_without_an_answer_is_written_down() {
     assert!(written("intent") > 0, "no intent among {} lines", log.len());
     assert_eq!(written("intent"), written("request"), "each intent that was given up, and what became of its request");
 }
+
+#[test]
+fn a_failure_is_logged_each_minute_though_the_clock_is_set_back() {
+    let Some(module) = module() else { return };
+    let mut proxy = start(&module, 0, 0, 1).unwrap();
+    let (root, taken) = proxy.create_root("careplane").unwrap();
+    assert!(taken);
+    let mut fail_after = |seconds: u64| {
+        let world = proxy.world();
+        world.pass(Duration::from_secs(seconds));
+        // There are no headers then.
+        world.phase = Phase::Outside;
+        let id = proxy.create_stream(root).unwrap();
+        proxy.call("proxy_on_request_headers", &[id, 5, 1]).unwrap();
+        proxy.world().set_back(Duration::from_secs(600));
+        proxy.world().warnings().matches("proxy_get_header_map_pairs failed").count()
+    };
+    assert_eq!([0, 59, 2, 59, 2].map(&mut fail_after), [1, 0, 1, 0, 1]);
+}

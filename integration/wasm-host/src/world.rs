@@ -86,6 +86,8 @@ pub struct World {
     tokens: u32,
     random: u64,
     milliseconds: u64,
+    /// How far the wall clock has been set back, in milliseconds.
+    set_back: u64,
 }
 
 // === impl World ===
@@ -109,7 +111,8 @@ impl World {
                 Status::Ok.into()
             }
             "proxy_get_log_level" => number(WARNING.into()),
-            "proxy_get_current_time_nanoseconds" | "clock_time_get" => number(self.now()),
+            "proxy_get_current_time_nanoseconds" => number(self.now() - self.set_back * 1_000_000),
+            "clock_time_get" => number(self.now()),
             "proxy_get_buffer_bytes" => self.buffer(call.number(0), call.number(1), call.number(2)).into(),
             "proxy_get_header_map_pairs" => self.serialised(call.number(0)).ok_or(Status::BadArgument).into(),
             "proxy_get_header_map_value" => self.header(call.number(0), call.bytes(0)).into(),
@@ -261,6 +264,11 @@ impl World {
     /// Lets time pass.
     pub fn pass(&mut self, time: Duration) {
         self.milliseconds += time.as_millis() as u64;
+    }
+
+    /// Sets the wall clock back; the clock that only ever rises goes on.
+    pub fn set_back(&mut self, by: Duration) {
+        self.set_back += by.as_millis() as u64;
     }
 
     /// The same numbers in each run: SplitMix64 (Steele, Lea, Flood 2014), from 0.

@@ -290,6 +290,33 @@ fn nothing_in_a_record_becomes_markup() {
 }
 
 #[test]
+fn a_table_that_is_cut_says_how_much_more_there_is() {
+    let mut writer = support::Writer::new(1);
+    let mut lines = vec![writer.checkpoint("start")];
+    for number in 0..17 {
+        let denied = json!({"result": "denied", "by": "careplane", "reason": format!("reason-{number}")});
+        let shadow = json!({"result": "allowed", "shadow": {"result": "denied", "reason": format!("reason-{number}")}});
+        for (decision, status) in [(denied, 403), (shadow, 500 + number)] {
+            let context = json!({
+                "action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86", "subject": "p-s"
+            });
+            let record = json!({
+                "context": context, "decision": decision, "outcome": {"status": status},
+                "request": {"method": "GET"}, "who": {"user": format!("p-u{number}")}
+            });
+            lines.push(writer.append("request", record));
+        }
+    }
+    lines.push(writer.checkpoint("end"));
+    let page = html(&of(Scope::default(), &lines), None).unwrap();
+    for section in ["refused", "shadow", "people", "failed"] {
+        let begin = page.split(&format!("<section aria-labelledby=\"{section}\">")).nth(1).unwrap();
+        let section = begin.split("</section>").next().unwrap();
+        assert!(section.contains("And 2 more, in the JSON form of this report."), "{section}");
+    }
+}
+
+#[test]
 fn a_record_that_is_none_although_it_has_its_hash_is_unreadable() {
     let mut writer = support::Writer::new(1);
     let lines = [writer.checkpoint("start"), writer.append("request", json!({"trace": 7})), writer.checkpoint("end")];

@@ -160,11 +160,14 @@ fn a_writer_that_ended_within_a_line_costs_its_own_record_alone() {
 }
 
 #[test]
-fn a_line_that_is_too_long_is_named_and_the_next_one_is_read() {
-    let lines = format!("{}\n{RECORD}\n", "x".repeat(LINE_MAX + 1));
-    let (found, _) = read(&Source::text("s", lines));
-    assert_eq!(found[0], ("s:1".to_owned(), Err("the line is longer than 64 MiB".to_owned())));
-    assert_eq!(found[1], ("s:2".to_owned(), Ok(RECORD.to_owned())));
+fn lines_that_are_too_long_are_named_and_those_behind_them_are_read() {
+    let long = "x".repeat(LINE_MAX + (2 << 20));
+    let (found, lines) = read(&Source::text("s", format!("{long}\n{RECORD}\n{RECORD}\n{long}\n{RECORD}\n")));
+    let too_long = Err("the line is longer than 64 MiB".to_owned());
+    let record = Ok(RECORD.to_owned());
+    let expected = [&too_long, &record, &record, &too_long, &record];
+    assert_eq!(found.iter().map(|(_, found)| found).collect::<Vec<_>>(), expected);
+    assert_eq!((found[4].0.as_str(), lines.read), ("s:5", 5));
 }
 
 #[test]

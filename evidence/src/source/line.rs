@@ -125,7 +125,7 @@ fn read_json(bytes: &[u8], nested: u32, found: Found<'_>) -> io::Result<()> {
         if let Some(error) = failed {
             return Err(error);
         }
-        rest = match read {
+        rest = match read.map(<[u8]>::trim_ascii_start) {
             Ok(behind) if behind.is_empty() || behind.starts_with(b"{") => behind,
             Ok(_) => return found(Sink::Collector, Err(not_json(&"something else is behind it"))),
             Err(error) => {
@@ -158,6 +158,7 @@ fn follow(text: &[u8], sink: Sink, found: Found<'_>) -> io::Result<()> {
         rest = match values.next() {
             Some(Ok(_)) => {
                 let (record, behind) = record.split_at(values.byte_offset());
+                let behind = behind.trim_ascii_start();
                 found(sink, Ok(record))?;
                 if sink == Sink::AccessLog && !behind.is_empty() && !behind.starts_with(BEGIN) {
                     found(sink, Err(NOT_AS_WRITTEN.into()))?;

@@ -150,6 +150,12 @@ fn a_writer_that_ended_within_a_line_costs_its_own_record_alone() {
             assert_eq!(found.len(), times, "{found:?}");
             assert!(found.iter().all(|(_, found)| found.as_deref() == Ok(RECORD)), "{found:?}");
         }
+        // White space between JSON values says nothing; carriage returns alone are the line ends of some programs.
+        for space in [" ", "\r", "\t \r"] {
+            let found = text(&[whole, whole, whole].join(space));
+            let records: Vec<_> = found.iter().map(|(_, found)| found.as_deref()).collect();
+            assert_eq!(records, [Ok(RECORD); 3], "{space:?}");
+        }
         // Anywhere: that one is reported, and the next one read.
         for cut in 1..whole.len() {
             let line = [&whole[..cut], whole].concat();

@@ -189,6 +189,9 @@ fn folders_gzip_and_what_cannot_be_read() {
     let gzip = gzip.finish().unwrap();
     // Two members, as when rotated files are put together.
     std::fs::write(at("a.gz"), [gzip.as_slice(), &gzip].concat()).unwrap();
+    // Filled up to whole blocks, and put together then.
+    std::fs::write(at("padded.gz"), [gzip.as_slice(), &[0; 300], &gzip, &[0; 70_000]].concat()).unwrap();
+    std::fs::write(at("more.gz"), [gzip.as_slice(), b"\0\0more"].concat()).unwrap();
     std::fs::write(at("cut.gz"), &gzip[..gzip.len() - 9]).unwrap();
     // The name says nothing.
     std::fs::write(at("packed.jsonl"), &gzip).unwrap();
@@ -200,11 +203,13 @@ fn folders_gzip_and_what_cannot_be_read() {
     assert_eq!(read(&sources[0]).0.len(), 1);
     // The first had no line end: both are in one line.
     let twice = [("1 of the line", RECORD), ("2 of the line", RECORD)];
-    let found = read(&sources[2]).0;
-    assert_eq!(found.len(), twice.len());
-    for ((location, found), (record, expected)) in found.iter().zip(twice) {
-        assert!(location.contains(record), "{location}");
-        assert_eq!(found.as_deref(), Ok(expected));
+    for source in [&sources[2], &Source::file(at("padded.gz"))] {
+        let found = read(source).0;
+        assert_eq!(found.len(), twice.len());
+        for ((location, found), (record, expected)) in found.iter().zip(twice) {
+            assert!(location.contains(record), "{location}");
+            assert_eq!(found.as_deref(), Ok(expected));
+        }
     }
 
     for name in ["packed.jsonl", "plain.gz"] {
@@ -213,6 +218,8 @@ fn folders_gzip_and_what_cannot_be_read() {
 
     let cut = Source::file(at("cut.gz")).read(|_| Ok(())).unwrap_err().to_string();
     assert!(cut.contains("cut.gz: "), "{cut}");
+    let more = Source::file(at("more.gz")).read(|_| Ok(())).unwrap_err().to_string();
+    assert!(more.contains("more.gz: "), "{more}");
     let missing = Source::expand(&[at("missing")]).unwrap_err().to_string();
     assert!(missing.contains("missing: No such file"), "{missing}");
     std::fs::create_dir(at("empty")).unwrap();

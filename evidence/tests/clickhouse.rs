@@ -24,7 +24,7 @@ fn at(lines: &[String], random: &mut Random) -> usize {
     random.below(lines.len() - 2) + 1
 }
 
-const CHANGES: [Change; 11] = [
+const CHANGES: [Change; 12] = [
     |_, _| {},
     |lines, random| {
         let index = at(lines, random);
@@ -76,6 +76,8 @@ const CHANGES: [Change; 11] = [
         lines.push(writer.key(None).request());
     },
     |lines, random| random.shuffle(lines),
+    // As Windows ends them.
+    |lines, _| lines.iter_mut().for_each(|line| line.push('\r')),
 ];
 
 /// The rows that a query answers on each file.

@@ -201,6 +201,40 @@ fn what_a_call_between_services_reached_is_told_as_what_a_request_reached() {
 }
 
 #[test]
+fn a_hop_by_time_alone_is_of_the_same_user_person_and_tenant() {
+    // A caller inside the mesh gives one id to two requests at once. No span says which is which.
+    let reaches = |who: &str, tenant: &str, subject: &str| {
+        let record = |placement: &str, micros: u64, who: &str, tenant: &str, subject: &str| {
+            let mut record = at_the_gateway("r-1", None);
+            (record["proxy"]["placement"], record["outcome"]["durationMicros"]) = (placement.into(), micros.into());
+            (record["who"]["user"], record["context"]["subject"]) = (who.into(), subject.into());
+            (record["tenant"]["id"], record["trace"]) = (tenant.into(), serde_json::json!({}));
+            record
+        };
+        let mut emergency = record("inbound", 1000, who, tenant, subject);
+        (emergency["decision"]["grant"], emergency["who"]["purpose"]) = ("emergency".into(), "BTG".into());
+        let outer = record("gateway", 500_000, "p-alice", "care-home-0042", "p-seen");
+        let lines = [
+            support::Writer::new(1).append("request", outer),
+            support::Writer::new(2).append("request", emergency),
+        ];
+        let making = Making::new(Scope::default(), "2026-01-02T00:00:00Z".parse().unwrap());
+        let aggregate = making.make(&[Source::text("records", lines.join("\n"))]).unwrap();
+        let [(reach, _)] = aggregate.reaches.iter().collect::<Vec<_>>()[..] else { panic!("{aggregate:?}") };
+        (aggregate.kinds.hops, [&reach.user, &reach.tenant, &reach.subject].map(String::clone))
+    };
+    for (hops, named) in [
+        (1, ["p-alice", "care-home-0042", "p-seen"]),
+        (0, ["p-bob", "care-home-0042", "p-seen"]),
+        (0, ["p-alice", "care-home-0099", "p-seen"]),
+        (0, ["p-alice", "care-home-0042", "p-other"]),
+    ] {
+        let [who, tenant, subject] = named;
+        assert_eq!(reaches(who, tenant, subject), (hops, named.map(str::to_owned)));
+    }
+}
+
+#[test]
 fn requests_without_an_id_have_nothing_in_common() {
     let record = |user: &str, placement: &str, micros: u64, more: serde_json::Value| {
         let mut record = at_the_gateway("", None);

@@ -188,7 +188,7 @@ fn relation(outer: &Fact, inner: &Fact) -> Option<Relation> {
     // Two proxies before services, or two workers of one: that one of them was busy for longer shows nothing.
     let can_cause = outer.placement != inner.placement || inner.placement == Placement::Unknown;
     match is_same(outer, inner) {
-        true if is_further_in => Some(Relation::Hop),
+        true if is_further_in && !contradicts(outer, inner) => Some(Relation::Hop),
         false if can_cause && inner.placement != Placement::Gateway => Some(Relation::Call),
         _ => None,
     }
@@ -197,6 +197,13 @@ fn relation(outer: &Fact, inner: &Fact) -> Option<Relation> {
 /// Whether two records can be of the same message.
 fn is_same(one: &Fact, other: &Fact) -> bool {
     one.name(MESSAGE) == other.name(MESSAGE) || one.name(CONTEXT) == other.name(CONTEXT)
+}
+
+/// Whether they name different users, tenants or people in care: then they are two messages, whatever their times are.
+fn contradicts(one: &Fact, other: &Fact) -> bool {
+    [USER, TENANT, SUBJECT].into_iter().map(|which| (one.name(which), other.name(which))).any(|(name, other)| {
+        name.is_some() && other.is_some() && name != other
+    })
 }
 
 /// The root of the record at `index`, and what it is to that.

@@ -279,6 +279,13 @@ fn a_number_never_comes_from_the_command_line() {
         );
         assert!(!error.contains("5919"), "{error}");
     }
+    // Neither as what it is not: the page of an answer names the pseudonym that was asked for.
+    for command in ["search", "follow"] {
+        let (code, out, error) = run(folder.path(), &[command, "--pseudonym", NUMBER, "gateway.jsonl"], "");
+        assert_eq!((code, out.as_str()), (2, ""));
+        assert!(error.contains("--pseudonym: an NHS number on the command line"), "{error}");
+        assert!(error.contains("give `--subject -`, and the number on the standard input"), "{error}");
+    }
     let refused = |arguments: &[&str]| {
         let (code, _, error) = run(folder.path(), arguments, "");
         assert_eq!(code, 2, "{error}");

@@ -77,15 +77,20 @@ impl PeopleArguments {
     }
 }
 
+/// Refuses an NHS number on the command line; `instead` takes one.
+pub fn refuse_number(option: &str, id: &str, instead: &str) -> anyhow::Result<()> {
+    let holds_number = nhs::find(id.as_bytes()).is_some() || nhs::find_escaped(id.as_bytes()).is_some();
+    ensure!(
+        !holds_number,
+        "{option}: an NHS number on the command line stays in the history of the shell, and shows in the list of \
+         processes: give `{instead} -`, and the number on the standard input"
+    );
+    Ok(())
+}
+
 /// An id that may be on the command line.
 fn argument(option: &str, id: &str) -> anyhow::Result<String> {
-    let holds_number = nhs::find(id.as_bytes()).is_some() || nhs::find_escaped(id.as_bytes()).is_some();
-    if holds_number {
-        bail!(
-            "{option}: an NHS number on the command line stays in the history of the shell, and shows in the list of \
-             processes: give `{option} -`, and the number on the standard input"
-        );
-    }
+    refuse_number(option, id, option)?;
     ensure!(!id.is_empty(), "{option}: the id is empty");
     Ok(id.to_owned())
 }

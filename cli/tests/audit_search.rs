@@ -170,6 +170,32 @@ fn each_question_has_its_answer() {
 }
 
 #[test]
+fn a_user_is_found_also_where_a_policy_lets_records_know_the_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let nurse = pseudonym(&["--user", "nurse-7"], "");
+    let number = pseudonym(&["--subject", "-"], NUMBER);
+    let mut writer = Writer::new(1);
+    let mut lines = vec![writer.checkpoint("start")];
+    let users = [nurse.as_str(), "nurse-7", "nurse-8", &format!("patient {number}")];
+    for (index, user) in users.into_iter().enumerate() {
+        lines.push(writer.append("request", request(&format!("r-{index}"), user, "nurse-7", "gateway", 200)));
+    }
+    lines.push(writer.checkpoint("end"));
+    fs::write(folder.path().join("records.jsonl"), lines.join("\n")).unwrap();
+    let found = |arguments: &[&str], stdin: &str| -> Vec<String> {
+        let (_, text, _) = search(folder.path(), &[arguments, &["--format", "json"]].concat(), stdin);
+        let objects = objects(&text);
+        objects.iter().filter_map(|it| Some(it["requestId"].as_str()?.to_owned())).collect()
+    };
+    assert_eq!(found(&["--user", "nurse-7"], ""), ["r-0", "r-1"]);
+    assert_eq!(found(&["--user", "-"], &format!("patient {NUMBER}")), ["r-3"]);
+    // Subjects are pseudonyms everywhere.
+    assert!(found(&["--subject", "nurse-7"], "").is_empty());
+    let (_, page, _) = search(folder.path(), &["--user", "-", "--format", "html"], &format!("patient {NUMBER}"));
+    assert!(!page.contains("943"), "{page}");
+}
+
+#[test]
 fn what_was_done_under_a_grant_is_found_by_grant_and_purpose() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::new(1);

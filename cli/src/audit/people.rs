@@ -43,6 +43,8 @@ pub struct Named {
     pub role: Role,
     /// The key's id, and the pseudonym.
     pub pseudonyms: Vec<(String, String)>,
+    /// What records have of a user under `pseudonymise: false`.
+    plain: Vec<String>,
 }
 
 // === impl PeopleArguments ===
@@ -71,7 +73,9 @@ impl PeopleArguments {
             .map(|(role, option, id)| {
                 let id = if id == STDIN { read_id(option)? } else { argument(option, id)? };
                 let pseudonyms = keys.iter().map(|key| (key.key_id().to_owned(), key.of(role, &id))).collect();
-                Ok(Named { role, pseudonyms })
+                let is_user = role == Role::User;
+                let plain = keys.iter().filter(|_| is_user).map(|key| key.redact(&id).into_owned()).collect();
+                Ok(Named { role, pseudonyms, plain })
             })
             .collect()
     }
@@ -108,7 +112,7 @@ fn read_id(option: &str) -> anyhow::Result<String> {
 
 impl From<Named> for Person {
     fn from(named: Named) -> Self {
-        let pseudonyms = named.pseudonyms.into_iter().map(|(_, pseudonym)| pseudonym).collect();
+        let pseudonyms = named.pseudonyms.into_iter().map(|(_, pseudonym)| pseudonym).chain(named.plain).collect();
         match named.role {
             Role::User => Self::User(pseudonyms),
             Role::Subject => Self::Subject(pseudonyms),

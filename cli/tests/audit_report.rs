@@ -1,11 +1,16 @@
 //! `careplane audit report` and `export`, run as programs.
 
+#[path = "../../evidence/tests/support/mod.rs"]
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use careplane_evidence::synthetic::Synthetic;
-use serde_json::Value;
+use careplane_exchange::Denial;
+use serde_json::{Value, json};
+use support::Writer;
 
 struct Folder(tempfile::TempDir);
 
@@ -106,6 +111,21 @@ fn a_page_verifies_what_it_counts_in_one_command() {
     let export = folder.run(&["export", "--format", "fhir", "records.jsonl"]);
     assert_eq!(export.status.code(), Some(1));
     assert!(String::from_utf8(export.stderr).unwrap().contains("was changed: it does not have its hash"));
+}
+
+#[test]
+fn a_page_has_words_for_every_reason_to_refuse() {
+    for denial in Denial::ALL {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        let mut writer = Writer::new(1);
+        let decision = json!({"result": "denied", "by": "careplane", "reason": denial.code()});
+        let outcome = json!({"status": denial.status()});
+        let record = writer.append("request", json!({"decision": decision, "outcome": outcome}));
+        folder.write("records.jsonl", &record);
+        let page = folder.text(&["report", "records.jsonl"]);
+        assert!(page.contains(&format!("careplane · {}", denial.code())), "{page}");
+        assert!(!page.contains("that this report has no words for"), "{}", denial.code());
+    }
 }
 
 #[test]

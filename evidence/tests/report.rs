@@ -290,6 +290,26 @@ fn nothing_in_a_record_becomes_markup() {
 }
 
 #[test]
+fn no_number_in_a_record_ends_a_report() {
+    let record = |id: &str, time: &str, redirects: u32| {
+        json!({
+            "context": {"action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86"},
+            "outcome": {"status": 200, "durationMicros": u64::MAX - 2047, "attempts": u64::MAX - 2047},
+            "request": {"id": id, "method": "GET", "redirects": redirects}, "time": time
+        })
+    };
+    let (mut one, mut other) = (support::Writer::new(1), support::Writer::new(2));
+    let mut lines = Vec::new();
+    for (id, time) in [("r-1", "1970-01-01T00:00:00Z"), ("r-2", "9999-12-30T22:00:00Z")] {
+        lines.push(one.append("request", record(id, time, 0)));
+        lines.extend([u32::MAX, u32::MAX].map(|redirects| other.append("request", record(id, time, redirects))));
+    }
+    let aggregate = of(Scope::default(), &lines);
+    assert_eq!(aggregate.kinds.total(), 6);
+    assert!(html(&aggregate, None).unwrap().contains("Requests in each month"));
+}
+
+#[test]
 fn a_table_that_is_cut_says_how_much_more_there_is() {
     let mut writer = support::Writer::new(1);
     let mut lines = vec![writer.checkpoint("start")];

@@ -150,7 +150,7 @@ fn link(group: &[Fact], spans: &HashMap<u64, usize>, index: usize) -> Option<(us
     }
     if fact.redirects > 0 {
         let is_before = |other: &Fact| {
-            other.chain == fact.chain && other.redirects + 1 == fact.redirects && other.time <= fact.time
+            other.chain == fact.chain && other.redirects == fact.redirects - 1 && other.time <= fact.time
         };
         if let Some(before) = group.iter().position(is_before) {
             return Some((before, Relation::Pass));
@@ -171,7 +171,8 @@ fn link(group: &[Fact], spans: &HashMap<u64, usize>, index: usize) -> Option<(us
 fn surrounds(group: &[Fact], outer: usize, inner: usize) -> bool {
     let (o, i) = (&group[outer], &group[inner]);
     let is_outer = outer < inner || o.placement < i.placement;
-    is_outer && o.chain != i.chain && o.time <= i.time + SKEW && i.end() <= o.end() + SKEW && o.duration >= i.duration
+    let is_around = o.time <= i.time.saturating_add(SKEW) && i.end() <= o.end().saturating_add(SKEW);
+    is_outer && o.chain != i.chain && is_around && o.duration >= i.duration
 }
 
 /// Whether `fact` is of a policy in shadow, beside the one that `other` is of: both say when the proxy began and ended

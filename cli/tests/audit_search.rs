@@ -386,6 +386,28 @@ fn records_are_shown_as_they_come_and_trouble_with_them() {
 }
 
 #[test]
+fn follow_ends_when_nobody_reads_what_it_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let mut writer = Writer::new(1);
+    fs::write(&file, writer.checkpoint("start") + "\n").unwrap();
+    let mut child =
+        command(folder.path(), &["follow", "--from-start", "audit.jsonl"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(child.stdout.take().unwrap());
+    shown.read_line(&mut String::new()).unwrap();
+    // As `| head -1` does.
+    drop(shown);
+    let mut out = OpenOptions::new().append(true).open(&file).unwrap();
+    let ended = (0..100).find_map(|_| {
+        out.write_all((writer.request() + "\n").as_bytes()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        child.try_wait().unwrap()
+    });
+    child.kill().unwrap();
+    assert_eq!(ended.and_then(|status| status.code()), Some(0));
+}
+
+#[test]
 fn lines_are_followed_whatever_they_begin_with_and_to_the_end_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::new(1);

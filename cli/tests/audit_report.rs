@@ -101,7 +101,7 @@ fn a_page_verifies_what_it_counts_in_one_command() {
     folder.write("more.txt", "careplane_audit_records{} 5\n");
     let page = report(&["--metrics", "metrics.txt", "--metrics", "more.txt"]);
     assert!(page.contains("Of 5 records no account is given."));
-    folder.write("proxies.txt", "# the gateways\nservice-1\nistio-ingressgateway-*\n");
+    folder.write("proxies.txt", "\u{feff}service-1\r\n# the gateways\r\nistio-ingressgateway-*\r\n");
     let page = report(&["--proxies", "proxies.txt"]);
     assert!(page.contains("Of 1 proxy that should be on record there is no chain: istio-ingressgateway-*."));
     // Edited after whatever was said of it before: said now.

@@ -335,6 +335,9 @@ fn a_pseudonym_is_that_of_the_proxies() {
     let proxies = careplane_exchange::Pseudonyms::new(key);
     assert_eq!(pseudonym(&["--user", "nurse-7"], ""), proxies.of(careplane_exchange::Role::User, "nurse-7"));
     assert_eq!(pseudonym(&["--subject", "-"], "9434765919"), proxies.of(careplane_exchange::Role::Subject, NUMBER));
+    // From a file of an editor that marks what it writes.
+    let marked = pseudonym(&["--subject", "-"], "\u{feff}resident-12\r\n");
+    assert_eq!(marked, proxies.of(careplane_exchange::Role::Subject, "resident-12"));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     fs::write(&file, OLD_KEY.1).unwrap();

@@ -35,5 +35,10 @@ pub fn ensure_records(verification: &Verification, paths: &[PathBuf]) -> anyhow:
 pub fn text(path: &Path) -> anyhow::Result<String> {
     let read =
         if path.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { fs::read_to_string(path) };
-    read.with_context(|| path.display().to_string())
+    Ok(without_mark(&read.with_context(|| path.display().to_string())?).to_owned())
+}
+
+/// A text without the mark that editors of Windows write before it.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }

@@ -9,6 +9,8 @@ use careplane_evidence::search::Person;
 use careplane_exchange::{KEY_MIN, Key, Pseudonyms, Role};
 use careplane_policy::nhs;
 
+use super::input::without_mark;
+
 /// The environment variable that the proxies have the key in, unless a policy names another one.
 const KEY_ENV: &str = "CAREPLANE_PSEUDONYM_KEY";
 /// What stands for the standard input.
@@ -105,7 +107,7 @@ fn read_id(option: &str) -> anyhow::Result<String> {
     }
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).with_context(|| format!("{option}: the standard input cannot be read"))?;
-    let id = line.trim().to_owned();
+    let id = without_mark(&line).trim().to_owned();
     ensure!(!id.is_empty(), "{option}: there is no id on the standard input");
     Ok(id)
 }

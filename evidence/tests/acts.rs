@@ -235,6 +235,27 @@ fn a_hop_by_time_alone_is_of_the_same_user_person_and_tenant() {
 }
 
 #[test]
+fn copies_count_once_however_many_requests_have_one_id() {
+    let mut chain = support::Writer::new(1);
+    let requests = 6000;
+    let mut lines = vec![chain.checkpoint("start")];
+    for number in 0..requests {
+        let mut record = at_the_gateway("r-1", None);
+        record["time"] = format!("2026-01-01T06:{:02}:{:02}.000000Z", number / 60 % 60, number % 60).into();
+        record["trace"] = serde_json::json!({});
+        lines.push(chain.append("request", record));
+    }
+    lines.push(chain.checkpoint("end"));
+    // All but one came by two ways: wherever records are looked at apart, it is between copies somewhere.
+    for without in 1..3 {
+        let twice = [lines.clone(), lines[without..].to_vec()].concat();
+        let making = Making::new(Scope::default(), "2026-01-02T00:00:00Z".parse().unwrap());
+        let aggregate = making.make(&[Source::text("records", twice.join("\n"))]).unwrap();
+        assert_eq!(aggregate.total.total(), requests);
+    }
+}
+
+#[test]
 fn requests_without_an_id_have_nothing_in_common() {
     let record = |user: &str, placement: &str, micros: u64, more: serde_json::Value| {
         let mut record = at_the_gateway("", None);

@@ -95,7 +95,9 @@ pub(crate) fn fold(facts: impl Iterator<Item = io::Result<Fact>>, mut each: impl
     for fact in facts {
         let fact = fact?;
         let is_next = group.first().is_some_and(|first| first.request != fact.request);
-        if is_next || group.len() >= GROUP_MAX {
+        // Copies of one record stay together: apart, they would be two requests.
+        let is_copy = group.last().is_some_and(|last| (last.chain, last.seq) == (fact.chain, fact.seq));
+        if is_next || group.len() >= GROUP_MAX && !is_copy {
             acts(&mut group, &mut each);
         }
         group.push(fact);

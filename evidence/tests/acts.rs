@@ -181,17 +181,18 @@ fn what_a_call_between_services_reached_is_told_as_what_a_request_reached() {
         rows.map(|(it, reached)| (it.user.clone(), it.subject.clone(), reached.counts.total())).collect()
     };
     let all = make(None);
-    let emergencies = ["p-both", "p-called", "p-of-a-worker"].map(|subject| ("p-nurse".into(), subject.into(), 1));
+    let subjects = ["p-asked", "p-both", "p-called", "p-of-a-worker", "p-relative"];
+    let emergencies = subjects.map(|subject| ("p-nurse".into(), subject.into(), 1));
     assert_eq!(reaches(&all), emergencies);
-    let both = all.reaches.values().next().unwrap();
+    let both = all.reaches.values().nth(1).unwrap();
     assert_eq!(both.contexts.iter().collect::<Vec<_>>(), ["overview", "resident"]);
     let attempts: Vec<_> = all.attempts.iter().map(|(it, crossing)| (it.other.as_str(), crossing.refused)).collect();
     assert_eq!(attempts, [("care-home-0007", 1)]);
     // The totals are of requests.
     let kinds = all.kinds;
-    assert_eq!((all.total.total(), kinds.acts, kinds.calls, kinds.copies, all.total.refused), (5, 5, 4, 1, 0));
+    assert_eq!((all.total.total(), kinds.acts, kinds.calls, kinds.copies, all.total.refused), (6, 6, 5, 1, 0));
     let page = html(&all, None).unwrap();
-    assert!(page.contains("Emergency access was used or tried in 3 requests, by 1 user."), "{page}");
+    assert!(page.contains("Emergency access was used or tried in 5 requests, by 1 user."), "{page}");
     assert!(page.contains("1 request asked for another organisation’s data; it was refused."), "{page}");
     assert!(page.contains("Among these: 1 call between services"), "{page}");
     // Only the home whose data the call reached has it in its report.

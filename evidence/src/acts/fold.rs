@@ -159,7 +159,10 @@ fn link(group: &[Fact], spans: &HashMap<u64, usize>, index: usize) -> Option<(us
         }
     }
     if let Some(caller) = spans.get(&fact.parent).filter(|caller| fact.parent != 0 && **caller != index) {
-        let relation = if is_same(&group[*caller], fact) { Relation::Hop } else { Relation::Call };
+        let caller_fact = &group[*caller];
+        // What a service asks for another person is no hop, though the context be the same.
+        let is_hop = is_same(caller_fact, fact) && !contradicts(caller_fact, fact);
+        let relation = if is_hop { Relation::Hop } else { Relation::Call };
         return Some((*caller, relation));
     }
     let is_twin = |other: usize| is_rehearsal_of(&group[other], fact);

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use careplane_evidence::report::{Aggregate, DeliveryCounters, Making, Scope, doubts, html};
 use careplane_evidence::source::Source;
 use careplane_evidence::synthetic::Synthetic;
+use careplane_evidence::verify::Key;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -287,6 +288,20 @@ fn nothing_in_a_record_becomes_markup() {
     let page = html(&aggregate, Some(hostile)).unwrap();
     assert!(!page.contains("<script"), "{page}");
     assert!(page.matches("&#60;script&#62;").count() >= 18);
+}
+
+#[test]
+fn a_key_that_was_not_given_is_named_whatever_else_is_wrong_with_its_chain() {
+    let chain = |number, key| support::Writer::new(number).key(Some(key)).complete(9);
+    let mut lines = [chain(1, support::KEY), chain(2, support::OTHER_KEY)].concat();
+    // Of the other one, a record is missing as well.
+    lines.remove(12);
+    let mut making = Making::new(Scope::default(), made());
+    making.keys.add(Key::new(support::KEY).unwrap());
+    let told = doubts(&making.make(&[Source::text("records", lines.join("\n"))]).unwrap());
+    let key = Key::new(support::OTHER_KEY).unwrap();
+    let wanted = format!("8 records could not be checked, because the key was not given ({});", key.id());
+    assert!(told.iter().any(|doubt| doubt.starts_with(&wanted)), "{told:#?}");
 }
 
 #[test]

@@ -181,7 +181,7 @@ fn what_a_call_between_services_reached_is_told_as_what_a_request_reached() {
         rows.map(|(it, reached)| (it.user.clone(), it.subject.clone(), reached.counts.total())).collect()
     };
     let all = make(None);
-    let subjects = ["p-asked", "p-both", "p-called", "p-of-a-worker", "p-relative"];
+    let subjects = ["p-asked", "p-both", "p-called", "p-of-a-worker", "p-reached", "p-redirected", "p-relative"];
     let emergencies = subjects.map(|subject| ("p-nurse".into(), subject.into(), 1));
     assert_eq!(reaches(&all), emergencies);
     let both = all.reaches.values().nth(1).unwrap();
@@ -190,9 +190,9 @@ fn what_a_call_between_services_reached_is_told_as_what_a_request_reached() {
     assert_eq!(attempts, [("care-home-0007", 1)]);
     // The totals are of requests.
     let kinds = all.kinds;
-    assert_eq!((all.total.total(), kinds.acts, kinds.calls, kinds.copies, all.total.refused), (6, 6, 5, 1, 0));
+    assert_eq!((all.total.total(), kinds.acts, kinds.calls, kinds.copies, all.total.refused), (7, 7, 5, 1, 0));
     let page = html(&all, None).unwrap();
-    assert!(page.contains("Emergency access was used or tried in 5 requests, by 1 user."), "{page}");
+    assert!(page.contains("Emergency access was used or tried in 7 requests, by 1 user."), "{page}");
     assert!(page.contains("1 request asked for another organisation’s data; it was refused."), "{page}");
     assert!(page.contains("Among these: 1 call between services"), "{page}");
     // Only the home whose data the call reached has it in its report.
@@ -215,10 +215,8 @@ fn a_hop_by_time_alone_is_of_the_same_user_person_and_tenant() {
         let mut emergency = record("inbound", 1000, who, tenant, subject);
         (emergency["decision"]["grant"], emergency["who"]["purpose"]) = ("emergency".into(), "BTG".into());
         let outer = record("gateway", 500_000, "p-alice", "care-home-0042", "p-seen");
-        let lines = [
-            support::Writer::new(1).append("request", outer),
-            support::Writer::new(2).append("request", emergency),
-        ];
+        let lines =
+            [support::Writer::new(1).append("request", outer), support::Writer::new(2).append("request", emergency)];
         let making = Making::new(Scope::default(), "2026-01-02T00:00:00Z".parse().unwrap());
         let aggregate = making.make(&[Source::text("records", lines.join("\n"))]).unwrap();
         let [(reach, _)] = aggregate.reaches.iter().collect::<Vec<_>>()[..] else { panic!("{aggregate:?}") };

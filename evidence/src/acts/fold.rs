@@ -39,7 +39,8 @@ pub(crate) struct Act {
     /// Who acted on whom, also by calls between services.
     pub pairs: BTreeSet<(Name, Name)>,
     /// The calls between services that it caused, by time, without copies, preflights and what a policy in shadow saw
-    /// beside another. One that names no user has that of the outermost record.
+    /// beside another; and passes that reached another person or tenant. One that names no user has that of the
+    /// outermost record.
     pub calls: Vec<Fact>,
     /// Attempts beyond the first of each hop.
     pub repeats: u64,
@@ -207,9 +208,10 @@ fn is_same(one: &Fact, other: &Fact) -> bool {
 
 /// Whether they name different users, tenants or people in care: then they are two messages, whatever their times are.
 fn contradicts(one: &Fact, other: &Fact) -> bool {
-    [USER, TENANT, SUBJECT].into_iter().map(|which| (one.name(which), other.name(which))).any(|(name, other)| {
-        name.is_some() && other.is_some() && name != other
-    })
+    [USER, TENANT, SUBJECT]
+        .into_iter()
+        .map(|which| (one.name(which), other.name(which)))
+        .any(|(name, other)| name.is_some() && other.is_some() && name != other)
 }
 
 /// The root of the record at `index`, and what it is to that.
@@ -267,7 +269,14 @@ impl Act {
                 .iter()
                 .filter(|(index, lineage)| {
                     let is_beside = matches!(links[*index], Some((_, Relation::Rehearsal)));
-                    *lineage == Lineage::Call && !is_beside && !group[*index].is_preflight
+                    let is_elsewhere = || contradicts(&group[root], &group[*index]);
+                    let is_apart = match lineage {
+                        Lineage::Call => !is_beside,
+                        // Its refusal is that of the request.
+                        Lineage::Pass => group[*index].ending != Ending::Refused && is_elsewhere(),
+                        Lineage::Root | Lineage::Hop | Lineage::Copy => false,
+                    };
+                    is_apart && !group[*index].is_preflight
                 })
                 .map(|(index, _)| group[*index])
                 .collect(),

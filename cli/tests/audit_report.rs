@@ -167,6 +167,23 @@ fn bad_input_says_what_is_wanted_instead() {
 }
 
 #[test]
+fn nothing_is_written_over_what_is_read() {
+    let folder = Folder::new();
+    let records = fs::read(folder.path("records.jsonl")).unwrap();
+    for command in [
+        &["export", "--format", "fhir"][..],
+        &["report"],
+        &["verify"],
+        &["merge"],
+        &["search", "--tenant", "care-home-0042"],
+    ] {
+        let error = folder.refusal(&[command, &["--output", "./records.jsonl", "records.jsonl"]].concat());
+        assert_eq!(error, "careplane: ./records.jsonl: it is read, so it cannot be the output\n", "{command:?}");
+        assert_eq!(fs::read(folder.path("records.jsonl")).unwrap(), records);
+    }
+}
+
+#[test]
 fn an_export_has_the_requests_of_the_period_in_every_form() {
     let folder = Folder::new();
     let scope = ["--from", "2026-10-02", "--to", "2026-10-03", "--tenant", "care-home-0042"];

@@ -111,6 +111,9 @@ fn what_is_left_of_a_record_is_not_passed_over() {
         format!(r#"{{"a":{escaped},"b":{taken_apart}}}"#),
         r#"    "schema" : "careplane.audit/v1","#.to_owned(),
         r#"    "schema": "careplane.audit\/v1","#.to_owned(),
+        // Beside one that is read, in other ways of writing.
+        format!(r#"level=warn msg={escaped} {{"MESSAGE":{:?}}}"#, RECORD.as_bytes()),
+        format!(r#"{{"log":{}}} [warning] careplane-audit-record {RECORD}"#, escaped.replace("audit/", r"audit\/")),
         // Escaped in ways that nothing here knows.
         format!("<msg>{}</msg>", RECORD.replace('"', "&quot;")),
         format!("a;'{}'", RECORD.replace('"', "\\\"")),

@@ -382,6 +382,13 @@ fn records_are_shown_as_they_come_and_trouble_with_them() {
     assert!(until("trouble").contains("nothing between record 3 and record 5 yet"));
     assert!(until("trouble").contains("record 6 of chain"));
     assert!(until("CHANGED").contains("refused"));
+    // Made anew with its hash: not for a copy of the one that was there.
+    let mut forged: Value = serde_json::from_str(&after).unwrap();
+    forged["who"]["user"] = json!("p-other");
+    forged["hash"] = json!(support::hash(&forged, None));
+    append(&[&serde_jcs::to_string(&forged).unwrap(), "\n"]);
+    assert!(until("trouble").contains("another record of chain"));
+    assert!(until("p-other").contains("refused"));
     child.kill().unwrap();
     child.wait().unwrap();
     let (code, once, _) = run(folder.path(), &["follow", "--once", "-"], &format!("{start}\n{answered}\n"));

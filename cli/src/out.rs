@@ -7,9 +7,18 @@ use std::io::{ErrorKind, Write};
 /// # Errors
 /// When it cannot be written; not when the reader has closed the pipe (`| head`).
 pub fn print(text: &str) -> std::io::Result<()> {
-    let mut out = anstream::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match write(text) {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         done => done,
     }
+}
+
+/// As [`print`], for what goes on and has to end when nobody reads it any more.
+///
+/// # Errors
+/// When it cannot be written, a pipe that the reader has closed included.
+pub fn write(text: &str) -> std::io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }

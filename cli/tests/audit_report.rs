@@ -1,11 +1,16 @@
 //! `careplane audit report` and `export`, run as programs.
 
+#[path = "../../evidence/tests/support/mod.rs"]
+mod support;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use careplane_evidence::synthetic::Synthetic;
-use serde_json::Value;
+use careplane_exchange::Denial;
+use serde_json::{Value, json};
+use support::Writer;
 
 struct Folder(tempfile::TempDir);
 
@@ -96,7 +101,7 @@ fn a_page_verifies_what_it_counts_in_one_command() {
     folder.write("more.txt", "careplane_audit_records{} 5\n");
     let page = report(&["--metrics", "metrics.txt", "--metrics", "more.txt"]);
     assert!(page.contains("Of 5 records no account is given."));
-    folder.write("proxies.txt", "# the gateways\nservice-1\nistio-ingressgateway-*\n");
+    folder.write("proxies.txt", "\u{feff}service-1\r\n# the gateways\r\nistio-ingressgateway-*\r\n");
     let page = report(&["--proxies", "proxies.txt"]);
     assert!(page.contains("Of 1 proxy that should be on record there is no chain: istio-ingressgateway-*."));
     // Edited after whatever was said of it before: said now.
@@ -106,6 +111,21 @@ fn a_page_verifies_what_it_counts_in_one_command() {
     let export = folder.run(&["export", "--format", "fhir", "records.jsonl"]);
     assert_eq!(export.status.code(), Some(1));
     assert!(String::from_utf8(export.stderr).unwrap().contains("was changed: it does not have its hash"));
+}
+
+#[test]
+fn a_page_has_words_for_every_reason_to_refuse() {
+    for denial in Denial::ALL {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        let mut writer = Writer::new(1);
+        let decision = json!({"result": "denied", "by": "careplane", "reason": denial.code()});
+        let outcome = json!({"status": denial.status()});
+        let record = writer.append("request", json!({"decision": decision, "outcome": outcome}));
+        folder.write("records.jsonl", &record);
+        let page = folder.text(&["report", "records.jsonl"]);
+        assert!(page.contains(&format!("careplane · {}", denial.code())), "{page}");
+        assert!(!page.contains("that this report has no words for"), "{}", denial.code());
+    }
 }
 
 #[test]
@@ -143,6 +163,23 @@ fn bad_input_says_what_is_wanted_instead() {
     for (arguments, wanted) in cases {
         let error = folder.refusal(arguments);
         assert!(error.contains(wanted), "{arguments:?}: {error}");
+    }
+}
+
+#[test]
+fn nothing_is_written_over_what_is_read() {
+    let folder = Folder::new();
+    let records = fs::read(folder.path("records.jsonl")).unwrap();
+    for command in [
+        &["export", "--format", "fhir"][..],
+        &["report"],
+        &["verify"],
+        &["merge"],
+        &["search", "--tenant", "care-home-0042"],
+    ] {
+        let error = folder.refusal(&[command, &["--output", "./records.jsonl", "records.jsonl"]].concat());
+        assert_eq!(error, "careplane: ./records.jsonl: it is read, so it cannot be the output\n", "{command:?}");
+        assert_eq!(fs::read(folder.path("records.jsonl")).unwrap(), records);
     }
 }
 

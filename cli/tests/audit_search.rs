@@ -170,6 +170,32 @@ fn each_question_has_its_answer() {
 }
 
 #[test]
+fn a_user_is_found_also_where_a_policy_lets_records_know_the_id() {
+    let folder = tempfile::tempdir().unwrap();
+    let nurse = pseudonym(&["--user", "nurse-7"], "");
+    let number = pseudonym(&["--subject", "-"], NUMBER);
+    let mut writer = Writer::new(1);
+    let mut lines = vec![writer.checkpoint("start")];
+    let users = [nurse.as_str(), "nurse-7", "nurse-8", &format!("patient {number}")];
+    for (index, user) in users.into_iter().enumerate() {
+        lines.push(writer.append("request", request(&format!("r-{index}"), user, "nurse-7", "gateway", 200)));
+    }
+    lines.push(writer.checkpoint("end"));
+    fs::write(folder.path().join("records.jsonl"), lines.join("\n")).unwrap();
+    let found = |arguments: &[&str], stdin: &str| -> Vec<String> {
+        let (_, text, _) = search(folder.path(), &[arguments, &["--format", "json"]].concat(), stdin);
+        let objects = objects(&text);
+        objects.iter().filter_map(|it| Some(it["requestId"].as_str()?.to_owned())).collect()
+    };
+    assert_eq!(found(&["--user", "nurse-7"], ""), ["r-0", "r-1"]);
+    assert_eq!(found(&["--user", "-"], &format!("patient {NUMBER}")), ["r-3"]);
+    // Subjects are pseudonyms everywhere.
+    assert!(found(&["--subject", "nurse-7"], "").is_empty());
+    let (_, page, _) = search(folder.path(), &["--user", "-", "--format", "html"], &format!("patient {NUMBER}"));
+    assert!(!page.contains("943"), "{page}");
+}
+
+#[test]
 fn what_was_done_under_a_grant_is_found_by_grant_and_purpose() {
     let folder = tempfile::tempdir().unwrap();
     let mut writer = Writer::new(1);
@@ -279,6 +305,13 @@ fn a_number_never_comes_from_the_command_line() {
         );
         assert!(!error.contains("5919"), "{error}");
     }
+    // Neither as what it is not: the page of an answer names the pseudonym that was asked for.
+    for command in ["search", "follow"] {
+        let (code, out, error) = run(folder.path(), &[command, "--pseudonym", NUMBER, "gateway.jsonl"], "");
+        assert_eq!((code, out.as_str()), (2, ""));
+        assert!(error.contains("--pseudonym: an NHS number on the command line"), "{error}");
+        assert!(error.contains("give `--subject -`, and the number on the standard input"), "{error}");
+    }
     let refused = |arguments: &[&str]| {
         let (code, _, error) = run(folder.path(), arguments, "");
         assert_eq!(code, 2, "{error}");
@@ -302,6 +335,9 @@ fn a_pseudonym_is_that_of_the_proxies() {
     let proxies = careplane_exchange::Pseudonyms::new(key);
     assert_eq!(pseudonym(&["--user", "nurse-7"], ""), proxies.of(careplane_exchange::Role::User, "nurse-7"));
     assert_eq!(pseudonym(&["--subject", "-"], "9434765919"), proxies.of(careplane_exchange::Role::Subject, NUMBER));
+    // From a file of an editor that marks what it writes.
+    let marked = pseudonym(&["--subject", "-"], "\u{feff}resident-12\r\n");
+    assert_eq!(marked, proxies.of(careplane_exchange::Role::Subject, "resident-12"));
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("key");
     fs::write(&file, OLD_KEY.1).unwrap();
@@ -346,10 +382,39 @@ fn records_are_shown_as_they_come_and_trouble_with_them() {
     assert!(until("trouble").contains("nothing between record 3 and record 5 yet"));
     assert!(until("trouble").contains("record 6 of chain"));
     assert!(until("CHANGED").contains("refused"));
+    // Made anew with its hash: not for a copy of the one that was there.
+    let mut forged: Value = serde_json::from_str(&after).unwrap();
+    forged["who"]["user"] = json!("p-other");
+    forged["hash"] = json!(support::hash(&forged, None));
+    append(&[&serde_jcs::to_string(&forged).unwrap(), "\n"]);
+    assert!(until("trouble").contains("another record of chain"));
+    assert!(until("p-other").contains("refused"));
     child.kill().unwrap();
     child.wait().unwrap();
     let (code, once, _) = run(folder.path(), &["follow", "--once", "-"], &format!("{start}\n{answered}\n"));
     assert_eq!((code, once.lines().count()), (0, 3), "{once}");
+}
+
+#[test]
+fn follow_ends_when_nobody_reads_what_it_shows() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("audit.jsonl");
+    let mut writer = Writer::new(1);
+    fs::write(&file, writer.checkpoint("start") + "\n").unwrap();
+    let mut child =
+        command(folder.path(), &["follow", "--from-start", "audit.jsonl"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut shown = BufReader::new(child.stdout.take().unwrap());
+    shown.read_line(&mut String::new()).unwrap();
+    // As `| head -1` does.
+    drop(shown);
+    let mut out = OpenOptions::new().append(true).open(&file).unwrap();
+    let ended = (0..100).find_map(|_| {
+        out.write_all((writer.request() + "\n").as_bytes()).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        child.try_wait().unwrap()
+    });
+    child.kill().unwrap();
+    assert_eq!(ended.and_then(|status| status.code()), Some(0));
 }
 
 #[test]

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
 """Prints what a query of this folder answers on each of some files of records: a JSON list of rows a file.
 
-query.py verify.sql FILE…: by chDB, without a server. Periods are open, and chains are judged at the newest record.
+query.py verify.sql FILE…: by chDB, without a server. Periods are open, and chains are judged at AS_OF of the
+environment, else at the newest record.
 """
 
 import json
+import os
 import pathlib
 import sys
 
@@ -22,7 +24,7 @@ def main():
         lines = f"SELECT line FROM file('{path}', LineAsString, 'line String') WHERE line != ''"
         clickhouse.query(f"INSERT INTO careplane_audit (record) {lines}")
         newest = clickhouse.query(NEWEST, "TabSeparated").bytes().decode().strip()
-        times = {"as_of": newest, "from": "1970-01-02 00:00:00", "to": "2200-01-01 00:00:00"}
+        times = {"as_of": os.environ.get("AS_OF", newest), "from": "1970-01-02 00:00:00", "to": "2200-01-01 00:00:00"}
         asked = query
         for name, time in times.items():
             asked = asked.replace(f"{{{name}:DateTime64(6, 'UTC')}}", f"toDateTime64('{time}', 6, 'UTC')")

@@ -78,7 +78,11 @@ SELECT
         edits + missing + breaks + conflicts + after_end + key_changes > 0, 'broken',
         is_unverified, 'unverified',
         has_ended, 'complete',
-        checkpoints AND dateDiff('microsecond', heard, {as_of:DateTime64(6, 'UTC')}) > 180000000, 'cut',
+        checkpoints AND (
+            dateDiff('microsecond', heard, {as_of:DateTime64(6, 'UTC')}) > 180000000
+            -- A time that is yet to come is one of a wrong clock.
+            OR dateDiff('microsecond', greatest({as_of:DateTime64(6, 'UTC')}, now64(6, 'UTC')), heard) > 180000000
+        ), 'cut',
         'open') AS verdict,
     last, missing, edits, breaks, conflicts, after_end, key_changes
 FROM chains

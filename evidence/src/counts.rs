@@ -59,6 +59,12 @@ pub struct Tally {
 /// either side, and time that ran out.
 const CUT: [&str; 11] = ["LR", "UR", "UC", "DC", "DR", "DPE", "UPE", "UT", "SI", "DT", "UMSDR"];
 
+/// Whether semantic conventions for gRPC servers call a status an error: UNKNOWN, DEADLINE_EXCEEDED, UNIMPLEMENTED,
+/// INTERNAL, UNAVAILABLE, DATA_LOSS.
+pub(crate) fn is_grpc_fault(status: u64) -> bool {
+    matches!(status, 2 | 4 | 12..=15)
+}
+
 impl Ending {
     /// How the request of `record` ended.
     #[must_use]
@@ -78,9 +84,7 @@ impl Ending {
             (Some(101), _) => Self::Answered,
             (Some(_), _) if was_cut => Self::Failed,
             (Some(_), 0) => Self::Answered,
-            // The codes that semantic conventions for gRPC servers call an error: UNKNOWN, DEADLINE_EXCEEDED,
-            // UNIMPLEMENTED, INTERNAL, UNAVAILABLE, DATA_LOSS.
-            (Some(_), 2 | 4 | 12..=15) => Self::Failed,
+            (Some(_), grpc) if is_grpc_fault(grpc) => Self::Failed,
             (Some(_), _) => Self::Declined,
         }
     }

@@ -181,23 +181,77 @@ fn what_a_call_between_services_reached_is_told_as_what_a_request_reached() {
         rows.map(|(it, reached)| (it.user.clone(), it.subject.clone(), reached.counts.total())).collect()
     };
     let all = make(None);
-    let emergencies = ["p-both", "p-called", "p-of-a-worker"].map(|subject| ("p-nurse".into(), subject.into(), 1));
+    let subjects = ["p-asked", "p-both", "p-called", "p-of-a-worker", "p-reached", "p-redirected", "p-relative"];
+    let emergencies = subjects.map(|subject| ("p-nurse".into(), subject.into(), 1));
     assert_eq!(reaches(&all), emergencies);
-    let both = all.reaches.values().next().unwrap();
+    let both = all.reaches.values().nth(1).unwrap();
     assert_eq!(both.contexts.iter().collect::<Vec<_>>(), ["overview", "resident"]);
     let attempts: Vec<_> = all.attempts.iter().map(|(it, crossing)| (it.other.as_str(), crossing.refused)).collect();
     assert_eq!(attempts, [("care-home-0007", 1)]);
     // The totals are of requests.
     let kinds = all.kinds;
-    assert_eq!((all.total.total(), kinds.acts, kinds.calls, kinds.copies, all.total.refused), (5, 5, 4, 1, 0));
+    assert_eq!((all.total.total(), kinds.acts, kinds.calls, kinds.copies, all.total.refused), (7, 7, 5, 1, 0));
     let page = html(&all, None).unwrap();
-    assert!(page.contains("Emergency access was used or tried in 3 requests, by 1 user."), "{page}");
+    assert!(page.contains("Emergency access was used or tried in 7 requests, by 1 user."), "{page}");
     assert!(page.contains("1 request asked for another organisation’s data; it was refused."), "{page}");
     assert!(page.contains("Among these: 1 call between services"), "{page}");
     // Only the home whose data the call reached has it in its report.
     assert_eq!(reaches(&make(Some("care-home-0099"))), emergencies);
     assert_eq!(reaches(&make(Some("care-home-0042"))), []);
     assert_eq!(make(Some("care-home-0042")).attempts.len(), 1);
+}
+
+#[test]
+fn a_hop_by_time_alone_is_of_the_same_user_person_and_tenant() {
+    // A caller inside the mesh gives one id to two requests at once. No span says which is which.
+    let reaches = |who: &str, tenant: &str, subject: &str| {
+        let record = |placement: &str, micros: u64, who: &str, tenant: &str, subject: &str| {
+            let mut record = at_the_gateway("r-1", None);
+            (record["proxy"]["placement"], record["outcome"]["durationMicros"]) = (placement.into(), micros.into());
+            (record["who"]["user"], record["context"]["subject"]) = (who.into(), subject.into());
+            (record["tenant"]["id"], record["trace"]) = (tenant.into(), serde_json::json!({}));
+            record
+        };
+        let mut emergency = record("inbound", 1000, who, tenant, subject);
+        (emergency["decision"]["grant"], emergency["who"]["purpose"]) = ("emergency".into(), "BTG".into());
+        let outer = record("gateway", 500_000, "p-alice", "care-home-0042", "p-seen");
+        let lines =
+            [support::Writer::new(1).append("request", outer), support::Writer::new(2).append("request", emergency)];
+        let making = Making::new(Scope::default(), "2026-01-02T00:00:00Z".parse().unwrap());
+        let aggregate = making.make(&[Source::text("records", lines.join("\n"))]).unwrap();
+        let [(reach, _)] = aggregate.reaches.iter().collect::<Vec<_>>()[..] else { panic!("{aggregate:?}") };
+        (aggregate.kinds.hops, [&reach.user, &reach.tenant, &reach.subject].map(String::clone))
+    };
+    for (hops, named) in [
+        (1, ["p-alice", "care-home-0042", "p-seen"]),
+        (0, ["p-bob", "care-home-0042", "p-seen"]),
+        (0, ["p-alice", "care-home-0099", "p-seen"]),
+        (0, ["p-alice", "care-home-0042", "p-other"]),
+    ] {
+        let [who, tenant, subject] = named;
+        assert_eq!(reaches(who, tenant, subject), (hops, named.map(str::to_owned)));
+    }
+}
+
+#[test]
+fn copies_count_once_however_many_requests_have_one_id() {
+    let mut chain = support::Writer::new(1);
+    let requests = 6000;
+    let mut lines = vec![chain.checkpoint("start")];
+    for number in 0..requests {
+        let mut record = at_the_gateway("r-1", None);
+        record["time"] = format!("2026-01-01T06:{:02}:{:02}.000000Z", number / 60 % 60, number % 60).into();
+        record["trace"] = serde_json::json!({});
+        lines.push(chain.append("request", record));
+    }
+    lines.push(chain.checkpoint("end"));
+    // All but one came by two ways: wherever records are looked at apart, it is between copies somewhere.
+    for without in 1..3 {
+        let twice = [lines.clone(), lines[without..].to_vec()].concat();
+        let making = Making::new(Scope::default(), "2026-01-02T00:00:00Z".parse().unwrap());
+        let aggregate = making.make(&[Source::text("records", twice.join("\n"))]).unwrap();
+        assert_eq!(aggregate.total.total(), requests);
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use std::process::Command;
 use careplane_evidence::report::{Making, Scope};
 use careplane_evidence::source::Source;
 use careplane_evidence::synthetic::Synthetic;
-use careplane_evidence::verify::{Settings, Verifier};
+use careplane_evidence::verify::{Clock, Settings, Time, Verdict, Verifier};
 use jiff::Timestamp;
 use serde_json::Value;
 use support::{KEY, Random, Writer, hash};
@@ -24,7 +24,7 @@ fn at(lines: &[String], random: &mut Random) -> usize {
     random.below(lines.len() - 2) + 1
 }
 
-const CHANGES: [Change; 11] = [
+const CHANGES: [Change; 12] = [
     |_, _| {},
     |lines, random| {
         let index = at(lines, random);
@@ -76,12 +76,16 @@ const CHANGES: [Change; 11] = [
         lines.push(writer.key(None).request());
     },
     |lines, random| random.shuffle(lines),
+    // As Windows ends them.
+    |lines, _| lines.iter_mut().for_each(|line| line.push('\r')),
 ];
 
 /// The rows that a query answers on each file.
-fn ask(chdb: &Path, query: &str, files: &[PathBuf]) -> Vec<Vec<Value>> {
+fn ask(chdb: &Path, query: &str, files: &[PathBuf], as_of: Option<&str>) -> Vec<Vec<Value>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clickhouse/query.py");
-    let output = Command::new("python3").env("PYTHONPATH", chdb).arg(script).arg(query).args(files).output().unwrap();
+    let mut python = Command::new("python3");
+    python.env("PYTHONPATH", chdb).envs(as_of.map(|time| ("AS_OF", time)));
+    let output = python.arg(script).arg(query).args(files).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
     lines.map(|line| serde_json::from_slice(line).unwrap()).collect()
@@ -122,7 +126,7 @@ fn sql_has_the_same_verdicts_as_the_verifier() {
         expected.push(chains.map(|chain| (chain.id, verdict(chain.verdict))).collect::<BTreeMap<_, _>>());
         files.push(file);
     }
-    let rows = ask(&chdb, "verify.sql", &files);
+    let rows = ask(&chdb, "verify.sql", &files, None);
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let told: Vec<BTreeMap<String, String>> =
         rows.iter().map(|rows| rows.iter().map(|row| (text(&row["chain"]), text(&row["verdict"]))).collect()).collect();
@@ -132,6 +136,29 @@ fn sql_has_the_same_verdicts_as_the_verifier() {
     }
     let all: std::collections::BTreeSet<&String> = expected.iter().flat_map(BTreeMap::values).collect();
     assert_eq!(all.len(), 5, "every verdict is met: {all:?}");
+}
+
+#[test]
+fn sql_takes_no_time_that_is_yet_to_come_for_the_last_word_of_a_chain() {
+    let Some(chdb) = tool(Tool::Chdb) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("records.jsonl");
+    // Of a clock that was wrong; and of a month that goes on behind the time that is asked about.
+    let lines = [(1, 100 * 365 * 86_400), (2, 7200)].map(|(number, last)| {
+        let mut writer = Writer::new(number);
+        let start = writer.checkpoint("start");
+        writer.clock = last;
+        [start, writer.checkpoint("head")].join("\n")
+    });
+    fs::write(&file, lines.join("\n")).unwrap();
+    let as_of = "2026-01-01T01:00:00Z";
+    let clock = Clock::Given(Time::parse(as_of).unwrap());
+    let mut verifier = Verifier::new(Settings { clock, ..Settings::default() });
+    verifier.read(&Source::file(&file)).unwrap();
+    let verdicts = verifier.finish().unwrap().chains.into_iter().map(|chain| chain.verdict);
+    assert_eq!(verdicts.collect::<Vec<_>>(), [Verdict::Cut, Verdict::Open]);
+    let rows = ask(&chdb, "verify.sql", &[file], Some(&as_of.replace('T', " ").replace('Z', "")));
+    assert_eq!(rows[0].iter().map(|row| &row["verdict"]).collect::<Vec<_>>(), ["cut", "open"]);
 }
 
 #[test]
@@ -163,7 +190,7 @@ fn sql_has_the_same_access_beyond_tenants_as_the_report() {
             })
         })
         .collect();
-    let [mut told] = <[_; 1]>::try_from(ask(&chdb, "beyond.sql", &[file])).unwrap();
+    let [mut told] = <[_; 1]>::try_from(ask(&chdb, "beyond.sql", &[file], None)).unwrap();
     assert_eq!(told[0]["emergency"], 1, "emergencies come first");
     assert!(told.iter().any(|row| row["refused"] != 0) && told.len() > 20, "{told:?}");
     for rows in [&mut told, &mut expected] {

@@ -85,6 +85,9 @@ fn an_outcome_is_what_the_status_says() {
         ("4".into(), Some("refused by careplane: tenant-conflict; status 403".into()))
     );
     assert_eq!(outcome(denied("evidence-unavailable"), json!({"status": 503})).0, "8");
+    // To a gRPC call.
+    assert_eq!(outcome(denied("evidence-unavailable"), json!({"status": 200, "grpcStatus": 14})).0, "8");
+    assert_eq!(outcome(denied("tenant-conflict"), json!({"status": 200, "grpcStatus": 7})).0, "4");
 }
 
 /// No test validates events against a profile.

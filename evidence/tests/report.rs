@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 use careplane_evidence::report::{Aggregate, DeliveryCounters, Making, Scope, doubts, html};
 use careplane_evidence::source::Source;
 use careplane_evidence::synthetic::Synthetic;
+use careplane_evidence::verify::Key;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -287,6 +288,67 @@ fn nothing_in_a_record_becomes_markup() {
     let page = html(&aggregate, Some(hostile)).unwrap();
     assert!(!page.contains("<script"), "{page}");
     assert!(page.matches("&#60;script&#62;").count() >= 18);
+}
+
+#[test]
+fn a_key_that_was_not_given_is_named_whatever_else_is_wrong_with_its_chain() {
+    let chain = |number, key| support::Writer::new(number).key(Some(key)).complete(9);
+    let mut lines = [chain(1, support::KEY), chain(2, support::OTHER_KEY)].concat();
+    // Of the other one, a record is missing as well.
+    lines.remove(12);
+    let mut making = Making::new(Scope::default(), made());
+    making.keys.add(Key::new(support::KEY).unwrap());
+    let told = doubts(&making.make(&[Source::text("records", lines.join("\n"))]).unwrap());
+    let key = Key::new(support::OTHER_KEY).unwrap();
+    let wanted = format!("8 records could not be checked, because the key was not given ({});", key.id());
+    assert!(told.iter().any(|doubt| doubt.starts_with(&wanted)), "{told:#?}");
+}
+
+#[test]
+fn no_number_in_a_record_ends_a_report() {
+    let record = |id: &str, time: &str, redirects: u32| {
+        json!({
+            "context": {"action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86"},
+            "outcome": {"status": 200, "durationMicros": u64::MAX - 2047, "attempts": u64::MAX - 2047},
+            "request": {"id": id, "method": "GET", "redirects": redirects}, "time": time
+        })
+    };
+    let (mut one, mut other) = (support::Writer::new(1), support::Writer::new(2));
+    let mut lines = Vec::new();
+    for (id, time) in [("r-1", "1970-01-01T00:00:00Z"), ("r-2", "9999-12-30T22:00:00Z")] {
+        lines.push(one.append("request", record(id, time, 0)));
+        lines.extend([u32::MAX, u32::MAX].map(|redirects| other.append("request", record(id, time, redirects))));
+    }
+    let aggregate = of(Scope::default(), &lines);
+    assert_eq!(aggregate.kinds.total(), 6);
+    assert!(html(&aggregate, None).unwrap().contains("Requests in each month"));
+}
+
+#[test]
+fn a_table_that_is_cut_says_how_much_more_there_is() {
+    let mut writer = support::Writer::new(1);
+    let mut lines = vec![writer.checkpoint("start")];
+    for number in 0..17 {
+        let denied = json!({"result": "denied", "by": "careplane", "reason": format!("reason-{number}")});
+        let shadow = json!({"result": "allowed", "shadow": {"result": "denied", "reason": format!("reason-{number}")}});
+        for (decision, status) in [(denied, 403), (shadow, 500 + number)] {
+            let context = json!({
+                "action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86", "subject": "p-s"
+            });
+            let record = json!({
+                "context": context, "decision": decision, "outcome": {"status": status},
+                "request": {"method": "GET"}, "who": {"user": format!("p-u{number}")}
+            });
+            lines.push(writer.append("request", record));
+        }
+    }
+    lines.push(writer.checkpoint("end"));
+    let page = html(&of(Scope::default(), &lines), None).unwrap();
+    for section in ["refused", "shadow", "people", "failed"] {
+        let begin = page.split(&format!("<section aria-labelledby=\"{section}\">")).nth(1).unwrap();
+        let section = begin.split("</section>").next().unwrap();
+        assert!(section.contains("And 2 more, in the JSON form of this report."), "{section}");
+    }
 }
 
 #[test]

@@ -79,9 +79,14 @@ fn a_clock_that_was_wrong_once_does_not_make_a_chain_live() {
             assert_eq!(judge(&text, clock, 240), (Verdict::Open, instant(130)), "{kind}");
         }
     }
-    // The last of all.
-    assert_eq!(judge(&chain(&[("head", 60), ("request", year)]), Clock::Wall, 3600), (Verdict::Cut, instant(year)));
-    assert_eq!(judge(&chain(&[("head", year)]), Clock::Wall, 3600), (Verdict::Cut, instant(year)));
+    // The last of all. A time that is asked about can be long ago, but no record is of a time that is yet to come.
+    let future = 100 * year;
+    for clock in [Clock::Wall, Clock::Given] {
+        let last = chain(&[("head", 60), ("request", future)]);
+        assert_eq!(judge(&last, clock, 3600), (Verdict::Cut, instant(future)));
+        assert_eq!(judge(&chain(&[("head", future)]), clock, 3600), (Verdict::Cut, instant(future)));
+        assert_eq!(judge(&chain(&[("head", future)]), clock, future).0, Verdict::Open);
+    }
     // Clocks differ by some seconds, and a chain goes on after the end of a month.
     assert_eq!(judge(&chain(&[("head", 3600 + 170)]), Clock::Wall, 3600).0, Verdict::Open);
     assert_eq!(judge(&chain(&[("head", 60), ("head", 7200)]), Clock::Given, 3600).0, Verdict::Open);

@@ -52,6 +52,7 @@ enum Bundle {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    input::ensure_apart(arguments.output.as_ref(), &arguments.paths)?;
     let Format::Fhir = arguments.format;
     let scope = arguments.scope.scope()?;
     let form = match arguments.bundle {

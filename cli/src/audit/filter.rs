@@ -6,7 +6,7 @@ use careplane_evidence::search::{Person, Query};
 use careplane_exchange::Role;
 use jiff::Timestamp;
 
-use super::people::{Named, PeopleArguments};
+use super::people::{Named, PeopleArguments, refuse_number};
 
 #[derive(clap::Args)]
 pub struct FilterArguments {
@@ -52,6 +52,9 @@ impl FilterArguments {
     pub fn query(&self) -> anyhow::Result<(Query, Vec<String>)> {
         if let (Some(from), Some(to)) = (self.from, self.to) {
             anyhow::ensure!(from < to, "--from {from} is not before --to {to}: the period would be empty");
+        }
+        for pseudonym in &self.pseudonym {
+            refuse_number("--pseudonym", pseudonym, "--subject")?;
         }
         let named = self.people.read()?;
         let mut asked: Vec<String> = named.iter().map(describe).collect();

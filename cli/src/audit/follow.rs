@@ -2,6 +2,7 @@
 
 mod tail;
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -38,7 +39,7 @@ pub struct Arguments {
     once: bool,
 }
 
-/// Shows records as they come, until it is interrupted.
+/// Shows records as they come, until it is interrupted or nobody reads what it shows.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (query, _) = arguments.filter.query()?;
     let keys = arguments.keys.read()?;
@@ -66,7 +67,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
                 }
                 Ok(())
             })?;
-            out::print(&text)?;
+            match out::write(&text) {
+                // The reader has seen enough (`| head`).
+                Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(ExitCode::SUCCESS),
+                done => done?,
+            }
         }
         if is_quiet && tail.is_over(arguments.once) {
             return Ok(ExitCode::SUCCESS);

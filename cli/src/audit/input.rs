@@ -32,8 +32,23 @@ pub fn ensure_records(verification: &Verification, paths: &[PathBuf]) -> anyhow:
     Ok(())
 }
 
+/// Refuses to write to what is read: the records would be gone.
+pub fn ensure_apart(output: Option<&PathBuf>, inputs: &[PathBuf]) -> anyhow::Result<()> {
+    let Some(output) = output else { return Ok(()) };
+    // What is not there yet is no input.
+    let Ok(file) = fs::canonicalize(output) else { return Ok(()) };
+    let is_read = inputs.iter().any(|input| fs::canonicalize(input).is_ok_and(|input| input == file));
+    anyhow::ensure!(!is_read, "{}: it is read, so it cannot be the output", output.display());
+    Ok(())
+}
+
 pub fn text(path: &Path) -> anyhow::Result<String> {
     let read =
         if path.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { fs::read_to_string(path) };
-    read.with_context(|| path.display().to_string())
+    Ok(without_mark(&read.with_context(|| path.display().to_string())?).to_owned())
+}
+
+/// A text without the mark that editors of Windows write before it.
+pub fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
 }

@@ -29,6 +29,7 @@ struct Named {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    arguments.output.ensure_apart(&arguments.reports)?;
     let expected = arguments.proxies.read(&arguments.reports)?;
     let read = |path: &PathBuf| -> anyhow::Result<Verification> {
         let text = super::input::text(path)?;

@@ -8,8 +8,8 @@ use anyhow::Context;
 use careplane_evidence::report;
 use careplane_evidence::verify::{Demands, Verification};
 
-use super::human;
 use super::plain::plain;
+use super::{human, input};
 use crate::out;
 
 #[derive(clap::Args)]
@@ -46,6 +46,11 @@ enum Format {
 }
 
 impl OutputArguments {
+    /// Refuses to write to what is read.
+    pub fn ensure_apart(&self, inputs: &[PathBuf]) -> anyhow::Result<()> {
+        input::ensure_apart(self.output.as_ref(), inputs)
+    }
+
     /// Prints the result, and which of the expected proxies have no chain; returns the exit code.
     pub fn print(&self, verification: &Verification, expected: &[String]) -> anyhow::Result<ExitCode> {
         let demands = Demands { closed: self.closed, ordered: self.ordered, keyed: self.require_key };

@@ -9,6 +9,8 @@ use careplane_evidence::search::Person;
 use careplane_exchange::{KEY_MIN, Key, Pseudonyms, Role};
 use careplane_policy::nhs;
 
+use super::input::without_mark;
+
 /// The environment variable that the proxies have the key in, unless a policy names another one.
 const KEY_ENV: &str = "CAREPLANE_PSEUDONYM_KEY";
 /// What stands for the standard input.
@@ -43,6 +45,8 @@ pub struct Named {
     pub role: Role,
     /// The key's id, and the pseudonym.
     pub pseudonyms: Vec<(String, String)>,
+    /// What records have of a user under `pseudonymise: false`.
+    plain: Vec<String>,
 }
 
 // === impl PeopleArguments ===
@@ -71,21 +75,28 @@ impl PeopleArguments {
             .map(|(role, option, id)| {
                 let id = if id == STDIN { read_id(option)? } else { argument(option, id)? };
                 let pseudonyms = keys.iter().map(|key| (key.key_id().to_owned(), key.of(role, &id))).collect();
-                Ok(Named { role, pseudonyms })
+                let is_user = role == Role::User;
+                let plain = keys.iter().filter(|_| is_user).map(|key| key.redact(&id).into_owned()).collect();
+                Ok(Named { role, pseudonyms, plain })
             })
             .collect()
     }
 }
 
+/// Refuses an NHS number on the command line; `instead` takes one.
+pub fn refuse_number(option: &str, id: &str, instead: &str) -> anyhow::Result<()> {
+    let holds_number = nhs::find(id.as_bytes()).is_some() || nhs::find_escaped(id.as_bytes()).is_some();
+    ensure!(
+        !holds_number,
+        "{option}: an NHS number on the command line stays in the history of the shell, and shows in the list of \
+         processes: give `{instead} -`, and the number on the standard input"
+    );
+    Ok(())
+}
+
 /// An id that may be on the command line.
 fn argument(option: &str, id: &str) -> anyhow::Result<String> {
-    let holds_number = nhs::find(id.as_bytes()).is_some() || nhs::find_escaped(id.as_bytes()).is_some();
-    if holds_number {
-        bail!(
-            "{option}: an NHS number on the command line stays in the history of the shell, and shows in the list of \
-             processes: give `{option} -`, and the number on the standard input"
-        );
-    }
+    refuse_number(option, id, option)?;
     ensure!(!id.is_empty(), "{option}: the id is empty");
     Ok(id.to_owned())
 }
@@ -96,14 +107,14 @@ fn read_id(option: &str) -> anyhow::Result<String> {
     }
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).with_context(|| format!("{option}: the standard input cannot be read"))?;
-    let id = line.trim().to_owned();
+    let id = without_mark(&line).trim().to_owned();
     ensure!(!id.is_empty(), "{option}: there is no id on the standard input");
     Ok(id)
 }
 
 impl From<Named> for Person {
     fn from(named: Named) -> Self {
-        let pseudonyms = named.pseudonyms.into_iter().map(|(_, pseudonym)| pseudonym).collect();
+        let pseudonyms = named.pseudonyms.into_iter().map(|(_, pseudonym)| pseudonym).chain(named.plain).collect();
         match named.role {
             Role::User => Self::User(pseudonyms),
             Role::Subject => Self::Subject(pseudonyms),

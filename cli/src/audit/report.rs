@@ -54,6 +54,7 @@ enum Format {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    input::ensure_apart(arguments.output.as_ref(), &arguments.paths)?;
     let expected = arguments.proxies.read(&arguments.paths)?;
     let mut aggregate = if arguments.merge { merged(&arguments.paths)? } else { counted(arguments)? };
     for path in &arguments.metrics {

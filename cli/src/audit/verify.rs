@@ -47,6 +47,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         clock: arguments.as_of.unwrap_or_else(|| Clock::Wall(Time::now())),
         ..Settings::default()
     };
+    arguments.output.ensure_apart(&arguments.paths)?;
     let expected = arguments.proxies.read(&arguments.paths)?;
     let mut sources = Source::expand(&arguments.paths)?;
     let _bar = progress::bar(&mut sources);

@@ -39,7 +39,8 @@ pub(crate) struct Act {
     /// Who acted on whom, also by calls between services.
     pub pairs: BTreeSet<(Name, Name)>,
     /// The calls between services that it caused, by time, without copies, preflights and what a policy in shadow saw
-    /// beside another. One that names no user has that of the outermost record.
+    /// beside another; and passes that reached another person or tenant. One that names no user has that of the
+    /// outermost record.
     pub calls: Vec<Fact>,
     /// Attempts beyond the first of each hop.
     pub repeats: u64,
@@ -95,7 +96,9 @@ pub(crate) fn fold(facts: impl Iterator<Item = io::Result<Fact>>, mut each: impl
     for fact in facts {
         let fact = fact?;
         let is_next = group.first().is_some_and(|first| first.request != fact.request);
-        if is_next || group.len() >= GROUP_MAX {
+        // Copies of one record stay together: apart, they would be two requests.
+        let is_copy = group.last().is_some_and(|last| (last.chain, last.seq) == (fact.chain, fact.seq));
+        if is_next || group.len() >= GROUP_MAX && !is_copy {
             acts(&mut group, &mut each);
         }
         group.push(fact);
@@ -150,14 +153,17 @@ fn link(group: &[Fact], spans: &HashMap<u64, usize>, index: usize) -> Option<(us
     }
     if fact.redirects > 0 {
         let is_before = |other: &Fact| {
-            other.chain == fact.chain && other.redirects + 1 == fact.redirects && other.time <= fact.time
+            other.chain == fact.chain && other.redirects == fact.redirects - 1 && other.time <= fact.time
         };
         if let Some(before) = group.iter().position(is_before) {
             return Some((before, Relation::Pass));
         }
     }
     if let Some(caller) = spans.get(&fact.parent).filter(|caller| fact.parent != 0 && **caller != index) {
-        let relation = if is_same(&group[*caller], fact) { Relation::Hop } else { Relation::Call };
+        let caller_fact = &group[*caller];
+        // What a service asks for another person is no hop, though the context be the same.
+        let is_hop = is_same(caller_fact, fact) && !contradicts(caller_fact, fact);
+        let relation = if is_hop { Relation::Hop } else { Relation::Call };
         return Some((*caller, relation));
     }
     let is_twin = |other: usize| is_rehearsal_of(&group[other], fact);
@@ -171,7 +177,8 @@ fn link(group: &[Fact], spans: &HashMap<u64, usize>, index: usize) -> Option<(us
 fn surrounds(group: &[Fact], outer: usize, inner: usize) -> bool {
     let (o, i) = (&group[outer], &group[inner]);
     let is_outer = outer < inner || o.placement < i.placement;
-    is_outer && o.chain != i.chain && o.time <= i.time + SKEW && i.end() <= o.end() + SKEW && o.duration >= i.duration
+    let is_around = o.time <= i.time.saturating_add(SKEW) && i.end() <= o.end().saturating_add(SKEW);
+    is_outer && o.chain != i.chain && is_around && o.duration >= i.duration
 }
 
 /// Whether `fact` is of a policy in shadow, beside the one that `other` is of: both say when the proxy began and ended
@@ -188,7 +195,7 @@ fn relation(outer: &Fact, inner: &Fact) -> Option<Relation> {
     // Two proxies before services, or two workers of one: that one of them was busy for longer shows nothing.
     let can_cause = outer.placement != inner.placement || inner.placement == Placement::Unknown;
     match is_same(outer, inner) {
-        true if is_further_in => Some(Relation::Hop),
+        true if is_further_in && !contradicts(outer, inner) => Some(Relation::Hop),
         false if can_cause && inner.placement != Placement::Gateway => Some(Relation::Call),
         _ => None,
     }
@@ -197,6 +204,14 @@ fn relation(outer: &Fact, inner: &Fact) -> Option<Relation> {
 /// Whether two records can be of the same message.
 fn is_same(one: &Fact, other: &Fact) -> bool {
     one.name(MESSAGE) == other.name(MESSAGE) || one.name(CONTEXT) == other.name(CONTEXT)
+}
+
+/// Whether they name different users, tenants or people in care: then they are two messages, whatever their times are.
+fn contradicts(one: &Fact, other: &Fact) -> bool {
+    [USER, TENANT, SUBJECT]
+        .into_iter()
+        .map(|which| (one.name(which), other.name(which)))
+        .any(|(name, other)| name.is_some() && other.is_some() && name != other)
 }
 
 /// The root of the record at `index`, and what it is to that.
@@ -254,7 +269,14 @@ impl Act {
                 .iter()
                 .filter(|(index, lineage)| {
                     let is_beside = matches!(links[*index], Some((_, Relation::Rehearsal)));
-                    *lineage == Lineage::Call && !is_beside && !group[*index].is_preflight
+                    let is_elsewhere = || contradicts(&group[root], &group[*index]);
+                    let is_apart = match lineage {
+                        Lineage::Call => !is_beside,
+                        // Its refusal is that of the request.
+                        Lineage::Pass => group[*index].ending != Ending::Refused && is_elsewhere(),
+                        Lineage::Root | Lineage::Hop | Lineage::Copy => false,
+                    };
+                    is_apart && !group[*index].is_preflight
                 })
                 .map(|(index, _)| group[*index])
                 .collect(),

@@ -8,7 +8,7 @@ use super::codes::{
 use super::resource::{Agent, AuditEvent, Detail, Entity, Identifier, Network, Period, Purpose, Reference, Source};
 use super::{EventError, SYSTEM};
 use crate::Record;
-use crate::report::Ending;
+use crate::counts::{Ending, is_grpc_fault};
 
 /// The longest id that FHIR allows.
 const ID_MAX: usize = 64;
@@ -59,10 +59,13 @@ fn id(record: &Record<'_>) -> Result<String, EventError> {
 /// refusal is minor, for everything worked as it should, unless there was no way to record it first. Major is a system
 /// that is gone, which would write nothing.
 fn outcome(record: &Record<'_>) -> &'static str {
-    let status = record.outcome.as_ref().and_then(|outcome| outcome.status);
+    // To a gRPC call, the proxy's own answers have status 200 and a status of gRPC.
+    let is_fault = record.outcome.as_ref().is_some_and(|outcome| {
+        outcome.status.is_some_and(|status| status >= 500) || outcome.grpc_status.is_some_and(is_grpc_fault)
+    });
     match Ending::of(record) {
         Ending::Answered => "0",
-        Ending::Refused if status.is_some_and(|status| status >= 500) => "8",
+        Ending::Refused if is_fault => "8",
         Ending::Declined | Ending::Refused => "4",
         Ending::Failed => "8",
     }

@@ -69,7 +69,7 @@ impl<'a> Account<'a> {
             account.reasons.push("No record of this period was given.".to_owned());
         }
         account.reasons.extend(reach(verification, scope));
-        account.reasons.extend(account.doubts());
+        account.reasons.extend(account.doubts(&verification.keys));
         if verification.unreadable_count > 0 {
             account
                 .reasons
@@ -85,7 +85,8 @@ impl<'a> Account<'a> {
         self.chains.iter().copied().filter(|chain| chain.verdict == verdict).collect()
     }
 
-    fn doubts(&self) -> Vec<String> {
+    /// `given` are the ids of the keys that were given.
+    fn doubts(&self, given: &[String]) -> Vec<String> {
         let mut doubts = Vec::new();
         let broken = self.of_verdict(Verdict::Broken);
         if !broken.is_empty() {
@@ -111,8 +112,9 @@ impl<'a> Account<'a> {
         }
         let unverified: u64 = self.chains.iter().map(|chain| chain.unverified).sum();
         if unverified > 0 {
-            let mut keys: Vec<&str> =
-                self.of_verdict(Verdict::Unverified).iter().flat_map(|it| &it.keys).map(String::as_str).collect();
+            let unchecked = self.chains.iter().filter(|chain| chain.unverified > 0);
+            let keys = unchecked.flat_map(|chain| &chain.keys).filter(|key| !given.contains(key));
+            let mut keys: Vec<&str> = keys.map(String::as_str).collect();
             keys.sort_unstable();
             keys.dedup();
             doubts.push(format!(

@@ -7,7 +7,7 @@ use super::completeness::{Account, Completeness};
 use super::plot::{Columns, Series, Timeline};
 use super::reach::{Beyond, Emergencies};
 use super::sections::{
-    Attempts, Chains, CountRow, Delivery, Hops, Level, People, TallyRow, actions, by_name, denials, failures, levels,
+    Attempts, Chains, CountRow, Delivery, Hops, Level, People, Tallies, actions, by_name, denials, failures, levels,
     refused_calls, would_refuse,
 };
 use super::words::{self, counted, number};
@@ -37,15 +37,15 @@ struct Page<'a> {
     actions: Vec<CountRow<'a>>,
     flags: Vec<CountRow<'a>>,
     tenants: Vec<CountRow<'a>>,
-    denials: Vec<TallyRow>,
+    denials: Tallies,
     refused_calls: u64,
-    would_refuse: Vec<TallyRow>,
+    would_refuse: Tallies,
     attempts: Attempts<'a>,
     emergencies: Emergencies<'a>,
     beyond: Beyond<'a>,
     people: People<'a>,
     hops: Hops,
-    failures: Vec<TallyRow>,
+    failures: Tallies,
     delivery: Delivery,
     chains: Chains<'a>,
     policies: &'a BTreeMap<String, Tally>,

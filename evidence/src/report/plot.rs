@@ -166,7 +166,8 @@ impl Timeline {
     ) -> Option<Self> {
         let first = from.or_else(|| hours.keys().next().copied())?;
         let last = hours.keys().next_back().copied()?;
-        let end = to.unwrap_or(last + 1.hour());
+        // A record can say the last hour that there is.
+        let end = to.or_else(|| last.checked_add(1.hour()).ok()).unwrap_or(Timestamp::MAX);
         let step = Step::of(first, end);
         let mut counts: BTreeMap<Timestamp, Counts> = BTreeMap::new();
         for (hour, count) in hours {
@@ -292,5 +293,7 @@ mod tests {
         let alone = Timeline::new(&hours, None, None).unwrap();
         assert_eq!((alone.step(), alone.buckets.len()), ("hour", 2));
         assert!(Timeline::new(&BTreeMap::new(), None, None).is_none());
+        let last = BTreeMap::from([(time("9999-12-30T22:00:00Z"), one)]);
+        assert_eq!(Timeline::new(&last, None, None).unwrap().buckets.len(), 1);
     }
 }

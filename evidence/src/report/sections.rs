@@ -41,6 +41,12 @@ pub(super) struct TallyRow {
     pub when: String,
 }
 
+/// What happened, the most frequent first.
+pub(super) struct Tallies {
+    pub rows: Vec<TallyRow>,
+    pub more: usize,
+}
+
 /// Who named another tenant.
 pub(super) struct Attempts<'a> {
     pub refused: u64,
@@ -55,6 +61,7 @@ pub(super) struct People<'a> {
     pub subjects: u64,
     pub median: u64,
     pub rows: Vec<(&'a str, String, String, u64)>,
+    pub more: usize,
     /// How many users acted on so many subjects: the range, the users, the width of the bar in percent.
     pub spread: Vec<(&'static str, String, String)>,
     pub without_user: u64,
@@ -161,8 +168,7 @@ pub(super) fn levels(aggregate: &Aggregate) -> Vec<Level<'_>> {
     levels.into_iter().map(level).collect()
 }
 
-fn tally_rows(tallies: Vec<(String, String, Tally)>, total: u64) -> Vec<TallyRow> {
-    let mut tallies = tallies;
+fn tally_rows(mut tallies: Vec<(String, String, Tally)>, total: u64) -> Tallies {
     tallies.sort_by_key(|(.., tally)| std::cmp::Reverse(tally.count));
     let longest = tallies.first().map_or(0, |(.., tally)| tally.count);
     let row = |(meaning, word, tally): (String, String, Tally)| TallyRow {
@@ -173,11 +179,11 @@ fn tally_rows(tallies: Vec<(String, String, Tally)>, total: u64) -> Vec<TallyRow
         width: percent_of(tally.count, longest),
         when: span(tally.first, tally.last),
     };
-    tallies.into_iter().take(ROWS).map(row).collect()
+    Tallies { more: tallies.len().saturating_sub(ROWS), rows: tallies.into_iter().take(ROWS).map(row).collect() }
 }
 
 /// Refusals by reason.
-pub(super) fn denials(aggregate: &Aggregate) -> Vec<TallyRow> {
+pub(super) fn denials(aggregate: &Aggregate) -> Tallies {
     let tallies = aggregate.denials.iter().map(|(denial, tally)| {
         (words::denial(denial).to_owned(), format!("{} · {}", denial.by, denial.reason), *tally)
     });
@@ -191,7 +197,7 @@ pub(super) fn refused_calls(aggregate: &Aggregate) -> u64 {
 }
 
 /// What enforcement would have refused, where a policy is in shadow.
-pub(super) fn would_refuse(aggregate: &Aggregate) -> Vec<TallyRow> {
+pub(super) fn would_refuse(aggregate: &Aggregate) -> Tallies {
     let tallies = aggregate.would_refuse.iter().map(|(it, tally)| {
         let denial = Denial { by: "careplane".to_owned(), reason: it.reason.clone() };
         let peer = if it.peer.is_empty() { "a caller without a certificate" } else { &it.peer };
@@ -202,7 +208,7 @@ pub(super) fn would_refuse(aggregate: &Aggregate) -> Vec<TallyRow> {
 }
 
 /// Failures by what happened, with the contexts in which it did.
-pub(super) fn failures(aggregate: &Aggregate) -> Vec<TallyRow> {
+pub(super) fn failures(aggregate: &Aggregate) -> Tallies {
     let mut kinds: BTreeMap<_, (Tally, BTreeMap<&str, u64>)> = BTreeMap::new();
     for (failure, tally) in &aggregate.failures {
         let (all, contexts) = kinds
@@ -271,6 +277,7 @@ impl<'a> People<'a> {
             subjects: as_u64(subjects.len()),
             // Of an even number of users, the lower of the two in the middle: a number of people, not half of one.
             median: people.get(people.len() / 2).map_or(0, |(_, person)| as_u64(person.subjects.len())),
+            more: people.len().saturating_sub(ROWS),
             rows: people.into_iter().take(ROWS).map(row).collect(),
             spread: SPREAD
                 .iter()

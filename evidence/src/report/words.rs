@@ -18,6 +18,7 @@ pub(crate) fn denial(denial: &Denial) -> &'static str {
         ("careplane", "tenant-malformed") => "Named an organisation in a form that none can have",
         ("careplane", "user-conflict") => "Named another person than the one who was signed in",
         ("careplane", "user-malformed") => "Named a person in a form that none can have",
+        ("careplane", "path-ambiguous") => "Had an address that can be read in more than one way",
         ("careplane", "identity-repeated") => "Gave the caller’s identity more than once",
         ("careplane", "evidence-unavailable") => "Could not be put on record first, so it was not carried out",
         ("jwt_authn", _) => "The proof of who was calling was missing, out of date or not valid",

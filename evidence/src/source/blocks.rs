@@ -19,7 +19,7 @@ pub(crate) struct Block {
 /// The blocks of a source, in order.
 pub(crate) struct Blocks<'s> {
     reader: Box<dyn Read + Send + 's>,
-    /// The beginning of a line, which ends in the next block.
+    /// The beginning of a line, which ends in the next block. Behind a line that is too long, whole lines before it.
     rest: Vec<u8>,
 }
 
@@ -37,6 +37,7 @@ impl<'s> Blocks<'s> {
         bytes.resize(bytes.len().max(end), 0);
         bytes[..end].copy_from_slice(&self.rest);
         self.rest.clear();
+        let mut searched = 0;
         loop {
             let before = end;
             bytes.resize(bytes.len().max(end + BLOCK), 0);
@@ -44,11 +45,12 @@ impl<'s> Blocks<'s> {
             if end == before {
                 return Ok((end > 0).then_some(Block { bytes, end: Some(end) }));
             }
-            if let Some(last) = memchr::memrchr(b'\n', &bytes[before..end]) {
-                let last = before + last + 1;
+            if let Some(last) = memchr::memrchr(b'\n', &bytes[searched..end]) {
+                let last = searched + last + 1;
                 self.rest.extend_from_slice(&bytes[last..end]);
                 return Ok(Some(Block { bytes, end: Some(last) }));
             }
+            searched = end;
             if end > LINE_MAX {
                 drop(bytes);
                 self.skip_line()?;

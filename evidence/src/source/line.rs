@@ -19,17 +19,19 @@ const ESCAPED: &[u8] = br#"{\"chain\":{\"id\":\""#;
 const DOUBLED: &[u8] = br#"{""chain"":{""id"":"""#;
 /// The schema, which every record has once, as it is in any of these.
 pub(super) const SCHEMA: &[u8] = b"careplane.audit/v";
-/// What is in a record, or before one, and in hardly anything else, in each of the ways in which it can be written.
-/// More than one, so that a damaged byte cannot hide that there was a record.
+/// How many of the marks are the schema.
+const SCHEMAS: usize = 4;
+/// What is in a record, or before one, and in hardly anything else, in each of the ways in which it can be written: the
+/// schema first. More than one, so that a damaged byte cannot hide that there was a record.
 static MARKS: LazyLock<Vec<Finder<'static>>> = LazyLock::new(|| {
     let marks: [&[u8]; 7] = [
         SCHEMA,
         br"careplane.audit\/v",
+        b"99,97,114,101,112,108,97,110,101,46,97,117,100,105,116,47,118",
+        b"99, 97, 114, 101, 112, 108, 97, 110, 101, 46, 97, 117, 100, 105, 116, 47, 118",
         br#"chain":{"id":"#,
         br#"chain\":{\"id\":"#,
         br#"chain"":{""id"":"#,
-        b"99,97,114,101,112,108,97,110,101,46,97,117,100,105,116,47,118",
-        b"99, 97, 114, 101, 112, 108, 97, 110, 101, 46, 97, 117, 100, 105, 116, 47, 118",
     ];
     marks.into_iter().map(Finder::new).collect()
 });
@@ -73,7 +75,7 @@ pub(super) fn read(
     };
     read_marked(line, is_json, &mut numbered)?;
     // A record that was taken apart beside ones that were not, or in a way that nothing above knows.
-    if !is_wrong && (number == 0 || memmem::find_iter(line, SCHEMA).count() > schemas) {
+    if !is_wrong && (number == 0 || schemas_in(line) > schemas) {
         let sink = if is_json { Sink::Collector } else { Sink::ProxyLog };
         return found(if number == 0 { 0 } else { number + 1 }, sink, Err(NOT_AS_WRITTEN.into()));
     }
@@ -125,7 +127,7 @@ fn read_json(bytes: &[u8], nested: u32, found: Found<'_>) -> io::Result<()> {
         if let Some(error) = failed {
             return Err(error);
         }
-        rest = match read {
+        rest = match read.map(<[u8]>::trim_ascii_start) {
             Ok(behind) if behind.is_empty() || behind.starts_with(b"{") => behind,
             Ok(_) => return found(Sink::Collector, Err(not_json(&"something else is behind it"))),
             Err(error) => {
@@ -158,6 +160,7 @@ fn follow(text: &[u8], sink: Sink, found: Found<'_>) -> io::Result<()> {
         rest = match values.next() {
             Some(Ok(_)) => {
                 let (record, behind) = record.split_at(values.byte_offset());
+                let behind = behind.trim_ascii_start();
                 found(sink, Ok(record))?;
                 if sink == Sink::AccessLog && !behind.is_empty() && !behind.starts_with(BEGIN) {
                     found(sink, Err(NOT_AS_WRITTEN.into()))?;
@@ -222,6 +225,11 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
 
 fn is_marked(text: &[u8]) -> bool {
     MARKS.iter().any(|mark| mark.find(text).is_some())
+}
+
+/// How often it says the schema, in whatever way.
+fn schemas_in(line: &[u8]) -> usize {
+    MARKS.iter().take(SCHEMAS).map(|mark| mark.find_iter(line).count()).sum()
 }
 
 /// Whether it has the marks of a record between bytes that are none.

@@ -4,7 +4,7 @@
 use std::io::{self, BufRead, BufReader, Chain, Cursor, Read};
 
 use encoding_rs::{Decoder, Encoding, UTF_16BE, UTF_16LE};
-use flate2::bufread::MultiGzDecoder;
+use flate2::bufread::GzDecoder;
 use memchr::memmem;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
@@ -63,8 +63,7 @@ fn unpack(mut reader: Reader<'_>, nested: u32) -> io::Result<Reader<'_>> {
     whole.set_position(bom);
     let whole = whole.chain(reader);
     if is_gzip {
-        // Of several members: a rotated file can be a concatenation.
-        let unpacked = MultiGzDecoder::new(BufReader::with_capacity(BUFFER, whole));
+        let unpacked = Gzip { member: Some(GzDecoder::new(BufReader::with_capacity(BUFFER, whole))) };
         return unpack(Box::new(unpacked), nested - 1);
     }
     if is_packed {
@@ -100,6 +99,30 @@ fn utf16(head: &[u8]) -> Option<&'static Encoding> {
         Some(UTF_16BE)
     } else {
         None
+    }
+}
+
+/// The content of gzip members, one after the other: a rotated file can be a concatenation. Zeros behind a member are
+/// what a tape or a block device was filled up with, as for gzip itself.
+struct Gzip<R: BufRead> {
+    /// None at the end.
+    member: Option<GzDecoder<R>>,
+}
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            let read = member.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            let Some(mut rest) = self.member.take().map(GzDecoder::into_inner) else { break };
+            while rest.fill_buf()?.first() == Some(&0) {
+                rest.consume(1);
+            }
+            self.member = (!rest.fill_buf()?.is_empty()).then(|| GzDecoder::new(rest));
+        }
+        Ok(0)
     }
 }
 

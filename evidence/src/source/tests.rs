@@ -111,6 +111,9 @@ fn what_is_left_of_a_record_is_not_passed_over() {
         format!(r#"{{"a":{escaped},"b":{taken_apart}}}"#),
         r#"    "schema" : "careplane.audit/v1","#.to_owned(),
         r#"    "schema": "careplane.audit\/v1","#.to_owned(),
+        // Beside one that is read, in other ways of writing.
+        format!(r#"level=warn msg={escaped} {{"MESSAGE":{:?}}}"#, RECORD.as_bytes()),
+        format!(r#"{{"log":{}}} [warning] careplane-audit-record {RECORD}"#, escaped.replace("audit/", r"audit\/")),
         // Escaped in ways that nothing here knows.
         format!("<msg>{}</msg>", RECORD.replace('"', "&quot;")),
         format!("a;'{}'", RECORD.replace('"', "\\\"")),
@@ -150,6 +153,12 @@ fn a_writer_that_ended_within_a_line_costs_its_own_record_alone() {
             assert_eq!(found.len(), times, "{found:?}");
             assert!(found.iter().all(|(_, found)| found.as_deref() == Ok(RECORD)), "{found:?}");
         }
+        // White space between JSON values says nothing; carriage returns alone are the line ends of some programs.
+        for space in [" ", "\r", "\t \r"] {
+            let found = text(&[whole, whole, whole].join(space));
+            let records: Vec<_> = found.iter().map(|(_, found)| found.as_deref()).collect();
+            assert_eq!(records, [Ok(RECORD); 3], "{space:?}");
+        }
         // Anywhere: that one is reported, and the next one read.
         for cut in 1..whole.len() {
             let line = [&whole[..cut], whole].concat();
@@ -160,11 +169,14 @@ fn a_writer_that_ended_within_a_line_costs_its_own_record_alone() {
 }
 
 #[test]
-fn a_line_that_is_too_long_is_named_and_the_next_one_is_read() {
-    let lines = format!("{}\n{RECORD}\n", "x".repeat(LINE_MAX + 1));
-    let (found, _) = read(&Source::text("s", lines));
-    assert_eq!(found[0], ("s:1".to_owned(), Err("the line is longer than 64 MiB".to_owned())));
-    assert_eq!(found[1], ("s:2".to_owned(), Ok(RECORD.to_owned())));
+fn lines_that_are_too_long_are_named_and_those_behind_them_are_read() {
+    let long = "x".repeat(LINE_MAX + (2 << 20));
+    let (found, lines) = read(&Source::text("s", format!("{long}\n{RECORD}\n{RECORD}\n{long}\n{RECORD}\n")));
+    let too_long = Err("the line is longer than 64 MiB".to_owned());
+    let record = Ok(RECORD.to_owned());
+    let expected = [&too_long, &record, &record, &too_long, &record];
+    assert_eq!(found.iter().map(|(_, found)| found).collect::<Vec<_>>(), expected);
+    assert_eq!((found[4].0.as_str(), lines.read), ("s:5", 5));
 }
 
 #[test]
@@ -180,6 +192,9 @@ fn folders_gzip_and_what_cannot_be_read() {
     let gzip = gzip.finish().unwrap();
     // Two members, as when rotated files are put together.
     std::fs::write(at("a.gz"), [gzip.as_slice(), &gzip].concat()).unwrap();
+    // Filled up to whole blocks, and put together then.
+    std::fs::write(at("padded.gz"), [gzip.as_slice(), &[0; 300], &gzip, &[0; 70_000]].concat()).unwrap();
+    std::fs::write(at("more.gz"), [gzip.as_slice(), b"\0\0more"].concat()).unwrap();
     std::fs::write(at("cut.gz"), &gzip[..gzip.len() - 9]).unwrap();
     // The name says nothing.
     std::fs::write(at("packed.jsonl"), &gzip).unwrap();
@@ -191,11 +206,13 @@ fn folders_gzip_and_what_cannot_be_read() {
     assert_eq!(read(&sources[0]).0.len(), 1);
     // The first had no line end: both are in one line.
     let twice = [("1 of the line", RECORD), ("2 of the line", RECORD)];
-    let found = read(&sources[2]).0;
-    assert_eq!(found.len(), twice.len());
-    for ((location, found), (record, expected)) in found.iter().zip(twice) {
-        assert!(location.contains(record), "{location}");
-        assert_eq!(found.as_deref(), Ok(expected));
+    for source in [&sources[2], &Source::file(at("padded.gz"))] {
+        let found = read(source).0;
+        assert_eq!(found.len(), twice.len());
+        for ((location, found), (record, expected)) in found.iter().zip(twice) {
+            assert!(location.contains(record), "{location}");
+            assert_eq!(found.as_deref(), Ok(expected));
+        }
     }
 
     for name in ["packed.jsonl", "plain.gz"] {
@@ -204,6 +221,8 @@ fn folders_gzip_and_what_cannot_be_read() {
 
     let cut = Source::file(at("cut.gz")).read(|_| Ok(())).unwrap_err().to_string();
     assert!(cut.contains("cut.gz: "), "{cut}");
+    let more = Source::file(at("more.gz")).read(|_| Ok(())).unwrap_err().to_string();
+    assert!(more.contains("more.gz: "), "{more}");
     let missing = Source::expand(&[at("missing")]).unwrap_err().to_string();
     assert!(missing.contains("missing: No such file"), "{missing}");
     std::fs::create_dir(at("empty")).unwrap();

@@ -53,6 +53,11 @@ impl Live {
             return Ok(step);
         }
         match self.heads.get(&chain) {
+            // Of those before the last one, the hashes are not kept.
+            Some((last, hash)) if link.seq == *last && *hash != link.hash => {
+                step.trouble.push(format!("another record of chain {chain} has the number {last}"));
+                return Ok(step);
+            }
             Some((last, _)) if link.seq <= *last => {
                 step.is_repeated = true;
                 return Ok(step);

@@ -331,8 +331,7 @@ impl Verification {
     }
 
     /// Whether `until` is a time that counts as heard of: the clock of the machine that verifies is never three minutes
-    /// behind, so that such a time is wrong, and says nothing of the end of a chain. A time that was given can be long
-    /// ago.
+    /// behind, so that such a time is wrong, and says nothing of the end of a chain.
     pub(crate) fn can_be_heard(&self, until: Time) -> bool {
         is_believable(until, self.as_of, self.clock)
     }
@@ -414,7 +413,13 @@ impl ChainReport {
 }
 
 fn is_believable(until: Time, as_of: Option<Time>, clock: ClockKind) -> bool {
-    clock != ClockKind::Wall || as_of.is_none_or(|as_of| until.since(as_of) <= SILENT_AFTER)
+    let latest = match clock {
+        ClockKind::NewestRecord => return true,
+        ClockKind::Wall => as_of,
+        // A time that was given can be long ago, and then records go on behind it; or it is yet to come.
+        ClockKind::Given => as_of.max(Some(Time::now())),
+    };
+    latest.is_none_or(|latest| until.since(latest) <= SILENT_AFTER)
 }
 
 impl MergeError {

@@ -120,8 +120,9 @@ impl Writer {
 }
 
 /// Requests whose calls between services go beyond the tenants of their user: emergency access on two proxies, an
-/// attempt that was refused, a call for the same data as its request; a mirrored copy; and two workers of one proxy, to
-/// which a caller gives one id for all it does.
+/// attempt that was refused, a call for the same data as its request, one in the same context for another person; a
+/// redirect that the proxy followed to another person; a mirrored copy; and two workers of one proxy, to which a caller
+/// gives one id for all it does.
 pub fn calls_beyond_tenants() -> Vec<String> {
     let record = |id: u8, second: u8, placement: &str, more: Value| {
         let mut record = json!({
@@ -167,6 +168,8 @@ pub fn calls_beyond_tenants() -> Vec<String> {
     same["context"]["name"] = json!("overview");
     let mut copy = emergency("p-of-a-copy", json!({}));
     copy["request"] = json!({"shadow": true});
+    let mut redirected = emergency("p-reached", json!({}));
+    redirected["request"] = json!({"redirects": 1});
     let mut stream = dashboard(5, 30, 8_000_000, "aaaaaaaaaaaaaaa5");
     stream["proxy"] = json!({"placement": "inbound"});
     let by_chain = [
@@ -174,6 +177,9 @@ pub fn calls_beyond_tenants() -> Vec<String> {
             dashboard(1, 1, 500_000, "aaaaaaaaaaaaaaa1"),
             dashboard(2, 2, 500_000, "aaaaaaaaaaaaaaa2"),
             record(3, 3, "gateway", same),
+            record(6, 6, "gateway", emergency("p-asked", json!({"spanId": "aaaaaaaaaaaaaaa6"}))),
+            record(7, 7, "gateway", emergency("p-redirected", json!({}))),
+            record(7, 8, "gateway", redirected),
         ],
         vec![
             record(
@@ -185,6 +191,7 @@ pub fn calls_beyond_tenants() -> Vec<String> {
             record(2, 2, "inbound", conflict),
             record(3, 3, "inbound", emergency("p-both", json!({"parentId": "aaaaaaaaaaaaaaa3"}))),
             record(4, 4, "inbound", copy),
+            record(6, 6, "inbound", emergency("p-relative", json!({"parentId": "aaaaaaaaaaaaaaa6"}))),
         ],
         vec![record(1, 1, "inbound", emergency("p-called", json!({"parentId": "b1b1b1b1b1b1b1b1"}))), stream],
         vec![record(5, 32, "inbound", emergency("p-of-a-worker", json!({})))],

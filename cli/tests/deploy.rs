@@ -126,6 +126,14 @@ fn with_another_owner(played: &Played) {
     played.answer("live.json", &json!({"items": [namespace, plugin()]}).to_string());
 }
 
+/// What kubectl prints of a webhook that does not answer.
+fn webhook(name: &str) -> String {
+    format!(
+        "Error from server (InternalError): Internal error occurred: failed calling webhook \"{name}\": failed to call \
+         webhook: Post \"https://x.svc:443/v1/admit\": dial tcp 10.96.1.2:443: connect: connection refused"
+    )
+}
+
 fn changes(call: &str) -> bool {
     let is_dry = call.contains("--dry-run");
     [" apply ", " create ", " delete ", " install ", " uninstall "].iter().any(|verb| call.contains(verb)) && !is_dry
@@ -264,10 +272,28 @@ fn nothing_is_applied_that_should_not_be() {
         (played.with("RENDERED", "bad.yaml"), &apply, 7, "careplane check refuses the policies"),
         (Played::new("question"), &apply[..1].iter().chain(&apply[2..]).copied().collect::<Vec<_>>(), 8, "no terminal"),
         (
-            Played::new("admission").with("REFUSED", "ValidatingAdmissionPolicy"),
+            Played::new("admission").with("REFUSED", "ValidatingAdmissionPolicy 'careplane-plugins' with binding"),
             &apply,
             7,
             "the admission policy refuses namespaces",
+        ),
+        (
+            Played::new("owners").with("REFUSED", "ValidatingAdmissionPolicy 'owners' with binding 'owners' denied"),
+            &apply,
+            5,
+            "namespaces cannot be compared: the reason is above",
+        ),
+        (
+            Played::new("gatekeeper").with("REFUSED", webhook("validation.gatekeeper.sh")),
+            &apply,
+            5,
+            "namespaces cannot be compared: the webhook validation.gatekeeper.sh does not answer",
+        ),
+        (
+            Played::new("validation").with("REFUSED", webhook("rev.validation.istio.io")),
+            &apply,
+            5,
+            "namespaces cannot be compared: istiod, which validates it, does not answer",
         ),
         (
             Played::new("forbidden").with("REFUSED", FORBIDDEN),

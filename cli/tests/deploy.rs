@@ -421,6 +421,17 @@ fn a_registry_that_network_policies_do_not_let_proxies_reach_is_a_warning() {
 }
 
 #[test]
+fn the_certificate_is_the_one_that_the_gateway_names() {
+    let played = Played::new("certificate");
+    let gateway = "---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: writecarenotes, namespace: \
+                   core-healthcare}\nspec: {servers: [{tls: {credentialName: care-tls}}]}\n";
+    played.answer("rendered.yaml", &(played.state("rendered.yaml") + gateway));
+    let ended = played.run(&["plan"]);
+    ends_with(&ended, 0, "warning        Secret care-tls is not in core-healthcare");
+    assert!(!ended.said.contains("writecarenotes-tls"), "{}", ended.said);
+}
+
+#[test]
 fn an_image_does_not_unpin_others() {
     let played = Played::new("images");
     let digest = format!("@sha256:{}", "a".repeat(64));

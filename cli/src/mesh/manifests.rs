@@ -1,7 +1,7 @@
 //! The manifests as kustomize renders them, taken apart by what they are for, so that every overlay is applied in the
 //! same order. The text of a document stays as it was rendered: what is applied is what `kubectl apply -k` would apply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,6 +18,11 @@ use crate::yaml;
 const PLACEHOLDER: &str = "oci://registry.example/";
 /// The address of the registry that the network policies are shipped with: of documentation (RFC 5737).
 pub const PLACEHOLDER_OF_REGISTRY: &str = "192.0.2.10/32";
+
+/// Where the pods of the ingress gateway run.
+pub const GATEWAY_NAMESPACE: &str = "core-healthcare";
+/// The ingress Gateway.
+const GATEWAY: &str = "writecarenotes";
 
 /// The steps, in the order in which they are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,6 +95,17 @@ impl Manifests {
             let labels = &document.value["metadata"]["labels"];
             labels["istio-injection"] == "enabled" || labels["istio.io/dataplane-mode"] == "ambient"
         };
+    /// The servers of the ingress Gateway.
+    pub fn servers(&self) -> impl Iterator<Item = &Value> {
+        let gateways = self.of_kind("Gateway").filter(|gateway| gateway.name == GATEWAY);
+        gateways.flat_map(|gateway| gateway.value["spec"]["servers"].as_array().into_iter().flatten())
+    }
+
+    /// The Secrets with its certificates, whatever they have been renamed to.
+    pub fn certificates(&self) -> BTreeSet<&str> {
+        self.servers().filter_map(|server| server["tls"]["credentialName"].as_str()).collect()
+    }
+
         self.of_kind("Namespace").filter(is_mesh).map(|document| document.name.as_str()).collect()
     }
 

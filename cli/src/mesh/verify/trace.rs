@@ -16,6 +16,7 @@ use super::Checks;
 use crate::mesh::Context;
 use crate::mesh::failure::{Code, Failure};
 use crate::mesh::keys::random_bytes;
+use crate::mesh::manifests::GATEWAY_NAMESPACE;
 use crate::mesh::programs::Beside;
 
 const PATH: &str = "/api/v1/medications";
@@ -34,7 +35,7 @@ pub fn trace(checks: &Checks<'_, '_>) -> Result<(), Failure> {
 
     let gateway = match &settings.gateway_url {
         Some(url) => Address { address: resolve(url)?, _forward: None },
-        None => forward(checks.context, "core-healthcare", "istio-ingressgateway", 443)?,
+        None => forward(checks.context, GATEWAY_NAMESPACE, "istio-ingressgateway", 443)?,
     };
     let waiting = printer.waiting("sending a request");
     let answer = runtime.block_on(send(&host, gateway.address, &correlation, settings.token.as_deref()));
@@ -44,9 +45,10 @@ pub fn trace(checks: &Checks<'_, '_>) -> Result<(), Failure> {
         Ok(answer) => answer,
         Err(error) => {
             checks.fail("trace", &format!("the gateway does not answer at {}: {}", gateway.address, reason(&error)));
-            let secret = ["secret", "writecarenotes-tls", "-n", "core-healthcare"];
-            if !checks.context.cluster.exists(&secret)? {
-                checks.more("it has no certificate: Secret writecarenotes-tls is not in core-healthcare");
+            for secret in checks.context.manifests.certificates() {
+                if !checks.context.cluster.exists(&["secret", secret, "-n", GATEWAY_NAMESPACE])? {
+                    checks.more(&format!("it has no certificate: Secret {secret} is not in {GATEWAY_NAMESPACE}"));
+                }
             }
             return Ok(());
         }
@@ -96,10 +98,8 @@ pub fn trace(checks: &Checks<'_, '_>) -> Result<(), Failure> {
 
 /// The first host of the ingress Gateway, whatever it has been renamed to.
 fn host(context: &Context<'_>) -> String {
-    let gateways = context.manifests.of_kind("Gateway").filter(|gateway| gateway.name == "writecarenotes");
-    let servers = gateways.flat_map(|gateway| gateway.value["spec"]["servers"].as_array().into_iter().flatten());
-    let mut hosts =
-        servers.flat_map(|server| server["hosts"].as_array().into_iter().flatten()).filter_map(Value::as_str);
+    let lists = context.manifests.servers().filter_map(|server| server["hosts"].as_array());
+    let mut hosts = lists.flatten().filter_map(Value::as_str);
     let host = hosts.find(|host| !host.contains('*')).unwrap_or("api.writecarenotes.com");
     host.rsplit_once('/').map_or(host, |(_, host)| host).to_owned()
 }

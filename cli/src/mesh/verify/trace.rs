@@ -33,12 +33,13 @@ pub fn trace(checks: &Checks<'_, '_>) -> Result<(), Failure> {
     let letters = random_bytes::<16>()?.map(|byte| char::from(b'a' + byte % 16));
     let correlation = format!("verify-{}", String::from_iter(letters));
 
+    let headers = headers(&host, &correlation, settings.token.as_deref())?;
     let gateway = match &settings.gateway_url {
         Some(url) => Address { address: resolve(url)?, _forward: None },
         None => forward(checks.context, GATEWAY_NAMESPACE, "istio-ingressgateway", 443)?,
     };
     let waiting = printer.waiting("sending a request");
-    let answer = runtime.block_on(send(&host, gateway.address, &correlation, settings.token.as_deref()));
+    let answer = runtime.block_on(send(&host, gateway.address, headers));
     drop(waiting);
     let shown = format!("GET https://{host}{PATH}");
     let (status, body) = match answer {
@@ -104,24 +105,26 @@ fn host(context: &Context<'_>) -> String {
     host.rsplit_once('/').map_or(host, |(_, host)| host).to_owned()
 }
 
-/// Status and body.
-async fn send(
-    host: &str,
-    address: SocketAddr,
-    correlation: &str,
-    token: Option<&str>,
-) -> reqwest::Result<(u16, String)> {
+fn headers(host: &str, correlation: &str, token: Option<&str>) -> Result<HeaderMap, Failure> {
+    let value = |what: &str, value: &str| {
+        let failed = |_| Failure::usage(format!("the {what} has characters that a header cannot have"));
+        HeaderValue::from_str(value).map_err(failed)
+    };
     let mut headers = HeaderMap::new();
     // By its name, whatever the port is that it is reached at.
-    for (name, value) in [(HOST.as_str(), host), ("x-correlation-id", correlation)] {
-        if let (Ok(name), Ok(value)) = (name.parse::<reqwest::header::HeaderName>(), HeaderValue::from_str(value)) {
-            headers.insert(name, value);
-        }
-    }
-    if let Some(mut value) = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok()) {
+    headers.insert(HOST, value("host of the Gateway", host)?);
+    headers.insert("x-correlation-id", value("correlation id", correlation)?);
+    // A file that a token comes from ends in a line feed.
+    if let Some(token) = token.map(str::trim) {
+        let mut value = value("token", &format!("Bearer {token}"))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
+    Ok(headers)
+}
+
+/// Status and body.
+async fn send(host: &str, address: SocketAddr, headers: HeaderMap) -> reqwest::Result<(u16, String)> {
     // The certificate may be of an authority that only its clients know.
     let client = Client::builder()
         .danger_accept_invalid_certs(true)
@@ -223,4 +226,18 @@ fn reason(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_sent_or_refused_and_never_left_out() {
+        let sent = headers("api.example", "verify-a", Some("abc.def.ghi\n")).unwrap();
+        assert_eq!(sent[AUTHORIZATION], "Bearer abc.def.ghi");
+        let refused = headers("api.example", "verify-a", Some("abc\ndef")).unwrap_err();
+        assert_eq!(refused.message(), "the token has characters that a header cannot have");
+        assert!(!headers("api.example", "verify-a", None).unwrap().contains_key(AUTHORIZATION));
+    }
 }

@@ -481,6 +481,24 @@ fn purge_removes_the_claims_of_the_manifests_alone_and_shows_them_first() {
     assert!(!ended.said.contains(OTHERS) && !ended.calls.concat().contains(OTHERS), "{}", ended.said);
 }
 
+/// Each change of a configuration gives its ConfigMap another name.
+#[test]
+fn undo_removes_the_configurations_of_earlier_manifests() {
+    let played = Played::new("older");
+    let config_map = |name: &str, manager: &str| {
+        let metadata = json!({"name": name, "namespace": "core-healthcare", "managedFields": [{"manager": manager}]});
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    };
+    let found = [config_map("prometheus-rules-7b", "careplane-deploy"), config_map("theirs", "kubectl")];
+    played.answer("configmaps.json", &json!({"items": found}).to_string());
+    played.answer("live.json", &json!({"items": found}).to_string());
+    let kind = json!({"kind": "ConfigMap", "name": "configmaps", "namespaced": true, "verbs": ["list"]});
+    played.answer("kinds.json", &json!({"resources": [kind]}).to_string());
+    let ended = played.run(&["undo"]);
+    ends_with(&ended, 8, "to be removed: ConfigMap core-healthcare/prometheus-rules-7b");
+    assert!(!ended.said.contains("theirs"), "{}", ended.said);
+}
+
 #[test]
 fn undo_keeps_what_holds_something() {
     let played = Played::new("holds");

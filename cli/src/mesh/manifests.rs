@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cluster::Cluster;
 use super::failure::{Code, Failure};
@@ -197,6 +197,15 @@ impl Document {
             (_, "Namespace" | "ServiceAccount") => Step::Namespaces,
             ("security.istio.io" | "networking.k8s.io" | "rbac.authorization.k8s.io", _) => Step::Security,
             ("networking.istio.io" | "gateway.networking.k8s.io", _) => Step::Traffic,
+    /// One that only names a ConfigMap.
+    pub fn config_map(namespace: &str, name: &str) -> Self {
+        let (version, kind) = ("v1".to_owned(), "ConfigMap".to_owned());
+        let metadata = json!({"namespace": namespace, "name": name});
+        let value = json!({"apiVersion": version, "kind": kind, "metadata": metadata});
+        let text = format!("{value}\n");
+        Self { text, version, kind, namespace: Some(namespace.to_owned()), name: name.to_owned(), value }
+    }
+
             ("admissionregistration.k8s.io", _) => Step::Admission,
             ("extensions.istio.io", _) => Step::Careplane,
             _ => Step::Observability,

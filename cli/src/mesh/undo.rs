@@ -45,13 +45,17 @@ pub fn run(context: &Context<'_>) -> Result<(), Failure> {
     let presence = Presence::read(cluster)?;
     let is_gateway = |document: &&Document| document.kind == "Gateway";
     let is_claim = |document: &&Document| document.kind == "PersistentVolumeClaim";
+    let older = older(context, &presence)?;
     let traffic = manifests.step(Step::Traffic);
     // The way in goes before what guards it.
     let steps = [
         ("gateways", traffic.iter().copied().filter(is_gateway).collect::<Vec<_>>()),
         ("careplane", manifests.step(Step::Careplane)),
         ("admission", manifests.step(Step::Admission)),
-        ("observability", manifests.step(Step::Observability).into_iter().filter(|it| !is_claim(it)).collect()),
+        (
+            "observability",
+            manifests.step(Step::Observability).into_iter().filter(|it| !is_claim(it)).chain(&older).collect(),
+        ),
         ("traffic", traffic.into_iter().filter(|it| !is_gateway(it)).collect()),
         ("security", manifests.step(Step::Security)),
     ];
@@ -105,6 +109,25 @@ pub fn run(context: &Context<'_>) -> Result<(), Failure> {
     }
     printer.say("finished", "removed what could be");
     Ok(())
+}
+
+/// The ConfigMaps that earlier runs of `apply` have made: a name ends in a hash of its content, so each change leaves
+/// one behind.
+fn older(context: &Context<'_>, presence: &Presence) -> Result<Vec<Document>, Failure> {
+    let Context { cluster, manifests, .. } = context;
+    let mut older = Vec::new();
+    for namespace in manifests.namespaces().into_iter().filter(|namespace| presence.has_namespace(namespace)) {
+        let arguments = ["-n", namespace, "get", "configmaps", "-o", "json", "--show-managed-fields"];
+        for item in cluster.items(&arguments)? {
+            let metadata = &item["metadata"];
+            let name = metadata["name"].as_str().unwrap_or_default();
+            let mut managers = metadata["managedFields"].as_array().into_iter().flatten();
+            if managers.any(|it| it["manager"] == MANAGER) && !manifests.has("ConfigMap", namespace, name) {
+                older.push(Document::config_map(namespace, name));
+            }
+        }
+    }
+    Ok(older)
 }
 
 /// Those of the documents that the cluster has.

@@ -560,6 +560,41 @@ fn a_check_that_cannot_be_made_has_failed() {
     assert!(ended.said.contains("injection      FAILED: `kubectl get pods -A"), "{}", ended.said);
 }
 
+/// A pod with these labels and annotations that runs, and has a container of this name.
+fn pod(namespace: &str, name: &str, labels: &Value, annotations: &Value, container: &str) -> Value {
+    json!({
+        "metadata": {"namespace": namespace, "name": name, "labels": labels, "annotations": annotations},
+        "spec": {"containers": [{"name": container}]},
+        "status": {"phase": "Running"},
+    })
+}
+
+/// The container of ztunnel is named as that of a sidecar, and has no Envoy; nor has a sidecar plugins where waypoints do.
+#[test]
+fn of_an_ambient_mesh_the_gateway_and_the_waypoints_have_plugins() {
+    let played = Played::new("ambient");
+    let labels = json!({"istio-injection": "disabled", "istio.io/dataplane-mode": "ambient"});
+    let namespaces = json!({"items": [{"metadata": {"name": "core-healthcare", "labels": labels}}]});
+    played.answer("namespaces.json", &namespaces.to_string());
+    let none = json!({});
+    let waypoint = json!({"gateway.networking.k8s.io/gateway-class-name": "istio-waypoint"});
+    let redirected = json!({"ambient.istio.io/redirection": "enabled"});
+    let pods = [
+        pod("istio-system", "ztunnel-7xk2p", &json!({"app": "ztunnel"}), &none, "istio-proxy"),
+        pod("monitoring", "prometheus-0", &json!({"app": "prometheus"}), &none, "istio-proxy"),
+        pod("core-healthcare", "waypoint-5d9", &waypoint, &none, "istio-proxy"),
+        pod("core-healthcare", "ingress-1", &json!({"istio": "ingressgateway"}), &none, "istio-proxy"),
+        pod("core-healthcare", "resident-service-1", &none, &redirected, "app"),
+        pod("core-healthcare", "backup-1", &json!({"istio.io/dataplane-mode": "none"}), &none, "app"),
+    ];
+    played.answer("pods.json", &json!({"items": pods}).to_string());
+    let ended = played.run(&["verify", "--overlay", "ambient", "--timeout", "1s"]);
+    ends_with(&ended, 1, "injection      ok: 3 pods, each with a proxy");
+    let asked: Vec<&str> =
+        ended.calls.iter().filter_map(|call| call.split_once(" exec ")?.1.split(' ').next()).collect();
+    assert_eq!(asked, ["waypoint-5d9", "ingress-1"], "{}", ended.said);
+}
+
 #[test]
 fn a_service_that_is_not_there_is_not_forwarded() {
     for arguments in [&["forward", "jaeger"][..], &["--forward", "jaeger"]] {

@@ -254,10 +254,9 @@ fn remove_istio(context: &Context<'_>, presence: &Presence) -> Result<(), Failur
         return Ok(());
     }
     let serves = |pod: &&Value| {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
         pod["status"]["phase"] == "Running"
             && !matches!(istio_label(pod), "ingressgateway" | "egressgateway")
-            && (has_proxy(pod) && !name.starts_with("ztunnel-") || is_in_ambient(pod))
+            && (has_proxy(pod) || is_in_ambient(pod))
     };
     let pods = cluster.items(&["get", "pods", "-A", "-o", "json"])?;
     let title = |pod: &Value| {

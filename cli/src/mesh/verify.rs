@@ -78,9 +78,12 @@ fn title(object: &Value) -> String {
     format!("{}/{}", text(object, "/metadata/namespace"), text(object, "/metadata/name"))
 }
 
-/// Whether it has a sidecar, or is a gateway.
+/// Whether it has a sidecar, or is a gateway. ztunnel is neither: only its container has the same name.
 pub fn has_proxy(pod: &Value) -> bool {
     let containers = ["initContainers", "containers"].into_iter().filter_map(|list| pod["spec"][list].as_array());
+    if text(pod, "/metadata/labels/app") == "ztunnel" {
+        return false;
+    }
     containers.flatten().any(|container| container["name"] == "istio-proxy")
 }
 
@@ -108,8 +111,7 @@ fn injection(checks: &Checks<'_, '_>, pods: &[Value]) -> Result<(), Failure> {
     let (mut with, mut without) = (0, Vec::new());
     for pod in pods {
         let is_over = matches!(text(pod, "/status/phase"), "Succeeded" | "Failed");
-        let is_left_out = text(pod, "/metadata/labels/sidecar.istio.io~1inject") == "false";
-        if is_over || is_left_out || pod["spec"]["hostNetwork"] == true {
+        if is_over || is_left_out(pod) || pod["spec"]["hostNetwork"] == true {
             continue;
         }
         let namespace = text(pod, "/metadata/namespace");
@@ -132,6 +134,16 @@ fn injection(checks: &Checks<'_, '_>, pods: &[Value]) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Whether it says itself that it is to have no proxy: by the label, or, where there is none, by the older annotation;
+/// of ambient, by a label of its own.
+fn is_left_out(pod: &Value) -> bool {
+    let metadata = &pod["metadata"];
+    let inject = "sidecar.istio.io/inject";
+    let (label, annotation) = (&metadata["labels"][inject], &metadata["annotations"][inject]);
+    let injection = if label.is_null() { annotation } else { label };
+    injection == "false" || metadata["labels"]["istio.io/dataplane-mode"] == "none"
 }
 
 fn mutual_tls(checks: &Checks<'_, '_>) -> Result<(), Failure> {

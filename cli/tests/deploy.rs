@@ -603,6 +603,33 @@ fn a_service_that_is_not_there_is_not_forwarded() {
     }
 }
 
+/// A namespace may name a revision of Istio, and a pod may say by the older annotation that it wants no proxy.
+#[test]
+fn a_namespace_with_a_revision_is_in_the_mesh() {
+    let played = Played::new("revision");
+    let namespaces = json!({"items": [
+        {"metadata": {"name": "istio-system"}},
+        {"metadata": {"name": "core-healthcare", "labels": {"istio.io/rev": "stable"}}},
+        {"metadata": {"name": "others", "labels": {"istio.io/rev": "stable", "istio-injection": "disabled"}}},
+    ]});
+    played.answer("namespaces.json", &namespaces.to_string());
+    let (none, left_out) = (json!({}), json!({"sidecar.istio.io/inject": "false"}));
+    let pods = [
+        pod("core-healthcare", "resident-service-1", &none, &none, "istio-proxy"),
+        pod("core-healthcare", "backup-1", &none, &left_out, "app"),
+        pod("others", "app-1", &none, &none, "app"),
+    ];
+    played.answer("pods.json", &json!({"items": pods}).to_string());
+    let rendered = played.state("rendered.yaml").replace("istio-injection: enabled", "istio.io/rev: stable");
+    played.answer("rendered.yaml", &rendered);
+    ends_with(&played.run(&["verify", "--timeout", "1s"]), 1, "injection      ok: 1 pods, each with a proxy");
+    let ended = played.run(&["plan"]);
+    ends_with(&ended, 0, "to be made: Secret careplane-pseudonym-key, the same random key in core-healthcare");
+    // Its istiod has another name.
+    played.answer("istiod", "deployment.apps/istiod-stable\n");
+    ends_with(&played.run(&["undo", "--yes", "--purge"]), 0, "istio          removed");
+}
+
 #[test]
 fn the_scripts_find_careplane_and_pass_everything_on() {
     let manifests = Path::new(env!("CARGO_MANIFEST_DIR")).join("../wasmplugin-manifests");

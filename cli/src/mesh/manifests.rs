@@ -91,10 +91,10 @@ impl Manifests {
 
     /// The namespaces whose pods get proxies.
     pub fn mesh_namespaces(&self) -> Vec<&str> {
-        let is_mesh = |document: &&Document| {
-            let labels = &document.value["metadata"]["labels"];
-            labels["istio-injection"] == "enabled" || labels["istio.io/dataplane-mode"] == "ambient"
-        };
+        let is_mesh = |document: &&Document| is_injected(&document.value) || is_ambient(&document.value);
+        self.of_kind("Namespace").filter(is_mesh).map(|document| document.name.as_str()).collect()
+    }
+
     /// The servers of the ingress Gateway.
     pub fn servers(&self) -> impl Iterator<Item = &Value> {
         let gateways = self.of_kind("Gateway").filter(|gateway| gateway.name == GATEWAY);
@@ -104,9 +104,6 @@ impl Manifests {
     /// The Secrets with its certificates, whatever they have been renamed to.
     pub fn certificates(&self) -> BTreeSet<&str> {
         self.servers().filter_map(|server| server["tls"]["credentialName"].as_str()).collect()
-    }
-
-        self.of_kind("Namespace").filter(is_mesh).map(|document| document.name.as_str()).collect()
     }
 
     pub fn has(&self, kind: &str, namespace: &str, name: &str) -> bool {
@@ -121,6 +118,18 @@ impl Manifests {
     pub fn has_placeholder_of_registry(&self) -> bool {
         self.of_kind("NetworkPolicy").any(|document| document.text.contains(PLACEHOLDER_OF_REGISTRY))
     }
+}
+
+/// Whether the pods of a namespace get sidecars: of the default revision, or, without the first label, of the one that
+/// the second names.
+pub fn is_injected(namespace: &Value) -> bool {
+    let labels = &namespace["metadata"]["labels"];
+    labels["istio-injection"] == "enabled" || labels["istio-injection"].is_null() && labels["istio.io/rev"].is_string()
+}
+
+/// Whether ztunnel takes the traffic of its pods.
+pub fn is_ambient(namespace: &Value) -> bool {
+    namespace["metadata"]["labels"]["istio.io/dataplane-mode"] == "ambient"
 }
 
 /// One digest pins one image. Where the rendering has others, they would lose theirs to a tag.
@@ -188,15 +197,6 @@ fn documents(name: &str, text: &str) -> Result<Vec<Document>, Failure> {
 // === impl Document ===
 
 impl Document {
-    pub fn group(&self) -> &str {
-        self.version.split_once('/').map_or("", |(group, _)| group)
-    }
-
-    fn step(&self) -> Step {
-        match (self.group(), self.kind.as_str()) {
-            (_, "Namespace" | "ServiceAccount") => Step::Namespaces,
-            ("security.istio.io" | "networking.k8s.io" | "rbac.authorization.k8s.io", _) => Step::Security,
-            ("networking.istio.io" | "gateway.networking.k8s.io", _) => Step::Traffic,
     /// One that only names a ConfigMap.
     pub fn config_map(namespace: &str, name: &str) -> Self {
         let (version, kind) = ("v1".to_owned(), "ConfigMap".to_owned());
@@ -206,6 +206,15 @@ impl Document {
         Self { text, version, kind, namespace: Some(namespace.to_owned()), name: name.to_owned(), value }
     }
 
+    pub fn group(&self) -> &str {
+        self.version.split_once('/').map_or("", |(group, _)| group)
+    }
+
+    fn step(&self) -> Step {
+        match (self.group(), self.kind.as_str()) {
+            (_, "Namespace" | "ServiceAccount") => Step::Namespaces,
+            ("security.istio.io" | "networking.k8s.io" | "rbac.authorization.k8s.io", _) => Step::Security,
+            ("networking.istio.io" | "gateway.networking.k8s.io", _) => Step::Traffic,
             ("admissionregistration.k8s.io", _) => Step::Admission,
             ("extensions.istio.io", _) => Step::Careplane,
             _ => Step::Observability,

@@ -248,7 +248,8 @@ impl Claim<'_> {
 /// Istio goes only when no proxy needs it: a proxy without istiod works on, until its certificate ends.
 fn remove_istio(context: &Context<'_>, presence: &Presence) -> Result<(), Failure> {
     let Context { settings, cluster, printer, .. } = context;
-    let istiod = ["deployment", "istiod", "-n", "istio-system"];
+    // By its label: with a revision, its name has another end.
+    let istiod = ["deployments", "-l", "app=istiod", "-n", "istio-system"];
     if !presence.has_namespace("istio-system") || !cluster.exists(&istiod)? {
         printer.say("istio", "nothing to remove");
         return Ok(());

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::Context;
 use super::failure::{Code, Failure};
+use super::manifests::{is_ambient, is_injected};
 use super::options::Overlay;
 
 /// How many checks failed, and how they are printed.
@@ -80,10 +81,10 @@ fn title(object: &Value) -> String {
 
 /// Whether it has a sidecar, or is a gateway. ztunnel is neither: only its container has the same name.
 pub fn has_proxy(pod: &Value) -> bool {
-    let containers = ["initContainers", "containers"].into_iter().filter_map(|list| pod["spec"][list].as_array());
     if text(pod, "/metadata/labels/app") == "ztunnel" {
         return false;
     }
+    let containers = ["initContainers", "containers"].into_iter().filter_map(|list| pod["spec"][list].as_array());
     containers.flatten().any(|container| container["name"] == "istio-proxy")
 }
 
@@ -99,11 +100,10 @@ pub fn istio_label(pod: &Value) -> &str {
 fn injection(checks: &Checks<'_, '_>, pods: &[Value]) -> Result<(), Failure> {
     let cluster = checks.context.cluster;
     let namespaces = cluster.namespaces()?;
-    let labelled = |label: &str, wanted: &str| -> BTreeSet<String> {
-        let is = |namespace: &&Value| namespace["metadata"]["labels"][label] == wanted;
-        namespaces.iter().filter(is).map(|namespace| text(namespace, "/metadata/name").to_owned()).collect()
+    let named = |is: fn(&Value) -> bool| -> BTreeSet<&str> {
+        namespaces.iter().filter(|namespace| is(namespace)).map(|it| text(it, "/metadata/name")).collect()
     };
-    let (injected, ambient) = (labelled("istio-injection", "enabled"), labelled("istio.io/dataplane-mode", "ambient"));
+    let (injected, ambient) = (named(is_injected), named(is_ambient));
     if injected.is_empty() && ambient.is_empty() {
         checks.fail("injection", "no namespace is labelled for it: run apply");
         return Ok(());
@@ -115,10 +115,10 @@ fn injection(checks: &Checks<'_, '_>, pods: &[Value]) -> Result<(), Failure> {
             continue;
         }
         let namespace = text(pod, "/metadata/namespace");
-        let is_with = if injected.contains(namespace) {
-            has_proxy(pod)
-        } else if ambient.contains(namespace) {
+        let is_with = if ambient.contains(namespace) {
             is_in_ambient(pod) || has_proxy(pod)
+        } else if injected.contains(namespace) {
+            has_proxy(pod)
         } else {
             continue;
         };

@@ -1,9 +1,9 @@
 //! What is applied, and which field manager applies it.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use careplane_mesh::Mesh;
+use careplane_mesh::{Mesh, manifests};
 use serde_json::{Value, json};
 
 const OVERLAYS: [&str; 7] = [
@@ -33,6 +33,7 @@ const EXPECTED: [&str; 6] = [
 const NEW_NAMESPACE: &str = "namespace: tenant-directory\n";
 
 pub async fn every_manifest_is_accepted(mesh: &Mesh) -> Result<()> {
+    every_plugin_has_the_login_of_the_registry(mesh).await?;
     for overlay in OVERLAYS {
         let rendered = mesh.cluster.kubectl(&["kustomize", &mesh.path(overlay)]).await?;
         let file = mesh.path(&format!("rendered-{}.yaml", overlay.replace('/', "-")));
@@ -62,6 +63,29 @@ pub async fn every_manifest_is_accepted(mesh: &Mesh) -> Result<()> {
     let objections: Vec<&str> =
         findings.filter(|line| !EXPECTED.iter().any(|expected| line.contains(expected))).collect();
     ensure!(objections.is_empty(), "{objections:#?}");
+    Ok(())
+}
+
+/// What base/careplane/README.md says of a registry that needs a login.
+async fn every_plugin_has_the_login_of_the_registry(mesh: &Mesh) -> Result<()> {
+    let folder = PathBuf::from(mesh.path("private-registry"));
+    manifests::copy(&folder)?;
+    let image = folder.join("base/careplane/policy/image.yaml");
+    fs::write(&image, fs::read_to_string(&image)?.replacen("\n  url:", "\n  imagePullSecret: login\n  url:", 1))?;
+    for overlay in OVERLAYS {
+        let rendered = mesh.cluster.kubectl(&["kustomize", &folder.join(overlay).display().to_string()]).await?;
+        let documents: Vec<Value> =
+            rendered.split("\n---\n").filter_map(|document| serde_saphyr::from_str(document).ok()).collect();
+        let mut plugins = 0;
+        for plugin in documents.iter().filter(|one| one["kind"] == "WasmPlugin" || one["kind"] == "TrafficExtension") {
+            let spec = &plugin["spec"];
+            let (module, other) = if spec["wasm"].is_null() { (spec, &Value::Null) } else { (&spec["wasm"], spec) };
+            let is_there = module["imagePullSecret"] == "login" && other["imagePullSecret"].is_null();
+            ensure!(is_there, "{overlay}: {} has no login", plugin["metadata"]["name"]);
+            plugins += 1;
+        }
+        ensure!(plugins > 0, "{overlay} has no plugin");
+    }
     Ok(())
 }
 

@@ -603,7 +603,7 @@ fn a_service_that_is_not_there_is_not_forwarded() {
     }
 }
 
-/// A namespace may name a revision of Istio, and a pod may say by the older annotation that it wants no proxy.
+/// A namespace may name a revision of Istio, and a pod may say by the older annotation that it wants no proxy, or end.
 #[test]
 fn a_namespace_with_a_revision_is_in_the_mesh() {
     let played = Played::new("revision");
@@ -614,7 +614,10 @@ fn a_namespace_with_a_revision_is_in_the_mesh() {
     ]});
     played.answer("namespaces.json", &namespaces.to_string());
     let (none, left_out) = (json!({}), json!({"sidecar.istio.io/inject": "false"}));
+    let mut replaced = pod("core-healthcare", "resident-service-0", &none, &none, "app");
+    replaced["metadata"]["deletionTimestamp"] = "2026-11-28T09:00:00Z".into();
     let pods = [
+        replaced,
         pod("core-healthcare", "resident-service-1", &none, &none, "istio-proxy"),
         pod("core-healthcare", "backup-1", &none, &left_out, "app"),
         pod("others", "app-1", &none, &none, "app"),

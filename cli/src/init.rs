@@ -64,8 +64,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         read(path, &mut found)?;
     }
     for path in &arguments.access_log {
-        let text = read_file(path)?;
-        access_log::read(&path.display().to_string(), &text, &mut found);
+        // Callers send any bytes, and Envoy logs them: one such line is no reason to leave out the others.
+        let bytes = std::fs::read(path).with_context(|| cannot_be_read(path))?;
+        access_log::read(&path.display().to_string(), &String::from_utf8_lossy(&bytes), &mut found);
     }
     ensure!(
         !found.endpoints.is_empty(),
@@ -187,5 +188,9 @@ fn read(path: &Path, found: &mut Inputs) -> anyhow::Result<()> {
 }
 
 fn read_file(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))
+    std::fs::read_to_string(path).with_context(|| cannot_be_read(path))
+}
+
+fn cannot_be_read(path: &Path) -> String {
+    format!("{} cannot be read", path.display())
 }

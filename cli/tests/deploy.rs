@@ -126,6 +126,14 @@ fn with_another_owner(played: &Played) {
     played.answer("live.json", &json!({"items": [namespace, plugin()]}).to_string());
 }
 
+/// What kubectl prints of a webhook that does not answer.
+fn webhook(name: &str) -> String {
+    format!(
+        "Error from server (InternalError): Internal error occurred: failed calling webhook \"{name}\": failed to call \
+         webhook: Post \"https://x.svc:443/v1/admit\": dial tcp 10.96.1.2:443: connect: connection refused"
+    )
+}
+
 fn changes(call: &str) -> bool {
     let is_dry = call.contains("--dry-run");
     [" apply ", " create ", " delete ", " install ", " uninstall "].iter().any(|verb| call.contains(verb)) && !is_dry
@@ -264,10 +272,28 @@ fn nothing_is_applied_that_should_not_be() {
         (played.with("RENDERED", "bad.yaml"), &apply, 7, "careplane check refuses the policies"),
         (Played::new("question"), &apply[..1].iter().chain(&apply[2..]).copied().collect::<Vec<_>>(), 8, "no terminal"),
         (
-            Played::new("admission").with("REFUSED", "ValidatingAdmissionPolicy"),
+            Played::new("admission").with("REFUSED", "ValidatingAdmissionPolicy 'careplane-plugins' with binding"),
             &apply,
             7,
             "the admission policy refuses namespaces",
+        ),
+        (
+            Played::new("owners").with("REFUSED", "ValidatingAdmissionPolicy 'owners' with binding 'owners' denied"),
+            &apply,
+            5,
+            "namespaces cannot be compared: the reason is above",
+        ),
+        (
+            Played::new("gatekeeper").with("REFUSED", webhook("validation.gatekeeper.sh")),
+            &apply,
+            5,
+            "namespaces cannot be compared: the webhook validation.gatekeeper.sh does not answer",
+        ),
+        (
+            Played::new("validation").with("REFUSED", webhook("rev.validation.istio.io")),
+            &apply,
+            5,
+            "namespaces cannot be compared: istiod, which validates it, does not answer",
         ),
         (
             Played::new("forbidden").with("REFUSED", FORBIDDEN),
@@ -395,6 +421,17 @@ fn a_registry_that_network_policies_do_not_let_proxies_reach_is_a_warning() {
 }
 
 #[test]
+fn the_certificate_is_the_one_that_the_gateway_names() {
+    let played = Played::new("certificate");
+    let gateway = "---\napiVersion: networking.istio.io/v1\nkind: Gateway\nmetadata: {name: writecarenotes, namespace: \
+                   core-healthcare}\nspec: {servers: [{tls: {credentialName: care-tls}}]}\n";
+    played.answer("rendered.yaml", &(played.state("rendered.yaml") + gateway));
+    let ended = played.run(&["plan"]);
+    ends_with(&ended, 0, "warning        Secret care-tls is not in core-healthcare");
+    assert!(!ended.said.contains("writecarenotes-tls"), "{}", ended.said);
+}
+
+#[test]
 fn an_image_does_not_unpin_others() {
     let played = Played::new("images");
     let digest = format!("@sha256:{}", "a".repeat(64));
@@ -442,6 +479,24 @@ fn purge_removes_the_claims_of_the_manifests_alone_and_shows_them_first() {
     ends_with(&ended, 0, &format!("removed: PersistentVolumeClaim {OURS}, and what it held"));
     assert!(ended.calls.iter().any(|call| call.contains("delete persistentvolumeclaim data-prometheus-0")));
     assert!(!ended.said.contains(OTHERS) && !ended.calls.concat().contains(OTHERS), "{}", ended.said);
+}
+
+/// Each change of a configuration gives its ConfigMap another name.
+#[test]
+fn undo_removes_the_configurations_of_earlier_manifests() {
+    let played = Played::new("older");
+    let config_map = |name: &str, manager: &str| {
+        let metadata = json!({"name": name, "namespace": "core-healthcare", "managedFields": [{"manager": manager}]});
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+    };
+    let found = [config_map("prometheus-rules-7b", "careplane-deploy"), config_map("theirs", "kubectl")];
+    played.answer("configmaps.json", &json!({"items": found}).to_string());
+    played.answer("live.json", &json!({"items": found}).to_string());
+    let kind = json!({"kind": "ConfigMap", "name": "configmaps", "namespaced": true, "verbs": ["list"]});
+    played.answer("kinds.json", &json!({"resources": [kind]}).to_string());
+    let ended = played.run(&["undo"]);
+    ends_with(&ended, 8, "to be removed: ConfigMap core-healthcare/prometheus-rules-7b");
+    assert!(!ended.said.contains("theirs"), "{}", ended.said);
 }
 
 #[test]
@@ -505,12 +560,77 @@ fn a_check_that_cannot_be_made_has_failed() {
     assert!(ended.said.contains("injection      FAILED: `kubectl get pods -A"), "{}", ended.said);
 }
 
+/// A pod with these labels and annotations that runs, and has a container of this name.
+fn pod(namespace: &str, name: &str, labels: &Value, annotations: &Value, container: &str) -> Value {
+    json!({
+        "metadata": {"namespace": namespace, "name": name, "labels": labels, "annotations": annotations},
+        "spec": {"containers": [{"name": container}]},
+        "status": {"phase": "Running"},
+    })
+}
+
+/// The container of ztunnel is named as that of a sidecar, and has no Envoy; nor has a sidecar plugins where waypoints do.
+#[test]
+fn of_an_ambient_mesh_the_gateway_and_the_waypoints_have_plugins() {
+    let played = Played::new("ambient");
+    let labels = json!({"istio-injection": "disabled", "istio.io/dataplane-mode": "ambient"});
+    let namespaces = json!({"items": [{"metadata": {"name": "core-healthcare", "labels": labels}}]});
+    played.answer("namespaces.json", &namespaces.to_string());
+    let none = json!({});
+    let waypoint = json!({"gateway.networking.k8s.io/gateway-class-name": "istio-waypoint"});
+    let redirected = json!({"ambient.istio.io/redirection": "enabled"});
+    let pods = [
+        pod("istio-system", "ztunnel-7xk2p", &json!({"app": "ztunnel"}), &none, "istio-proxy"),
+        pod("monitoring", "prometheus-0", &json!({"app": "prometheus"}), &none, "istio-proxy"),
+        pod("core-healthcare", "waypoint-5d9", &waypoint, &none, "istio-proxy"),
+        pod("core-healthcare", "ingress-1", &json!({"istio": "ingressgateway"}), &none, "istio-proxy"),
+        pod("core-healthcare", "resident-service-1", &none, &redirected, "app"),
+        pod("core-healthcare", "backup-1", &json!({"istio.io/dataplane-mode": "none"}), &none, "app"),
+    ];
+    played.answer("pods.json", &json!({"items": pods}).to_string());
+    let ended = played.run(&["verify", "--overlay", "ambient", "--timeout", "1s"]);
+    ends_with(&ended, 1, "injection      ok: 3 pods, each with a proxy");
+    let asked: Vec<&str> =
+        ended.calls.iter().filter_map(|call| call.split_once(" exec ")?.1.split(' ').next()).collect();
+    assert_eq!(asked, ["waypoint-5d9", "ingress-1"], "{}", ended.said);
+}
+
 #[test]
 fn a_service_that_is_not_there_is_not_forwarded() {
     for arguments in [&["forward", "jaeger"][..], &["--forward", "jaeger"]] {
         let ended = Played::new("forward").run(arguments);
         ends_with(&ended, 4, "there is no Service tracing/writecarenotes-jaeger-query");
     }
+}
+
+/// A namespace may name a revision of Istio, and a pod may say by the older annotation that it wants no proxy, or end.
+#[test]
+fn a_namespace_with_a_revision_is_in_the_mesh() {
+    let played = Played::new("revision");
+    let namespaces = json!({"items": [
+        {"metadata": {"name": "istio-system"}},
+        {"metadata": {"name": "core-healthcare", "labels": {"istio.io/rev": "stable"}}},
+        {"metadata": {"name": "others", "labels": {"istio.io/rev": "stable", "istio-injection": "disabled"}}},
+    ]});
+    played.answer("namespaces.json", &namespaces.to_string());
+    let (none, left_out) = (json!({}), json!({"sidecar.istio.io/inject": "false"}));
+    let mut replaced = pod("core-healthcare", "resident-service-0", &none, &none, "app");
+    replaced["metadata"]["deletionTimestamp"] = "2026-11-28T09:00:00Z".into();
+    let pods = [
+        replaced,
+        pod("core-healthcare", "resident-service-1", &none, &none, "istio-proxy"),
+        pod("core-healthcare", "backup-1", &none, &left_out, "app"),
+        pod("others", "app-1", &none, &none, "app"),
+    ];
+    played.answer("pods.json", &json!({"items": pods}).to_string());
+    let rendered = played.state("rendered.yaml").replace("istio-injection: enabled", "istio.io/rev: stable");
+    played.answer("rendered.yaml", &rendered);
+    ends_with(&played.run(&["verify", "--timeout", "1s"]), 1, "injection      ok: 1 pods, each with a proxy");
+    let ended = played.run(&["plan"]);
+    ends_with(&ended, 0, "to be made: Secret careplane-pseudonym-key, the same random key in core-healthcare");
+    // Its istiod has another name.
+    played.answer("istiod", "deployment.apps/istiod-stable\n");
+    ends_with(&played.run(&["undo", "--yes", "--purge"]), 0, "istio          removed");
 }
 
 #[test]

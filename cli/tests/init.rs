@@ -175,7 +175,9 @@ fn an_access_log_gives_words_and_keeps_nothing_of_a_person() {
         log += &format!("[2026-11-01T07:00:00Z] \"GET /api/v1/residents/{name} HTTP/1.1\" 200 - 0 17\n");
     }
     let file = folder("log-in").join("access.log");
-    fs::write(&file, log).unwrap();
+    // A scanner sent bytes that are no UTF-8.
+    let scan = b"[2026-11-01T07:00:00Z] \"GET /cgi-bin/\xff HTTP/1.1\" 404 NR 0 0\n";
+    fs::write(&file, [log.as_bytes(), scan].concat()).unwrap();
     let text = init("log", &["--access-log", file.to_str().unwrap()]);
     let names: Vec<String> = contexts(&text).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["care-plans", "residents"]);

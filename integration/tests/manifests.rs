@@ -152,24 +152,6 @@ fn an_image_is_named_in_one_place() {
 }
 
 #[test]
-fn traffic_extensions_say_what_the_wasm_plugins_say() {
-    let extensions = documents(&manifests().join("overlays/traffic-extension/extensions.yaml"));
-    assert_eq!(extensions.len(), PLACEMENTS.len());
-    for placement in PLACEMENTS {
-        let plugin = careplane(placement);
-        let extension = extensions
-            .iter()
-            .find(|extension| extension["metadata"] == plugin["metadata"])
-            .expect("one of the same name");
-        for field in ["selector", "match", "phase", "priority"] {
-            assert_eq!(extension["spec"][field], plugin["spec"][field], "{placement}: {field}");
-        }
-        let wasm = json!({"pluginName": plugin["spec"]["pluginName"], "failStrategy": plugin["spec"]["failStrategy"]});
-        assert_eq!(extension["spec"]["wasm"], wasm, "{placement}");
-    }
-}
-
-#[test]
 fn each_overlay_has_the_whole_mesh() {
     let resources = |folder: &str| -> Vec<PathBuf> {
         let folder = manifests().join(folder);

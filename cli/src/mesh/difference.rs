@@ -341,7 +341,8 @@ pub fn refused(cluster: &Cluster, step: &str, verb: &str, ended: &Ended) -> Fail
         eprintln!("    {line}");
     }
     let has = |words: &str| ended.stderr.contains(words);
-    if has("ValidatingAdmissionPolicy") {
+    // Others have such policies and webhooks, too.
+    if has("ValidatingAdmissionPolicy 'careplane-plugins'") {
         return Failure::new(Code::PolicyRefused, format!("the admission policy refuses {step}"))
             .advise("correct the policy, and try it with: careplane check");
     }
@@ -353,12 +354,15 @@ pub fn refused(cluster: &Cluster, step: &str, verb: &str, ended: &Ended) -> Fail
         let message = format!("{step} cannot be {verb}: a namespace is being terminated");
         return Failure::new(Code::Refused, message).advise("run this again when it is gone");
     }
-    if has("failed calling webhook") {
-        return Failure::new(
-            Code::Refused,
-            format!("{step} cannot be {verb}: istiod, which validates it, does not answer"),
-        )
-        .advise(format!("try: kubectl --context {context} -n istio-system get pods"));
+    if let Some((_, rest)) = ended.stderr.split_once("failed calling webhook \"") {
+        let webhook = rest.split('"').next().unwrap_or_default();
+        let (what, get) = if webhook.ends_with("istio.io") {
+            ("istiod, which validates it,".to_owned(), "-n istio-system get pods")
+        } else {
+            (format!("the webhook {webhook}"), "get validatingwebhookconfigurations,mutatingwebhookconfigurations")
+        };
+        return Failure::new(Code::Refused, format!("{step} cannot be {verb}: {what} does not answer"))
+            .advise(format!("try: kubectl --context {context} {get}"));
     }
     if ended.is_unreachable() {
         return Failure::new(Code::Unreachable, format!("{step} cannot be {verb}: the cluster does not answer"))

@@ -1,11 +1,11 @@
 //! The manifests as kustomize renders them, taken apart by what they are for, so that every overlay is applied in the
 //! same order. The text of a document stays as it was rendered: what is applied is what `kubectl apply -k` would apply.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cluster::Cluster;
 use super::failure::{Code, Failure};
@@ -18,6 +18,11 @@ use crate::yaml;
 const PLACEHOLDER: &str = "oci://registry.example/";
 /// The address of the registry that the network policies are shipped with: of documentation (RFC 5737).
 pub const PLACEHOLDER_OF_REGISTRY: &str = "192.0.2.10/32";
+
+/// Where the pods of the ingress gateway run.
+pub const GATEWAY_NAMESPACE: &str = "core-healthcare";
+/// The ingress Gateway.
+const GATEWAY: &str = "writecarenotes";
 
 /// The steps, in the order in which they are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,11 +91,19 @@ impl Manifests {
 
     /// The namespaces whose pods get proxies.
     pub fn mesh_namespaces(&self) -> Vec<&str> {
-        let is_mesh = |document: &&Document| {
-            let labels = &document.value["metadata"]["labels"];
-            labels["istio-injection"] == "enabled" || labels["istio.io/dataplane-mode"] == "ambient"
-        };
+        let is_mesh = |document: &&Document| is_injected(&document.value) || is_ambient(&document.value);
         self.of_kind("Namespace").filter(is_mesh).map(|document| document.name.as_str()).collect()
+    }
+
+    /// The servers of the ingress Gateway.
+    pub fn servers(&self) -> impl Iterator<Item = &Value> {
+        let gateways = self.of_kind("Gateway").filter(|gateway| gateway.name == GATEWAY);
+        gateways.flat_map(|gateway| gateway.value["spec"]["servers"].as_array().into_iter().flatten())
+    }
+
+    /// The Secrets with its certificates, whatever they have been renamed to.
+    pub fn certificates(&self) -> BTreeSet<&str> {
+        self.servers().filter_map(|server| server["tls"]["credentialName"].as_str()).collect()
     }
 
     pub fn has(&self, kind: &str, namespace: &str, name: &str) -> bool {
@@ -105,6 +118,18 @@ impl Manifests {
     pub fn has_placeholder_of_registry(&self) -> bool {
         self.of_kind("NetworkPolicy").any(|document| document.text.contains(PLACEHOLDER_OF_REGISTRY))
     }
+}
+
+/// Whether the pods of a namespace get sidecars: of the default revision, or, without the first label, of the one that
+/// the second names.
+pub fn is_injected(namespace: &Value) -> bool {
+    let labels = &namespace["metadata"]["labels"];
+    labels["istio-injection"] == "enabled" || labels["istio-injection"].is_null() && labels["istio.io/rev"].is_string()
+}
+
+/// Whether ztunnel takes the traffic of its pods.
+pub fn is_ambient(namespace: &Value) -> bool {
+    namespace["metadata"]["labels"]["istio.io/dataplane-mode"] == "ambient"
 }
 
 /// One digest pins one image. Where the rendering has others, they would lose theirs to a tag.
@@ -172,6 +197,15 @@ fn documents(name: &str, text: &str) -> Result<Vec<Document>, Failure> {
 // === impl Document ===
 
 impl Document {
+    /// One that only names a ConfigMap.
+    pub fn config_map(namespace: &str, name: &str) -> Self {
+        let (version, kind) = ("v1".to_owned(), "ConfigMap".to_owned());
+        let metadata = json!({"namespace": namespace, "name": name});
+        let value = json!({"apiVersion": version, "kind": kind, "metadata": metadata});
+        let text = format!("{value}\n");
+        Self { text, version, kind, namespace: Some(namespace.to_owned()), name: name.to_owned(), value }
+    }
+
     pub fn group(&self) -> &str {
         self.version.split_once('/').map_or("", |(group, _)| group)
     }

@@ -6,13 +6,10 @@ use super::Context;
 use super::difference::{Difference, Presence, compare};
 use super::failure::{Code, Failure};
 use super::keys::{Keys, SECRET};
-use super::manifests::{self, Document, PLACEHOLDER_OF_REGISTRY, Step};
+use super::manifests::{self, Document, GATEWAY_NAMESPACE, PLACEHOLDER_OF_REGISTRY, Step};
 use super::plugins::{self, Plugin};
 use crate::check::{self, rules::Level};
 use crate::{input, out};
-
-const TLS_NAMESPACE: &str = "core-healthcare";
-const TLS_SECRET: &str = "writecarenotes-tls";
 
 /// The steps and their documents, Istio's own among them.
 pub struct Plan {
@@ -155,19 +152,22 @@ fn check_gateway_api(context: &Context<'_>, presence: &Presence) -> Result<(), F
 }
 
 fn check_certificate(context: &Context<'_>) -> Result<bool, Failure> {
-    let Context { cluster, printer, .. } = context;
-    let is_there = cluster.exists(&["secret", TLS_SECRET, "-n", TLS_NAMESPACE])?;
-    if is_there {
-        printer.say("certificate", &format!("ok: Secret {TLS_SECRET} is in {TLS_NAMESPACE}"));
-    } else {
+    let Context { cluster, manifests, printer, .. } = context;
+    let mut are_there = true;
+    for secret in manifests.certificates() {
+        if cluster.exists(&["secret", secret, "-n", GATEWAY_NAMESPACE])? {
+            printer.say("certificate", &format!("ok: Secret {secret} is in {GATEWAY_NAMESPACE}"));
+            continue;
+        }
+        are_there = false;
         printer.warn(&format!(
-            "Secret {TLS_SECRET} is not in {TLS_NAMESPACE}: the gateway serves no HTTPS without it. With your \
+            "Secret {secret} is not in {GATEWAY_NAMESPACE}: the gateway serves no HTTPS without it. With your \
              certificate:"
         ));
         printer.more(&format!(
-            "kubectl --context {} -n {TLS_NAMESPACE} create secret tls {TLS_SECRET} --cert=tls.crt --key=tls.key",
+            "kubectl --context {} -n {GATEWAY_NAMESPACE} create secret tls {secret} --cert=tls.crt --key=tls.key",
             cluster.context
         ));
     }
-    Ok(is_there)
+    Ok(are_there)
 }

@@ -45,13 +45,17 @@ pub fn run(context: &Context<'_>) -> Result<(), Failure> {
     let presence = Presence::read(cluster)?;
     let is_gateway = |document: &&Document| document.kind == "Gateway";
     let is_claim = |document: &&Document| document.kind == "PersistentVolumeClaim";
+    let older = older(context, &presence)?;
     let traffic = manifests.step(Step::Traffic);
     // The way in goes before what guards it.
     let steps = [
         ("gateways", traffic.iter().copied().filter(is_gateway).collect::<Vec<_>>()),
         ("careplane", manifests.step(Step::Careplane)),
         ("admission", manifests.step(Step::Admission)),
-        ("observability", manifests.step(Step::Observability).into_iter().filter(|it| !is_claim(it)).collect()),
+        (
+            "observability",
+            manifests.step(Step::Observability).into_iter().filter(|it| !is_claim(it)).chain(&older).collect(),
+        ),
         ("traffic", traffic.into_iter().filter(|it| !is_gateway(it)).collect()),
         ("security", manifests.step(Step::Security)),
     ];
@@ -105,6 +109,25 @@ pub fn run(context: &Context<'_>) -> Result<(), Failure> {
     }
     printer.say("finished", "removed what could be");
     Ok(())
+}
+
+/// The ConfigMaps that earlier runs of `apply` have made: a name ends in a hash of its content, so each change leaves
+/// one behind.
+fn older(context: &Context<'_>, presence: &Presence) -> Result<Vec<Document>, Failure> {
+    let Context { cluster, manifests, .. } = context;
+    let mut older = Vec::new();
+    for namespace in manifests.namespaces().into_iter().filter(|namespace| presence.has_namespace(namespace)) {
+        let arguments = ["-n", namespace, "get", "configmaps", "-o", "json", "--show-managed-fields"];
+        for item in cluster.items(&arguments)? {
+            let metadata = &item["metadata"];
+            let name = metadata["name"].as_str().unwrap_or_default();
+            let mut managers = metadata["managedFields"].as_array().into_iter().flatten();
+            if managers.any(|it| it["manager"] == MANAGER) && !manifests.has("ConfigMap", namespace, name) {
+                older.push(Document::config_map(namespace, name));
+            }
+        }
+    }
+    Ok(older)
 }
 
 /// Those of the documents that the cluster has.
@@ -225,16 +248,16 @@ impl Claim<'_> {
 /// Istio goes only when no proxy needs it: a proxy without istiod works on, until its certificate ends.
 fn remove_istio(context: &Context<'_>, presence: &Presence) -> Result<(), Failure> {
     let Context { settings, cluster, printer, .. } = context;
-    let istiod = ["deployment", "istiod", "-n", "istio-system"];
+    // By its label: with a revision, its name has another end.
+    let istiod = ["deployments", "-l", "app=istiod", "-n", "istio-system"];
     if !presence.has_namespace("istio-system") || !cluster.exists(&istiod)? {
         printer.say("istio", "nothing to remove");
         return Ok(());
     }
     let serves = |pod: &&Value| {
-        let name = pod["metadata"]["name"].as_str().unwrap_or_default();
         pod["status"]["phase"] == "Running"
             && !matches!(istio_label(pod), "ingressgateway" | "egressgateway")
-            && (has_proxy(pod) && !name.starts_with("ztunnel-") || is_in_ambient(pod))
+            && (has_proxy(pod) || is_in_ambient(pod))
     };
     let pods = cluster.items(&["get", "pods", "-A", "-o", "json"])?;
     let title = |pod: &Value| {

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::Context;
 use super::failure::{Code, Failure};
+use super::manifests::{is_ambient, is_injected};
 use super::options::Overlay;
 
 /// How many checks failed, and how they are printed.
@@ -22,7 +23,11 @@ pub struct Checks<'c, 'a> {
 
 pub fn run(context: &Context<'_>) -> Result<(), Failure> {
     let checks = Checks { context, failed: Cell::new(0) };
-    let pods = context.cluster.items(&["get", "pods", "-A", "-o", "json"]);
+    let mut pods = context.cluster.items(&["get", "pods", "-A", "-o", "json"]);
+    // One that a rollout replaces ends in the middle of a question.
+    if let Ok(pods) = &mut pods {
+        pods.retain(|pod| pod["metadata"]["deletionTimestamp"].is_null());
+    }
     // Two checks need the pods; without them, each has failed for the same reason.
     let with_pods = |label: &str, check: &dyn Fn(&[Value]) -> Result<(), Failure>| match &pods {
         Ok(pods) => checks.take(label, check(pods)),
@@ -78,8 +83,11 @@ fn title(object: &Value) -> String {
     format!("{}/{}", text(object, "/metadata/namespace"), text(object, "/metadata/name"))
 }
 
-/// Whether it has a sidecar, or is a gateway.
+/// Whether it has a sidecar, or is a gateway. ztunnel is neither: only its container has the same name.
 pub fn has_proxy(pod: &Value) -> bool {
+    if text(pod, "/metadata/labels/app") == "ztunnel" {
+        return false;
+    }
     let containers = ["initContainers", "containers"].into_iter().filter_map(|list| pod["spec"][list].as_array());
     containers.flatten().any(|container| container["name"] == "istio-proxy")
 }
@@ -96,11 +104,10 @@ pub fn istio_label(pod: &Value) -> &str {
 fn injection(checks: &Checks<'_, '_>, pods: &[Value]) -> Result<(), Failure> {
     let cluster = checks.context.cluster;
     let namespaces = cluster.namespaces()?;
-    let labelled = |label: &str, wanted: &str| -> BTreeSet<String> {
-        let is = |namespace: &&Value| namespace["metadata"]["labels"][label] == wanted;
-        namespaces.iter().filter(is).map(|namespace| text(namespace, "/metadata/name").to_owned()).collect()
+    let named = |is: fn(&Value) -> bool| -> BTreeSet<&str> {
+        namespaces.iter().filter(|namespace| is(namespace)).map(|it| text(it, "/metadata/name")).collect()
     };
-    let (injected, ambient) = (labelled("istio-injection", "enabled"), labelled("istio.io/dataplane-mode", "ambient"));
+    let (injected, ambient) = (named(is_injected), named(is_ambient));
     if injected.is_empty() && ambient.is_empty() {
         checks.fail("injection", "no namespace is labelled for it: run apply");
         return Ok(());
@@ -108,15 +115,14 @@ fn injection(checks: &Checks<'_, '_>, pods: &[Value]) -> Result<(), Failure> {
     let (mut with, mut without) = (0, Vec::new());
     for pod in pods {
         let is_over = matches!(text(pod, "/status/phase"), "Succeeded" | "Failed");
-        let is_left_out = text(pod, "/metadata/labels/sidecar.istio.io~1inject") == "false";
-        if is_over || is_left_out || pod["spec"]["hostNetwork"] == true {
+        if is_over || is_left_out(pod) || pod["spec"]["hostNetwork"] == true {
             continue;
         }
         let namespace = text(pod, "/metadata/namespace");
-        let is_with = if injected.contains(namespace) {
-            has_proxy(pod)
-        } else if ambient.contains(namespace) {
+        let is_with = if ambient.contains(namespace) {
             is_in_ambient(pod) || has_proxy(pod)
+        } else if injected.contains(namespace) {
+            has_proxy(pod)
         } else {
             continue;
         };
@@ -132,6 +138,16 @@ fn injection(checks: &Checks<'_, '_>, pods: &[Value]) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Whether it says itself that it is to have no proxy: by the label, or, where there is none, by the older annotation;
+/// of ambient, by a label of its own.
+fn is_left_out(pod: &Value) -> bool {
+    let metadata = &pod["metadata"];
+    let inject = "sidecar.istio.io/inject";
+    let (label, annotation) = (&metadata["labels"][inject], &metadata["annotations"][inject]);
+    let injection = if label.is_null() { annotation } else { label };
+    injection == "false" || metadata["labels"]["istio.io/dataplane-mode"] == "none"
 }
 
 fn mutual_tls(checks: &Checks<'_, '_>) -> Result<(), Failure> {

@@ -3,7 +3,7 @@
 
     check.py [PROMTOOL]        default: .tools/mesh/promtool (integration/mesh/promtool), else the one on PATH
 
-The configuration loads; counters whose names hold a value become one metric with a label (RELABELLED); every rule fires when it should and not otherwise (*.test.yaml); every query of a dashboard parses; and
+The configuration loads; counters whose names hold a value become one metric with a label (RELABELLED); istiod is found with and without a revision; every rule fires when it should and not otherwise (*.test.yaml); every query of a dashboard parses; and
 every metric that a rule or a dashboard reads is one that metrics.txt lists or a rule records.
 Exit 1: something is wrong. Exit 3: there is no promtool.
 """
@@ -33,6 +33,8 @@ RELABELLED = {
     "careplane_host_call_failures_set_property": ("careplane_host_call_failures_total", {"call": "set_property"}),
     "careplane_audit_records": ("careplane_audit_records", {}),
 }
+# Service and port: whether istiod's metrics are read there.
+ISTIOD = {"istiod;http-monitoring": True, "istiod-stable;http-monitoring": True, "istiod;grpc-xds": False}
 KEYWORDS = {"and", "or", "unless", "offset", "bool", "inf", "nan"}
 
 
@@ -65,6 +67,13 @@ def relabelled(name):
     return labels.pop("__name__"), labels
 
 
+def is_istiod(port):
+    """Whether the job `istiod` of prometheus.yaml keeps this port of this Service."""
+    text = (MONITORING / "prometheus/prometheus.yaml").read_text()
+    regex = re.search(r"job_name: istiod\n(?:.*\n)+?.*_endpointslice_port_name\], regex: '(.+)', action: keep", text)
+    return re.fullmatch(regex[1], port) is not None
+
+
 def metrics(query):
     """Names of the metrics in a query that parses, and patterns of names."""
     patterns = re.findall(r'__name__=~"([^"]+)"', query)
@@ -95,6 +104,8 @@ def main():
     run("test", "rules", *sorted(HERE.glob("*.test.yaml")))
 
     problems += [f"prometheus.yaml makes {relabelled(n)} of {n}" for n, wanted in RELABELLED.items() if relabelled(n) != wanted]
+
+    problems += [f"prometheus.yaml reads istiod's metrics at {port}: {is_istiod(port)}" for port, wanted in ISTIOD.items() if is_istiod(port) != wanted]
 
     queries = list(dashboards())
     with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:

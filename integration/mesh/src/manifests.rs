@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 /// When something that is to be changed is not there.
 pub fn prepare(directory: &Path, jwks: &Value) -> Result<PathBuf> {
     let copy = directory.join("manifests");
-    copy_tree(&workspace::root().join("wasmplugin-manifests"), &copy)?;
+    self::copy(&copy)?;
     one_of_each(&copy.join("install/istio.yaml"))?;
     // No server answers at https://login.writecarenotes.com: the manifest contains the keys.
     patch(
@@ -58,6 +58,15 @@ fn append(folder: &Path, list: &str, entry: &str) -> Result<()> {
     ensure!(more != text, "{} has no {list} in brackets", path.display());
     fs::write(&path, more)?;
     Ok(())
+}
+
+/// A copy of the shipped manifests.
+///
+/// # Errors
+///
+/// When they cannot be read, or the copy cannot be written.
+pub fn copy(to: &Path) -> Result<()> {
+    copy_tree(&workspace::root().join("wasmplugin-manifests"), to)
 }
 
 fn copy_tree(from: &Path, to: &Path) -> Result<()> {

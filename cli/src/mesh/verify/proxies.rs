@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::{Checks, has_proxy, istio_label, text, title};
 use crate::mesh::difference::Presence;
 use crate::mesh::failure::Failure;
+use crate::mesh::options::Overlay;
 use crate::mesh::plugins::{self, Plugin};
 
 pub fn plugins(checks: &Checks<'_, '_>, pods: &[Value]) -> Result<(), Failure> {
@@ -13,9 +14,9 @@ pub fn plugins(checks: &Checks<'_, '_>, pods: &[Value]) -> Result<(), Failure> {
     let plugins = plugins::read(context.cluster, &Presence::read(context.cluster)?)?;
     let keyed = context.manifests.mesh_namespaces();
     let (mut loaded, mut proxies, mut bad, mut ephemeral) = (0, 0, Vec::new(), Vec::new());
-    let runs =
-        |pod: &&Value| text(pod, "/status/phase") == "Running" && has_proxy(pod) && istio_label(pod) != "egressgateway";
-    for pod in pods.iter().filter(runs) {
+    let runs = |pod: &&Value| text(pod, "/status/phase") == "Running" && has_proxy(pod);
+    let is_ambient = context.settings.overlay == Overlay::Ambient;
+    for pod in pods.iter().filter(runs).filter(|pod| has_plugins(pod, is_ambient)) {
         proxies += 1;
         let waiting = context.printer.waiting(&format!("asking {}", title(pod)));
         let proxy = look(checks, pod, &plugins);
@@ -50,6 +51,17 @@ pub fn plugins(checks: &Checks<'_, '_>, pods: &[Value]) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Whether plugins of careplane are meant for its proxy. In an ambient mesh they are in waypoints, and a sidecar, such
+/// as the one of Prometheus, has none.
+fn has_plugins(pod: &Value, is_ambient: bool) -> bool {
+    let class = text(pod, "/metadata/labels/gateway.networking.k8s.io~1gateway-class-name");
+    match istio_label(pod) {
+        "egressgateway" => false,
+        "ingressgateway" => true,
+        _ => !is_ambient || class == "istio-waypoint",
+    }
 }
 
 struct Proxy {

@@ -16,6 +16,7 @@ use super::Checks;
 use crate::mesh::Context;
 use crate::mesh::failure::{Code, Failure};
 use crate::mesh::keys::random_bytes;
+use crate::mesh::manifests::GATEWAY_NAMESPACE;
 use crate::mesh::programs::Beside;
 
 const PATH: &str = "/api/v1/medications";
@@ -32,21 +33,23 @@ pub fn trace(checks: &Checks<'_, '_>) -> Result<(), Failure> {
     let letters = random_bytes::<16>()?.map(|byte| char::from(b'a' + byte % 16));
     let correlation = format!("verify-{}", String::from_iter(letters));
 
+    let headers = headers(&host, &correlation, settings.token.as_deref())?;
     let gateway = match &settings.gateway_url {
         Some(url) => Address { address: resolve(url)?, _forward: None },
-        None => forward(checks.context, "core-healthcare", "istio-ingressgateway", 443)?,
+        None => forward(checks.context, GATEWAY_NAMESPACE, "istio-ingressgateway", 443)?,
     };
     let waiting = printer.waiting("sending a request");
-    let answer = runtime.block_on(send(&host, gateway.address, &correlation, settings.token.as_deref()));
+    let answer = runtime.block_on(send(&host, gateway.address, headers));
     drop(waiting);
     let shown = format!("GET https://{host}{PATH}");
     let (status, body) = match answer {
         Ok(answer) => answer,
         Err(error) => {
             checks.fail("trace", &format!("the gateway does not answer at {}: {}", gateway.address, reason(&error)));
-            let secret = ["secret", "writecarenotes-tls", "-n", "core-healthcare"];
-            if !checks.context.cluster.exists(&secret)? {
-                checks.more("it has no certificate: Secret writecarenotes-tls is not in core-healthcare");
+            for secret in checks.context.manifests.certificates() {
+                if !checks.context.cluster.exists(&["secret", secret, "-n", GATEWAY_NAMESPACE])? {
+                    checks.more(&format!("it has no certificate: Secret {secret} is not in {GATEWAY_NAMESPACE}"));
+                }
             }
             return Ok(());
         }
@@ -96,32 +99,32 @@ pub fn trace(checks: &Checks<'_, '_>) -> Result<(), Failure> {
 
 /// The first host of the ingress Gateway, whatever it has been renamed to.
 fn host(context: &Context<'_>) -> String {
-    let gateways = context.manifests.of_kind("Gateway").filter(|gateway| gateway.name == "writecarenotes");
-    let servers = gateways.flat_map(|gateway| gateway.value["spec"]["servers"].as_array().into_iter().flatten());
-    let mut hosts =
-        servers.flat_map(|server| server["hosts"].as_array().into_iter().flatten()).filter_map(Value::as_str);
+    let lists = context.manifests.servers().filter_map(|server| server["hosts"].as_array());
+    let mut hosts = lists.flatten().filter_map(Value::as_str);
     let host = hosts.find(|host| !host.contains('*')).unwrap_or("api.writecarenotes.com");
     host.rsplit_once('/').map_or(host, |(_, host)| host).to_owned()
 }
 
-/// Status and body.
-async fn send(
-    host: &str,
-    address: SocketAddr,
-    correlation: &str,
-    token: Option<&str>,
-) -> reqwest::Result<(u16, String)> {
+fn headers(host: &str, correlation: &str, token: Option<&str>) -> Result<HeaderMap, Failure> {
+    let value = |what: &str, value: &str| {
+        let failed = |_| Failure::usage(format!("the {what} has characters that a header cannot have"));
+        HeaderValue::from_str(value).map_err(failed)
+    };
     let mut headers = HeaderMap::new();
     // By its name, whatever the port is that it is reached at.
-    for (name, value) in [(HOST.as_str(), host), ("x-correlation-id", correlation)] {
-        if let (Ok(name), Ok(value)) = (name.parse::<reqwest::header::HeaderName>(), HeaderValue::from_str(value)) {
-            headers.insert(name, value);
-        }
-    }
-    if let Some(mut value) = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok()) {
+    headers.insert(HOST, value("host of the Gateway", host)?);
+    headers.insert("x-correlation-id", value("correlation id", correlation)?);
+    // A file that a token comes from ends in a line feed.
+    if let Some(token) = token.map(str::trim) {
+        let mut value = value("token", &format!("Bearer {token}"))?;
         value.set_sensitive(true);
         headers.insert(AUTHORIZATION, value);
     }
+    Ok(headers)
+}
+
+/// Status and body.
+async fn send(host: &str, address: SocketAddr, headers: HeaderMap) -> reqwest::Result<(u16, String)> {
     // The certificate may be of an authority that only its clients know.
     let client = Client::builder()
         .danger_accept_invalid_certs(true)
@@ -223,4 +226,18 @@ fn reason(error: &dyn std::error::Error) -> String {
         cause = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_sent_or_refused_and_never_left_out() {
+        let sent = headers("api.example", "verify-a", Some("abc.def.ghi\n")).unwrap();
+        assert_eq!(sent[AUTHORIZATION], "Bearer abc.def.ghi");
+        let refused = headers("api.example", "verify-a", Some("abc\ndef")).unwrap_err();
+        assert_eq!(refused.message(), "the token has characters that a header cannot have");
+        assert!(!headers("api.example", "verify-a", None).unwrap().contains_key(AUTHORIZATION));
+    }
 }

@@ -91,6 +91,8 @@ async fn follow(shop: &Shop) -> Result<()> {
             other => bail!("no test knows what holds after {other}: {:?}", section.heading),
         };
         holds.with_context(|| format!("after {:?}", section.heading))?;
+        let redirect = shop.redirect().await?;
+        ensure!(redirect == 301, "after {:?}: the port that redirects answers {redirect}", section.heading);
     }
     Ok(())
 }
@@ -136,7 +138,13 @@ async fn no_request_is_changed(shop: &Shop) -> Result<()> {
 
 async fn the_gateway_records_and_changes_nothing(shop: &Shop) -> Result<()> {
     no_request_is_changed(shop).await?;
-    shop.until_logged("edge", "edge", "careplane-audit-record ").await
+    let read = fs::read_to_string(shop.folder().join("gateway.log"))?;
+    for log in shop.gateway_logs().await? {
+        let first =
+            log.lines().find(|line| line.contains("careplane-audit-record ")).context("a pod without records")?;
+        ensure!(read.contains(first), "the page does not read the records of each pod: {first}");
+    }
+    Ok(())
 }
 
 async fn the_sidecars_record_and_deny_nothing(shop: &Shop) -> Result<()> {
@@ -146,6 +154,10 @@ async fn the_sidecars_record_and_deny_nothing(shop: &Shop) -> Result<()> {
 
 async fn records_are_in_the_access_log(shop: &Shop) -> Result<()> {
     the_sidecars_enforce(shop).await?;
+    // Their own access log stays.
+    let (status, _) = seen(shop, shop.request("/api/products/after-step-7")?).await?;
+    ensure!(status == 200, "through the gateway: {status}");
+    shop.until_logged("edge", "edge", "/api/products/after-step-7").await?;
     for (namespace, name) in [("edge", "edge"), ("shop", "catalog")] {
         shop.until_logged(namespace, name, "\n{\"").await?;
     }

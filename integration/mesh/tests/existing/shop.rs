@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use careplane_integration::{Client, IdentityProvider, Request, Response, poll, workspace};
 use careplane_mesh::{Cluster, mesh};
 use serde_json::json;
@@ -23,15 +23,17 @@ pub const ISSUER: &str = "https://accounts.shop.example";
 pub const TENANT: &str = "branch-7";
 
 const DEADLINE: Duration = Duration::from_secs(60);
-/// Where the gateway's pod listens for port 80 of its Service.
+/// Where the gateway's pods listen for port 80 of its Service, and for port 443.
 const HTTP: u16 = 8080;
+const REDIRECT: u16 = 8443;
 const CONTROL: u16 = 9900;
 
 pub struct Shop {
     cluster: Cluster,
     identity: IdentityProvider,
     image: String,
-    gateway: SocketAddr,
+    /// Each pod of the gateway.
+    gateways: [IpAddr; 2],
     orders: IpAddr,
     directory: TempDir,
 }
@@ -67,13 +69,14 @@ impl Shop {
         cluster.istioctl(&["install", "-f", &istio.display().to_string(), "--skip-confirmation"]).await?;
         let stock = workspace::root().join("integration/mesh/stock-envoy.yaml");
         cluster.kubectl(&["apply", "-f", &stock.display().to_string()]).await?;
+        cluster.kubectl(&["scale", "deployment/edge", "-n", "edge", "--replicas=2"]).await?;
         cluster.apply(&crate::theirs("shop.yaml")?).await?;
         cluster.apply(&crate::request_authentication(&identity.jwks())).await?;
         let available = ["wait", "deployment", "--all", "-A", "--for=condition=Available", "--timeout=120s"];
         cluster.kubectl(&available).await?;
-        let gateway = SocketAddr::new(address(&cluster, "edge", "edge").await?, HTTP);
-        let orders = address(&cluster, "shop", "orders").await?;
-        let shop = Self { cluster, identity, image, gateway, orders, directory };
+        let gateways = addresses(&cluster, "edge", "edge").await?;
+        let [orders] = addresses(&cluster, "shop", "orders").await?;
+        let shop = Self { cluster, identity, image, gateways, orders, directory };
         shop.until("the shop to serve", async || {
             let statuses =
                 [shop.send(shop.request("/api/products")?).await, shop.send(shop.request("/api/orders")?).await];
@@ -101,8 +104,10 @@ impl Shop {
             ("GATEWAY", "edge".into()),
             ("GATEWAY_LABEL", "edge".into()),
             ("GATEWAY_ACCOUNT", "edge-service-account".into()),
+            ("GATEWAY_PORT", HTTP.to_string()),
+            ("ACCESS_LOG", "envoy".into()),
             ("ISTIO", "istio.yaml".into()),
-            ("URL", format!("http://{}/api/products", self.gateway)),
+            ("URL", format!("http://{}:{HTTP}/api/products", self.gateways[0])),
             ("TOKEN", self.token()?),
         ];
         Ok(values.map(|(name, value)| format!("{name}='{value}'")).join("\n"))
@@ -134,7 +139,24 @@ impl Shop {
     }
 
     pub async fn send(&self, request: Request) -> Result<Response> {
-        Client::plain(self.gateway).send(request.header("host", "shop.example")).await
+        Client::plain((self.gateways[0], HTTP).into()).send(request.header("host", "shop.example")).await
+    }
+
+    /// The status at the port that redirects to HTTPS.
+    pub async fn redirect(&self) -> Result<u16> {
+        let request = Request::get("/api/products").header("host", "shop.example");
+        Ok(Client::plain((self.gateways[0], REDIRECT).into()).send(request).await?.status)
+    }
+
+    /// What each pod of the gateway has logged.
+    pub async fn gateway_logs(&self) -> Result<Vec<String>> {
+        let pods = self.cluster.get(&["pods", "-n", "edge", "-l", "app=edge"]).await?;
+        let mut logs = Vec::new();
+        for pod in pods["items"].as_array().into_iter().flatten() {
+            let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+            logs.push(self.cluster.kubectl(&["logs", "-n", "edge", name, "-c", "istio-proxy", "--tail=-1"]).await?);
+        }
+        Ok(logs)
     }
 
     /// The status that the application of `orders` gets from `catalog`, without an identity.
@@ -168,10 +190,10 @@ impl Shop {
     }
 
     /// Waits until the proxy of an application has logged something, while requests go on.
-    pub async fn until_logged(&self, namespace: &str, deployment: &str, text: &str) -> Result<()> {
-        let deployment = format!("deployment/{deployment}");
-        self.until(&format!("{text:?} in the log of {deployment}"), async || {
-            let log = ["logs", "-n", namespace, &deployment, "-c", "istio-proxy", "--tail=-1"];
+    pub async fn until_logged(&self, namespace: &str, app: &str, text: &str) -> Result<()> {
+        let selector = format!("app={app}");
+        self.until(&format!("{text:?} in the log of {app}"), async || {
+            let log = ["logs", "-n", namespace, "-l", &selector, "-c", "istio-proxy", "--tail=-1"];
             Ok(self.cluster.kubectl(&log).await?.contains(text).then_some(()))
         })
         .await
@@ -186,10 +208,11 @@ impl Shop {
         let traffic =
             Traffic { is_over: Arc::default(), count: Arc::default(), failures: Arc::default(), callers: Vec::new() };
         let mut callers = Vec::new();
-        for path in ["/api/products", "/api/products/7", "/api/orders", "/api/orders/12"] {
+        let paths = ["/api/products", "/api/products/7", "/api/orders", "/api/orders/12"];
+        for (path, gateway) in paths.into_iter().zip(self.gateways.into_iter().cycle()) {
             let (is_over, count, failures) =
                 (Arc::clone(&traffic.is_over), Arc::clone(&traffic.count), Arc::clone(&traffic.failures));
-            let (client, token) = (Client::plain(self.gateway), self.token()?);
+            let (client, token) = (Client::plain((gateway, HTTP).into()), self.token()?);
             callers.push(tokio::spawn(async move {
                 while !is_over.load(Ordering::Relaxed) {
                     let request = Request::get(path).bearer(&token).header("host", "shop.example");
@@ -231,8 +254,11 @@ impl Traffic {
     }
 }
 
-async fn address(cluster: &Cluster, namespace: &str, app: &str) -> Result<IpAddr> {
+/// Of each pod of an application.
+async fn addresses<const N: usize>(cluster: &Cluster, namespace: &str, app: &str) -> Result<[IpAddr; N]> {
     let pods = cluster.get(&["pods", "-n", namespace, "-l", &format!("app={app}")]).await?;
-    let address = pods["items"][0]["status"]["podIP"].as_str().with_context(|| format!("no pod of {app}"))?;
-    Ok(address.parse()?)
+    let address = |pod: &serde_json::Value| pod["status"]["podIP"].as_str()?.parse().ok();
+    let addresses: Vec<IpAddr> = pods["items"].as_array().into_iter().flatten().filter_map(address).collect();
+    let count = addresses.len();
+    addresses.try_into().map_err(|_| anyhow!("{count} pods of {app}, expected {N}"))
 }

@@ -99,6 +99,16 @@ pub async fn a_bad_policy_is_refused_at_the_door(mesh: &Mesh) -> Result<()> {
         };
         ensure!(refusal.contains(expected), "{pointer}: {refusal}");
     }
+    // A gateway, whatever the label by which it is selected.
+    let labels = [("app", "istio-ingressgateway"), ("gateway.networking.k8s.io/gateway-name", "edge")];
+    for (label, value) in labels {
+        let mut plugin = good.clone();
+        plugin["spec"]["selector"] = json!({"matchLabels": {label: value}});
+        plugin["spec"]["pluginConfig"]["identity"]["trustedPeers"] = json!("any");
+        let taken = mesh.cluster.feed("kubectl", &arguments, &plugin.to_string()).await;
+        let refusal = taken.err().with_context(|| format!("{label}: {value} is taken"))?.to_string();
+        ensure!(refusal.contains("trustedPeers"), "{label}: {refusal}");
+    }
     Ok(())
 }
 

@@ -1,9 +1,9 @@
 //! What is applied, and which field manager applies it.
 
-use std::fs;
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result, ensure};
-use careplane_mesh::Mesh;
+use careplane_mesh::{Mesh, manifests};
 use serde_json::{Value, json};
 
 const OVERLAYS: [&str; 7] = [
@@ -33,12 +33,16 @@ const EXPECTED: [&str; 6] = [
 const NEW_NAMESPACE: &str = "namespace: tenant-directory\n";
 
 pub async fn every_manifest_is_accepted(mesh: &Mesh) -> Result<()> {
+    every_plugin_has_the_login_of_the_registry(mesh).await?;
     for overlay in OVERLAYS {
         let rendered = mesh.cluster.kubectl(&["kustomize", &mesh.path(overlay)]).await?;
         let file = mesh.path(&format!("rendered-{}.yaml", overlay.replace('/', "-")));
         fs::write(&file, &rendered)?;
-        let idle = idle_selectors(&rendered);
-        ensure!(idle.is_empty(), "{overlay}: network policies select namespaces that there are not: {idle:?}");
+        // Also where a revision injects the proxies.
+        for injection in ["istio-injection: enabled", "istio.io/rev: stable"] {
+            let idle = idle_selectors(&rendered, injection);
+            ensure!(idle.is_empty(), "{overlay}: network policies select namespaces that there are not: {idle:?}");
+        }
         mesh.cluster.istioctl(&["validate", "-f", &file]).await.context(overlay)?;
         mesh.careplane(&["check", &file]).await.context(overlay)?;
         // Without the Gateway API in the cluster, the API server knows no waypoint.
@@ -62,34 +66,72 @@ pub async fn every_manifest_is_accepted(mesh: &Mesh) -> Result<()> {
     Ok(())
 }
 
-/// What network policies select namespaces by and no namespace of the rendering has. (`kube-system` is not rendered.)
-fn idle_selectors(rendered: &str) -> Vec<String> {
+/// What base/careplane/README.md says of a registry that needs a login.
+async fn every_plugin_has_the_login_of_the_registry(mesh: &Mesh) -> Result<()> {
+    let folder = PathBuf::from(mesh.path("private-registry"));
+    manifests::copy(&folder)?;
+    let image = folder.join("base/careplane/policy/image.yaml");
+    fs::write(&image, fs::read_to_string(&image)?.replacen("\n  url:", "\n  imagePullSecret: login\n  url:", 1))?;
+    for overlay in OVERLAYS {
+        let rendered = mesh.cluster.kubectl(&["kustomize", &folder.join(overlay).display().to_string()]).await?;
+        let documents: Vec<Value> =
+            rendered.split("\n---\n").filter_map(|document| serde_saphyr::from_str(document).ok()).collect();
+        let mut plugins = 0;
+        for plugin in documents.iter().filter(|one| one["kind"] == "WasmPlugin" || one["kind"] == "TrafficExtension") {
+            let spec = &plugin["spec"];
+            let (module, other) = if spec["wasm"].is_null() { (spec, &Value::Null) } else { (&spec["wasm"], spec) };
+            let is_there = module["imagePullSecret"] == "login" && other["imagePullSecret"].is_null();
+            ensure!(is_there, "{overlay}: {} has no login", plugin["metadata"]["name"]);
+            plugins += 1;
+        }
+        ensure!(plugins > 0, "{overlay} has no plugin");
+    }
+    Ok(())
+}
+
+/// What network policies select namespaces by and no namespace of the rendering has, when this label injects proxies.
+/// (`kube-system` is not rendered.)
+fn idle_selectors(rendered: &str, injection: &str) -> Vec<String> {
+    /// How a namespace is in the mesh: of these, one that selects is enough.
+    const WAYS: [&str; 3] = ["istio-injection", "istio.io/rev", "istio.io/dataplane-mode"];
     fn selectors<'v>(value: &'v Value, found: &mut Vec<&'v Value>) {
         match value {
             Value::Object(object) => {
-                found.extend(object.get("namespaceSelector").map(|selector| &selector["matchLabels"]));
+                found.extend(object.get("namespaceSelector"));
                 object.values().for_each(|value| selectors(value, found));
             }
             Value::Array(list) => list.iter().for_each(|value| selectors(value, found)),
             _ => {}
         }
     }
-    let documents: Vec<Value> =
-        rendered.split("\n---\n").filter_map(|document| serde_saphyr::from_str(document).ok()).collect();
+    let documents = rendered.split("\n---\n").map(|document| match document.contains("kind: Namespace\n") {
+        true => document.replace("istio-injection: enabled", injection),
+        false => document.to_owned(),
+    });
+    let documents: Vec<Value> = documents.filter_map(|document| serde_saphyr::from_str(&document).ok()).collect();
     let mut labels = vec![json!({"kubernetes.io/metadata.name": "kube-system"})];
     for namespace in documents.iter().filter(|one| one["kind"] == "Namespace") {
         let mut own = namespace["metadata"]["labels"].as_object().cloned().unwrap_or_default();
         own.insert("kubernetes.io/metadata.name".to_owned(), namespace["metadata"]["name"].clone());
         labels.push(Value::Object(own));
     }
+    let selects = |selector: &Value| {
+        let (equal, expressions) = (selector["matchLabels"].as_object(), selector["matchExpressions"].as_array());
+        let exist = |labels: &Value, one: &Value| {
+            one["operator"] == "Exists" && one["key"].as_str().is_some_and(|label| !labels[label].is_null())
+        };
+        labels.iter().any(|labels| {
+            equal.into_iter().flatten().all(|(label, value)| labels[label] == *value)
+                && expressions.into_iter().flatten().all(|one| exist(labels, one))
+        })
+    };
+    let is_way = |selector: &Value| WAYS.iter().any(|way| selector.to_string().contains(way));
     let mut idle = Vec::new();
     for policy in documents.iter().filter(|one| one["kind"] == "NetworkPolicy") {
         let mut found = Vec::new();
         selectors(&policy["spec"], &mut found);
-        let selects = |wanted: &Value, labels: &Value| {
-            wanted.as_object().into_iter().flatten().all(|(label, value)| labels[label] == *value)
-        };
-        found.retain(|wanted| !labels.iter().any(|labels| selects(wanted, labels)));
+        let is_reached = found.iter().any(|selector| is_way(selector) && selects(selector));
+        found.retain(|selector| !selects(selector) && !(is_way(selector) && is_reached));
         let metadata = &policy["metadata"];
         idle.extend(found.iter().map(|wanted| format!("{}/{}: {wanted}", metadata["namespace"], metadata["name"])));
     }

@@ -111,7 +111,7 @@ impl Written {
         Ok(Self { node: node.clone(), plugin: manifest.and_then(Manifest::plugin_name).map(Into::into) })
     }
 
-    /// As [`of`](Self::of), from a file.
+    /// As [`of`](Self::of), from a file. Warns of what a proxy would get otherwise.
     ///
     /// # Errors
     /// When it cannot be read, or has no policy.

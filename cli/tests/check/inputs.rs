@@ -83,6 +83,21 @@ fn what_kubectl_reads_otherwise_is_an_error_where_it_is_written() {
     let key = "policy.yaml:5:5: error: the key 0042 is 34 to kubectl: expected quotes: \"0042\"";
     assert!(said.contains(number) && said.contains(key), "{said}");
     assert_eq!(findings(&folder), ["policy.yaml:2:29 careplane/unquoted", "policy.yaml:5:5 careplane/unquoted"]);
+    // Other commands warn of it.
+    for arguments in
+        [&["explain", "--policy", "policy.yaml", "--request", "/"][..], &["diff", "policy.yaml", "policy.yaml"]]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_careplane")).current_dir(&folder).args(arguments).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let warning = key.replace("policy.yaml:5:5: error: ", "careplane: warning: policy.yaml:5:5: ");
+        assert!(output.status.success() && said.contains(&warning), "{said}");
+    }
+    // Of what careplane does not read, it is meant.
+    let mode = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {template: {spec: {volumes: \
+                [{secret: {defaultMode: 0400}}]}}}\n";
+    fs::write(folder.join("policy.yaml"), mode).unwrap();
+    assert_eq!(findings(&folder), [""; 0]);
 }
 
 #[test]

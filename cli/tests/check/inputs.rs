@@ -73,6 +73,28 @@ fn a_source_of_a_path_parameter_that_no_template_has_is_a_warning() {
 }
 
 #[test]
+fn a_policy_in_the_configuration_of_an_envoy_has_to_be_json() {
+    let folder = folder("envoy-json");
+    let envoy = |policy: &str| {
+        let filter = "static_resources:\n  configuration:\n    \"@type\": \
+                      type.googleapis.com/google.protobuf.StringValue\n    value: |\n";
+        fs::write(folder.join("envoy.yaml"), format!("{filter}      {policy}\n")).unwrap();
+        findings(&folder)
+    };
+    assert_eq!(envoy(r#"{"version": "careplane/v1"}"#), [""; 0]);
+    for policy in ["version: careplane/v1", r#"{"version": "careplane/v1", "#] {
+        assert_eq!(envoy(policy), ["envoy.yaml:5:7 careplane/policy"], "{policy}");
+        let explained = Command::new(env!("CARGO_BIN_EXE_careplane"))
+            .args(["explain", "--request", "/", "--policy"])
+            .arg(folder.join("envoy.yaml"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&explained.stderr).into_owned();
+        assert!(said.contains("envoy.yaml:5:7: not the JSON of a policy document"), "{said}");
+    }
+}
+
+#[test]
 fn what_kubectl_reads_otherwise_is_an_error_where_it_is_written() {
     let folder = folder("unquoted");
     let policy = "version: careplane/v1\nsampling: {tiers: {default: 010}}\ntenants:\n  entries:\n    \

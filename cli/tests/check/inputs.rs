@@ -94,6 +94,29 @@ fn a_policy_in_the_configuration_of_an_envoy_has_to_be_json() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn a_folder_is_read_once_whatever_links_lead_to_it() {
+    let folder = folder("links");
+    fs::write(folder.join("policy.yaml"), "version: careplane/v1\nnope: 1\n").unwrap();
+    let case = "cases: [{request: /, expect: {decision: allowed}}]\n";
+    fs::write(folder.join("policy_test.yaml"), format!("policy: other.json\n{case}")).unwrap();
+    let policy = r#"{"version": "careplane/v1", "identity": {"tenant": {"required": false}}}"#;
+    fs::write(folder.join("other.json"), policy).unwrap();
+    let api = r#"{"openapi": "3.1.0", "info": {"title": "a"}, "paths": {"/a": {"get": {}}}}"#;
+    fs::write(folder.join("api.json"), api).unwrap();
+    for link in ["a", "b"] {
+        std::os::unix::fs::symlink(".", folder.join(link)).unwrap();
+    }
+    assert_eq!(findings(&folder), ["policy.yaml:2:1 careplane/policy"]);
+    for (command, expected) in [("test", "policy_test.yaml: 1 case, all"), ("init", "for 1 operations")] {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_careplane")).current_dir(&folder).args([command, "."]).output().unwrap();
+        let said = stdout(&output) + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.matches(expected).count(), 1, "{said}");
+    }
+}
+
 #[test]
 fn what_kubectl_reads_otherwise_is_an_error_where_it_is_written() {
     let folder = folder("unquoted");

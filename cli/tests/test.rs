@@ -43,6 +43,14 @@ fn people_see_the_lines_that_are_not_as_expected_and_what_no_case_touches() {
 }
 
 #[test]
+fn a_second_document_is_no_test_that_passes() {
+    let case = "cases: [{request: /, expect: {decision: allowed}}]\n";
+    let (said, code) = of("version: careplane/v1\n", &format!("{case}---\n{case}"), &[]);
+    assert!(said.starts_with("error: a second document\n --> policy_test.yaml:3:1"), "{said}");
+    assert_eq!(code, Some(2));
+}
+
+#[test]
 fn programs_read_tap_and_junit() {
     golden("tap.txt", 1, &["test/rounds_test.yaml", "--format", "tap"]);
     golden("junit.xml", 1, &["test/rounds_test.yaml", "-o", "junit"]);

@@ -73,6 +73,20 @@ fn a_source_of_a_path_parameter_that_no_template_has_is_a_warning() {
 }
 
 #[test]
+fn a_tenant_of_a_host_has_no_case() {
+    let folder = folder("host-case");
+    let policy = |case: &str| {
+        format!(
+            "version: careplane/v1\nidentity:\n  tenant: {{{case}sources: [{{claim: home}}, {{host: '{{tenant}}.example'}}]}}\n"
+        )
+    };
+    fs::write(folder.join("policy.yaml"), policy("")).unwrap();
+    assert_eq!(findings(&folder), ["policy.yaml:3:37 careplane/host-case"]);
+    fs::write(folder.join("policy.yaml"), policy("case: lower, ")).unwrap();
+    assert_eq!(findings(&folder), [""; 0]);
+}
+
+#[test]
 fn a_policy_in_the_configuration_of_an_envoy_has_to_be_json() {
     let folder = folder("envoy-json");
     let envoy = |policy: &str| {

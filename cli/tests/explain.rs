@@ -299,6 +299,16 @@ fn hostile_claims_end_in_the_answer_of_a_real_envoy() {
 }
 
 #[test]
+fn a_claim_that_the_filters_take_for_no_tenant_cannot_be_one() {
+    for claim in [json!(1.5), json!(-5), json!(9_007_199_254_740_992_u64), json!(true), json!([1.5]), json!([""])] {
+        let payload = json!({"tenant_id": claim}).to_string();
+        let account = account(&["--request", "/api/v1/residents/17", "--claims", &payload]);
+        assert_eq!(account["tenant"]["sources"][0]["verdict"], "cannot be a tenant", "{claim}");
+        assert_eq!(account["decision"]["code"], "tenant-malformed", "{claim}");
+    }
+}
+
+#[test]
 fn a_claim_on_the_command_line_can_be_nested_or_have_dots_in_its_name() {
     for name in ["[realm, home]", "realm.home", "https://care.example/home"] {
         let policy = format!("version: careplane/v1\nidentity: {{tenant: {{sources: [{{claim: {name}}}]}}}}\n");

@@ -103,14 +103,17 @@ impl Node {
     }
 
     /// Lays another node over this one, as kustomize merges a patch into a custom resource: maps by key, everything
-    /// else is replaced.
+    /// else is replaced, and null takes a key away.
     pub fn overlay(&mut self, over: &Node) {
         match (&mut self.value, &over.value) {
             (Value::Map(entries), Value::Map(others)) => {
                 for other in others {
-                    match entries.iter_mut().find(|entry| entry.key == other.key) {
-                        Some(entry) => entry.value.overlay(&other.value),
-                        None => entries.push(other.clone()),
+                    let position = entries.iter().position(|entry| entry.key == other.key);
+                    match (position, &other.value.value) {
+                        (Some(position), Value::Null) => drop(entries.remove(position)),
+                        (Some(position), _) => entries[position].value.overlay(&other.value),
+                        (None, Value::Null) => {}
+                        (None, _) => entries.push(other.clone()),
                     }
                 }
             }

@@ -66,8 +66,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         read(path, &mut found)?;
     }
     for path in &arguments.access_log {
-        let text = read_file(path)?;
-        access_log::read(&path.display().to_string(), &text, &mut found);
+        // What callers send can be any bytes.
+        let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        access_log::read(&path.display().to_string(), &String::from_utf8_lossy(&bytes), &mut found);
     }
     ensure!(
         !found.endpoints.is_empty(),

@@ -96,15 +96,33 @@ pub fn check_with(input: &Input, extras: Extras) -> (Vec<Finding>, Summary) {
     (findings.sorted(), summary)
 }
 
-/// What `kubectl` reads otherwise.
+/// What `kubectl` reads otherwise, of what is compared here. Elsewhere it is what is meant: `defaultMode: 0400` of a
+/// volume.
 fn unquoted(document: &Document, findings: &mut Findings) {
-    let (Document::Policy(node) | Document::Manifest(Manifest { node, .. })) = document else { return };
+    let is_compared = |manifest: &Manifest| {
+        manifest.is_policy()
+            || manifest.wasm().is_some()
+            || [mesh::NETWORKING, mesh::SECURITY, mesh::TELEMETRY, mesh::GATEWAY_API].contains(&&*manifest.group)
+    };
+    let node = match document {
+        Document::Policy(node) => node,
+        Document::Manifest(manifest) if is_compared(manifest) => &manifest.node,
+        Document::Manifest(_) | Document::Other(_) => return,
+    };
+    for (place, message) in misreadings(node) {
+        findings.add(&rules::UNQUOTED, place, message);
+    }
+}
+
+/// Keys and values that `kubectl` reads otherwise, and what to write instead.
+pub fn misreadings(node: &Node) -> Vec<(&Location, String)> {
+    let mut found = Vec::new();
     let read = |misread: &Misread| misread.read.as_deref().map(|read| format!("{read} to kubectl"));
     for (_, entry) in node.all_entries() {
         if let Some(misread) = &entry.key_misread {
             let read = read(misread).unwrap_or_else(|| "no key to kubectl, which refuses the document".into());
             let message = format!("the key {} is {read}: expected quotes: {:?}", misread.written, entry.key);
-            findings.add(&rules::UNQUOTED, &entry.key_place, message);
+            found.push((&entry.key_place, message));
         }
     }
     for value in node.words() {
@@ -115,8 +133,9 @@ fn unquoted(document: &Document, findings: &mut Findings) {
             None => (value.to_json().to_string(), "expected quotes".to_owned()),
         };
         let message = format!("{} is {here} here and {read}: {expected}", misread.written);
-        findings.add(&rules::UNQUOTED, &value.place, message);
+        found.push((&value.place, message));
     }
+    found
 }
 
 /// What the proxy would say to a policy.

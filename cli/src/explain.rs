@@ -21,7 +21,7 @@ use careplane_policy::document::{Document as PolicyDocument, TenantCase, TenantE
 use crate::check::problem_place;
 use crate::filters;
 use crate::input::Input;
-use crate::manifest::{Document, Manifest};
+use crate::manifest::{Document, Manifest, policy_json};
 use crate::yaml::Node;
 #[cfg(feature = "commands")]
 pub use command::{Arguments, run};
@@ -111,14 +111,18 @@ impl Written {
         Ok(Self { node: node.clone(), plugin: manifest.and_then(Manifest::plugin_name).map(Into::into) })
     }
 
-    /// As [`of`](Self::of), from a file.
+    /// As [`of`](Self::of), from a file. Warns of what a proxy would get otherwise.
     ///
     /// # Errors
     /// When it cannot be read, or has no policy.
     #[cfg(feature = "commands")]
     pub fn read(path: &std::path::Path, name: Option<&str>) -> anyhow::Result<Self> {
         let input = crate::input::read(&[path.to_owned()])?;
-        Self::of(&input, &path.display().to_string(), name)
+        let written = Self::of(&input, &path.display().to_string(), name)?;
+        for (place, message) in crate::check::misreadings(&written.node) {
+            eprintln!("careplane: warning: {place}: {message}");
+        }
+        Ok(written)
     }
 }
 
@@ -139,7 +143,7 @@ impl Judged {
     pub fn new(written: Written, shown: &str) -> anyhow::Result<Self> {
         let Written { node, plugin } = written;
         let json = node.to_json();
-        let mut policy = Policy::from_json(json.to_string().as_bytes()).map_err(|problems| {
+        let mut policy = Policy::from_json(policy_json(&node).as_bytes()).map_err(|problems| {
             let lines = problems.iter().map(|problem| format!("\n  {}: {problem}", problem_place(&node, problem)));
             anyhow::anyhow!("{shown}: the policy is refused{}", lines.collect::<String>())
         })?;

@@ -10,7 +10,7 @@ mod openapi;
 mod proposal;
 mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -55,6 +55,8 @@ pub struct Inputs {
     pub has_canary: bool,
     /// What could not be used, and why.
     pub left_out: BTreeSet<String>,
+    /// The folders that were read.
+    pub folders: HashSet<PathBuf>,
 }
 
 /// Exit code 0; 2, by the caller, when an input cannot be read or says nothing of requests.
@@ -155,7 +157,7 @@ fn policy(found: &Inputs) -> anyhow::Result<First> {
 
 fn read(path: &Path, found: &mut Inputs) -> anyhow::Result<()> {
     if path.is_dir() {
-        for path in input::entries(path)? {
+        for path in input::entries(path, &mut found.folders)? {
             if path.is_dir() || input::is_manifest(&path) {
                 read(&path, found)?;
             }

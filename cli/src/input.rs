@@ -1,7 +1,7 @@
 //! What is to be read: files, folders, kustomizations, the standard input.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +27,8 @@ pub struct Input {
     pub broken: Vec<NotYaml>,
     /// What was read, by the name that places have.
     texts: HashMap<Arc<str>, String>,
+    /// The folders that were read.
+    folders: HashSet<PathBuf>,
 }
 
 /// Reads files, folders and the standard input (`-`).
@@ -105,7 +107,7 @@ impl Input {
 
     /// Reads a folder that is no kustomization, and what is below it.
     fn walk(&mut self, folder: &Path) -> anyhow::Result<()> {
-        for path in entries(folder)? {
+        for path in entries(folder, &mut self.folders)? {
             if path.is_dir() {
                 if is_component(&path) {
                     continue; // says nothing without the kustomization that takes it up
@@ -225,8 +227,12 @@ pub fn tidy(path: &Path) -> PathBuf {
     })
 }
 
-pub fn entries(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+/// What is in a folder; nothing where it is among those that were read: links can lead back to it.
+pub fn entries(folder: &Path, read: &mut HashSet<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
     let unreadable = || format!("{} cannot be read", folder.display());
+    if !read.insert(folder.canonicalize().with_context(unreadable)?) {
+        return Ok(Vec::new());
+    }
     let entries = std::fs::read_dir(folder).with_context(unreadable)?;
     let mut paths: Vec<PathBuf> =
         entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().with_context(unreadable)?;

@@ -64,14 +64,24 @@ fn document(node: Node) -> Vec<Document> {
     vec![Document::Manifest(manifest)]
 }
 
+/// The JSON of a policy as a proxy gets it. A text is that of an Envoy's configuration, which is no JSON.
+pub fn policy_json(node: &Node) -> String {
+    node.as_text().map_or_else(|| node.to_json().to_string(), Into::into)
+}
+
 /// The policies in the configuration of an Envoy: texts in the `configuration` of its Wasm filters. Listeners that
-/// share their filters by an alias share the policy.
+/// share their filters by an alias share the policy. The module reads JSON alone: of another text the text is kept.
 fn in_envoy(node: &Node) -> Vec<Document> {
     let mut places: Vec<&Location> = Vec::new();
     let mut policies = Vec::new();
     for (_, entry) in node.all_entries().into_iter().filter(|(_, entry)| entry.key == "configuration") {
         let Some(value) = entry.value.entries().iter().find(|entry| entry.key == "value") else { continue };
         let Some(text) = value.value.as_text().filter(|_| !places.contains(&&value.key_place)) else { continue };
+        if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() && text.contains("careplane/v") {
+            places.push(&value.key_place);
+            policies.push(Document::Policy(value.value.clone()));
+            continue;
+        }
         let Some(mut policy) = yaml::read(&value.key_place.file, text).ok().and_then(|all| all.into_iter().next())
         else {
             continue;

@@ -9,6 +9,7 @@ mod output;
 mod read;
 mod table;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -57,9 +58,9 @@ struct CaseResult {
 /// Exit code 0 when every case is as expected, 1 when not (`--strict`: or something is not touched); 2, by the caller
 /// or here, when a file cannot be read or a policy is refused.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let mut paths = Vec::new();
+    let (mut paths, mut folders) = (Vec::new(), HashSet::new());
     for path in &arguments.paths {
-        find(path, &mut paths)?;
+        find(path, &mut paths, &mut folders)?;
     }
     if paths.is_empty() {
         let given = arguments.paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
@@ -125,18 +126,18 @@ fn judged(file: &TestFile) -> anyhow::Result<Judged> {
 }
 
 /// The files with tests at a path. What is named is one, whatever its name.
-fn find(path: &Path, found: &mut Vec<PathBuf>) -> anyhow::Result<()> {
+fn find(path: &Path, found: &mut Vec<PathBuf>, folders: &mut HashSet<PathBuf>) -> anyhow::Result<()> {
     if !path.is_dir() {
         found.push(path.to_owned());
         return Ok(());
     }
-    for entry in input::entries(path)? {
+    for entry in input::entries(path, folders)? {
         let name = entry.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let is_test = entry.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with(file::SUFFIX));
         if entry.is_dir() {
             // Tools and what is built: no place of a policy.
             if !name.starts_with('.') && !["target", "node_modules"].contains(&name.as_str()) {
-                find(&entry, found)?;
+                find(&entry, found, folders)?;
             }
         } else if is_test && input::is_manifest(&entry) {
             found.push(entry);

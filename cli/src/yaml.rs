@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Number;
-use serde_saphyr::{Location as ParserLocation, Spanned, UserMessageFormatter};
+use serde_saphyr::{Location as ParserLocation, Options, Spanned, UserMessageFormatter};
 
 use kubectl::{Misread, misread_key, misread_value};
 
@@ -59,7 +59,7 @@ pub struct NotYaml {
 
 /// Reads all documents of a text. Empty ones are left out.
 pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Node>, NotYaml> {
-    match serde_saphyr::from_multiple::<Spanned<Raw>>(text) {
+    match serde_saphyr::from_multiple_with_options::<Spanned<Raw>>(text, options()) {
         Ok(documents) => Ok(documents.into_iter().map(|document| node(file, text, document)).collect()),
         Err(error) => {
             let location = error.location().unwrap_or(ParserLocation::UNKNOWN);
@@ -68,6 +68,22 @@ pub fn read(file: &Arc<str>, text: &str) -> Result<Vec<Node>, NotYaml> {
             let message = message.split(" at line ").next().unwrap_or(&message).to_owned();
             Err(NotYaml { place: place(file, location), message })
         }
+    }
+}
+
+/// No limit on what is written: all manifests of a mesh, or a hundred thousand tenants, are one text. What aliases
+/// repeat has the parser's own limit.
+fn options() -> Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_documents: usize::MAX,
+            max_total_scalar_bytes: usize::MAX,
+            max_anchors: usize::MAX,
+            max_aliases: usize::MAX,
+            enforce_alias_anchor_ratio: false,
+        },
     }
 }
 
@@ -87,14 +103,17 @@ impl Node {
     }
 
     /// Lays another node over this one, as kustomize merges a patch into a custom resource: maps by key, everything
-    /// else is replaced.
+    /// else is replaced, and null takes a key away.
     pub fn overlay(&mut self, over: &Node) {
         match (&mut self.value, &over.value) {
             (Value::Map(entries), Value::Map(others)) => {
                 for other in others {
-                    match entries.iter_mut().find(|entry| entry.key == other.key) {
-                        Some(entry) => entry.value.overlay(&other.value),
-                        None => entries.push(other.clone()),
+                    let position = entries.iter().position(|entry| entry.key == other.key);
+                    match (position, &other.value.value) {
+                        (Some(position), Value::Null) => drop(entries.remove(position)),
+                        (Some(position), _) => entries[position].value.overlay(&other.value),
+                        (None, Value::Null) => {}
+                        (None, _) => entries.push(other.clone()),
                     }
                 }
             }
@@ -420,6 +439,22 @@ mod tests {
             (error.place.to_string().as_str(), error.message.as_str()),
             ("x.yaml:3:2", "illegal placement of ':' indicator")
         );
+    }
+
+    #[test]
+    fn a_text_may_be_large_and_what_aliases_repeat_may_not() {
+        let file = Arc::from("x.yaml");
+        let documents: String = (0..1_100).map(|number| format!("---\na: {number}\n")).collect();
+        assert_eq!(read(&file, &documents).unwrap().len(), 1_100);
+        let home = |number| format!("home-{number}: {{pool: a, group: b}}\n");
+        assert_eq!(one(&(0..50_000).map(home).collect::<String>()).entries().len(), 50_000);
+        let alias = |number| format!("home-{number}: *wales\n");
+        let aliases: String = (1..200).map(alias).collect();
+        assert_eq!(one(&format!("home-0: &wales {{jurisdiction: wales}}\n{aliases}")).entries().len(), 200);
+        let each =
+            |number: u32| format!("a{number}: &a{number} [{}]\n", vec![format!("*a{}", number - 1); 9].join(", "));
+        let bomb = format!("a0: &a0 [x, x, x]\n{}", (1..12).map(each).collect::<String>());
+        assert!(read(&file, &bomb).unwrap_err().message.contains("limits breached"));
     }
 
     #[test]

@@ -42,6 +42,41 @@ fn golden(name: &str, arguments: &[&str]) {
     assert_eq!(found, expected, "{} is not what is said now", file.display());
 }
 
+/// The texts between fences of a page.
+fn blocks(page: &str) -> impl Iterator<Item = &str> {
+    page.split("```").skip(1).step_by(2)
+}
+
+#[test]
+fn the_page_shows_what_the_policy_of_the_manifests_makes_of_its_requests() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let page = |name: &str| std::fs::read_to_string(root.join("docs").join(name)).unwrap();
+    let (explain, trouble) = (page("explain.md"), page("troubleshooting.md"));
+    let policy = std::fs::read_to_string(root.join("wasmplugin-manifests/base/careplane/policy/policy.yaml")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let run = |policy: &str, command: &str| {
+        std::fs::write(folder.path().join("policy.yaml"), policy).unwrap();
+        let script = format!("careplane() {{ '{}' \"$@\"; }}\n{command}", env!("CARGO_BIN_EXE_careplane"));
+        let output = Command::new("sh").current_dir(folder.path()).args(["-c", &script]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let shows = |shown: &str, printed: &str| {
+        for line in shown.lines().filter(|line| !line.is_empty() && line.trim() != "…") {
+            assert!(printed.lines().any(|it| it == line), "{line:?} is not in\n{printed}");
+        }
+    };
+    let all: Vec<&str> = blocks(&explain).collect();
+    let command = all[0].strip_prefix("sh\n").unwrap();
+    shows(all[1], &run(&policy, command));
+    let waits = all.iter().find(|block| block.starts_with("\nintent")).unwrap();
+    let write_ahead = policy.replace("# writeAhead: [critical]", "writeAhead: [critical]");
+    shows(waits, &run(&write_ahead, &(command.trim_end().to_owned() + " --collector unavailable")));
+    let pool = blocks(&trouble).find(|block| block.starts_with("\nrouting")).unwrap();
+    let pool = pool.split("\n\n").next().unwrap().replace("…/policy/", "");
+    shows(&pool, &run(&policy, command));
+}
+
 #[test]
 fn a_request_that_is_let_through() {
     golden(
@@ -261,6 +296,16 @@ fn hostile_claims_end_in_the_answer_of_a_real_envoy() {
     write("policy_test.json", &json!({"cases": cases}));
     let output = Command::new(env!("CARGO_BIN_EXE_careplane")).arg("test").arg(folder.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn a_claim_that_the_filters_take_for_no_tenant_cannot_be_one() {
+    for claim in [json!(1.5), json!(-5), json!(9_007_199_254_740_992_u64), json!(true), json!([1.5]), json!([""])] {
+        let payload = json!({"tenant_id": claim}).to_string();
+        let account = account(&["--request", "/api/v1/residents/17", "--claims", &payload]);
+        assert_eq!(account["tenant"]["sources"][0]["verdict"], "cannot be a tenant", "{claim}");
+        assert_eq!(account["decision"]["code"], "tenant-malformed", "{claim}");
+    }
 }
 
 #[test]

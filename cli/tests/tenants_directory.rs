@@ -33,6 +33,21 @@ care-home-0044: {}
 ";
 
 #[test]
+fn what_is_no_text_is_not_left_out_in_silence() {
+    let folder = folder("types");
+    let tenants = "care-home-1: {group: 42, pool: ~}\ncare-home-2: {jurisdiction: [wales]}\ncare-home-3: wales\n";
+    fs::write(folder.join("tenants.yaml"), tenants).unwrap();
+    let built = careplane(&folder, &["directory", "build", "tenants.yaml", "--output", "site"]);
+    assert_eq!(
+        text(&built),
+        "tenants.yaml:1:22: group is 42: expected a text\n\
+         tenants.yaml:2:29: jurisdiction is [\"wales\"]: expected a text\n\
+         tenants.yaml:3:14: \"wales\" is no entry: expected such as {pool: pool-a}\n"
+    );
+    assert_eq!((built.status.code(), folder.join("site").exists()), (Some(1), false));
+}
+
+#[test]
 fn yaml_json_and_csv_make_the_same_directory_which_a_proxy_takes() {
     let folder = folder("forms");
     fs::write(folder.join("policy.yaml"), POLICY).unwrap();

@@ -43,6 +43,42 @@ fn people_see_the_lines_that_are_not_as_expected_and_what_no_case_touches() {
 }
 
 #[test]
+fn null_takes_a_member_away_from_defaults_and_from_a_layer_below() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    write(
+        "a.yaml",
+        "version: careplane/v1\nidentity: {tenant: {required: false}}\nsampling: {tiers: {default: 20, x: 5}}\n\
+         contexts: [{name: a, complianceLevel: low, match: [{path: /a}]}]\n",
+    );
+    write("b.yaml", "version: careplane/v1\ncontexts: null\nheaders: null\nsampling: {tiers: {x: null, z: null}}\n");
+    write(
+        "a_test.yaml",
+        "policy: [a.yaml, b.yaml]\ndefaults: {collector: unavailable, peer: spiffe://a}\n\
+         cases: [{request: /a, collector: null, peer: null, expect: {context: general, tenant: null}}]\n",
+    );
+    let output = careplane(folder.path(), &[]);
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    assert_eq!(said, "a_test.yaml: 1 case, all as expected\n");
+}
+
+#[test]
+fn a_request_has_no_member_that_is_not_read() {
+    let tests = "cases: [{request: {methd: POST, path: /a}, expect: {decision: allowed}}]\n";
+    let (said, code) = of("version: careplane/v1\n", tests, &[]);
+    assert!(said.contains("a request has no \"methd\""), "{said}");
+    assert_eq!(code, Some(2));
+}
+
+#[test]
+fn a_second_document_is_no_test_that_passes() {
+    let case = "cases: [{request: /, expect: {decision: allowed}}]\n";
+    let (said, code) = of("version: careplane/v1\n", &format!("{case}---\n{case}"), &[]);
+    assert!(said.starts_with("error: a second document\n --> policy_test.yaml:3:1"), "{said}");
+    assert_eq!(code, Some(2));
+}
+
+#[test]
 fn programs_read_tap_and_junit() {
     golden("tap.txt", 1, &["test/rounds_test.yaml", "--format", "tap"]);
     golden("junit.xml", 1, &["test/rounds_test.yaml", "-o", "junit"]);

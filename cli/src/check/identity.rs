@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use careplane_policy::Template;
-use careplane_policy::document::{Source, TrustedPeers};
+use careplane_policy::document::{Source, TenantCase, TrustedPeers};
 
 use super::finding::{Findings, Related};
 use super::mesh::{Mesh, Policy, SECURITY, claims, may_meet};
@@ -59,6 +59,7 @@ pub fn check(mesh: &Mesh<'_>, findings: &mut Findings) {
         trusted_peers(policy, &known, findings);
         trust_domains(mesh, policy, findings);
         path_sources(policy, findings);
+        host_sources(policy, findings);
     }
 }
 
@@ -78,6 +79,18 @@ fn path_sources(policy: &Policy<'_>, findings: &mut Findings) {
             let message = format!("no template has {{{name}}}: expected the name of a path parameter of a context");
             findings.add(&rules::PATH_SOURCE_UNKNOWN, policy.place(&path), message);
         }
+    }
+}
+
+/// Clients and names of hosts ignore case, tenants do not.
+fn host_sources(policy: &Policy<'_>, findings: &mut Findings) {
+    let Some(document) = &policy.document else { return };
+    let tenant = &document.identity.tenant;
+    let position = tenant.sources.iter().position(|source| matches!(source, Source::Host(_)));
+    if let Some(index) = position.filter(|_| tenant.case == TenantCase::Exact) {
+        let message = "a host in capitals names another tenant: expected `case: lower` in identity.tenant, and names of \
+                       tenants in lower case";
+        findings.add(&rules::HOST_CASE, policy.place(&format!("identity.tenant.sources[{index}]")), message);
     }
 }
 

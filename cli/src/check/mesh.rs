@@ -7,7 +7,7 @@ use careplane_policy::document::{ClaimPath, Document as PolicyDocument, GrantedT
 use serde_json::Value;
 
 use crate::filters;
-use crate::manifest::{Document, Manifest};
+use crate::manifest::{Document, Manifest, policy_json};
 use crate::yaml::{Location, Node};
 
 pub const NETWORKING: &str = "networking.istio.io";
@@ -80,7 +80,7 @@ impl<'d> Mesh<'d> {
         let json = node.to_json();
         self.policies.iter().position(|known| known.json == json).unwrap_or_else(|| {
             let document = serde_json::from_value(json.clone()).ok();
-            let compiled = careplane_policy::Policy::from_json(json.to_string().as_bytes());
+            let compiled = careplane_policy::Policy::from_json(policy_json(node).as_bytes());
             self.policies.push(Policy { node, json, document, compiled });
             self.policies.len() - 1
         })

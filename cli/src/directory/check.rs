@@ -10,8 +10,8 @@ use careplane_policy::directory::{Directory, Fault, Index, KnownPools, Part};
 use careplane_policy::{Policy, Routing};
 
 use super::{INDEX, PARTS};
-use crate::explain::Judged;
-use crate::{input, out};
+use crate::explain::{Judged, Written};
+use crate::out;
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -75,8 +75,8 @@ pub fn read(folder: &Path, pools: &KnownPools) -> anyhow::Result<Directory> {
 }
 
 fn policy(file: &Path, name: Option<&str>) -> anyhow::Result<Policy> {
-    let input = input::read(&[file.to_owned()])?;
-    Ok(Judged::of(&input, &file.display().to_string(), name)?.policy().clone())
+    let written = Written::read(file, name)?;
+    Ok(Judged::new(written, &file.display().to_string())?.policy().clone())
 }
 
 fn index(folder: &Path) -> anyhow::Result<Result<Index, Fault>> {

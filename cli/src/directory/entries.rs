@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use careplane_policy::directory::Entry;
 use careplane_policy::document::{Cohort, Jurisdiction};
 
-use crate::yaml;
+use crate::yaml::{self, Value};
 
 const COLUMNS: [&str; 5] = ["tenant", "pool", "jurisdiction", "cohort", "group"];
 
@@ -101,6 +101,16 @@ impl Entries {
         }
         for entry in node.entries() {
             let place = entry.key_place.to_string();
+            if !matches!(entry.value.value, Value::Map(_) | Value::Null) {
+                let found = entry.value.to_json();
+                problems.push(format!("{}: {found} is no entry: expected such as {{pool: pool-a}}", entry.value.place));
+            }
+            for field in entry.value.entries() {
+                if !matches!(field.value.value, Value::Text(_) | Value::Null) {
+                    let (place, found) = (&field.value.place, field.value.to_json());
+                    problems.push(format!("{place}: {} is {found}: expected a text", field.key));
+                }
+            }
             for field in entry.value.entries().iter().filter(|field| !COLUMNS[1..].contains(&field.key.as_str())) {
                 let known = COLUMNS[1..].join(", ");
                 problems.push(format!("{}: unknown field `{}`: expected one of {known}", field.key_place, field.key));

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 
-use super::{CollectorAnswer, Human, Judged, RequestArguments};
-use crate::{directory, filters, input, out};
+use super::{CollectorAnswer, Human, Judged, RequestArguments, Written};
+use crate::{directory, filters, out};
 
 #[derive(clap::Args)]
 pub struct Arguments {
@@ -41,8 +41,8 @@ enum Format {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let input = input::read(std::slice::from_ref(&arguments.policy))?;
-    let judged = Judged::of(&input, &arguments.policy.display().to_string(), arguments.name.as_deref())?;
+    let written = Written::read(&arguments.policy, arguments.name.as_deref())?;
+    let judged = Judged::new(written, &arguments.policy.display().to_string())?;
     if let Some(folder) = &arguments.directory {
         let Some(source) = &judged.policy().routing.directory else {
             bail!("the policy has no tenants.directory: expected such as {{cluster: …}}");

@@ -82,6 +82,7 @@ fn explain(
         let is_other = is_tenant
             && identity.other_tenant.as_ref().is_some_and(|other| said.as_deref() == Some(other.as_str()))
             && (identity.membership.is_some() || identity.grant.is_some());
+        let is_name = !matches!(source, Source::Claim(claim) if claimed(request, claim).is_some_and(|it| !is_name(it)));
         let listed = is_tenant.then(|| listed(request, source)).flatten();
         let repeated = matches!(source, Source::Header(name) if request.header(name).count() > 1);
         let verdict = match said.as_deref() {
@@ -93,7 +94,7 @@ fn explain(
             Some(_) if selects => "selects".to_owned(),
             Some(_) if is_other => "reaches beyond the caller's own".to_owned(),
             Some(_) if unbelieved => "not believed: the peer is not trusted".to_owned(),
-            Some(said) if !(part.can_be)(said) => format!("cannot be a {}", part.name),
+            Some(said) if !is_name || !(part.can_be)(said) => format!("cannot be a {}", part.name),
             Some(said) if Some(said) != part.value && only_asks => {
                 "asked for, which is not enough without a claim".to_owned()
             }
@@ -121,7 +122,7 @@ fn said(incoming: &Incoming, request: &Request, source: &Source) -> (String, Opt
         Source::Claim(claim) => {
             let name = claim.path.join(".");
             let text = claimed(request, claim).map(|claim| match claim {
-                Value::Array(items) if items.len() == 1 => shown(&items[0]),
+                Value::Array(items) if items.len() == 1 && items[0] != "" => shown(&items[0]),
                 Value::Object(members) if members.len() == 1 && is_list(members) => members.keys().cloned().collect(),
                 other => shown(other),
             });
@@ -154,6 +155,17 @@ fn shown(claim: &Value) -> String {
         // As the filters have it: 42.0 is 42.
         Value::Number(number) => number.as_f64().unwrap_or_default().to_string(),
         other => other.to_string(),
+    }
+}
+
+/// Whether the filters take a claim for a name: not a truth, and no number but those that are whole and exact.
+fn is_name(claim: &Value) -> bool {
+    const EXACT: f64 = 9_007_199_254_740_992.0; // 2^53
+    match claim {
+        Value::Bool(_) => false,
+        Value::Number(number) => number.as_f64().is_some_and(|it| it.fract() == 0.0 && (0.0..EXACT).contains(&it)),
+        Value::Array(items) => items.len() != 1 || items.iter().all(is_name),
+        Value::Null | Value::String(_) | Value::Object(_) => true,
     }
 }
 

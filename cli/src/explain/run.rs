@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use careplane_audit::{FILTER_STATE, SHADOW_FILTER_STATE};
-use careplane_exchange::memory::MemoryHost;
+use careplane_exchange::memory::{Call, MemoryHost};
 use careplane_exchange::{
     Denial, FORCE_TRACE, HeaderMap, Host, Incoming, LocalReply, MapType, REQUEST_ID, Rules, SPAN_TAGS, TraceReason,
     is_traced,
@@ -27,18 +27,20 @@ use crate::filters;
 /// Where in a request id Envoy keeps why it traces: `a` is "a filter asked" (`UUIDRequestIDExtension`).
 const TRACE_REASON: usize = 14;
 
-/// What the filters make of a request, before anything of it is applied, and the proxy that they asked.
+/// What the filters make of a request, before anything of it is applied, and the proxy that they asked. It has no
+/// clock, so that no request uses up a grant with a limit for the next.
 pub fn decide(judged: &Judged, request: &Request, plugin: &str) -> (Decided, MemoryHost) {
     let host = host(request);
-    (self::plugin(judged, plugin).decide(&host), host)
+    host.fail(Call::Elapsed);
+    (self::plugin(Arc::clone(&judged.rules), plugin).decide(&host), host)
 }
 
 pub fn run(judged: &Judged, request: &Request, plugin: &str, collector: CollectorAnswer) -> Explanation {
     let host = host(request);
     // Twice through the same filters: once to ask each decision, once as a stream of the module, with all that it does
-    // to the proxy.
+    // to the proxy. That uses up a grant with a limit, so the rules are its own.
     let (Decided { request: incoming, refused_by }, _) = decide(judged, request, plugin);
-    let mut stream = Stream::new(self::plugin(judged, plugin));
+    let mut stream = Stream::new(self::plugin(Arc::new(Rules::clone(&judged.rules)), plugin));
     stream.on_request_headers(&host);
     let write_ahead = stream.awaited_call().map(|call| {
         stream.on_answer(call, &collector.answer(), &host);
@@ -124,9 +126,7 @@ fn host(request: &Request) -> MemoryHost {
 }
 
 /// The plugin as the module makes it, with a way to a collector that is not there.
-fn plugin(judged: &Judged, name: &str) -> Plugin {
-    // Of its own, so that no request uses up a grant with a limit for the next.
-    let rules = Arc::new(Rules::clone(&judged.rules));
+fn plugin(rules: Arc<Rules>, name: &str) -> Plugin {
     let exporter = rules.policy.export.clone().map(|export| {
         let queue = Rc::new(ExportQueue::default());
         queue.attach();

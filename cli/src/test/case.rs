@@ -74,12 +74,15 @@ fn request(reader: &mut Reader<'_, '_>, case: &Node) -> Option<(String, String)>
         return None;
     };
     let (method, path) = match &node.value {
-        Value::Map(_) => (node.text(&["method"]).unwrap_or("GET"), node.text(&["path"]).unwrap_or_default()),
+        Value::Map(_) => {
+            let mut parts = Reader::new(node, "a request", &["method", "path"], reader.problems());
+            (parts.text("method").unwrap_or_else(|| "GET".into()), parts.text("path").unwrap_or_default())
+        }
         Value::Text(text) => match text.trim().split_once(char::is_whitespace) {
-            Some((method, path)) => (method, path.trim_start()),
-            None => ("GET", text.trim()),
+            Some((method, path)) => (method.to_owned(), path.trim_start().to_owned()),
+            None => ("GET".to_owned(), text.trim().to_owned()),
         },
-        _ => ("GET", ""),
+        _ => ("GET".to_owned(), String::new()),
     };
     if !path.starts_with('/') {
         let found = scalar(node).map_or_else(|| kind(node).to_owned(), |text| format!("{text:?}"));
@@ -87,7 +90,7 @@ fn request(reader: &mut Reader<'_, '_>, case: &Node) -> Option<(String, String)>
             .wrong(node, format!("request is {found}: expected a method and a path, such as GET /api/v1/residents/17"));
         return None;
     }
-    Some((method.to_owned(), path.to_owned()))
+    Some((method, path))
 }
 
 fn headers(reader: &mut Reader<'_, '_>) -> Vec<(String, String)> {

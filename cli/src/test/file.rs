@@ -49,6 +49,9 @@ pub fn read(path: &Path) -> anyhow::Result<Result<TestFile, String>> {
     let Some(node) = nodes.first() else {
         anyhow::bail!("{} is empty: expected `cases`, a list of requests", path.display());
     };
+    if let Some(second) = nodes.get(1) {
+        problems.add(&second.place, "a second document: expected one, with all `cases`");
+    }
     let file = one(&shown, &text, node, &mut problems);
     Ok(if problems.is_empty() { Ok(file) } else { Err(problems.text(&text)) })
 }

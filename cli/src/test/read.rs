@@ -99,6 +99,11 @@ impl<'n, 'p> Reader<'n, 'p> {
         self.node.get(&[key])
     }
 
+    /// Where problems go.
+    pub fn problems(&mut self) -> &mut Problems {
+        self.problems
+    }
+
     pub fn wrong(&mut self, node: &Node, message: impl Into<String>) {
         self.problems.add(&node.place, message);
     }

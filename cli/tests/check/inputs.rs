@@ -73,6 +73,65 @@ fn a_source_of_a_path_parameter_that_no_template_has_is_a_warning() {
 }
 
 #[test]
+fn a_tenant_of_a_host_has_no_case() {
+    let folder = folder("host-case");
+    let policy = |case: &str| {
+        format!(
+            "version: careplane/v1\nidentity:\n  tenant: {{{case}sources: [{{claim: home}}, {{host: '{{tenant}}.example'}}]}}\n"
+        )
+    };
+    fs::write(folder.join("policy.yaml"), policy("")).unwrap();
+    assert_eq!(findings(&folder), ["policy.yaml:3:37 careplane/host-case"]);
+    fs::write(folder.join("policy.yaml"), policy("case: lower, ")).unwrap();
+    assert_eq!(findings(&folder), [""; 0]);
+}
+
+#[test]
+fn a_policy_in_the_configuration_of_an_envoy_has_to_be_json() {
+    let folder = folder("envoy-json");
+    let envoy = |policy: &str| {
+        let filter = "static_resources:\n  configuration:\n    \"@type\": \
+                      type.googleapis.com/google.protobuf.StringValue\n    value: |\n";
+        fs::write(folder.join("envoy.yaml"), format!("{filter}      {policy}\n")).unwrap();
+        findings(&folder)
+    };
+    assert_eq!(envoy(r#"{"version": "careplane/v1"}"#), [""; 0]);
+    for policy in ["version: careplane/v1", r#"{"version": "careplane/v1", "#] {
+        assert_eq!(envoy(policy), ["envoy.yaml:5:7 careplane/policy"], "{policy}");
+        let explained = Command::new(env!("CARGO_BIN_EXE_careplane"))
+            .args(["explain", "--request", "/", "--policy"])
+            .arg(folder.join("envoy.yaml"))
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&explained.stderr).into_owned();
+        assert!(said.contains("envoy.yaml:5:7: not the JSON of a policy document"), "{said}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_folder_is_read_once_whatever_links_lead_to_it() {
+    let folder = folder("links");
+    fs::write(folder.join("policy.yaml"), "version: careplane/v1\nnope: 1\n").unwrap();
+    let case = "cases: [{request: /, expect: {decision: allowed}}]\n";
+    fs::write(folder.join("policy_test.yaml"), format!("policy: other.json\n{case}")).unwrap();
+    let policy = r#"{"version": "careplane/v1", "identity": {"tenant": {"required": false}}}"#;
+    fs::write(folder.join("other.json"), policy).unwrap();
+    let api = r#"{"openapi": "3.1.0", "info": {"title": "a"}, "paths": {"/a": {"get": {}}}}"#;
+    fs::write(folder.join("api.json"), api).unwrap();
+    for link in ["a", "b"] {
+        std::os::unix::fs::symlink(".", folder.join(link)).unwrap();
+    }
+    assert_eq!(findings(&folder), ["policy.yaml:2:1 careplane/policy"]);
+    for (command, expected) in [("test", "policy_test.yaml: 1 case, all"), ("init", "for 1 operations")] {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_careplane")).current_dir(&folder).args([command, "."]).output().unwrap();
+        let said = stdout(&output) + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said.matches(expected).count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn what_kubectl_reads_otherwise_is_an_error_where_it_is_written() {
     let folder = folder("unquoted");
     let policy = "version: careplane/v1\nsampling: {tiers: {default: 010}}\ntenants:\n  entries:\n    \
@@ -83,6 +142,21 @@ fn what_kubectl_reads_otherwise_is_an_error_where_it_is_written() {
     let key = "policy.yaml:5:5: error: the key 0042 is 34 to kubectl: expected quotes: \"0042\"";
     assert!(said.contains(number) && said.contains(key), "{said}");
     assert_eq!(findings(&folder), ["policy.yaml:2:29 careplane/unquoted", "policy.yaml:5:5 careplane/unquoted"]);
+    // Other commands warn of it.
+    for arguments in
+        [&["explain", "--policy", "policy.yaml", "--request", "/"][..], &["diff", "policy.yaml", "policy.yaml"]]
+    {
+        let output = Command::new(env!("CARGO_BIN_EXE_careplane")).current_dir(&folder).args(arguments).output();
+        let output = output.unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let warning = key.replace("policy.yaml:5:5: error: ", "careplane: warning: policy.yaml:5:5: ");
+        assert!(output.status.success() && said.contains(&warning), "{said}");
+    }
+    // Of what careplane does not read, it is meant.
+    let mode = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\nspec: {template: {spec: {volumes: \
+                [{secret: {defaultMode: 0400}}]}}}\n";
+    fs::write(folder.join("policy.yaml"), mode).unwrap();
+    assert_eq!(findings(&folder), [""; 0]);
 }
 
 #[test]

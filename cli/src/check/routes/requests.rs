@@ -86,6 +86,7 @@ impl TextMatch {
             Self::Exact(text) => Some(text.clone()),
             // One of its own, so that it is not what another one takes exactly.
             Self::Prefix(text) => Some(format!("{text}{ANY}")),
+            Self::Regex { compiled: None, .. } => None,
             Self::Regex { text, .. } => {
                 let example = shortest(&regex_syntax::parse(text).ok()?)?;
                 self.accepts(Some(&example)).then_some(example)

@@ -12,7 +12,10 @@ const CALLER: [(&str, &str); 1] = [("sourceNamespace", NAMESPACE)];
 
 /// One table for each place that a VirtualService is at. Delegates are part of the tables of their parents.
 pub fn tables<'d>(services: &[&'d Manifest]) -> Vec<Table<'d>> {
-    let is_delegate = |service: &Manifest| services.iter().any(|parent| delegates_to(parent, service));
+    // Few have delegates, and each service is compared with those that do.
+    let has_delegates = |it: &&&Manifest| it.spec_list(&["http"]).iter().any(|rule| rule.get(&["delegate"]).is_some());
+    let parents: Vec<_> = services.iter().filter(has_delegates).collect();
+    let is_delegate = |service: &Manifest| parents.iter().any(|parent| delegates_to(parent, service));
     services.iter().filter(|service| !is_delegate(service)).flat_map(|service| of(service, services)).collect()
 }
 

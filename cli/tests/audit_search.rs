@@ -294,6 +294,20 @@ fn a_page_and_a_spreadsheet_hold_no_number_and_no_formula() {
 }
 
 #[test]
+fn a_preflight_is_listed_and_is_no_use_of_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(1);
+    let mut preflight = request("r-1", "p-u", "p-s", "gateway", 403);
+    preflight["request"]["preflight"] = json!(true);
+    let used = request("r-2", "p-u", "p-s", "gateway", 200);
+    let lines = [writer.append("request", preflight), writer.append("request", used)];
+    fs::write(folder.path().join("records.jsonl"), lines.join("\n")).unwrap();
+    let (_, page, _) = search(folder.path(), &["--tenant", "care-home-0042", "--format", "html"], "");
+    assert!(page.contains("<b>1</b> use or attempt</li>") && page.contains("<b>0</b> refused</li>"), "{page}");
+    assert!(page.contains("A browser’s question before a request: no use of data"), "{page}");
+}
+
+#[test]
 fn a_number_never_comes_from_the_command_line() {
     let folder = archive();
     for number in [NUMBER, "9434765919", "nhs:943-476-5919"] {

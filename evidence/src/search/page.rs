@@ -55,6 +55,7 @@ pub fn html(answer: &Answer, query: &Query, asked: Vec<String>, title: Option<&s
     let mut users: Vec<&str> = own.iter().filter_map(|hit| hit.user.as_deref()).collect();
     users.sort_unstable();
     users.dedup();
+    let uses = || own.iter().filter(|hit| !hit.preflight);
     let page = Page {
         title: title.unwrap_or(TITLE),
         period: words::period(&query.scope()),
@@ -63,9 +64,9 @@ pub fn html(answer: &Answer, query: &Query, asked: Vec<String>, title: Option<&s
         asked,
         doubts: &answer.doubts,
         chains: as_u64(answer.verification.chains.len()),
-        uses: as_u64(own.len()),
+        uses: as_u64(uses().count()),
         users: as_u64(users.len()),
-        refused: as_u64(own.iter().filter(|hit| hit.outcome == "refused").count()),
+        refused: as_u64(uses().filter(|hit| hit.outcome == "refused").count()),
         further: as_u64(answer.hits.len() - own.len()),
         changed: as_u64(answer.hits.iter().filter(|hit| hit.state != State::Valid).count()),
         rows: own.into_iter().map(Row::of).collect(),

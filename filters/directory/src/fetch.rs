@@ -255,10 +255,6 @@ impl Fetch {
         let index = Index::read(&body("index.json", answer, INDEX_BYTES_MAX)?)?;
         let etag = answer.etag.take().filter(|etag| etag.len() <= ETAG_MAX);
         let etag = etag.and_then(|etag| String::from_utf8(etag).ok());
-        if state.parts.len() != index.parts.len() {
-            // Tenants are in other parts then.
-            state.parts = vec![None; index.parts.len()];
-        }
         if let Some(current) = current {
             let (before, after) = (current.tenants(), index.tenants);
             if after.saturating_mul(2) < before && !state.source.may_shrink {
@@ -267,6 +263,10 @@ impl Fetch {
                     format!("index.json has {after} tenants: expected at least half of {before}"),
                 ));
             }
+        }
+        if state.parts.len() != index.parts.len() {
+            // Tenants are in other parts then.
+            state.parts = vec![None; index.parts.len()];
         }
         Ok(Some(Update { index, etag, part: 0 }))
     }
@@ -287,7 +287,7 @@ impl Fetch {
     /// Asks for the next part that is not here. When all are, the directory is taken.
     fn go_on(&self, state: &mut State, mut update: Update, driver: u32, now: Millis, host: &dyn Host) {
         while let (Some(wanted), Some(place)) = (update.index.parts.get(update.part), state.parts.get(update.part)) {
-            if place.as_ref().is_none_or(|part| part.name() != wanted.name) {
+            if place.as_ref().is_none_or(|part| !part.is(wanted)) {
                 return self.ask(state, Some(update), driver, now, host);
             }
             update.part = update.part.saturating_add(1);

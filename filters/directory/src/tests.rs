@@ -205,6 +205,33 @@ fn whatever_is_wrong_the_directory_stays_and_the_failure_is_counted() {
 }
 
 #[test]
+fn an_index_that_says_something_false_of_a_part_that_is_here_is_refused() {
+    let vm = Vm::new(&source(json!({})));
+    let built = directory(5_000, "pool-a");
+    vm.round(&built, None);
+    let mut index: Value = serde_json::from_str(&built.index).unwrap();
+    let more = |number: &Value| json!(number.as_u64().unwrap() + 10_000);
+    index["tenants"] = more(&index["tenants"]);
+    index["parts"][1]["tenants"] = more(&index["parts"][1]["tenants"]);
+    let wrong = Built { index: index.to_string(), ..directory(5_000, "pool-a") };
+    assert_eq!(vm.round(&wrong, None), 1);
+    assert_eq!((vm.failures("format"), vm.tenants()), (1, 5_000));
+    // So the true one is not taken for one that has shrunk.
+    assert_eq!(vm.round(&built, None), 0);
+    assert_eq!((vm.failures("shrink"), vm.tenants()), (0, 5_000));
+}
+
+#[test]
+fn parts_stay_beside_an_index_that_is_refused() {
+    let vm = Vm::new(&source(json!({})));
+    let built = directory(5_000, "pool-a");
+    vm.round(&built, None);
+    vm.round(&directory(10, "pool-a"), None);
+    assert_eq!((vm.failures("shrink"), vm.tenants()), (1, 5_000));
+    assert_eq!(vm.round(&built, None), 0, "all parts are here");
+}
+
+#[test]
 fn a_directory_may_shrink_where_the_policy_says_so() {
     let vm = Vm::new(&source(json!({"shrink": "allow"})));
     vm.round(&directory(5_000, "pool-a"), None);

@@ -192,6 +192,13 @@ impl Part {
         &self.name
     }
 
+    /// Whether it is the part that an index lists, of which the index says nothing false.
+    pub fn is(&self, listed: &IndexPart) -> bool {
+        self.name == listed.name
+            && self.lines.len() == listed.bytes
+            && u64::try_from(self.starts.len()) == Ok(listed.tenants)
+    }
+
     /// Its lines.
     pub fn lines(&self) -> &str {
         &self.lines

@@ -569,7 +569,8 @@ fn pod(namespace: &str, name: &str, labels: &Value, annotations: &Value, contain
     })
 }
 
-/// The container of ztunnel is named as that of a sidecar, and has no Envoy; nor has a sidecar plugins where waypoints do.
+/// The container of ztunnel is named as that of a sidecar, and has no Envoy. Where waypoints have plugins, sidecars
+/// have none.
 #[test]
 fn of_an_ambient_mesh_the_gateway_and_the_waypoints_have_plugins() {
     let played = Played::new("ambient");

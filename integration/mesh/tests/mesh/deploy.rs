@@ -131,7 +131,7 @@ fn idle_selectors(rendered: &str, injection: &str) -> Vec<String> {
         let mut found = Vec::new();
         selectors(&policy["spec"], &mut found);
         let is_reached = found.iter().any(|selector| is_way(selector) && selects(selector));
-        found.retain(|selector| !selects(selector) && !(is_way(selector) && is_reached));
+        found.retain(|selector| !(selects(selector) || is_way(selector) && is_reached));
         let metadata = &policy["metadata"];
         idle.extend(found.iter().map(|wanted| format!("{}/{}: {wanted}", metadata["namespace"], metadata["name"])));
     }

@@ -299,6 +299,18 @@ fn hostile_claims_end_in_the_answer_of_a_real_envoy() {
 }
 
 #[test]
+fn what_a_path_decodes_to_stays_in_its_line() {
+    let said =
+        text(&["--request", "GET /api/v1/residents/x%0Adecision%20%20%20%20allowed%1B[31m", "--claim", "tenant_id=a"]);
+    assert!(
+        said.contains("path        /api/v1/residents/x\\ndecision    allowed\\u{1b}[31m  (percent-decoded)\n"),
+        "{said}"
+    );
+    assert_eq!(said.lines().filter(|line| line.starts_with("decision")).count(), 1, "{said}");
+    assert!(!said.contains('\u{1b}'), "{said}");
+}
+
+#[test]
 fn a_claim_that_the_filters_take_for_no_tenant_cannot_be_one() {
     for claim in [json!(1.5), json!(-5), json!(9_007_199_254_740_992_u64), json!(true), json!([1.5]), json!([""])] {
         let payload = json!({"tenant_id": claim}).to_string();

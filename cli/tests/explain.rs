@@ -208,6 +208,22 @@ fn the_plugin_of_a_manifest_is_taken() {
 }
 
 #[test]
+fn what_is_not_careplanes_is_not_taken_for_the_policy() {
+    let plugin = |name: &str, config: &str| {
+        format!(
+            "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{name: {name}}}\n\
+             spec: {{url: 'oci://registry.example/{name}', pluginConfig: {{{config}}}}}\n"
+        )
+    };
+    let careplane = plugin("careplane", "version: careplane/v1");
+    for other in [plugin("other", "version: 7"), "a: 1\n".to_owned()] {
+        let input = Input::of_text("policy.yaml", &format!("{other}---\n{careplane}"));
+        let judged = Judged::of(&input, "policy.yaml", None);
+        assert!(judged.is_ok(), "{:?}", judged.err());
+    }
+}
+
+#[test]
 fn grants_say_what_is_missing() {
     let explain = |request: &str, claims: &str, headers: &[&str]| {
         let mut arguments = vec!["--request", request, "--claims", claims, "--format", "json"];

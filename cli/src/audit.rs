@@ -9,7 +9,6 @@ mod keys;
 mod merge;
 mod output;
 mod people;
-mod plain;
 mod progress;
 mod proxies;
 mod pseudonym;
@@ -20,6 +19,8 @@ mod shadow;
 mod verify;
 
 use std::process::ExitCode;
+
+use crate::plain;
 
 #[derive(clap::Args)]
 pub struct Arguments {

@@ -34,7 +34,7 @@ use crate::yaml::{Location, Node};
 #[cfg(feature = "commands")]
 pub use command::{Arguments, run};
 use finding::{Finding, Findings};
-pub use mesh::Mesh;
+pub use mesh::{Mesh, is_careplane};
 
 /// How much was checked, for the last line.
 #[derive(Debug, Clone, Copy, Default, serde::Serialize)]

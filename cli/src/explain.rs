@@ -18,7 +18,7 @@ use careplane_policy::Policy;
 use careplane_policy::directory::Directory;
 use careplane_policy::document::{Document as PolicyDocument, TenantCase, TenantEntry};
 
-use crate::check::problem_place;
+use crate::check::{is_careplane, problem_place};
 use crate::filters;
 use crate::input::Input;
 use crate::manifest::{Document, Manifest, policy_json};
@@ -95,6 +95,11 @@ impl Written {
                 Document::Other(_) => {}
             }
         }
+        // What is not careplane's comes last: a plugin of another filter, or a document beside the policy.
+        candidates.sort_by_key(|(manifest, node)| match manifest {
+            Some(manifest) => !manifest.is_policy() && !is_careplane(manifest),
+            None => !node.text(&["version"]).is_some_and(|version| version.starts_with("careplane/")),
+        });
         let known =
             || candidates.iter().filter_map(|(it, _)| Some(it.as_ref()?.name.as_str())).collect::<Vec<_>>().join(", ");
         let found =

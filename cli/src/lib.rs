@@ -8,6 +8,7 @@ pub mod explain;
 pub mod filters;
 pub mod input;
 pub mod manifest;
+mod plain;
 pub mod yaml;
 
 #[cfg(feature = "commands")]

@@ -529,6 +529,14 @@ fn recorded_requests_are_decided_again() {
         .collect();
     assert_eq!(changes, [("gained", "decision", 1), ("lost", "tenant", 1), ("otherwise", "trace", 1)]);
     assert_eq!(found["traces"]["shares"], "records");
+    // A record can be made up, and its id a line of its own.
+    let text = std::fs::read_to_string(&file).unwrap();
+    let id = records["changes"][0]["example"].as_str().unwrap();
+    let hostile = file.replace("records", "hostile");
+    std::fs::write(&hostile, text.replace(id, "\\u001b[31m\\nNo access widens.")).unwrap();
+    let output = careplane(&["diff", "diff/old.yaml", "diff/new.yaml", "--records", &hostile]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains("such as request \\u{1b}[31m\\nNo access widens.\n"), "{said}");
     // What another policy recorded is not taken for a change.
     let (_, found) = difference("diff/new.yaml", "diff/old.yaml", &["--records", &file]);
     assert_eq!(found["records"]["notReproduced"], 2, "{found:#}");

@@ -208,6 +208,22 @@ fn the_plugin_of_a_manifest_is_taken() {
 }
 
 #[test]
+fn what_is_not_careplanes_is_not_taken_for_the_policy() {
+    let plugin = |name: &str, config: &str| {
+        format!(
+            "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata: {{name: {name}}}\n\
+             spec: {{url: 'oci://registry.example/{name}', pluginConfig: {{{config}}}}}\n"
+        )
+    };
+    let careplane = plugin("careplane", "version: careplane/v1");
+    for other in [plugin("other", "version: 7"), "a: 1\n".to_owned()] {
+        let input = Input::of_text("policy.yaml", &format!("{other}---\n{careplane}"));
+        let judged = Judged::of(&input, "policy.yaml", None);
+        assert!(judged.is_ok(), "{:?}", judged.err());
+    }
+}
+
+#[test]
 fn grants_say_what_is_missing() {
     let explain = |request: &str, claims: &str, headers: &[&str]| {
         let mut arguments = vec!["--request", request, "--claims", claims, "--format", "json"];
@@ -296,6 +312,18 @@ fn hostile_claims_end_in_the_answer_of_a_real_envoy() {
     write("policy_test.json", &json!({"cases": cases}));
     let output = Command::new(env!("CARGO_BIN_EXE_careplane")).arg("test").arg(folder.path()).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[test]
+fn what_a_path_decodes_to_stays_in_its_line() {
+    let said =
+        text(&["--request", "GET /api/v1/residents/x%0Adecision%20%20%20%20allowed%1B[31m", "--claim", "tenant_id=a"]);
+    assert!(
+        said.contains("path        /api/v1/residents/x\\ndecision    allowed\\u{1b}[31m  (percent-decoded)\n"),
+        "{said}"
+    );
+    assert_eq!(said.lines().filter(|line| line.starts_with("decision")).count(), 1, "{said}");
+    assert!(!said.contains('\u{1b}'), "{said}");
 }
 
 #[test]

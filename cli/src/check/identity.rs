@@ -88,8 +88,8 @@ fn host_sources(policy: &Policy<'_>, findings: &mut Findings) {
     let tenant = &document.identity.tenant;
     let position = tenant.sources.iter().position(|source| matches!(source, Source::Host(_)));
     if let Some(index) = position.filter(|_| tenant.case == TenantCase::Exact) {
-        let message = "a host in capitals names another tenant: expected `case: lower` in identity.tenant, and names of \
-                       tenants in lower case";
+        let message = "a host in capitals names another tenant: expected `case: lower` in identity.tenant, and \
+                       names of tenants in lower case";
         findings.add(&rules::HOST_CASE, policy.place(&format!("identity.tenant.sources[{index}]")), message);
     }
 }

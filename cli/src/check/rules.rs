@@ -70,8 +70,8 @@ rules! {
          never believed, or another workload can take the name.";
     TRUST_DOMAIN = Warning "trust-domain", "No workload of the mesh has an id of this trust domain: its identity \
          headers are never believed.";
-    HOST_CASE = Warning "host-case", "The case of a host means nothing. With `tenant.case: exact`, a caller that writes \
-         capitals has another tenant, without the pool, the jurisdiction and the records of its own.";
+    HOST_CASE = Warning "host-case", "The case of a host means nothing. With `tenant.case: exact`, a caller that \
+         writes capitals has another tenant, without the pool, the jurisdiction and the records of its own.";
     PATH_SOURCE_UNKNOWN = Warning "path-source-unknown", "A source names a path parameter that no template has: it \
          never says anything.";
     CLAIMS_UNVERIFIED = Warning "claims-unverified", "Claims are there only where a RequestAuthentication has \

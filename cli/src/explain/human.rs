@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::explanation::{Explanation, HeaderExplanation, IdentityExplanation, PolicyRule};
+use crate::plain::plain;
 
 /// An explanation, as text.
 pub struct Human<'a>(pub &'a Explanation);
@@ -46,7 +47,7 @@ impl fmt::Display for Human<'_> {
 }
 
 fn line(f: &mut fmt::Formatter<'_>, name: &str, text: &str) -> fmt::Result {
-    writeln!(f, "{name:NAME$} {text}")
+    writeln!(f, "{name:NAME$} {}", plain(text))
 }
 
 fn more(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {

@@ -76,9 +76,8 @@ fn a_source_of_a_path_parameter_that_no_template_has_is_a_warning() {
 fn a_tenant_of_a_host_has_no_case() {
     let folder = folder("host-case");
     let policy = |case: &str| {
-        format!(
-            "version: careplane/v1\nidentity:\n  tenant: {{{case}sources: [{{claim: home}}, {{host: '{{tenant}}.example'}}]}}\n"
-        )
+        let sources = "sources: [{claim: home}, {host: '{tenant}.example'}]";
+        format!("version: careplane/v1\nidentity:\n  tenant: {{{case}{sources}}}\n")
     };
     fs::write(folder.join("policy.yaml"), policy("")).unwrap();
     assert_eq!(findings(&folder), ["policy.yaml:3:37 careplane/host-case"]);

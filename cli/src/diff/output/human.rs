@@ -6,6 +6,7 @@ use anstyle::{AnsiColor, Style};
 
 use super::{LISTED_MAX, change, changes, kind, number, records, traces, value, verdict};
 use crate::diff::shape::{ChangeKind, Diff};
+use crate::plain::plain;
 
 pub fn text(diff: &Diff) -> String {
     let mut text = String::new();
@@ -53,7 +54,7 @@ pub fn text(diff: &Diff) -> String {
             let _ =
                 writeln!(text, "  {} {count} × {}: {}", marked(change.kind), change.route, changes(&change.changes));
             if let Some(example) = &change.example {
-                let _ = writeln!(text, "            such as request {example}");
+                let _ = writeln!(text, "            such as request {}", plain(example));
             }
         }
     }

@@ -354,7 +354,7 @@ async fn request_ids_that_begin_with_the_time_are_kept_by_their_tier_and_at_each
             })
             .start()
             .await?;
-        let token = token(&lab)?;
+        let (token, sidecar) = (token(&lab)?, lab.sidecar(TRUSTED)?);
         let mut lower: Option<Vec<bool>> = None;
         for (path, below) in TIERS.into_iter().rev() {
             let mut kept = Vec::new();
@@ -364,12 +364,12 @@ async fn request_ids_that_begin_with_the_time_are_kept_by_their_tier_and_at_each
                 let response =
                     lab.gateway().send(Request::get(path).bearer(&token).header("x-request-id", &id)).await?;
                 assert_eq!(response.status, 200, "{version}: {path}");
-                let received = lab.upstream().received();
+                let received = lab.upstream().take();
                 let first = received.last().and_then(|one| one.header("x-request-id")).unwrap_or_default();
                 id.replace_range(14..15, "4");
                 let peer = Request::get(path).header("x-tenant-id", support::TENANT).header("x-request-id", &id);
-                lab.sidecar(TRUSTED)?.send(peer).await?;
-                let received = lab.upstream().received();
+                sidecar.send(peer).await?;
+                let received = lab.upstream().take();
                 let second = received.last().and_then(|one| one.header("x-request-id")).unwrap_or_default();
                 assert_eq!(is_traced(&first), is_traced(&second), "{version}: {path} {id}");
                 kept.push(is_traced(&first));

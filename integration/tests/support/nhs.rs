@@ -1,5 +1,7 @@
 //! NHS numbers to hide in requests, and the search for them in what came out.
 
+use std::collections::HashMap;
+
 /// A valid NHS number: nine digits of `serial` and the check digit (NHS Data Dictionary). Serials whose check digit
 /// would be ten have no number; the next serial stands in.
 pub fn number(serial: u32) -> String {
@@ -27,27 +29,36 @@ pub fn spaced(number: &str, separator: &str) -> String {
 
 /// A text in which numbers are looked for, unescaped and without separators.
 pub struct Haystack {
-    /// As it was, as it reads, and as it reads without separators, line by line.
-    lines: Vec<[String; 3]>,
+    /// The first line that shows each ten digits in a row, as it was.
+    lines: HashMap<String, String>,
 }
 
 // === impl Haystack ===
 
 impl Haystack {
     pub fn new(text: &str) -> Self {
-        let read = |line: &str| {
+        let mut lines = HashMap::new();
+        for line in text.lines() {
             // Escaped twice or thrice is still readable.
             let plain = (0..3).fold(line.to_owned(), |text, _| unescape(&text));
-            let squeezed = plain.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '_' | '+')).collect();
-            [line.to_owned(), plain, squeezed]
-        };
-        Self { lines: text.lines().map(read).collect() }
+            let squeezed: String = plain.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '_' | '+')).collect();
+            for digits in [line, &plain, &squeezed].into_iter().flat_map(ten_digits) {
+                lines.entry(digits.to_owned()).or_insert_with(|| line.to_owned());
+            }
+        }
+        Self { lines }
     }
 
     /// The first line that shows `number`, spaced or escaped in whatever way.
     pub fn find(&self, number: &str) -> Option<&str> {
-        self.lines.iter().find(|forms| forms.iter().any(|form| form.contains(number))).map(|[line, ..]| line.as_str())
+        self.lines.get(number).map(String::as_str)
     }
+}
+
+/// All ten digits in a row, also those within more.
+fn ten_digits(text: &str) -> impl Iterator<Item = &str> {
+    let runs = text.split(|c: char| !c.is_ascii_digit()).filter(|run| run.len() >= 10);
+    runs.flat_map(|run| (10..=run.len()).map(move |end| &run[end - 10..end]))
 }
 
 /// Whether `text` shows `number`, spaced or escaped in whatever way.

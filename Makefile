@@ -21,7 +21,8 @@ RUNNER = $(BINDGEN)/wasm-bindgen-test-runner
 LAB = cargo run --quiet --locked -p careplane-integration --bin careplane-lab --
 
 # One selection for all that is tested natively: cargo decides on features by the packages that are selected, and with
-# others it would compile tokio, wasmtime and the like once for each. Which tests run is said by their names.
+# others it would compile tokio, wasmtime and the like once for each. Which tests run is said by their names. Where a
+# program alone is built, a test is named beside it: without one, cargo leaves out what only tests ask of a dependency.
 NATIVE = --quiet --locked --workspace --exclude careplane-plugin --all-features
 # $(1): a package's folder
 tests = $(patsubst %,--test %,$(notdir $(patsubst %/main.rs,%,$(wildcard $(1)/tests/*/main.rs)) $(basename $(wildcard $(1)/tests/*.rs))))
@@ -84,7 +85,7 @@ test-compose: build envoy-newest ## That, looked at in a Docker engine of its ow
 	@echo "== compose"
 	@if command -v go >/dev/null || [ "$$CI" = true ]; then integration/mesh/build.sh collector jaeger compose; fi
 	@evidence/test-tools.sh
-	@cargo build --quiet --locked -p careplane-cli
+	@cargo build $(NATIVE) --bin careplane --bin careplane-lab --test compose
 	@integration/compose/test.sh $(COMPOSE_CHECK) || { [ $$? = 3 ] && [ "$$CI" != true ]; }
 
 test: format lint supply-chain unit unit-wasm cost hostile integration ## Everything that has to hold
@@ -254,7 +255,7 @@ tools: toolchain ## Installs all that `make test` needs, and uses each of it onc
 integration: build envoy-newest telemetry-programs ## The filters in real Envoys: the newest and the oldest, or ENVOYS='1.38.2 1.37.0'
 	@echo "== integration: Envoy $(ENVOYS)"
 	@for version in $(ENVOYS); do integration/install-envoy.sh $$version >/dev/null || exit 1; done
-	@cargo build $(NATIVE) --bin careplane
+	@cargo build $(NATIVE) --bin careplane --test manifests
 	@CAREPLANE_ENVOYS="$(ENVOYS)" cargo test $(NATIVE) $(call tests,integration)
 	@for version in $(wordlist 2,$(words $(ENVOYS)),$(ENVOYS)); do \
 		echo "== integration: delivery, and under fire: Envoy $$version"; \

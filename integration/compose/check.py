@@ -48,7 +48,8 @@ def run(command, check=True, **environment):
 
 
 def make(*arguments):
-    return run(["make", "--no-print-directory", *arguments, f"MOUNTED={MOUNTED}"]).stdout
+    # `make test-compose` has built the lab already, with the dependencies of all tests.
+    return run(["make", "--no-print-directory", *arguments, f"MOUNTED={MOUNTED}", "LAB=target/debug/careplane-lab"]).stdout
 
 
 def compose(*arguments, check=True):

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Real records: see `evidence/tests/archives.rs`.
 const SAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../evidence/tests/samples");
@@ -144,6 +144,13 @@ fn shards_merge_into_the_report_of_one_run() {
 
     let (code, text) = outcome(&careplane(samples, &["audit", "merge", &parts[0]]));
     assert_eq!((code, text.as_str()), (2, "careplane: shard 1/3 is missing\n"));
+
+    // By another hand.
+    let mut report: Value = serde_json::from_str(&fs::read_to_string(&parts[0]).unwrap()).unwrap();
+    report["chains"][0]["findings"] = json!([{"kind": "conflict", "seq": 1, "places": []}]);
+    fs::write(&parts[0], report.to_string()).unwrap();
+    let (code, text) = outcome(&careplane(samples, &["audit", "merge", &parts[0], &parts[1], &parts[2]]));
+    assert!(code == 2 && text.contains("a conflict has 0 places: expected two or more"), "{code} {text}");
 }
 
 #[test]

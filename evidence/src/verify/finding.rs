@@ -3,7 +3,8 @@
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::source;
 
@@ -74,7 +75,9 @@ pub enum Finding {
     Conflict {
         /// The number.
         seq: u64,
-        /// Where they are.
+        /// Where they are: two or more.
+        #[serde(deserialize_with = "several")]
+        #[schemars(with = "Vec<Location>")]
         places: Vec<Location>,
         /// The one that the next record names.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -122,6 +125,15 @@ pub enum Finding {
         /// The one of a lower number, further on in the same source.
         before: RecordLocation,
     },
+}
+
+/// Records that contradict each other have places.
+fn several<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Location>, D::Error> {
+    let places = Vec::deserialize(deserializer)?;
+    if places.len() < 2 {
+        return Err(D::Error::custom(format!("a conflict has {} places: expected two or more", places.len())));
+    }
+    Ok(places)
 }
 
 // === impl Finding ===

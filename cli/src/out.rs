@@ -13,7 +13,7 @@ pub fn print(text: &str) -> std::io::Result<()> {
     }
 }
 
-/// As [`print`], for what goes on and has to end when nobody reads it any more.
+/// As [`print`], but a closed pipe is an error: a command that would run on has to end then.
 ///
 /// # Errors
 /// When it cannot be written, a pipe that the reader has closed included.

@@ -39,7 +39,7 @@ pub struct Arguments {
     once: bool,
 }
 
-/// Shows records as they come, until it is interrupted or nobody reads what it shows.
+/// Shows records as they come, until it is interrupted or its output is closed.
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let (query, _) = arguments.filter.query()?;
     let keys = arguments.keys.read()?;

@@ -47,20 +47,16 @@ impl Pseudonyms {
 
     /// The pseudonym of a user: that of [`Self::of`], which is remembered for users who were seen lately.
     pub fn of_user(&self, user: &UserId) -> Arc<str> {
-        self.recall(&self.users, user, Role::User, user.as_str())
+        self.users.get_or_make(user.text(), None, || self.of(Role::User, user.as_str()))
     }
 
-    /// The pseudonym of a subject of care: that of [`Self::of`], which is remembered for whom a user asked last.
+    /// The pseudonym of a subject of care: that of [`Self::of`], which is remembered for the last one of a user.
     pub fn of_subject(&self, subject: &str, user: Option<&UserId>) -> Arc<str> {
+        let make = || self.of(Role::Subject, subject);
         match user {
-            Some(user) => self.recall(&self.subjects, user, Role::Subject, subject),
-            None => self.of(Role::Subject, subject).into(),
+            Some(user) => self.subjects.get_or_make(user.text(), Some(subject), make),
+            None => make().into(),
         }
-    }
-
-    #[inline(never)]
-    fn recall(&self, recent: &Recent, user: &UserId, role: Role, person: &str) -> Arc<str> {
-        recent.get_or_make(user.text(), person, || self.of(role, person))
     }
 
     /// The pseudonym of a person. An NHS number has one pseudonym in all its spellings.

@@ -1,40 +1,47 @@
-//! The pseudonyms of people whom users asked for lately: of themselves, or of a subject of care.
+//! Pseudonyms that were made lately: of users, and of the subject of care that each asked for last.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use xxhash_rust::xxh64::xxh64;
 
-/// Users that are remembered, at most. A worker has fewer at work within minutes, and all of them take less than 100
+/// Users that a table remembers, at most. A worker has fewer at work within minutes, and all of them take less than 100
 /// kB.
 const SLOTS: u64 = 256;
-/// The longest name of a person that is remembered, in bytes: a path can have any.
-const NAME_MAX: usize = 128;
+/// The longest id of a subject that is remembered, in bytes: a path can have any.
+const SUBJECT_MAX: usize = 128;
 
-/// Whom a user asked for last.
+/// A pseudonym, and what it was made for.
 #[derive(Clone)]
 struct Known {
     user: Arc<str>,
-    person: Arc<str>,
+    /// None: it is the user's own.
+    subject: Option<Arc<str>>,
     pseudonym: Arc<str>,
 }
 
 /// A table with one place for each remainder of a user's hash: a user takes the place of another one.
 ///
-/// By user, for how long an answer takes tells a caller whether the pseudonym was known. So it tells whom they asked
-/// for themselves, and never that someone else did.
+/// By user, because the time of an answer tells a caller whether the pseudonym was remembered. It was made in the
+/// caller's own requests, so that says nothing about other users.
 #[derive(Default)]
 pub(crate) struct Recent(Mutex<Vec<Option<Known>>>);
 
 // === impl Recent ===
 
 impl Recent {
-    /// The pseudonym of a person for whom a user asks: the one that is known, or else what `make` returns.
-    pub(crate) fn get_or_make(&self, user: &Arc<str>, person: &str, make: impl FnOnce() -> String) -> Arc<str> {
+    /// The pseudonym of the subject that a user asks for, or of the user: the one that is known, or else what `make`
+    /// returns.
+    pub(crate) fn get_or_make(
+        &self,
+        user: &Arc<str>,
+        subject: Option<&str>,
+        make: impl FnOnce() -> String,
+    ) -> Arc<str> {
         let slot =
             usize::try_from(xxh64(user.as_bytes(), 0).checked_rem(SLOTS).unwrap_or_default()).unwrap_or_default();
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(Some(known)) = slots.get(slot)
-            && *known.person == *person
+            && known.subject.as_deref() == subject
             && *known.user == **user
         {
             return Arc::clone(&known.pseudonym);
@@ -44,10 +51,10 @@ impl Recent {
             slots.resize(usize::try_from(SLOTS).unwrap_or_default(), None);
         }
         if let Some(known) = slots.get_mut(slot)
-            && person.len() <= NAME_MAX
+            && subject.is_none_or(|subject| subject.len() <= SUBJECT_MAX)
         {
             let (user, pseudonym) = (Arc::clone(user), Arc::clone(&pseudonym));
-            *known = Some(Known { user, person: person.into(), pseudonym });
+            *known = Some(Known { user, subject: subject.map(Into::into), pseudonym });
         }
         pseudonym
     }
@@ -80,7 +87,7 @@ mod tests {
         for round in 0..3 {
             for number in 0..2 * SLOTS {
                 let user: Arc<str> = format!("user-{number}").into();
-                let pseudonym = recent.get_or_make(&user, &user, || format!("p-{number}"));
+                let pseudonym = recent.get_or_make(&user, None, || format!("p-{number}"));
                 assert_eq!(*pseudonym, format!("p-{number}"), "round {round}");
             }
         }
@@ -91,20 +98,24 @@ mod tests {
     fn whom_a_user_asked_for_last_is_not_computed_again() {
         let recent = Recent::default();
         let user: Arc<str> = "nurse-7".into();
-        recent.get_or_make(&user, "resident-1", || "p-1".into());
+        recent.get_or_make(&user, Some("resident-1"), || "p-1".into());
         let again: Arc<str> = "nurse-7".into();
-        assert_eq!(*recent.get_or_make(&again, "resident-1", || panic!("computed again")), *"p-1");
-        assert_eq!(*recent.get_or_make(&user, "resident-2", || "p-2".into()), *"p-2", "another person");
-        assert_eq!(*recent.clone().get_or_make(&user, "resident-2", || "p-3".into()), *"p-3", "a clone begins anew");
+        assert_eq!(*recent.get_or_make(&again, Some("resident-1"), || panic!("computed again")), *"p-1");
+        assert_eq!(*recent.get_or_make(&user, Some("resident-2"), || "p-2".into()), *"p-2", "another subject");
+        assert_eq!(
+            *recent.clone().get_or_make(&user, Some("resident-2"), || "p-3".into()),
+            *"p-3",
+            "a clone begins anew"
+        );
     }
 
     #[test]
-    fn what_is_too_long_for_a_name_is_not_kept() {
+    fn a_subject_with_a_long_id_is_not_kept() {
         let recent = Recent::default();
-        let (user, person) = ("nurse-7".into(), "r".repeat(NAME_MAX + 1));
-        recent.get_or_make(&user, &person, || "p-1".into());
+        let (user, subject) = ("nurse-7".into(), "r".repeat(SUBJECT_MAX + 1));
+        recent.get_or_make(&user, Some(&subject), || "p-1".into());
         assert!(recent.0.lock().unwrap().iter().all(Option::is_none));
-        assert_eq!(*recent.get_or_make(&user, &person, || "p-1".into()), *"p-1");
+        assert_eq!(*recent.get_or_make(&user, Some(&subject), || "p-1".into()), *"p-1");
     }
 
     #[test]
@@ -113,7 +124,7 @@ mod tests {
         for number in 0..2 * SLOTS {
             let mut is_computed = false;
             let user: Arc<str> = format!("user-{number}").into();
-            recent.get_or_make(&user, "resident-1", || {
+            recent.get_or_make(&user, Some("resident-1"), || {
                 is_computed = true;
                 "p-1".into()
             });

@@ -128,7 +128,7 @@ impl BatchQueue {
             ExportResult::Retryable { .. } | ExportResult::Rejected => {
                 host.count(FAILED, 1);
                 self.release(&batch.items, host);
-                batch.items.iter().for_each(|item| self.signal.give_up(item, &self.target, host));
+                batch.items.iter().for_each(|item| self.target.give_up(self.signal, item, host));
             }
         }
     }
@@ -138,7 +138,7 @@ impl BatchQueue {
         let waiting: Vec<Item> = self.waiting.drain(..).map(|(item, _)| item).collect();
         for items in [sent, waiting] {
             self.release(&items, host);
-            items.iter().for_each(|item| self.signal.give_up(item, &self.target, host));
+            items.iter().for_each(|item| self.target.give_up(self.signal, item, host));
         }
     }
 

@@ -59,7 +59,7 @@ impl Exporter {
             }
             ExportResult::Rejected => {
                 host.count(FAILED, 1);
-                item.text().into_iter().for_each(|record| self.target.give_up(record, host));
+                self.target.give_up(Signal::Logs, &item, host);
                 return false;
             }
         }

@@ -46,11 +46,11 @@ impl ExportQueue {
     /// Takes an item for `target`. What does not fit in `export.queueBytes` overflows at once: the older items are
     /// nearer to being delivered.
     pub(crate) fn push(&self, target: &Rc<ExportTarget>, signal: Signal, item: Item, host: &dyn Host) {
-        let Ok(mut queues) = self.queues.try_borrow_mut() else { return signal.give_up(&item, target, host) };
+        let Ok(mut queues) = self.queues.try_borrow_mut() else { return target.give_up(signal, &item, host) };
         let held = queues.iter().fold(0usize, |sum, queue| sum.saturating_add(queue.held()));
         let room = usize::try_from(target.export.queue_bytes).unwrap_or(usize::MAX);
         if self.drivers.get() == 0 || held.saturating_add(item.size()) > room {
-            return signal.give_up(&item, target, host);
+            return target.give_up(signal, &item, host);
         }
         let now = host.elapsed().unwrap_or_default();
         if !queues.iter().any(|queue| queue.is_for(target, signal)) {

@@ -2,8 +2,6 @@
 
 use careplane_exchange::Host;
 
-use crate::encode::Item;
-use crate::target::ExportTarget;
 use crate::{ACKNOWLEDGED, QUEUED, REJECTED, SPANS_ACKNOWLEDGED, SPANS_DROPPED};
 
 /// What is sent.
@@ -46,15 +44,6 @@ impl Signal {
     pub(crate) fn queued(self, by: i64, host: &dyn Host) {
         if self == Self::Logs {
             host.add_to_gauge(QUEUED, by);
-        }
-    }
-
-    /// Ends the way of an item that cannot be delivered: a record overflows to the proxy's log, if the policy lets it;
-    /// a span is not evidence, and is counted.
-    pub(crate) fn give_up(self, item: &Item, target: &ExportTarget, host: &dyn Host) {
-        match (self, item.text()) {
-            (Self::Logs, Some(record)) => target.give_up(record, host),
-            _ => host.count(SPANS_DROPPED, 1),
         }
     }
 }

@@ -3,10 +3,10 @@
 use careplane_exchange::{Host, HttpCall};
 use careplane_policy::Export;
 
-use crate::LOST;
-use crate::encode::Resource;
+use crate::encode::{Item, Resource};
 use crate::overflow::{overflow, write_to_log};
 use crate::signal::Signal;
+use crate::{LOST, SPANS_DROPPED};
 
 /// A collector, and who sends to it.
 #[derive(Debug)]
@@ -20,11 +20,13 @@ pub struct ExportTarget {
 }
 
 impl ExportTarget {
-    /// Ends the way of a record that the collector will not get.
-    pub(crate) fn give_up(&self, record: &str, host: &dyn Host) {
-        match self.overflow_in_proxy_log {
-            true => overflow(record, host),
-            false => host.count(LOST, 1),
+    /// Ends the way of an item that the collector will not get: a record overflows to the proxy's log, if the policy
+    /// lets it; a span is not evidence, and is counted.
+    pub(crate) fn give_up(&self, signal: Signal, item: &Item, host: &dyn Host) {
+        match (signal, item.text()) {
+            (Signal::Logs, Some(record)) if self.overflow_in_proxy_log => overflow(record, host),
+            (Signal::Logs, Some(_)) => host.count(LOST, 1),
+            _ => host.count(SPANS_DROPPED, 1),
         }
     }
 

@@ -1,24 +1,22 @@
 //! Who a request is from: what the sources say, whom they are believed from, and what contradicts itself.
 
-use std::borrow::Cow;
+mod asked;
+mod claimed;
+mod tenants;
+
 use std::sync::Arc;
 
 use careplane_policy::id::{TenantId, UserId};
-use careplane_policy::{Classification, Grant, Method, Policy, Purpose, Source, Watched};
+use careplane_policy::{Grant, Policy, Purpose, Source, Watched};
 
-use crate::claims::{self, Claims, List};
+use self::asked::Asked;
+pub(crate) use self::asked::Question;
+use self::claimed::Claimed;
+use self::tenants::Tenants;
 use crate::denial::Denial;
 use crate::grants::{self, Act, GrantVerdict, Granted};
 use crate::headers::HeaderMap;
 use crate::host::Host;
-use crate::kind::RequestKind;
-use crate::query;
-use crate::rules::Rules;
-
-/// The first URI SAN of the peer's TLS certificate: its SPIFFE id.
-const PEER: &str = "connection\0uri_san_peer_certificate";
-/// The longest SPIFFE id, in bytes.
-const SPIFFE_ID_MAX: usize = 2048;
 
 /// Who a request is from.
 #[derive(Debug, Clone, Default)]
@@ -58,25 +56,6 @@ pub struct Identity {
     pub denial: Option<Denial>,
 }
 
-/// What the sources of one part of an identity say together.
-struct Claimed<T> {
-    value: Option<T>,
-    source: Option<&'static str>,
-    other: Option<T>,
-    malformed: bool,
-}
-
-/// A request, as far as its identity follows from it.
-pub(crate) struct Question<'q> {
-    pub(crate) rules: &'q Rules,
-    pub(crate) headers: &'q HeaderMap,
-    pub(crate) about: &'q Classification,
-    pub(crate) method: Method,
-    pub(crate) kind: RequestKind,
-    /// Whether grants count it as a use.
-    pub(crate) counts: bool,
-}
-
 /// Finds out who a request is from.
 pub(crate) fn resolve(question: &Question<'_>, host: &dyn Host) -> Identity {
     let Question { rules, headers, about, kind, .. } = *question;
@@ -86,7 +65,7 @@ pub(crate) fn resolve(question: &Question<'_>, host: &dyn Host) -> Identity {
     let Asked { trusted, repeated, .. } = asked;
 
     let tenants = Tenants::gather(policy, &asked);
-    let user = gather(&rules.user_sources, trusted, |source| asked.read(source), UserId::new);
+    let user = Claimed::gather(&rules.user_sources, &asked, UserId::new);
     let (purpose, invalid_purpose) = asked.purpose(&rules.purpose_sources);
     let malformed = if repeated {
         Some(Denial::IdentityRepeated)
@@ -145,243 +124,6 @@ pub(crate) fn verdicts(
     };
     let verdicts = policy.identity.grants.iter().map(|grant| grants::judge(grant, &asked.claims, &act)).collect();
     Some((target, verdicts))
-}
-
-/// What sources are read from.
-struct Asked<'a> {
-    headers: &'a HeaderMap,
-    about: &'a Classification,
-    trusted: bool,
-    repeated: bool,
-    /// Whether this is the pass after a redirect that Envoy follows: headers are as careplane left them in the pass
-    /// before.
-    redirected: bool,
-    claims: Claims<'a>,
-}
-
-// === impl Asked ===
-
-impl<'a> Asked<'a> {
-    /// And who the peer is.
-    fn new(question: &Question<'a>, host: &'a dyn Host) -> (Option<Arc<str>>, Self) {
-        let Question { rules, headers, about, kind, .. } = *question;
-        let rules = &rules.policy.identity;
-        let peer = host.property(PEER).ok().flatten().and_then(spiffe_id);
-        let trusted = rules.trusted_peers.trust(peer.as_deref());
-        // Repeated is malformed, from a trusted peer too: nothing behind this proxy should guess which one counts.
-        let repeated = rules.identity_headers.iter().any(|name| headers.all(name).nth(1).is_some());
-        let claims = Claims::new(host, !rules.grants.is_empty());
-        (peer, Self { headers, about, trusted, repeated, redirected: kind.redirects > 0, claims })
-    }
-
-    /// What a source says: nothing, or something that is not empty.
-    fn read(&self, source: &'a Source) -> Option<Cow<'a, [u8]>> {
-        let bytes = match source {
-            Source::Claim(claim) => {
-                let bytes = self.claims.read(claim)?;
-                let digits = match claims::text(&bytes) {
-                    Cow::Owned(digits) => Some(digits),
-                    Cow::Borrowed(_) => None,
-                };
-                Cow::Owned(digits.unwrap_or(bytes))
-            }
-            Source::Path(parameter) => Cow::Borrowed(self.about.capture(parameter)?.as_bytes()),
-            Source::Header(name) if self.trusted && !self.repeated => Cow::Borrowed(self.headers.get(name)?),
-            Source::Host(pattern) => Cow::Borrowed(pattern.tenant(self.headers.get(":authority")?)?),
-            Source::Query(parameter) if self.trusted => query::value(self.headers.get(":path")?, parameter)?,
-            Source::Header(_) | Source::Query(_) => return None,
-        };
-        // An empty value is how some proxies say "none".
-        (!bytes.is_empty()).then_some(bytes)
-    }
-
-    /// The first purpose that a source says, from whichever caller; and whether it is none.
-    #[inline(never)]
-    fn purpose(&self, sources: &'a [Source]) -> (Option<Purpose>, bool) {
-        for source in sources {
-            let said = match source {
-                Source::Claim(claim) => self.claims.read(claim).map(|claim| {
-                    List::new(&claim).map_or_else(|| claim.clone(), |list| list.only().unwrap_or_default().to_vec())
-                }),
-                Source::Header(name) => {
-                    let mut values = self.headers.all(name);
-                    // Of several, none counts.
-                    values.next().map(|first| values.next().map_or(first, |_| b"").to_vec())
-                }
-                Source::Path(_) | Source::Host(_) | Source::Query(_) => None,
-            };
-            if let Some(said) = said {
-                let purpose = Purpose::new(&said);
-                return (purpose, purpose.is_none());
-            }
-        }
-        (None, false)
-    }
-}
-
-/// What the sources of the tenant say together.
-struct Tenants {
-    /// What they say where no claim is a list.
-    claimed: Claimed<TenantId>,
-    /// The tenant of the claims that are not lists, or lists of one.
-    own: Option<TenantId>,
-    /// How many tenants the first claim lists that is a list.
-    membership: Option<usize>,
-    /// The claims that are lists of none or several.
-    lists: Vec<Vec<u8>>,
-    /// What the request reaches for, and the kind of source that says so first: not a claim.
-    asked: Option<(TenantId, &'static str)>,
-    /// Whether claims contradict claims, or the request reaches for two.
-    split: bool,
-}
-
-// === impl Tenants ===
-
-impl Tenants {
-    // In a function of its own, as what is rare below: V8 compiles each at load, and keeps the memory that the largest
-    // takes.
-    #[inline(never)]
-    fn gather<'a>(policy: &'a Policy, asked: &Asked<'a>) -> Self {
-        let rules = &policy.identity;
-        let sources = &*rules.tenant_sources;
-        let mut tenants = Self {
-            claimed: Claimed { value: None, source: None, other: None, malformed: false },
-            own: None,
-            membership: None,
-            lists: Vec::new(),
-            asked: None,
-            split: false,
-        };
-        let parse = |bytes: &[u8]| {
-            let id = TenantId::new(bytes)?;
-            Some(if rules.fold_tenants { id.into_lower() } else { id })
-        };
-        let needs_claim = needs_claim(sources, asked.trusted);
-        for source in sources {
-            let Some(bytes) = asked.read(source) else { continue };
-            let is_claim = matches!(source, Source::Claim(_));
-            let mut id = parse(&bytes);
-            if let (None, true) = (&id, is_claim)
-                && let Some(list) = List::new(&bytes)
-            {
-                tenants.membership.get_or_insert(list.len());
-                let Some(only) = list.only() else {
-                    tenants.lists.push(bytes.into_owned());
-                    continue;
-                };
-                id = parse(&claims::text(only));
-            }
-            match id {
-                None => tenants.claimed.malformed = true,
-                Some(id) => {
-                    tenants.note(&id, source);
-                    tenants.claimed.add(id, source, !(needs_claim && only_asks(source)));
-                }
-            }
-        }
-        // A header of any caller selects among their own tenants, and reaches beyond them where there are grants.
-        let selects = tenants.membership.is_some() || !rules.grants.is_empty();
-        // What the pass before a redirect wrote there is no wish of the caller's: the new path or host is.
-        let is_superseded = asked.redirected && tenants.asked.is_some();
-        if selects && !asked.trusted && !asked.repeated && !is_superseded {
-            for source in sources {
-                let Source::Header(name) = source else { continue };
-                let Some(bytes) = asked.headers.get(name).filter(|bytes| !bytes.is_empty()) else { continue };
-                match parse(bytes) {
-                    None => tenants.claimed.malformed = true,
-                    Some(id) => {
-                        tenants.note(&id, source);
-                        tenants.claimed.add(id, source, false);
-                    }
-                }
-            }
-        }
-        tenants.claimed.finish();
-        tenants
-    }
-
-    /// Notes what a source says: of the caller, or of what the request reaches for.
-    fn note(&mut self, id: &TenantId, source: &Source) {
-        match source {
-            Source::Claim(_) => match &self.own {
-                None => self.own = Some(id.clone()),
-                Some(own) => self.split |= own != id,
-            },
-            _ => match &self.asked {
-                None => self.asked = Some((id.clone(), source.kind())),
-                Some((asked, _)) => self.split |= asked != id,
-            },
-        }
-    }
-
-    /// Whether the claims let the caller act for a tenant, as far as there are claims.
-    fn allow(&self, id: &TenantId, fold: bool) -> bool {
-        let is_listed = |bytes: &Vec<u8>| List::new(bytes).is_some_and(|list| list.has(id.as_str(), fold));
-        self.own.as_ref().is_none_or(|own| own == id) && self.lists.iter().all(is_listed)
-    }
-}
-
-/// A SPIFFE id of at most 2,048 bytes (SPIFFE-ID §2.4): what is longer is none, and would only fill records.
-fn spiffe_id(bytes: Vec<u8>) -> Option<Arc<str>> {
-    let fits = (1..=SPIFFE_ID_MAX).contains(&bytes.len());
-    String::from_utf8(bytes).ok().filter(|_| fits).map(Into::into)
-}
-
-/// Asks every source. The first that answers is believed; one that answers otherwise contradicts it.
-fn gather<'a, T: PartialEq>(
-    sources: &'a [Source],
-    trusted: bool,
-    read: impl Fn(&'a Source) -> Option<Cow<'a, [u8]>>,
-    parse: impl Fn(&[u8]) -> Option<T>,
-) -> Claimed<T> {
-    let needs_claim = needs_claim(sources, trusted);
-    let mut claimed = Claimed { value: None, source: None, other: None, malformed: false };
-    for source in sources {
-        let Some(bytes) = read(source) else { continue };
-        match parse(&bytes) {
-            None => claimed.malformed = true,
-            Some(value) => claimed.add(value, source, !(needs_claim && only_asks(source))),
-        }
-    }
-    claimed.finish();
-    claimed
-}
-
-/// A path and a host say what is asked for, not who asks. So where the policy also knows claims, they say no
-/// tenant by themselves unless a trusted peer sent them: they can confirm a claim, and contradict it.
-fn needs_claim(sources: &[Source], trusted: bool) -> bool {
-    !trusted && sources.iter().any(|source| matches!(source, Source::Claim(_)))
-}
-
-fn only_asks(source: &Source) -> bool {
-    matches!(source, Source::Path(_) | Source::Host(_))
-}
-
-impl<T: PartialEq> Claimed<T> {
-    /// Takes what a source says; `is_enough` is whether that names a value on its own.
-    fn add(&mut self, value: T, source: &Source, is_enough: bool) {
-        match &self.value {
-            None if is_enough => {
-                self.value = Some(value);
-                self.source = Some(source.kind());
-            }
-            first if first.as_ref() != Some(&value) => {
-                self.other.get_or_insert(value);
-            }
-            _ => {}
-        }
-    }
-
-    /// What was not enough on its own was a contradiction only if it is not what another source said after all.
-    fn finish(&mut self) {
-        if self.other == self.value {
-            self.other = None;
-        }
-    }
-
-    fn contradicts(&self) -> bool {
-        self.value.is_some() && self.other.is_some()
-    }
 }
 
 fn add(names: &mut Vec<Arc<str>>, name: &Arc<str>) {

@@ -107,12 +107,12 @@ fn read(compiled: &Compiled, directory: Option<&Built>) -> Result<f64> {
     if let Some(built) = directory {
         proxy.fetch(&files(built))?;
     }
-    for _ in 0..REQUESTS {
-        proxy.serve(&request)?;
+    for number in 0..REQUESTS {
+        proxy.serve(&request(number))?;
     }
     proxy.take()?;
-    for _ in 0..REQUESTS {
-        proxy.serve(&request)?;
+    for number in REQUESTS..2 * REQUESTS {
+        proxy.serve(&request(number))?;
     }
     Ok(proxy.take()?.0 as f64 / REQUESTS as f64)
 }

@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -35,7 +35,7 @@ pub struct Proxy {
     address: SocketAddr,
     ready: Duration,
     // Dropped after the Envoy that writes into it.
-    _directory: TempDir,
+    directory: TempDir,
 }
 
 /// The server for external processing.
@@ -63,11 +63,18 @@ impl Proxy {
     /// # Errors
     /// When it does not start. The error has what it warned of.
     pub async fn start(bootstrap: &Value) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("careplane-load-").tempdir()?;
-        let file = directory.path().join("envoy.json");
-        fs::write(&file, bootstrap.to_string())?;
         let name =
             bootstrap["static_resources"]["listeners"][0]["name"].as_str().context("a listener without a name")?;
+        Self::start_in(directory()?, bootstrap, name).await
+    }
+
+    /// The same in a directory that has what the bootstrap refers to. It waits for the listener of this name.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn start_in(directory: TempDir, bootstrap: &Value, listener: &str) -> Result<Self> {
+        let file = directory.path().join("envoy.json");
+        fs::write(&file, bootstrap.to_string())?;
         let began = Instant::now();
         let envoy = Envoy::start(Launch {
             binary: &workspace::envoy_binary(ENVOY),
@@ -79,10 +86,10 @@ impl Proxy {
             hot_restart: HotRestart::Off,
         })
         .await?;
-        let address = until("the listener", DEADLINE, async || envoy.admin().listener(name).await);
+        let address = until("the listener", DEADLINE, async || envoy.admin().listener(listener).await);
         let address =
             address.await.with_context(|| format!("Envoy warned:\n{}", envoy.log().warnings(0).unwrap_or_default()))?;
-        Ok(Self { envoy, address, ready: began.elapsed(), _directory: directory })
+        Ok(Self { envoy, address, ready: began.elapsed(), directory })
     }
 
     /// Where it serves.
@@ -91,10 +98,22 @@ impl Proxy {
         self.address
     }
 
+    /// The Envoy.
+    #[must_use]
+    pub fn envoy(&self) -> &Envoy {
+        &self.envoy
+    }
+
     /// Its process.
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.envoy.pid()
+    }
+
+    /// The directory of its files.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// How long it took from its start until it served.
@@ -112,7 +131,7 @@ impl Server {
     /// # Errors
     /// When it does not say where it listens.
     pub async fn start() -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("careplane-load-").tempdir()?;
+        let directory = directory()?;
         let policy = directory.path().join("policy.json");
         fs::write(&policy, contender::policy()?.to_string())?;
         let binary = binary()?;
@@ -134,6 +153,14 @@ impl Server {
     pub fn pid(&self) -> Option<u32> {
         self.process.id()
     }
+}
+
+/// A directory for the files of one process.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn directory() -> Result<TempDir> {
+    Ok(tempfile::Builder::new().prefix("careplane-load-").tempdir()?)
 }
 
 /// `careplane-ext-proc` stands beside this program; beside tests, one folder up.

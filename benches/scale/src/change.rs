@@ -12,23 +12,16 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use careplane_integration::{
-    Client, Envoy, Request,
-    client::Caller,
-    envoy::{HotRestart, Launch},
-    poll::until,
-    workspace,
-};
+use careplane_integration::{Client, Request, client::Caller, poll::until};
 use careplane_load::{
     contender::{self, BUNDLE, Contender, EMPTY, Places, ROUTER},
     machine::Machine,
     process::Cores,
-    running::{ENVOY, nowhere},
+    running::{Proxy, directory, nowhere},
     stats::Summary,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 use tokio::{
     sync::watch,
     task::JoinSet,
@@ -89,9 +82,7 @@ struct Subject {
 /// An Envoy whose listeners are in a file.
 struct Watching {
     subject: Subject,
-    envoy: Envoy,
-    address: SocketAddr,
-    directory: TempDir,
+    proxy: Proxy,
     document: usize,
     longest: Vec<f64>,
     taken: Vec<f64>,
@@ -126,7 +117,7 @@ impl Changes {
         for subject in subjects() {
             let name = subject.name.clone();
             let watching = Watching::start(subject).await.with_context(|| format!("the Envoy of {name:?}"))?;
-            cores.give_workers(watching.envoy.pid())?;
+            cores.give_workers(watching.proxy.pid())?;
             all.push(watching);
         }
         // The first change warms up.
@@ -223,7 +214,7 @@ impl Subject {
 
 impl Watching {
     async fn start(subject: Subject) -> Result<Self> {
-        let directory = tempfile::Builder::new().prefix("careplane-change-").tempdir()?;
+        let directory = directory()?;
         let (mut bootstrap, document) = subject.bootstrap(&of(&subject)?, 0)?;
         replace(directory.path(), &bootstrap)?;
         let resources = bootstrap["static_resources"].as_object_mut().context("no static_resources")?;
@@ -232,38 +223,23 @@ impl Watching {
             "resource_api_version": "V3",
             "path_config_source": {"path": listeners(directory.path())},
         }});
-        let file = directory.path().join("envoy.json");
-        fs::write(&file, bootstrap.to_string())?;
-        let envoy = Envoy::start(Launch {
-            binary: &workspace::envoy_binary(ENVOY),
-            bootstrap: &file,
-            directory: directory.path(),
-            concurrency: 1,
-            log_level: "warn",
-            drain: Duration::from_secs(1),
-            hot_restart: HotRestart::Off,
-        })
-        .await?;
-        let address = until("the listener", DEADLINE, async || envoy.admin().listener("bench").await);
-        let address =
-            address.await.with_context(|| format!("Envoy warned:\n{}", envoy.log().warnings(0).unwrap_or_default()))?;
-        let (longest, taken) = (Vec::new(), Vec::new());
-        Ok(Self { subject, envoy, address, directory, document, longest, taken, requests: 0 })
+        let proxy = Proxy::start_in(directory, &bootstrap, "bench").await?;
+        Ok(Self { subject, proxy, document, longest: Vec::new(), taken: Vec::new(), requests: 0 })
     }
 
     async fn change(&mut self, number: usize) -> Result<()> {
         let (bootstrap, _) = self.subject.bootstrap(&of(&self.subject)?, number + 1)?;
         let (stop, stopped) = watch::channel(false);
-        let load = tokio::spawn(load(self.address, stopped));
+        let load = tokio::spawn(load(self.proxy.address(), stopped));
         sleep(AROUND).await;
         let mut taken = Duration::ZERO;
         if self.subject.changes {
             let before = self.counters().await?;
             let began = Instant::now();
-            replace(self.directory.path(), &bootstrap)?;
+            replace(self.proxy.directory(), &bootstrap)?;
             until("the worker to have the listener", DEADLINE, async || {
                 let now = self.counters().await?;
-                ensure!(now[1] == before[1], "it is refused:\n{}", self.envoy.log().warnings(0)?);
+                ensure!(now[1] == before[1], "it is refused:\n{}", self.proxy.envoy().log().warnings(0)?);
                 Ok((now[0] > before[0] && now[2] > before[2]).then_some(()))
             })
             .await?;
@@ -281,7 +257,7 @@ impl Watching {
     }
 
     async fn counters(&self) -> Result<[u64; 3]> {
-        let stats = self.envoy.stats("listener_manager.").await?;
+        let stats = self.proxy.envoy().stats("listener_manager.").await?;
         Ok([ACCEPTED, REJECTED, CREATED].map(|name| stats.get(name).copied().unwrap_or_default()))
     }
 }

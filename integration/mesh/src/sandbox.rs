@@ -5,16 +5,11 @@
 
 use std::{env, io, os::unix::process::CommandExt, process::Command};
 
+use anyhow::{Context, Result};
 use careplane_integration::workspace;
 use tokio::signal::unix::{SignalKind, signal};
 
 const INSIDE: &str = "CAREPLANE_MESH_SANDBOX";
-
-/// Whether this process is in a sandbox already.
-#[must_use]
-pub fn inside() -> bool {
-    env::var_os(INSIDE).is_some()
-}
 
 /// Whether this machine lets us have one; if not, why.
 ///
@@ -29,12 +24,17 @@ pub fn available() -> Result<(), String> {
     }
 }
 
-/// Becomes the same program, with the same arguments, in a sandbox. Returns only when that fails.
-pub fn enter() -> io::Error {
-    match env::current_exe() {
-        Ok(program) => unshare().arg(program).args(env::args_os().skip(1)).env(INSIDE, "1").exec(),
-        Err(error) => error,
+/// Becomes the same program, with the same arguments, in a sandbox. There it only returns.
+///
+/// # Errors
+///
+/// When that fails.
+pub fn enter() -> Result<()> {
+    if env::var_os(INSIDE).is_some() {
+        return Ok(());
     }
+    let program = env::current_exe()?;
+    Err(unshare().arg(program).args(env::args_os().skip(1)).env(INSIDE, "1").exec()).context("no sandbox")
 }
 
 /// Ends this process when it is asked to. The first process of a namespace is deaf to signals that it has no handler

@@ -7,11 +7,6 @@ use careplane_mesh::{Mesh, sandbox};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    if !sandbox::inside() {
-        let error = sandbox::enter();
-        eprintln!("careplane: no sandbox: {error}");
-        return ExitCode::FAILURE;
-    }
     match run().await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -22,6 +17,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<()> {
+    sandbox::enter()?;
     let began = Instant::now();
     println!("starting Kubernetes, Istio, careplane and the workloads");
     let mesh = Mesh::start().await?;

@@ -35,11 +35,6 @@ fn main() -> ExitCode {
         let _ = writeln!(std::io::stderr(), "SKIPPED: the mesh: {missing}");
         return ExitCode::from(u8::from(std::env::var("CI").as_deref() == Ok("true")));
     }
-    if !sandbox::inside() {
-        let error = sandbox::enter();
-        eprintln!("careplane: no sandbox: {error}");
-        return ExitCode::FAILURE;
-    }
     match run(&arguments) {
         Ok(code) => code,
         Err(error) => {
@@ -56,6 +51,7 @@ fn missing() -> Option<String> {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode> {
+    sandbox::enter()?;
     let runtime = Arc::new(Runtime::new()?);
     let began = Instant::now();
     let mesh = runtime.block_on(async {

@@ -468,4 +468,79 @@ fn keyed_records_count_with_their_key_alone() {
     assert_eq!(with.total.total(), 18);
 }
 
+/// The first of two days, or the second.
+fn day(number: u64) -> Scope {
+    let [from, to] = [number - 1, number].map(|days| support::instant(days * 86_400).parse().unwrap());
+    Scope { from: Some(from), to: Some(to), ..Scope::default() }
+}
+
+/// A chain of two days, with a record in each hour.
+fn two_days(number: u64, key: Option<&[u8]>) -> Vec<String> {
+    let mut writer = support::Writer::new(number).key(key);
+    let mut lines = vec![writer.checkpoint("start")];
+    for hour in 0..48 {
+        writer.clock = hour * 3600 + 1800;
+        lines.push(writer.request());
+        writer.clock = (hour + 1) * 3600 - 1;
+        lines.push(writer.checkpoint("head"));
+    }
+    lines.push(writer.checkpoint("end"));
+    lines
+}
+
+#[test]
+fn what_a_chain_lost_of_a_period_is_missing_there_though_all_that_is_left_is_later() {
+    let (whole, other) = (two_days(1, None), two_days(2, None));
+    let is_of_day_one = |line: &String| line.contains(r#""time":"2026-01-01"#);
+    let told = |lines: Vec<String>| doubts(&of(day(1), &[whole.clone(), lines].concat()));
+    assert_eq!(told(other.clone()), Vec::<String>::new());
+    let removed: Vec<String> = other.iter().filter(|line| !is_of_day_one(line)).cloned().collect();
+    let edited =
+        other.iter().map(|line| if is_of_day_one(line) { line.replace("01-01T", "01-02T") } else { line.clone() });
+    for lines in [removed, edited.collect()] {
+        let told = told(lines);
+        assert!(told[0].starts_with("In 1 chain, records are missing or were changed: "), "{told:?}");
+    }
+    // One that began later lost nothing of that day.
+    let mut later = support::Writer::new(3).begun(86_400);
+    let lines = [later.checkpoint("start"), later.checkpoint("head"), later.checkpoint("end")];
+    assert_eq!(told(lines[1..].to_vec()), Vec::<String>::new());
+}
+
+#[test]
+fn an_end_that_anybody_can_have_written_does_not_take_a_chain_out_of_the_periods_behind_it() {
+    let whole = two_days(1, Some(support::KEY));
+    let forged = |lines: usize, key: Option<&[u8]>, from: usize| {
+        let mut writer = support::Writer::new(2).key(Some(support::KEY));
+        let mut all: Vec<String> = (0..lines).map(|_| writer.request()).collect();
+        let mut forger = support::Writer::new(2).key(Some(support::KEY));
+        (0..from).for_each(|_| drop(forger.request()));
+        all.push(forger.key(key).checkpoint("end"));
+        all
+    };
+    let mut edited = forged(5, None, 5);
+    edited[4] = edited[4].replace("care-home-0042", "care-home-0001");
+    for (lines, key) in [
+        // Without a key, with one of somebody else, and beside the last record that there is.
+        (forged(5, None, 5), Some(support::KEY)),
+        (edited, Some(support::KEY)),
+        (forged(5, Some(support::OTHER_KEY), 5), Some(support::KEY)),
+        (forged(5, None, 4), Some(support::KEY)),
+        (forged(5, None, 3), Some(support::KEY)),
+        // Where the key is not here, so is any.
+        (forged(5, Some(support::KEY), 5), None),
+    ] {
+        let mut making = Making::new(day(2), made());
+        if let Some(key) = key {
+            making.keys.add(Key::new(key).unwrap());
+        }
+        let lines = [whole.clone(), lines].concat();
+        let aggregate = making.make(&[Source::text("records", lines.join("\n"))]).unwrap();
+        let chains = aggregate.verification.chains.iter().map(|chain| chain.verdict).collect::<Vec<_>>();
+        let told = doubts(&aggregate);
+        let wanted = if key.is_some() { "In 1 chain, records" } else { "104 records could not be checked" };
+        assert!(told.iter().any(|doubt| doubt.starts_with(wanted)), "{chains:?} {told:?}");
+    }
+}
+
 mod support;

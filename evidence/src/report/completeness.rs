@@ -53,9 +53,11 @@ impl<'a> Account<'a> {
     fn of_chains(verification: &'a Verification, scope: &Scope) -> Self {
         let (from, to) = (scope.from.map(Time::from), scope.to.map(Time::from));
         let can_have = |chain: &&ChainReport| {
-            let begins = chain.since.is_none_or(|since| to.is_none_or(|to| since < to));
+            let begins = oldest(chain).is_none_or(|oldest| to.is_none_or(|to| oldest < to));
             let reaches = chain.until.is_none_or(|until| from.is_none_or(|from| until >= from));
-            begins && (reaches || !chain.ended)
+            // Whoever has no key can write an end that cannot be checked.
+            let has_ended = chain.ended && chain.unverified == 0;
+            begins && (reaches || !has_ended)
         };
         let mut chains: Vec<_> = verification.chains.iter().filter(can_have).collect();
         chains.sort_by_key(|chain| std::cmp::Reverse(chain.verdict));
@@ -140,6 +142,15 @@ impl<'a> Account<'a> {
             ));
         }
         doubts
+    }
+}
+
+/// The earliest that a record of a chain can be. What is missing or changed in a broken one can be as old as the chain,
+/// which its id tells: a UUIDv7.
+fn oldest(chain: &ChainReport) -> Option<Time> {
+    match chain.verdict {
+        Verdict::Broken => chain.begun().zip(chain.since).map(|(begun, since)| begun.min(since)),
+        _ => chain.since,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::finding::{Finding, Location};
 use super::shard::Shard;
@@ -399,6 +400,13 @@ impl ChainReport {
             Tail::Silent => Verdict::Cut,
             Tail::Live | Tail::Unknown => Verdict::Open,
         };
+    }
+
+    /// When it began, as its id says; none for an id that is no UUIDv7.
+    pub(crate) fn begun(&self) -> Option<Time> {
+        let (seconds, nanos) = Uuid::try_parse(&self.id).ok()?.get_timestamp()?.to_unix();
+        let micros = seconds.checked_mul(1_000_000)?.checked_add(u64::from(nanos / 1000))?;
+        Some(Time::from_micros(micros))
     }
 
     /// Whether it is as it has to be.

@@ -242,7 +242,14 @@ impl<'w> Walk<'w> {
                 end: self.record_location(&end),
             });
         }
-        self.end = group.valid.iter().find(|link| link.role == Role::End).copied().or(self.end);
+        // One that another record contradicts ends nothing, nor does one without the key of its chain: whoever has no
+        // key can write it.
+        if let [link] = group.valid[..]
+            && link.role == Role::End
+            && (link.key > 0 || self.report.keys.is_empty())
+        {
+            self.end = Some(link);
+        }
         self.report.ended = self.end.is_some_and(|end| end.seq == group.seq());
         self.report.checkpoints |= group.valid.iter().any(|link| link.role != Role::Plain);
     }

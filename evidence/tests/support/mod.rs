@@ -36,6 +36,14 @@ impl Writer {
         self
     }
 
+    /// Begun so many seconds after 2026-01-01T00:00:00Z, as its id says.
+    pub fn begun(mut self, seconds: u64) -> Self {
+        let millis = 1_767_225_600_000 + seconds * 1000;
+        self.id.replace_range(..13, &format!("{:08x}-{:04x}", millis >> 16, millis & 0xffff));
+        self.clock = seconds;
+        self
+    }
+
     pub fn id(&self) -> &str {
         &self.id
     }

@@ -211,6 +211,20 @@ const ATTACKS: &[Attack] = &[
         },
     },
     Attack {
+        name: "beside a record, another one with its hash, under a key that nobody has",
+        harms: true,
+        list: false,
+        keyed: false,
+        change: |files| {
+            edit(files, "gateway.jsonl", |lines| {
+                let mut record: Value = serde_json::from_str(&lines[40]).unwrap();
+                record["outcome"]["status"] = json!(403);
+                record["chain"]["key"] = json!("aaaaaaaa");
+                lines.push(serde_jcs::to_string(&record).unwrap());
+            });
+        },
+    },
+    Attack {
         name: "files renamed",
         harms: false,
         list: false,

@@ -410,6 +410,19 @@ fn records_are_shown_as_they_come_and_trouble_with_them() {
 }
 
 #[test]
+fn a_record_under_a_key_that_is_not_here_is_no_copy_of_the_one_whose_hash_it_carries() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writer = Writer::new(1);
+    let lines = [writer.checkpoint("start"), writer.append("request", request("r-1", "p-u", "p-s", "gateway", 200))];
+    let mut forged: Value = serde_json::from_str(&lines[1]).unwrap();
+    forged["who"]["user"] = json!("p-other");
+    forged["chain"]["key"] = json!("aaaaaaaa");
+    let text = format!("{}\n{}\n", lines.join("\n"), serde_jcs::to_string(&forged).unwrap());
+    let (_, shown, _) = run(folder.path(), &["follow", "--once", "-"], &text);
+    assert!(shown.contains("another record of chain") && shown.contains("p-other"), "{shown}");
+}
+
+#[test]
 fn follow_ends_when_nobody_reads_what_it_shows() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("audit.jsonl");

@@ -21,9 +21,10 @@ WITH
         SELECT
             chain, seq,
             groupUniqArrayIf(hash, state != 'changed') AS hashes,
+            -- A record whose key is not here can carry the hash of any other.
+            uniqExactIf((hash, records.key), state != 'changed') AS different,
             groupUniqArrayIf(prev, state != 'changed') AS prevs,
             countIf(state = 'changed') AS edited,
-            countIf(state != 'changed') - length(hashes) AS copies,
             max(state = 'unverified') AS unverified,
             maxIf(key, state != 'changed') AS key,
             max(kind = 'end' AND state != 'changed') AS is_end,
@@ -58,7 +59,7 @@ WITH
             countIf(
                 seq = seq_before + 1 AND notEmpty(hashes) AND notEmpty(hashes_before)
                 AND NOT hasAny(prevs, hashes_before)) AS breaks,
-            countIf(length(hashes) > 1) AS conflicts,
+            countIf(different > 1) AS conflicts,
             countIf(end_before = 1) AS after_end,
             countIf(key_before != '' AND notEmpty(hashes) AND key != key_before) AS key_changes,
             max(unverified) AS is_unverified,

@@ -24,7 +24,7 @@ fn at(lines: &[String], random: &mut Random) -> usize {
     random.below(lines.len() - 2) + 1
 }
 
-const CHANGES: [Change; 12] = [
+const CHANGES: [Change; 13] = [
     |_, _| {},
     |lines, random| {
         let index = at(lines, random);
@@ -74,6 +74,12 @@ const CHANGES: [Change; 12] = [
         let mut writer = Writer::new(71).key(Some(KEY));
         lines.push(writer.request());
         lines.push(writer.key(None).request());
+    },
+    // Under a key that is not here, with the hash of the one that was there.
+    |lines, random| {
+        let mut record: serde_json::Value = serde_json::from_str(&lines[random.below(80)]).unwrap();
+        record["chain"]["key"] = "aaaaaaaa".into();
+        lines.push(serde_jcs::to_string(&record).unwrap());
     },
     |lines, random| random.shuffle(lines),
     // As Windows ends them.

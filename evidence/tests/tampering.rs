@@ -266,3 +266,20 @@ fn the_head_in_another_store_betrays_a_chain_that_was_made_anew() {
     };
     assert_eq!(places.iter().map(ToString::to_string).collect::<Vec<_>>(), ["archive:60", "proxy:1"]);
 }
+
+#[test]
+fn a_record_under_a_key_that_is_not_here_is_no_copy_of_the_one_whose_hash_it_carries() {
+    let lines = Writer::new(1).complete(10);
+    let mut forged: serde_json::Value = serde_json::from_str(&lines[5]).unwrap();
+    forged["outcome"]["status"] = 403.into();
+    forged["chain"]["key"] = "aaaaaaaa".into();
+    let forged = serde_jcs::to_string(&forged).unwrap();
+    for at in [0, 10] {
+        let mut lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+        lines.insert(at, &forged);
+        let verification = verify(lines);
+        let conflict = only(&verification).findings.iter().find(|finding| matches!(finding, Finding::Conflict { .. }));
+        assert!(matches!(conflict, Some(Finding::Conflict { seq: 6, .. })), "{verification:#?}");
+        assert!(!verification.holds(Demands::default()));
+    }
+}

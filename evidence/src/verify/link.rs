@@ -56,6 +56,15 @@ pub(super) enum Role {
     End,
 }
 
+// === impl Link ===
+
+impl Link {
+    /// Whether both are one record. A record whose key is not here can carry the hash of any other.
+    pub(super) fn is_copy_of(&self, other: &Self) -> bool {
+        (self.hash, self.state, self.key) == (other.hash, other.state, other.key)
+    }
+}
+
 // === impl Role ===
 
 impl Role {

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 
 use uuid::Uuid;
 
-use super::digest::Digest;
 use super::keys::Keyring;
-use super::link::{Position, State};
+use super::link::{Link, Position, State};
 use super::reading::Reading;
 
 /// Chains as far as they have been followed. What began before is taken as it is; what is written later than it
@@ -14,7 +13,7 @@ use super::reading::Reading;
 #[derive(Debug)]
 pub struct Live {
     keys: Keyring,
-    heads: HashMap<Uuid, (u64, Option<Digest>)>,
+    heads: HashMap<Uuid, Link>,
 }
 
 /// What a record is in its chain.
@@ -54,23 +53,23 @@ impl Live {
         }
         match self.heads.get(&chain) {
             // Of those before the last one, the hashes are not kept.
-            Some((last, hash)) if link.seq == *last && *hash != link.hash => {
-                step.trouble.push(format!("another record of chain {chain} has the number {last}"));
+            Some(last) if link.seq == last.seq && !link.is_copy_of(last) => {
+                step.trouble.push(format!("another record of chain {chain} has the number {}", last.seq));
                 return Ok(step);
             }
-            Some((last, _)) if link.seq <= *last => {
+            Some(last) if link.seq <= last.seq => {
                 step.is_repeated = true;
                 return Ok(step);
             }
-            Some((last, _)) if last + 1 < link.seq => {
+            Some(Link { seq: last, .. }) if last + 1 < link.seq => {
                 step.trouble.push(format!("chain {chain}: nothing between record {last} and record {} yet", link.seq));
             }
-            Some((_, hash)) if *hash != link.prev => {
+            Some(last) if last.hash != link.prev => {
                 step.trouble.push(format!("record {} of chain {chain} does not follow the one before it", link.seq));
             }
             _ => {}
         }
-        self.heads.insert(chain, (link.seq, link.hash));
+        self.heads.insert(chain, link);
         Ok(step)
     }
 }

@@ -93,7 +93,7 @@ impl Group {
             } else {
                 self.more_changed += 1;
             }
-        } else if self.valid.iter().any(|other| other.hash == link.hash) {
+        } else if self.valid.iter().any(|other| other.is_copy_of(&link)) {
             self.duplicates += 1;
         } else if self.valid.len() < CANDIDATES_MAX {
             self.valid.push(link);

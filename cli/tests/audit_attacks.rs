@@ -211,6 +211,13 @@ const ATTACKS: &[Attack] = &[
         },
     },
     Attack {
+        name: "all chains of keyed records computed anew, without the key",
+        harms: true,
+        list: true,
+        keyed: true,
+        change: |files| *files = archive(false),
+    },
+    Attack {
         name: "beside a record, another one with its hash, under a key that nobody has",
         harms: true,
         list: false,

@@ -543,4 +543,13 @@ fn an_end_that_anybody_can_have_written_does_not_take_a_chain_out_of_the_periods
     }
 }
 
+#[test]
+fn a_key_that_was_given_is_wanted_of_every_chain() {
+    let mut making = Making::new(day(1), made());
+    making.keys.add(Key::new(support::KEY).unwrap());
+    let told = doubts(&making.make(&[Source::text("records", two_days(1, None).join("\n"))]).unwrap());
+    assert_eq!(told.len(), 1);
+    assert!(told[0].starts_with("1 chain is without a key, though one was given; its records can be"), "{told:?}");
+}
+
 mod support;

@@ -91,8 +91,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         done => done?,
     };
     input::ensure_records(&verification, &arguments.paths)?;
-    // Among keyed chains, one without a key can be of another platform, or made up.
-    let keyed = verification.chains.iter().any(|chain| !chain.keys.is_empty());
+    // Where there are keys, a chain without one can be of another platform, or made up.
+    let keyed = !verification.keys.is_empty() || verification.chains.iter().any(|chain| !chain.keys.is_empty());
     let demands = Demands { keyed, ..Demands::default() };
     let absent = absent_within(&verification, &scope, &expected);
     absent.iter().for_each(|absent| eprintln!("careplane: {}", plain(absent)));

@@ -126,11 +126,12 @@ impl<'a> Account<'a> {
             ));
         }
         let keyless: Vec<_> = self.chains.iter().filter(|chain| chain.unkeyed > 0).collect();
-        if !keyless.is_empty() && self.chains.iter().any(|chain| !chain.keys.is_empty()) {
+        let is_keyed = self.chains.iter().any(|chain| !chain.keys.is_empty());
+        if !keyless.is_empty() && (is_keyed || !given.is_empty()) {
             doubts.push(format!(
-                "{} without a key, though others have one; \
-                 its records can be those of another platform, or made up: {}.",
+                "{} without a key, though {}; its records can be those of another platform, or made up: {}.",
                 was(as_u64(keyless.len()), "chain"),
+                if is_keyed { "others have one" } else { "one was given" },
                 named(keyless.iter().map(|chain| owner(chain).to_owned()))
             ));
         }

@@ -184,6 +184,13 @@ fn nothing_is_written_over_what_is_read() {
 }
 
 #[test]
+fn a_part_of_a_report_is_no_page() {
+    let folder = Folder::new();
+    let error = folder.refusal(&[&["report", "records.jsonl", "--shard", "0/4"], &DAYS[..]].concat());
+    assert!(error.starts_with("careplane: --shard makes a part of a report, and no page"), "{error}");
+}
+
+#[test]
 fn an_export_has_the_requests_of_the_period_in_every_form() {
     let folder = Folder::new();
     let scope = ["--from", "2026-10-02", "--to", "2026-10-03", "--tenant", "care-home-0042"];

@@ -26,7 +26,7 @@ pub struct Arguments {
     /// Make one report of those of all shards, which were written with --format json
     #[arg(long, conflicts_with_all = ["from", "to", "regulator", "tenant", "shard", "key_env", "key_file"])]
     merge: bool,
-    /// Verify and count only one of COUNT parts, INDEX from 0 on: for --merge
+    /// Verify and count only one of COUNT parts, INDEX from 0 on, with --format json: for --merge
     #[arg(long, value_name = "INDEX/COUNT", conflicts_with_all = ["metrics", "proxies"])]
     shard: Option<Shard>,
     /// Output of Envoy's /stats/prometheus, of one proxy or of many; can be repeated
@@ -55,6 +55,10 @@ enum Format {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     input::ensure_apart(arguments.output.as_ref(), &arguments.paths)?;
+    anyhow::ensure!(
+        arguments.shard.is_none() || matches!(arguments.format, Format::Json),
+        "--shard makes a part of a report, and no page: write it with --format json, and merge all parts with --merge"
+    );
     let expected = arguments.proxies.read(&arguments.paths)?;
     let mut aggregate = if arguments.merge { merged(&arguments.paths)? } else { counted(arguments)? };
     for path in &arguments.metrics {

@@ -181,6 +181,25 @@ fn nothing_is_written_over_what_is_read() {
         assert_eq!(error, "careplane: ./records.jsonl: it is read, so it cannot be the output\n", "{command:?}");
         assert_eq!(fs::read(folder.path("records.jsonl")).unwrap(), records);
     }
+    // Below a folder that is read, too, and what is read beside the records.
+    fs::create_dir(folder.path("archive")).unwrap();
+    fs::rename(folder.path("records.jsonl"), folder.path("archive/records.jsonl")).unwrap();
+    folder.write("stats.prom", "careplane_audit_records{} 1\n");
+    folder.write("key", "a chain key of more than sixteen bytes");
+    folder.write("proxies", "service-1\n");
+    for (command, option, file) in [
+        (&["verify"][..], &[][..], "archive/records.jsonl"),
+        (&["report"], &[], "archive/records.jsonl"),
+        (&["export", "--format", "fhir"], &[], "archive/records.jsonl"),
+        (&["search", "--denied"], &["--key-file", "key"], "key"),
+        (&["report"], &["--metrics", "stats.prom"], "stats.prom"),
+        (&["verify"], &["--proxies", "proxies"], "proxies"),
+    ] {
+        let before = fs::read(folder.path(file)).unwrap();
+        let error = folder.refusal(&[command, option, &["--output", file, "archive"]].concat());
+        assert_eq!(error, format!("careplane: {file}: it is read, so it cannot be the output\n"), "{command:?}");
+        assert_eq!(fs::read(folder.path(file)).unwrap(), before);
+    }
 }
 
 #[test]

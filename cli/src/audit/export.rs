@@ -52,7 +52,8 @@ enum Bundle {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    input::ensure_apart(arguments.output.as_ref(), &arguments.paths)?;
+    let inputs = [&arguments.paths[..], arguments.keys.files(), arguments.proxies.files()];
+    input::ensure_apart(arguments.output.as_ref(), inputs.into_iter().flatten())?;
     let Format::Fhir = arguments.format;
     let scope = arguments.scope.scope()?;
     let form = match arguments.bundle {

@@ -32,12 +32,12 @@ pub fn ensure_records(verification: &Verification, paths: &[PathBuf]) -> anyhow:
     Ok(())
 }
 
-/// Refuses to write to what is read: the records would be gone.
-pub fn ensure_apart(output: Option<&PathBuf>, inputs: &[PathBuf]) -> anyhow::Result<()> {
+/// Refuses to write to what is read, also below a folder that is: the records would be gone.
+pub fn ensure_apart<'p>(output: Option<&PathBuf>, inputs: impl IntoIterator<Item = &'p PathBuf>) -> anyhow::Result<()> {
     let Some(output) = output else { return Ok(()) };
     // What is not there yet is no input.
     let Ok(file) = fs::canonicalize(output) else { return Ok(()) };
-    let is_read = inputs.iter().any(|input| fs::canonicalize(input).is_ok_and(|input| input == file));
+    let is_read = inputs.into_iter().any(|input| fs::canonicalize(input).is_ok_and(|input| file.starts_with(input)));
     anyhow::ensure!(!is_read, "{}: it is read, so it cannot be the output", output.display());
     Ok(())
 }

@@ -18,6 +18,11 @@ pub struct KeyArguments {
 }
 
 impl KeyArguments {
+    /// The files that it reads.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.key_file
+    }
+
     pub fn read(&self) -> anyhow::Result<Keyring> {
         let mut keys = Keyring::default();
         for name in &self.key_env {

@@ -29,7 +29,8 @@ struct Named {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    arguments.output.ensure_apart(&arguments.reports)?;
+    let inputs = [&arguments.reports[..], arguments.proxies.files()];
+    arguments.output.ensure_apart(inputs.into_iter().flatten())?;
     let expected = arguments.proxies.read(&arguments.reports)?;
     let read = |path: &PathBuf| -> anyhow::Result<Verification> {
         let text = super::input::text(path)?;

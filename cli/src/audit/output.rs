@@ -47,7 +47,7 @@ enum Format {
 
 impl OutputArguments {
     /// Refuses to write to what is read.
-    pub fn ensure_apart(&self, inputs: &[PathBuf]) -> anyhow::Result<()> {
+    pub fn ensure_apart<'p>(&self, inputs: impl IntoIterator<Item = &'p PathBuf>) -> anyhow::Result<()> {
         input::ensure_apart(self.output.as_ref(), inputs)
     }
 

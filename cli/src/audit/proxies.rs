@@ -13,6 +13,11 @@ pub struct ProxiesArguments {
 }
 
 impl ProxiesArguments {
+    /// The files that it reads.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.proxies
+    }
+
     /// The proxies. `inputs` are what the command reads beside them.
     pub fn read(&self, inputs: &[PathBuf]) -> anyhow::Result<Vec<String>> {
         let wanting = self.proxies.iter().chain(inputs).filter(|path| path.as_os_str() == "-").count();

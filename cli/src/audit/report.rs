@@ -54,7 +54,8 @@ enum Format {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    input::ensure_apart(arguments.output.as_ref(), &arguments.paths)?;
+    let inputs = [&arguments.paths[..], &arguments.metrics[..], arguments.keys.files(), arguments.proxies.files()];
+    input::ensure_apart(arguments.output.as_ref(), inputs.into_iter().flatten())?;
     anyhow::ensure!(
         arguments.shard.is_none() || matches!(arguments.format, Format::Json),
         "--shard makes a part of a report, and no page: write it with --format json, and merge all parts with --merge"

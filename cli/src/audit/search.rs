@@ -63,7 +63,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         !(reads_stdin && arguments.filter.people.take_stdin()),
         "the person and the records both want the standard input: give the records as files"
     );
-    input::ensure_apart(arguments.output.as_ref(), &arguments.paths)?;
+    let inputs = [&arguments.paths[..], arguments.keys.files(), arguments.proxies.files()];
+    input::ensure_apart(arguments.output.as_ref(), inputs.into_iter().flatten())?;
     let expected = arguments.proxies.read(&arguments.paths)?;
     let (query, asked) = arguments.filter.query()?;
     let mut sources = Source::expand(&arguments.paths)?;

@@ -47,7 +47,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         clock: arguments.as_of.unwrap_or_else(|| Clock::Wall(Time::now())),
         ..Settings::default()
     };
-    arguments.output.ensure_apart(&arguments.paths)?;
+    let inputs = [&arguments.paths[..], arguments.keys.files(), arguments.proxies.files()];
+    arguments.output.ensure_apart(inputs.into_iter().flatten())?;
     let expected = arguments.proxies.read(&arguments.paths)?;
     let mut sources = Source::expand(&arguments.paths)?;
     let _bar = progress::bar(&mut sources);

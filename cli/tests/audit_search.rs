@@ -510,6 +510,31 @@ fn a_changed_copy_does_not_hide_the_record_that_it_was() {
 }
 
 #[test]
+fn a_hop_within_the_period_of_a_request_that_began_before_it_is_a_hop() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut writers = [Writer::new(1), Writer::new(2)];
+    let mut lines = Vec::new();
+    for (writer, placement, id, time) in [
+        (0, "gateway", "r-1", "2026-01-01T23:59:59.500000Z"),
+        (1, "inbound", "r-1", "2026-01-02T00:00:00.100000Z"),
+        // Over before midnight, and another one with its id.
+        (0, "gateway", "r-2", "2026-01-01T23:59:50.000000Z"),
+        (1, "inbound", "r-2", "2026-01-02T00:00:00.200000Z"),
+    ] {
+        let mut record = request(id, "p-u", "p-s", placement, 200);
+        record["time"] = time.into();
+        lines.push(writers[writer].append("request", record));
+    }
+    fs::write(folder.path().join("records.jsonl"), lines.join("\n")).unwrap();
+    let period = ["--from", "2026-01-02", "--to", "2026-01-03", "--format", "json", "records.jsonl"];
+    let (_, text, _) = run(folder.path(), &[&["search", "--pseudonym", "p-u"], &period[..]].concat(), "");
+    let objects = objects(&text);
+    let found = objects.iter().filter(|it| it["searched"].is_null());
+    let found: Vec<_> = found.map(|it| (it["requestId"].as_str().unwrap(), it["part"].as_str().unwrap())).collect();
+    assert_eq!(found, [("r-1", "hop"), ("r-2", "request")]);
+}
+
+#[test]
 fn proxies_are_asked_of_the_period_and_never_of_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let chain = |number, pod: &str, clock| {

@@ -20,6 +20,6 @@ pub(crate) use fact::{
     ACTION, CONTEXT, DENIAL, FLAGS, Fact, GRANT, LEVEL, OTHER, POLICY, PURPOSE, REGULATOR, SUBJECT, TENANT, USER,
     request_key,
 };
-pub(crate) use fold::{Act, fold};
+pub(crate) use fold::{Act, SKEW, fold};
 pub use fold::{Kinds, Lineage};
 pub(crate) use names::Names;

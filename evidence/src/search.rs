@@ -11,7 +11,7 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 
 use jiff::Timestamp;
-use uuid::Uuid;
+use sha2::{Digest, Sha256};
 
 use crate::acts::{Fact, Lineage, Names, fold};
 use crate::report::{chain_doubts, clock, read};
@@ -42,8 +42,8 @@ struct Gathering {
     hits: Vec<Hit>,
     facts: Vec<Fact>,
     names: Names,
-    /// Copies of one record, from whatever sinks.
-    seen: HashSet<(Uuid, u64, String, State)>,
+    /// The digests of the hits: a record can come from several sinks.
+    seen: HashSet<[u8; 32]>,
     /// Records that have their hash, and are none.
     unreadable: Vec<Unreadable>,
 }
@@ -98,15 +98,17 @@ impl Gathering {
                 return;
             }
         };
-        // A changed copy carries the hash of the record that it was.
-        let key = (chain, record.chain.seq, record.hash.to_string(), found.state);
-        if !query.matches(&record, time) || !self.seen.insert(key) {
+        let scope = query.scope();
+        if !scope.touches(&record, time) || !query.matches_at_any_time(&record) {
             return;
         }
+        // Also of a request that began before the period: it can have hops within.
         if found.state == State::Valid {
             self.facts.push(Fact::of(found.text, &record, chain, time, &mut self.names));
         }
-        self.hits.push(Hit::of(&record, time, found));
+        if scope.contains(time) && self.seen.insert(Sha256::digest(found.text).into()) {
+            self.hits.push(Hit::of(&record, time, found));
+        }
     }
 
     /// The hits by time, each with what it is to its request, and what its chain is.

@@ -17,7 +17,7 @@ use crate::counts::{Ending, Merge};
 /// rest is then looked at apart, so that hops can be taken for acts, and no act for a hop.
 const GROUP_MAX: usize = 10_000;
 /// How far clocks of two machines may be apart, in microseconds.
-const SKEW: i64 = 100_000;
+pub(crate) const SKEW: i64 = 100_000;
 /// How many records before and after one are tried as the one that it belongs to, where no span says it.
 const NEAR: usize = 64;
 

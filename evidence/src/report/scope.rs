@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::Record;
+use crate::acts::SKEW;
 
 /// What a report is about. A member that is absent limits nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +52,16 @@ impl Scope {
     #[must_use]
     pub fn contains(&self, time: Timestamp) -> bool {
         self.from.is_none_or(|from| from <= time) && self.to.is_none_or(|to| time < to)
+    }
+
+    /// Whether the request of a record, which came in at `time`, was under way in the period, as far as the clocks of
+    /// two machines agree.
+    pub(crate) fn touches(&self, record: &Record<'_>, time: Timestamp) -> bool {
+        let begun = time.as_microsecond();
+        let duration = record.outcome.as_ref().and_then(|outcome| outcome.duration_micros).unwrap_or(0);
+        let ended = begun.saturating_add_unsigned(duration).saturating_add(SKEW);
+        self.from.is_none_or(|from| from.as_microsecond() <= ended)
+            && self.to.is_none_or(|to| begun < to.as_microsecond().saturating_add(SKEW))
     }
 
     /// Where a record of `time` stands.

@@ -67,6 +67,11 @@ impl Query {
     /// Whether a record is asked for.
     #[must_use]
     pub fn matches(&self, record: &Record<'_>, time: Timestamp) -> bool {
+        self.scope().contains(time) && self.matches_at_any_time(record)
+    }
+
+    /// As [`Self::matches`], also before and after the period.
+    pub(super) fn matches_at_any_time(&self, record: &Record<'_>) -> bool {
         let is = |wanted: &Option<String>, value: Option<&str>| wanted.as_deref().is_none_or(|it| value == Some(it));
         let context = record.context.as_ref();
         let tenant = record.tenant.as_ref();
@@ -74,7 +79,6 @@ impl Query {
             tenant.is_some_and(|it| [it.id.as_deref(), it.other.as_deref()].contains(&Some(wanted)))
         });
         record.kind == Kind::Request
-            && self.scope().contains(time)
             && self.people.iter().all(|person| person.is_in(record))
             && is_of_tenant
             && is(&self.context, context.map(|it| &*it.name))

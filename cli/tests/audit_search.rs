@@ -535,6 +535,28 @@ fn a_hop_within_the_period_of_a_request_that_began_before_it_is_a_hop() {
 }
 
 #[test]
+fn an_answer_with_a_record_that_cannot_be_relied_on_is_never_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    // The chain was over before the period that the changed record says it is of.
+    let mut over = Writer::new(1);
+    let old = [over.checkpoint("start"), over.append("request", request("r-1", "p-u", "p-s", "gateway", 200))];
+    let changed = old[1].replace("2026-01-01T", "2026-01-02T");
+    let mut new = Writer::new(2);
+    new.clock = 86_400;
+    let new = [new.checkpoint("start"), new.checkpoint("end")];
+    let lines = [&old[..], &[over.checkpoint("end"), changed], &new].concat();
+    fs::write(folder.path().join("records.jsonl"), lines.join("\n")).unwrap();
+    let period = ["--from", "2026-01-02", "--to", "2026-01-02T00:01:00Z", "records.jsonl"];
+    let (code, text, said) = run(folder.path(), &[&["search", "--format", "json"], &period[..]].concat(), "");
+    let objects = objects(&text);
+    assert_eq!((code, &objects[0]["state"], &objects[1]["searched"]["whole"]), (1, &json!("changed"), &json!(false)));
+    assert!(
+        said.contains("1 record in the list cannot be relied on.") && !said.contains("all of them whole"),
+        "{said}"
+    );
+}
+
+#[test]
 fn proxies_are_asked_of_the_period_and_never_of_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let chain = |number, pod: &str, clock| {

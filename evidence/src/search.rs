@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::acts::{Fact, Lineage, Names, fold};
+use crate::report::words::{as_u64, counted};
 use crate::report::{chain_doubts, clock, read};
 use crate::sort::Sorter;
 use crate::source::Source;
@@ -80,8 +81,14 @@ pub fn search_with(
     }
     let unreadable = std::mem::take(&mut gathering.unreadable);
     let verification = verifier.finish()?.with_unreadable(unreadable);
-    let doubts = chain_doubts(&verification, &scope);
-    Ok(Answer { made, hits: gathering.hits(&verification)?, verification, doubts })
+    let mut doubts = chain_doubts(&verification, &scope);
+    let hits = gathering.hits(&verification)?;
+    // A changed record can say a time at which its chain was not.
+    let doubtful = hits.iter().filter(|hit| hit.state != State::Valid).count();
+    if doubtful > 0 && doubts.is_empty() {
+        doubts.push(format!("{} in the list cannot be relied on.", counted(as_u64(doubtful), "record")));
+    }
+    Ok(Answer { made, hits, verification, doubts })
 }
 
 // === impl Gathering ===

@@ -17,8 +17,7 @@ mod names;
 
 pub use fact::Placement;
 pub(crate) use fact::{
-    ACTION, CONTEXT, DENIAL, FLAGS, Fact, GRANT, LEVEL, OTHER, POLICY, PURPOSE, REGULATOR, SUBJECT, TENANT, USER,
-    request_key,
+    ACTION, CONTEXT, DENIAL, FLAGS, Fact, LEVEL, OTHER, POLICY, REGULATOR, SUBJECT, TENANT, USER, request_key,
 };
 pub(crate) use fold::{Act, SKEW, fold};
 pub use fold::{Kinds, Lineage};

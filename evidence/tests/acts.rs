@@ -282,3 +282,31 @@ fn requests_without_an_id_have_nothing_in_common() {
     let users: Vec<_> = aggregate.reaches.keys().map(|reach| reach.user.as_str()).collect();
     assert_eq!(users, ["p-bob"]);
 }
+
+#[test]
+fn each_grant_of_a_request_is_told_with_its_own_purpose() {
+    let reaches = |hops: [(Option<&str>, Option<&str>); 2]| {
+        let mut lines = Vec::new();
+        for (number, (placement, (grant, purpose))) in ["gateway", "inbound"].into_iter().zip(hops).enumerate() {
+            let mut record = at_the_gateway("r-1", None);
+            record["proxy"]["placement"] = placement.into();
+            record["outcome"]["durationMicros"] = (5000 - number).into();
+            record["trace"] = serde_json::json!({});
+            record["decision"]["grant"] = grant.into();
+            record["who"] = serde_json::json!({"user": "p-nurse", "purpose": purpose});
+            lines.push(support::Writer::new(number as u64 + 1).append("request", record));
+        }
+        let making = Making::new(Scope::default(), "2026-01-02T00:00:00Z".parse().unwrap());
+        let aggregate = making.make(&[Source::text("records", lines.join("\n"))]).unwrap();
+        assert_eq!((aggregate.kinds.acts, aggregate.kinds.hops), (1, 1));
+        let rows = aggregate.reaches.into_iter();
+        rows.map(|(reach, it)| format!("{} {} {}", reach.grant, reach.purpose, it.counts.total())).collect::<Vec<_>>()
+    };
+    let [group, emergency] = [(Some("group"), None), (Some("emergency"), Some("BTG"))];
+    assert_eq!(reaches([group, emergency]), ["emergency BTG 1", "group  1"]);
+    assert_eq!(reaches([emergency, group]), ["emergency BTG 1", "group  1"]);
+    // What one hop knows of the same grant, or of the same request without a grant, is so of all.
+    assert_eq!(reaches([group, (Some("group"), Some("HOPERAT"))]), ["group HOPERAT 1"]);
+    assert_eq!(reaches([(None, Some("HOPERAT")), group]), ["group HOPERAT 1"]);
+    assert_eq!(reaches([group, (None, None)]), ["group  1"]);
+}

@@ -183,6 +183,11 @@ impl Fact {
     pub(crate) fn name(&self, which: usize) -> Name {
         self.names.get(which).copied().unwrap_or_default()
     }
+
+    /// The grant that it came under, and the purpose.
+    pub(crate) fn grant(&self) -> Option<(Name, Name)> {
+        Some((self.name(GRANT), self.name(PURPOSE))).filter(|(grant, _)| grant.is_some())
+    }
 }
 
 /// Why enforcement would have refused it, a line end, and the peer.

@@ -36,6 +36,8 @@ pub(crate) struct Act {
     pub forged: BTreeSet<Name>,
     /// What enforcement would have refused, where a policy is in shadow: reason and peer, context, method and template.
     pub would_refuse: BTreeSet<(Name, Name, Name)>,
+    /// Each grant that it came under, with its purpose: hops can have policies of their own.
+    pub grants: BTreeSet<(Name, Name)>,
     /// Who acted on whom, also by calls between services.
     pub pairs: BTreeSet<(Name, Name)>,
     /// The calls between services that it caused, by time, without copies, preflights and what a policy in shadow saw
@@ -244,9 +246,16 @@ impl Act {
         };
         let same = || of(&[Lineage::Root, Lineage::Hop, Lineage::Pass]);
         let mut fact = group[root];
-        for which in [TENANT, REGULATOR, OTHER, USER, SUBJECT, GRANT, PURPOSE] {
+        for which in [TENANT, REGULATOR, OTHER, USER, SUBJECT] {
             fact.names[which] = same().fold(fact.name(which), |name, other| name.or(other.name(which)));
         }
+        let beside = |grant: Name| {
+            let purposes = same().filter(|fact| fact.name(GRANT) == grant).map(|fact| fact.name(PURPOSE));
+            purposes.fold(Name::default(), Name::or)
+        };
+        // A purpose is that of the grant beside it, and only where there is none, one that a hop names without a grant.
+        let whole = |(grant, purpose): (Name, Name)| (grant, purpose.or(beside(grant)).or(beside(Name::default())));
+        let grants = same().filter_map(Fact::grant).map(whole).collect();
         let last = of(&[Lineage::Pass]).max_by_key(|fact| fact.redirects).unwrap_or(&group[root]);
         // What the outermost proxy took for an answer of the application can be a refusal further in.
         let refusal = of(&[Lineage::Hop]).filter(|hop| hop.ending == Ending::Refused).max_by_key(|hop| hop.end());
@@ -264,6 +273,7 @@ impl Act {
                 .map(|fact| (fact.name(WOULD_REFUSE), fact.name(CONTEXT), fact.name(MESSAGE)))
                 .filter(|(reason, ..)| reason.is_some())
                 .collect(),
+            grants,
             pairs: BTreeSet::new(),
             calls: members
                 .iter()

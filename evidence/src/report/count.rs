@@ -10,8 +10,7 @@ use super::aggregate::{
 };
 use super::scope::Standing;
 use crate::acts::{
-    ACTION, Act, CONTEXT, DENIAL, FLAGS, Fact, GRANT, LEVEL, Names, OTHER, POLICY, PURPOSE, REGULATOR, SUBJECT, TENANT,
-    USER,
+    ACTION, Act, CONTEXT, DENIAL, FLAGS, Fact, LEVEL, Names, OTHER, POLICY, REGULATOR, SUBJECT, TENANT, USER,
 };
 use crate::counts::{Counts, Ending, Merge, Tally};
 
@@ -123,15 +122,16 @@ impl Aggregate {
             if is_call && is_refused {
                 fits &= self.count_denial(names.text(fact.name(DENIAL)), time);
             }
-            if let Some(grant) = text(GRANT) {
+            let grants = if is_call { fact.grant().into_iter().collect() } else { act.grants.clone() };
+            for (grant, purpose) in &grants {
                 // Of a refused one, the tenant can be the caller's own, and the other the one that was reached for.
                 let tenant = text(OTHER).or(text(TENANT)).unwrap_or_default().to_owned();
-                let (purpose, user, subject) = (owned(PURPOSE), owned(USER), owned(SUBJECT));
-                let reach = Reach { grant: grant.to_owned(), purpose, user, tenant, subject };
+                let [grant, purpose] = [*grant, *purpose].map(|name| names.text(name).unwrap_or_default().to_owned());
+                let reach = Reach { grant, purpose, user: owned(USER), tenant, subject: owned(SUBJECT) };
                 reaches.entry(reach).or_insert_with(|| Reached::starting(time)).add(fact, names);
             }
             // What a grant allows is beyond the caller's own tenants, and no attempt to get there.
-            if let Some(other) = text(OTHER).filter(|_| text(GRANT).is_none() || is_refused) {
+            if let Some(other) = text(OTHER).filter(|_| grants.is_empty() || is_refused) {
                 let (tenant, user, context) = (owned(TENANT), owned(USER), owned(CONTEXT));
                 let attempt = Attempt { tenant, other: other.to_owned(), user, context };
                 let crossing = attempts.entry(attempt).or_insert_with(|| Crossing::of(fact.ending, time));

@@ -6,12 +6,13 @@
 WITH requests AS
     (
         SELECT
-            time, user, subject, purpose, granted, context, decision,
+            time, time + toIntervalMicrosecond(JSONExtractUInt(record, 'outcome', 'durationMicros')) AS ended,
+            chain, user, subject, purpose, granted, context, decision,
             if(other != '', other, tenant) AS reached,
             if(request != '', request, concat(toString(chain), '/', toString(seq))) AS act
         FROM careplane_audit
         WHERE kind = 'request' AND granted != '' AND NOT unused AND (hash = expected OR key != '')
-            AND time >= {from:DateTime64(6, 'UTC')} AND time < {to:DateTime64(6, 'UTC')}
+            AND time >= {from:DateTime64(6, 'UTC')} - INTERVAL 1 DAY AND time < {to:DateTime64(6, 'UTC')}
         -- Copies of one record, from whatever sinks.
         LIMIT 1 BY chain, seq
     ),
@@ -20,18 +21,25 @@ WITH requests AS
     (
         SELECT
             user, subject, reached, purpose, granted, act,
-            min(time) AS began, groupUniqArray(context) AS contexts, max(decision = 'denied') AS denied
+            -- What was under way when the period began is of the day before, and so are its hops: on other proxies, and
+            -- over before it was, with a tenth of a second between clocks.
+            groupArrayIf((chain, ended), time < {from:DateTime64(6, 'UTC')}) AS before,
+            arrayFilter(
+                hop -> NOT arrayExists(
+                    one -> one.1 != hop.1 AND hop.2 <= one.2 + INTERVAL 100 MILLISECOND, before),
+                groupArrayIf((chain, ended, time, context, decision), time >= {from:DateTime64(6, 'UTC')})) AS records
         FROM requests
         GROUP BY user, subject, reached, purpose, granted, act
+        HAVING notEmpty(records)
     )
 SELECT
     purpose IN ('BTG', 'ETREAT') AS emergency,
-    toString(min(began)) AS first,
-    toString(max(began)) AS last,
+    toString(min(arrayMin(records.3))) AS first,
+    toString(max(arrayMin(records.3))) AS last,
     user, subject, reached AS tenant, purpose, granted,
-    arraySort(groupUniqArrayArray(contexts)) AS contexts,
+    arraySort(groupUniqArrayArray(records.4)) AS contexts,
     toUInt32(count()) AS requests,
-    toUInt32(sum(denied)) AS refused
+    toUInt32(sum(has(records.5, 'denied'))) AS refused
 FROM acts
 GROUP BY user, subject, reached, purpose, granted
 ORDER BY emergency DESC, first, user, subject, tenant

@@ -86,11 +86,11 @@ const CHANGES: [Change; 13] = [
     |lines, _| lines.iter_mut().for_each(|line| line.push('\r')),
 ];
 
-/// The rows that a query answers on each file.
-fn ask(chdb: &Path, query: &str, files: &[PathBuf], as_of: Option<&str>) -> Vec<Vec<Value>> {
+/// The rows that a query answers on each file; `times` are those that query.py takes of the environment.
+fn ask(chdb: &Path, query: &str, files: &[PathBuf], times: &[(&str, &str)]) -> Vec<Vec<Value>> {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("clickhouse/query.py");
     let mut python = Command::new("python3");
-    python.env("PYTHONPATH", chdb).envs(as_of.map(|time| ("AS_OF", time)));
+    python.env("PYTHONPATH", chdb).envs(times.iter().copied());
     let output = python.arg(script).arg(query).args(files).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let lines = output.stdout.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
@@ -132,7 +132,7 @@ fn sql_has_the_same_verdicts_as_the_verifier() {
         expected.push(chains.map(|chain| (chain.id, verdict(chain.verdict))).collect::<BTreeMap<_, _>>());
         files.push(file);
     }
-    let rows = ask(&chdb, "verify.sql", &files, None);
+    let rows = ask(&chdb, "verify.sql", &files, &[]);
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let told: Vec<BTreeMap<String, String>> =
         rows.iter().map(|rows| rows.iter().map(|row| (text(&row["chain"]), text(&row["verdict"]))).collect()).collect();
@@ -163,7 +163,7 @@ fn sql_takes_no_time_that_is_yet_to_come_for_the_last_word_of_a_chain() {
     verifier.read(&Source::file(&file)).unwrap();
     let verdicts = verifier.finish().unwrap().chains.into_iter().map(|chain| chain.verdict);
     assert_eq!(verdicts.collect::<Vec<_>>(), [Verdict::Cut, Verdict::Open]);
-    let rows = ask(&chdb, "verify.sql", &[file], Some(&as_of.replace('T', " ").replace('Z', "")));
+    let rows = ask(&chdb, "verify.sql", &[file], &[("AS_OF", &as_of.replace('T', " ").replace('Z', ""))]);
     assert_eq!(rows[0].iter().map(|row| &row["verdict"]).collect::<Vec<_>>(), ["cut", "open"]);
 }
 
@@ -196,11 +196,49 @@ fn sql_has_the_same_access_beyond_tenants_as_the_report() {
             })
         })
         .collect();
-    let [mut told] = <[_; 1]>::try_from(ask(&chdb, "beyond.sql", &[file], None)).unwrap();
+    let [mut told] = <[_; 1]>::try_from(ask(&chdb, "beyond.sql", &[file], &[])).unwrap();
     assert_eq!(told[0]["emergency"], 1, "emergencies come first");
     assert!(told.iter().any(|row| row["refused"] != 0) && told.len() > 20, "{told:?}");
     for rows in [&mut told, &mut expected] {
         rows.sort_by_key(Value::to_string);
     }
     assert_eq!(told, expected);
+}
+
+#[test]
+fn sql_counts_a_request_over_midnight_on_the_day_it_began_as_the_report_does() {
+    let Some(chdb) = tool(Tool::Chdb) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let record = |placement: &str, id: &str, time: &str, micros: u64| {
+        serde_json::json!({
+            "context": {
+                "action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86", "subject": "p-s"
+            },
+            "decision": {"grant": "emergency", "result": "allowed"},
+            "outcome": {"durationMicros": micros, "status": 200}, "proxy": {"placement": placement},
+            "request": {"id": id, "method": "GET", "pathTemplate": "/api/v1/residents/{id}"},
+            "tenant": {"id": "care-home-0001"}, "time": time, "who": {"purpose": "BTG", "user": "p-nurse"}
+        })
+    };
+    let (mut gateway, mut sidecar) = (Writer::new(1), Writer::new(2));
+    let lines = [
+        gateway.append("request", record("gateway", "r-1", "2026-01-01T23:59:59.900000Z", 500_000)),
+        sidecar.append("request", record("inbound", "r-1", "2026-01-02T00:00:00.100000Z", 200_000)),
+        // A caller that gives one id to all it does: over before midnight, and behind it.
+        gateway.append("request", record("gateway", "r-2", "2026-01-01T23:59:58.000000Z", 100_000)),
+        gateway.append("request", record("gateway", "r-2", "2026-01-02T00:00:01.000000Z", 100_000)),
+        sidecar.append("request", record("inbound", "r-2", "2026-01-02T00:00:01.010000Z", 50_000)),
+    ];
+    let file = folder.path().join("records.jsonl");
+    fs::write(&file, lines.join("\n")).unwrap();
+    for (from, to, requests) in [("2026-01-01", "2026-01-02", 2), ("2026-01-02", "2026-01-03", 1)] {
+        let [from_time, to_time] = [from, to].map(|day| format!("{day} 00:00:00"));
+        let told = ask(&chdb, "beyond.sql", std::slice::from_ref(&file), &[("FROM", &from_time), ("TO", &to_time)]);
+        let told: Vec<_> = told[0].iter().map(|row| &row["requests"]).collect();
+        let [from, to] = [from, to].map(|day| Some(Scope::bound(day).unwrap()));
+        let making = Making::new(Scope { from, to, ..Scope::default() }, "2026-11-01T00:00:00Z".parse().unwrap());
+        let aggregate = making.make(&[Source::file(&file)]).unwrap();
+        let counted: Vec<_> = aggregate.reaches.values().map(|reached| reached.counts.total()).collect();
+        assert_eq!((told, counted), (vec![&Value::from(requests)], vec![requests]), "{from:?}");
+    }
 }

@@ -46,11 +46,14 @@ pub(super) fn text(reader: Reader<'_>) -> io::Result<Reader<'_>> {
 fn unpack(mut reader: Reader<'_>, nested: u32) -> io::Result<Reader<'_>> {
     let mut head = Vec::with_capacity(HEAD);
     reader.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
-    if let Some((_, what, how)) = REFUSED.iter().find(|(begin, ..)| head.starts_with(begin)) {
-        return Err(refusal(what, how));
-    }
-    if head.get(257..262) == Some(b"ustar") {
-        return Err(refusal("a tar archive", "tar -xO"));
+    // Letters alone are no mark: a log can begin with the word ORCA.
+    if !is_text(&head) {
+        if let Some((_, what, how)) = REFUSED.iter().find(|(begin, ..)| head.starts_with(begin)) {
+            return Err(refusal(what, how));
+        }
+        if head.get(257..262) == Some(b"ustar") {
+            return Err(refusal("a tar archive", "tar -xO"));
+        }
     }
     let is_packed = head.starts_with(&[0x1f, 0x8b]) || is_zstd(&head);
     if is_packed && nested == 0 {
@@ -78,6 +81,12 @@ fn unpack(mut reader: Reader<'_>, nested: u32) -> io::Result<Reader<'_>> {
 
 fn refusal(what: &str, how: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, format!("this is {what}, which is not read: unpack it first ({how})"))
+}
+
+/// Whether it has no control characters but white space and the beginnings of escape sequences, as of colours. What is
+/// packed has others soon.
+fn is_text(head: &[u8]) -> bool {
+    head.iter().all(|byte| !byte.is_ascii_control() || byte.is_ascii_whitespace() || *byte == b'\x1b')
 }
 
 /// A frame, or one that can be skipped.

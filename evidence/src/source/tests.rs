@@ -261,3 +261,26 @@ fn packings_and_encodings_are_known_by_their_bytes() {
     assert!(refused(&zstd[..zstd.len() - 5]).starts_with("s: "));
     assert!(refused(&[zstd.as_slice(), b"more"].concat()).contains("something else behind the last frame"));
 }
+
+#[test]
+fn a_log_is_no_packing_whatever_its_first_word_is() {
+    let log = format!("{RECORD}\n");
+    for begin in ["ORCA load report\n", "\u{1b}[33mORC\n", "BZh9 is a word\n", "PAR1\n", "LPKSHHRH"] {
+        let (found, _) = read(&Source::text("s", format!("{begin}\n{log}")));
+        assert_eq!(found.len(), 1, "{begin}");
+    }
+    // Where a tar archive has its mark.
+    let custard = format!("{}custard\n{log}", "x".repeat(256));
+    assert_eq!(read(&Source::text("s", custard)).0.len(), 1);
+    for packed in [
+        b"BZh91AY&SY\x94\x1f\x2b\x07".as_slice(),
+        b"BZh9\x17rE8P\x90\0\0\0\0",
+        b"PAR1\x15\x04",
+        b"ORC\x0a\x03\x08",
+        b"LPKSHHRH\0\0",
+    ] {
+        let error = Source::text("s", packed).read(|_| Ok(())).unwrap_err().to_string();
+        assert!(error.contains("which is not read: unpack it first"), "{error}");
+    }
+}
+

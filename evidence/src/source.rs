@@ -119,7 +119,7 @@ impl Source {
     }
 
     /// The sources that `paths` name: files, `-`, and folders with everything below them, in the order of names.
-    /// Hidden files and the `lost+found` of a volume are left out.
+    /// Hidden files, the `lost+found` of a volume, and what keeps nothing (pipes, sockets, devices) are left out.
     ///
     /// # Errors
     /// When there is no such file, a folder cannot be read, or has no file in it.
@@ -278,9 +278,10 @@ fn below(folder: &Path, sources: &mut Vec<Source>) -> io::Result<()> {
             continue;
         }
         // Follows links: mounted ConfigMaps and Secrets consist of them.
-        if fs::metadata(&path).map_err(|error| within(&path.display(), &error))?.is_dir() {
+        let metadata = fs::metadata(&path).map_err(|error| within(&path.display(), &error))?;
+        if metadata.is_dir() {
             below(&path, sources)?;
-        } else {
+        } else if metadata.is_file() {
             sources.push(Source::file(path));
         }
     }

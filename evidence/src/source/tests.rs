@@ -284,3 +284,15 @@ fn a_log_is_no_packing_whatever_its_first_word_is() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn what_keeps_nothing_is_left_out_of_a_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("records.jsonl"), RECORD).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(at("pipe")).status().unwrap().success());
+    let sources = Source::expand(&[folder.path().to_owned()]).unwrap();
+    let names: Vec<&str> = sources.iter().map(|source| source.name().rsplit('/').next().unwrap()).collect();
+    assert_eq!(names, ["records.jsonl"]);
+}

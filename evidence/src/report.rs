@@ -7,10 +7,10 @@
 
 mod aggregate;
 mod build;
-mod chains;
 mod completeness;
 mod count;
 mod delivery_counters;
+mod intents;
 mod page;
 mod plot;
 mod reach;
@@ -26,9 +26,9 @@ pub use aggregate::{
 };
 pub use build::Making;
 pub(crate) use build::{clock, read};
-pub use chains::{Intent, Seen, Sink};
 pub(crate) use completeness::chain_doubts;
 pub use completeness::{absent, absent_within, doubts};
 pub use delivery_counters::{DeliveryCounters, MetricsError};
+pub use intents::Unfinished;
 pub use page::html;
 pub use scope::{NotATime, Scope, Standing};

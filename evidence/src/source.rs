@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use blocks::{Block, Blocks};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The longest line, in bytes. A collector writes a batch into one line; this is far more than any batch.
@@ -51,7 +52,7 @@ pub struct Location<'s> {
 }
 
 /// The sink that a record was read from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sink {
     /// A line of its own: Envoy's access log.
@@ -89,6 +90,13 @@ pub struct Lines {
     pub read: u64,
     /// Those that had nothing of a record in them: a proxy's log says other things too.
     pub skipped: u64,
+}
+
+// === impl Sink ===
+
+impl Sink {
+    /// Every sink, at the index that it is as a number.
+    pub const ALL: [Self; 3] = [Self::AccessLog, Self::Collector, Self::ProxyLog];
 }
 
 // === impl Source ===

@@ -35,7 +35,8 @@ pub use keys::{KEY_MIN, Key, Keyring};
 pub use link::State;
 pub use live::{Live, Step};
 pub use report::{
-    ChainReport, Clock, ClockKind, Demands, Input, MergeError, Schema, Tail, Unreadable, Verdict, Verification,
+    ChainReport, Clock, ClockKind, Demands, Input, MergeError, Schema, SinkReport, Tail, Unreadable, Verdict,
+    Verification,
 };
 pub use shard::Shard;
 pub use time::Time;

@@ -1,11 +1,12 @@
 //! Reports: what is counted, whether it is verified, and whether parts add up.
 
+use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use careplane_evidence::report::{Aggregate, DeliveryCounters, Making, Scope, doubts, html};
-use careplane_evidence::source::Source;
+use careplane_evidence::report::{Aggregate, DeliveryCounters, Making, Scope, Unfinished, doubts, html};
+use careplane_evidence::source::{Sink, Source};
 use careplane_evidence::synthetic::Synthetic;
-use careplane_evidence::verify::Key;
+use careplane_evidence::verify::{Key, SinkReport};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -40,7 +41,6 @@ fn of(scope: Scope, lines: &[String]) -> Aggregate {
 fn figures(aggregate: &Aggregate) -> Value {
     let mut value = serde_json::to_value(aggregate).unwrap();
     let object = value.as_object_mut().unwrap();
-    object.remove("chains");
     object["verification"] = object["verification"]["chains"].as_array().unwrap().len().into();
     value
 }
@@ -63,15 +63,22 @@ fn every_request_is_counted_once_in_every_table() {
     assert_eq!(sum(&mut aggregate.failures.values().map(|it| it.count)), total.failed);
     assert_eq!(sum(&mut aggregate.people.values().map(|it| it.counts.total())) + aggregate.without_user, requests);
     assert!(total.refused > 0 && total.failed > 0 && total.declined > 0);
-    assert!(aggregate.chains.values().all(|chain| chain.held.is_empty() && chain.answered.is_empty()));
+    assert_eq!(aggregate.unfinished, Unfinished::default());
 
     // By another way, and that twice: nothing changes but how they came.
     let spilled: Vec<String> =
         LINES.iter().rev().map(|line| format!("[warning] careplane-audit-record {line}")).collect();
     let spilled = Source::text("proxy", spilled.join("\n"));
     let thrice = make(all(), &[Source::text("records", LINES.join("\n")), spilled.clone(), spilled]);
-    let repeated: u64 = thrice.chains.values().map(|chain| chain.repeated).sum();
-    assert_eq!(usize::try_from(repeated).unwrap(), LINES.len());
+    let every = LINES.len() as u64;
+    let sinks = thrice.verification.chains.iter().flat_map(|chain| &chain.sinks);
+    let mut counts = BTreeMap::<Sink, [u64; 3]>::new();
+    for SinkReport { sink, records, alone, repeated } in sinks {
+        let counts = counts.entry(*sink).or_default();
+        counts.iter_mut().zip([records, alone, repeated]).for_each(|(sum, count)| *sum += count);
+    }
+    assert_eq!(counts, BTreeMap::from([(Sink::AccessLog, [every, 0, 0]), (Sink::ProxyLog, [every, 0, every])]));
+    assert_eq!(thrice.verification.chains.iter().map(|chain| chain.valid).sum::<u64>(), every);
     assert_eq!(figures(&thrice), figures(&aggregate));
 }
 
@@ -147,7 +154,7 @@ fn what_does_not_add_up_is_not_merged() {
     let told = error(vec![shard(0, all()), shard(1, other)]);
     assert!(told.starts_with("it is about from 2026-10-01T00:00:00Z, before"), "{told}");
     let error = |text: &str| Aggregate::from_json(text).unwrap_err().to_string();
-    assert!(error("{\"schema\": \"v0\"}").contains("expected \"careplane.audit-report/v2\""));
+    assert!(error("{\"schema\": \"v0\"}").contains("expected \"careplane.audit-report/v3\""));
     assert!(error("{").starts_with("not a report in JSON"));
 }
 
@@ -550,6 +557,23 @@ fn a_key_that_was_given_is_wanted_of_every_chain() {
     let told = doubts(&making.make(&[Source::text("records", two_days(1, None).join("\n"))]).unwrap());
     assert_eq!(told.len(), 1);
     assert!(told[0].starts_with("1 chain is without a key, though one was given; its records can be"), "{told:?}");
+}
+
+#[test]
+fn what_is_kept_of_a_chain_does_not_grow_with_the_gaps_of_a_sink() {
+    let size = |length: u64| {
+        let (mut access, mut log) = (Vec::new(), Vec::new());
+        for (number, line) in support::Writer::new(1).complete(length).into_iter().enumerate() {
+            if number % 2 == 0 {
+                access.push(line)
+            } else {
+                log.push(format!("[warning] careplane-audit-record {line}"))
+            }
+        }
+        text(&make(all(), &[Source::text("access", access.join("\n")), Source::text("log", log.join("\n"))])).len()
+    };
+    let (few, many) = (size(100), size(1000));
+    assert!(many < few + 100, "{few} {many}");
 }
 
 mod support;

@@ -6,8 +6,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::chains::Seen;
 use super::delivery_counters::DeliveryCounters;
+use super::intents::Unfinished;
 use super::scope::Scope;
 use crate::acts::{Kinds, Placement};
 use crate::counts::{Counts, Merge, Tally, rows};
@@ -15,7 +15,7 @@ use crate::purpose;
 use crate::verify::{MergeError, Verification};
 
 /// The version of the aggregate.
-pub const SCHEMA: &str = "careplane.audit-report/v2";
+pub const SCHEMA: &str = "careplane.audit-report/v3";
 
 /// All figures of a report, and what verification found of the records that they were counted from, in the same
 /// reading. Those of all shards of one run merge into that of the whole.
@@ -78,8 +78,8 @@ pub struct Aggregate {
     pub without_user: u64,
     /// Requests by the digest of the policy in force.
     pub policies: BTreeMap<String, Tally>,
-    /// Where the records came from.
-    pub chains: BTreeMap<String, Seen>,
+    /// Requests that were recorded before they could go on, and are not over.
+    pub unfinished: Unfinished,
     /// The proxies that should have a chain.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub expected: Vec<String>,
@@ -274,7 +274,7 @@ impl Aggregate {
             unreadable: 0,
             without_user: 0,
             policies: BTreeMap::new(),
-            chains: BTreeMap::new(),
+            unfinished: Unfinished::default(),
             expected: Vec::new(),
             ledger: None,
             beyond: Beyond::default(),
@@ -341,8 +341,7 @@ impl Aggregate {
         self.unreadable += other.unreadable;
         self.without_user += other.without_user;
         self.policies.absorb(other.policies);
-        // A chain is in one shard.
-        self.chains.extend(other.chains);
+        self.unfinished.absorb(other.unfinished);
         self.beyond.absorb(other.beyond);
         Ok(())
     }

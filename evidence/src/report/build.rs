@@ -1,6 +1,5 @@
 //! From records to figures: one reading, in which each record is held against its hash before it counts.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 
@@ -8,7 +7,7 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::aggregate::{AddError, Aggregate};
-use super::chains::{Intent, Seen};
+use super::intents::{Mark, MarkKind, Unfinished};
 use super::scope::{Scope, Standing};
 use crate::acts::{Fact, Names, fold, request_key};
 use crate::sort::Sorter;
@@ -38,7 +37,7 @@ pub struct Making {
 struct Gathering {
     scope: Scope,
     shard: Option<Shard>,
-    chains: BTreeMap<String, Seen>,
+    intents: Sorter<Mark>,
     names: Names,
     facts: Sorter<Fact>,
     /// Records that have their hash, and are none.
@@ -74,7 +73,7 @@ impl Making {
         let mut gathering = Gathering {
             scope: scope.clone(),
             shard,
-            chains: BTreeMap::new(),
+            intents: Sorter::new(in_memory.unwrap_or(FACTS_IN_MEMORY)),
             names: Names::default(),
             facts: Sorter::new(in_memory.unwrap_or(FACTS_IN_MEMORY)),
             unreadable: Vec::new(),
@@ -84,9 +83,9 @@ impl Making {
             reading(source);
             verifier.read_with(source, &wants, |found| gathering.take(&found))?;
         }
-        let Gathering { chains, names, facts, unreadable, .. } = gathering;
+        let Gathering { intents, names, facts, unreadable, .. } = gathering;
         let mut aggregate = Aggregate::new(scope, made, verifier.finish()?.with_unreadable(unreadable));
-        aggregate.chains = chains;
+        aggregate.unfinished = Unfinished::of(intents)?;
         fold(facts.sorted()?, |act| aggregate.add(act, &names))?;
         Ok(aggregate)
     }
@@ -131,8 +130,10 @@ impl Gathering {
                 return Ok(());
             }
         };
-        if found.in_shard {
-            self.note(&record, time, found);
+        if found.in_shard
+            && let Some((seq, kind)) = self.mark(&record, time)
+        {
+            self.intents.push(Mark { chain, seq, kind })?;
         }
         if record.kind == Kind::Request {
             let is_ours = match (self.shard, request_key(found.text)) {
@@ -147,27 +148,15 @@ impl Gathering {
         Ok(())
     }
 
-    /// What is said of the record's chain.
-    fn note(&mut self, record: &Record<'_>, time: Timestamp, found: &Found<'_>) {
-        let id: &str = &record.chain.id;
-        if !self.chains.contains_key(id) {
-            self.chains.insert(id.to_owned(), Seen::default());
-        }
-        let Some(seen) = self.chains.get_mut(id) else { return };
-        if !seen.note(record.chain.seq, found.sink) {
-            return;
-        }
+    /// What a record says of an intent within the scope: its number, and what.
+    fn mark(&self, record: &Record<'_>, time: Timestamp) -> Option<(u64, MarkKind)> {
         match record.kind {
-            Kind::Intent => {
-                let within = self.scope.standing(record, time) == Standing::Within;
-                seen.hold(record.chain.seq, Intent { time, within, emergency: record.is_emergency() });
+            Kind::Intent if self.scope.standing(record, time) == Standing::Within => {
+                let kind = if record.is_emergency() { MarkKind::Emergency } else { MarkKind::Intent };
+                Some((record.chain.seq, kind))
             }
-            Kind::Request => {
-                if let Some(intent) = record.intent {
-                    seen.answer(intent);
-                }
-            }
-            Kind::Start | Kind::Head | Kind::End => {}
+            Kind::Request => Some((record.intent?, MarkKind::Answered)),
+            Kind::Intent | Kind::Start | Kind::Head | Kind::End => None,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::aggregate::Aggregate;
+use super::intents::Unfinished;
 use super::scope::Scope;
 use super::words::{as_u64, counted, moment, number};
 use crate::verify::{ChainReport, SILENT_AFTER, Tail, Time, Verdict, Verification};
@@ -251,14 +252,13 @@ fn is_like(name: &str, pattern: &str) -> bool {
 /// What is wrong with the input itself.
 fn input_doubts(aggregate: &Aggregate) -> Vec<String> {
     let mut doubts = Vec::new();
-    let held = aggregate.chains.values().flat_map(|seen| seen.held.values()).filter(|intent| intent.within);
-    let unanswered = as_u64(held.clone().count());
-    if unanswered > 0 {
-        let emergencies = match as_u64(held.filter(|intent| intent.emergency).count()) {
+    let Unfinished { requests, emergencies } = aggregate.unfinished;
+    if requests > 0 {
+        let emergencies = match emergencies {
             0 => String::new(),
             count => format!(" Emergency access: {}.", number(count)),
         };
-        doubts.push(format!("Of {}, only the beginning is on record.{emergencies}", counted(unanswered, "request")));
+        doubts.push(format!("Of {}, only the beginning is on record.{emergencies}", counted(requests, "request")));
     }
     if let Some(ledger) = &aggregate.ledger {
         if ledger.lost > 0 {

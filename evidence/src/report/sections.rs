@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::DeliveryCounters;
 use super::aggregate::{Aggregate, Attempt, Crossing, Denial, Person};
-use super::chains::{self, Sink};
 use super::completeness::Account;
 use super::words::{self, as_u64, counted, number, percent, ratio, span};
 use crate::acts::Placement;
 use crate::counts::{Counts, Merge, Tally};
+use crate::source::Sink;
 use crate::verify::{ChainReport, Verdict};
 
 /// The rows that a table shows.
@@ -294,29 +294,17 @@ impl<'a> People<'a> {
 
 impl Delivery {
     pub(super) fn of(aggregate: &Aggregate) -> Self {
-        let mut by_sink: BTreeMap<Sink, [u64; 2]> = BTreeMap::new();
-        let (mut records, mut repeated) = (0, 0);
-        for seen in aggregate.chains.values() {
-            records += chains::count(&seen.all());
-            repeated += seen.repeated;
-            for (sink, numbers) in &seen.numbers {
-                let mut alone = numbers.clone();
-                for (_, others) in seen.numbers.iter().filter(|(other, _)| *other != sink) {
-                    others.iter().for_each(|range| alone.remove(range.clone()));
-                }
-                let counts = by_sink.entry(*sink).or_default();
-                counts[0] += chains::count(numbers);
-                counts[1] += chains::count(&alone);
-            }
-        }
-        let row = |sink: &Sink| {
-            let [all, alone] = *by_sink.get(sink)?;
-            Some((words::sink(*sink), number(all), number(alone)))
+        let chains = &aggregate.verification.chains;
+        let sinks = || chains.iter().flat_map(|chain| &chain.sinks);
+        let row = |sink: Sink| {
+            let of_it = || sinks().filter(|it| it.sink == sink);
+            let [all, alone]: [u64; 2] = [of_it().map(|it| it.records).sum(), of_it().map(|it| it.alone).sum()];
+            (all > 0).then(|| (words::sink(sink), number(all), number(alone)))
         };
         Self {
-            records,
-            repeated,
-            sinks: Sink::ALL.iter().filter_map(row).collect(),
+            records: chains.iter().map(|chain| chain.valid).sum(),
+            repeated: sinks().map(|it| it.repeated).sum(),
+            sinks: [Sink::Collector, Sink::AccessLog, Sink::ProxyLog].into_iter().filter_map(row).collect(),
             ledger: aggregate.ledger.as_ref().map(DeliverySection::of),
         }
     }

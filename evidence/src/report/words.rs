@@ -4,9 +4,9 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::aggregate::Denial;
-use super::chains::Sink;
 use super::scope::Scope;
 use crate::acts::Placement;
+use crate::source::Sink;
 use crate::verify::Verdict;
 
 /// What a refusal means.

@@ -144,7 +144,8 @@ impl<'c> Checker<'c> {
     }
 
     fn position(&self, item: &Item<'_>) -> Position {
-        Position { source: self.number, line: item.location.line, record: item.location.record }
+        let Item { location, sink, .. } = *item;
+        Position { source: self.number, line: location.line, record: location.record, sink }
     }
 
     /// Notes the proxy that a record names as that of its chain.

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::digest::Digest;
 use super::time::Time;
 use crate::sort::{Entry, take};
+use crate::source::Sink;
 
 /// One record in its chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,13 +25,14 @@ pub(super) struct Link {
     pub(super) time: Option<Time>,
 }
 
-/// Where it was read. In the order of reading.
+/// Where it was read, and what had written it there. In the order of reading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
     /// The number of the source, from 0.
     pub(super) source: u32,
     pub(super) line: u64,
     pub(super) record: u32,
+    pub(super) sink: Sink,
 }
 
 /// Whether a record is what was written.
@@ -80,7 +82,7 @@ impl Role {
 // === impl Link: as bytes ===
 
 impl Entry for Link {
-    const SIZE: usize = 16 + 8 + (4 + 8 + 4) + 32 + 32 + 1 + 4 + 8;
+    const SIZE: usize = 16 + 8 + (4 + 8 + 4 + 1) + 32 + 32 + 1 + 4 + 8;
     type Bucket = Uuid;
     /// The last part makes the order total.
     type Order = (Uuid, u64, Position);
@@ -104,6 +106,7 @@ impl Entry for Link {
         out.extend(self.position.source.to_le_bytes());
         out.extend(self.position.line.to_le_bytes());
         out.extend(self.position.record.to_le_bytes());
+        out.push(self.position.sink as u8);
         out.extend(self.prev.unwrap_or_default());
         out.extend(self.hash.unwrap_or_default());
         out.push(flags);
@@ -112,13 +115,14 @@ impl Entry for Link {
     }
 
     fn read(mut rest: &[u8]) -> Self {
-        let flags = rest[104];
+        let flags = rest[105];
         let chain = Uuid::from_bytes(take(&mut rest));
         let seq = u64::from_le_bytes(take(&mut rest));
         let position = Position {
             source: u32::from_le_bytes(take(&mut rest)),
             line: u64::from_le_bytes(take(&mut rest)),
             record: u32::from_le_bytes(take(&mut rest)),
+            sink: Sink::ALL[usize::from(u8::from_le_bytes(take(&mut rest))) % Sink::ALL.len()],
         };
         let is = |bit: u8| flags >> bit & 1 == 1;
         let prev = Some(take(&mut rest)).filter(|_| is(4));

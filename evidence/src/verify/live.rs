@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::keys::Keyring;
 use super::link::{Link, Position, State};
 use super::reading::Reading;
+use crate::source::Sink;
 
 /// Chains as far as they have been followed. What began before is taken as it is; what is written later than it
 /// happened shows as a gap.
@@ -45,7 +46,9 @@ impl Live {
     pub fn take(&mut self, text: &[u8]) -> Result<Step, String> {
         let reading = Reading::parse(text)?;
         let chain = reading.chain()?;
-        let link = reading.link(text, chain, Position { source: 0, line: 0, record: 0 }, 0, &self.keys);
+        // No record is kept with its place.
+        let position = Position { source: 0, line: 0, record: 0, sink: Sink::AccessLog };
+        let link = reading.link(text, chain, position, 0, &self.keys);
         let mut step = Step { chain, seq: link.seq, state: link.state, is_repeated: false, trouble: Vec::new() };
         if link.state == State::Changed {
             step.trouble.push(format!("record {} of chain {chain} was changed: it does not have its hash", link.seq));

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::finding::{Finding, Location};
 use super::shard::Shard;
 use super::time::Time;
-use crate::source;
+use crate::source::{self, Sink};
 
 /// How many faults of a chain are listed, how many records out of order, and how many unreadable records. All are
 /// counted.
@@ -123,6 +123,12 @@ pub struct ChainReport {
     pub last: u64,
     /// How many different numbers are there.
     pub records: u64,
+    /// How many of these have a record that has its hash.
+    #[serde(default)]
+    pub valid: u64,
+    /// Where these are from.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sinks: Vec<SinkReport>,
     /// How many copies there are beyond them.
     pub duplicates: u64,
     /// How many numbers are missing between 1 and `last`.
@@ -150,6 +156,19 @@ pub struct ChainReport {
     pub faults: u64,
     /// The first of those, and the first that are only notes, in the order of numbers.
     pub findings: Vec<Finding>,
+}
+
+/// The records of a chain that are from one sink, of those that have their hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct SinkReport {
+    /// The sink.
+    pub sink: Sink,
+    /// How many different numbers.
+    pub records: u64,
+    /// How many of these are from no other sink.
+    pub alone: u64,
+    /// How many copies there are beyond.
+    pub repeated: u64,
 }
 
 /// What is to be thought of a chain.
@@ -356,6 +375,14 @@ impl Verification {
     }
 }
 
+// === impl SinkReport ===
+
+impl SinkReport {
+    fn new(sink: Sink) -> Self {
+        Self { sink, records: 0, alone: 0, repeated: 0 }
+    }
+}
+
 // === impl ChainReport ===
 
 impl ChainReport {
@@ -369,6 +396,8 @@ impl ChainReport {
             first: 0,
             last: 0,
             records: 0,
+            valid: 0,
+            sinks: Sink::ALL.map(SinkReport::new).into(),
             duplicates: 0,
             missing: 0,
             edited: 0,

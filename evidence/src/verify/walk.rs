@@ -11,6 +11,7 @@ use super::link::{Link, Position, Role, State};
 use super::notes::Notes;
 use super::report::{ChainReport, FINDINGS_MAX};
 use super::time::Time;
+use crate::source::Sink;
 
 /// Different records of one number that are kept apart. The chain is broken with two already.
 const CANDIDATES_MAX: usize = 8;
@@ -45,6 +46,8 @@ struct Group {
     /// Of those, how many there are beyond what is kept.
     more_changed: u64,
     duplicates: u64,
+    /// How many that have their hash are from each sink.
+    sinks: [u64; Sink::ALL.len()],
     /// Where its first copy is in each source.
     positions: SmallVec<[Position; 2]>,
 }
@@ -77,6 +80,7 @@ impl Group {
             changed: Vec::new(),
             more_changed: 0,
             duplicates: 0,
+            sinks: [0; Sink::ALL.len()],
             positions: SmallVec::new(),
         });
         group.add(link);
@@ -86,6 +90,9 @@ impl Group {
     fn add(&mut self, link: Link) {
         if self.positions.last().is_none_or(|last| last.source != link.position.source) {
             self.positions.push(link.position);
+        }
+        if link.state == State::Valid {
+            self.sinks[link.position.sink as usize] += 1;
         }
         if link.state == State::Changed {
             if self.changed.len() < CANDIDATES_MAX {
@@ -156,6 +163,7 @@ impl<'w> Walk<'w> {
             self.judge(waiting, Some(&current));
         }
         self.judge(current, None);
+        self.report.sinks.retain(|sink| sink.records > 0);
         self.report
     }
 
@@ -302,6 +310,13 @@ impl<'w> Walk<'w> {
         report.last = group.seq();
         report.records += 1;
         report.duplicates += group.duplicates;
+        report.valid += u64::from(group.sinks != [0; Sink::ALL.len()]);
+        let is_alone = group.sinks.iter().filter(|count| **count > 0).count() == 1;
+        for (sink, count) in report.sinks.iter_mut().zip(group.sinks).filter(|(_, count)| *count > 0) {
+            sink.records += 1;
+            sink.alone += u64::from(is_alone);
+            sink.repeated += count - 1;
+        }
         let times = || group.valid.iter().filter_map(|link| link.time);
         report.since = times().chain(report.since).min();
         let is_checkpoint = group.valid.iter().any(|link| link.role != Role::Plain);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::source::Sink;
 
 /// The hash is that of `(printf '\0'; printf '{"chain":…,"kind":…}') | sha256sum`.
 const RECORD: &str = concat!(
@@ -10,7 +11,7 @@ const RECORD: &str = concat!(
 
 fn link(text: &str) -> Result<Link, String> {
     let reading = Reading::parse(text.as_bytes())?;
-    let position = Position { source: 1, line: 2, record: 3 };
+    let position = Position { source: 1, line: 2, record: 3, sink: Sink::AccessLog };
     Ok(reading.link(text.as_bytes(), reading.chain()?, position, 4, &Keyring::default()))
 }
 

@@ -1,11 +1,13 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::source::Sink;
 use crate::verify::checked::{Checked, Slots};
 use crate::verify::keys::Key;
 use crate::verify::pairs::Pairs;
 use crate::verify::reading::Reading;
 
+const POSITION: Position = Position { source: 0, line: 1, record: 0, sink: Sink::AccessLog };
 const RECORD: &str = concat!(
     r#"{"chain":{"id":"019b76da-0001-7000-8000-000000000001","key":"abcdefgh","prev":"00","seq":12},"#,
     r#""context":{"a":[1,-2,[],{}],"b":true},"hash":"ab","kind":"head","proxy":{"id":"node","module":"0.1.0"},"#,
@@ -82,10 +84,10 @@ fn compare(text: &[u8]) -> bool {
     let without = [&text[..scanned.covered[0]], &text[scanned.covered[1]..]];
     assert_eq!(parsed.without_hash(text), Some(without));
     if let Some(chain) = scanned.chain() {
-        let (position, keys) = (Position { source: 0, line: 1, record: 0 }, keys());
-        let (mut link, hashing) = scanned.link(chain, position, 0, &keys);
+        let keys = keys();
+        let (mut link, hashing) = scanned.link(chain, POSITION, 0, &keys);
         link.state = hashing.map_or(link.state, |hashing| hashing.state(text));
-        assert_eq!(link, parsed.link(text, parsed.chain().unwrap(), position, 0, &keys));
+        assert_eq!(link, parsed.link(text, parsed.chain().unwrap(), POSITION, 0, &keys));
     }
     true
 }
@@ -188,10 +190,9 @@ fn two_records_at_a_time_have_the_hashes_of_each() {
         let (mut pairs, mut checked, mut expected) = (Pairs::default(), Checked::default(), Vec::new());
         for text in &texts {
             let Some(scanned) = scan(text) else { continue };
-            let position = Position { source: 0, line: 1, record: 0 };
-            let (link, hashing) = scanned.link(scanned.chain().unwrap(), position, 0, &keys);
+            let (link, hashing) = scanned.link(scanned.chain().unwrap(), POSITION, 0, &keys);
             let parsed = Reading::parse(text).unwrap();
-            expected.push(parsed.link(text, parsed.chain().unwrap(), position, 0, &keys).state);
+            expected.push(parsed.link(text, parsed.chain().unwrap(), POSITION, 0, &keys).state);
             let slots = Slots { link: Some(checked.links.len()), record: None };
             checked.links.push(link);
             if let Some(hashing) = hashing {

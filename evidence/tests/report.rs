@@ -560,6 +560,24 @@ fn a_key_that_was_given_is_wanted_of_every_chain() {
 }
 
 #[test]
+fn shards_that_were_made_before_and_after_the_end_of_the_period_merge() {
+    let sources = [Source::text("records", LINES.join("\n"))];
+    let to = all().to.unwrap();
+    let make = |shard: Option<&str>, made: Timestamp| {
+        let mut making = Making::new(all(), made);
+        making.shard = shard.map(|shard| shard.parse().unwrap());
+        making.make(&sources).unwrap()
+    };
+    let minute = jiff::Span::new().minutes(1);
+    let (before, after) = (to - minute, to + minute);
+    let whole = make(None, after);
+    for times in [[before, after, before], [after, before, after], [before, before, after]] {
+        let parts = times.into_iter().zip(["0/3", "1/3", "2/3"]).map(|(made, shard)| make(Some(shard), made));
+        assert_eq!(text(&Aggregate::merge(parts.collect()).unwrap()), text(&whole), "{times:?}");
+    }
+}
+
+#[test]
 fn what_is_kept_of_a_chain_does_not_grow_with_the_gaps_of_a_sink() {
     let size = |length: u64| {
         let (mut access, mut log) = (Vec::new(), Vec::new());

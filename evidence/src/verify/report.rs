@@ -326,10 +326,16 @@ impl Verification {
         if self.keys != other.keys {
             return differ("was given other keys");
         }
-        if self.clock != other.clock || self.clock == ClockKind::Given && self.as_of != other.as_of {
-            return differ("was given another time");
-        }
-        self.as_of = self.as_of.max(other.as_of);
+        (self.clock, self.as_of) = match (self.clock, other.clock) {
+            (ClockKind::Given, ClockKind::Given) if self.as_of != other.as_of => {
+                return differ("was given another time");
+            }
+            // The period of a report was over when the later part was made.
+            (ClockKind::Wall, ClockKind::Given) if self.as_of <= other.as_of => (other.clock, other.as_of),
+            (ClockKind::Given, ClockKind::Wall) if other.as_of <= self.as_of => (self.clock, self.as_of),
+            (one, another) if one != another => return differ("was given another time"),
+            _ => (self.clock, self.as_of.max(other.as_of)),
+        };
         self.unreadable_count += other.unreadable_count;
         self.unreadable.extend(other.unreadable);
         self.chains.extend(other.chains);

@@ -594,4 +594,25 @@ fn what_is_kept_of_a_chain_does_not_grow_with_the_gaps_of_a_sink() {
     assert!(many < few + 100, "{few} {many}");
 }
 
+#[test]
+fn emergency_access_is_told_also_of_users_that_no_record_names() {
+    let mut writer = support::Writer::new(1);
+    let mut request = |user: Value| {
+        let record = json!({
+            "context": {"action": "read", "complianceLevel": "high", "name": "resident", "policy": "9f86"},
+            "decision": {"result": "allowed", "grant": "emergency"}, "outcome": {"status": 200},
+            "request": {"method": "GET"}, "who": {"user": user, "purpose": "BTG"}
+        });
+        writer.append("request", record)
+    };
+    let lines = [request(Value::Null), request("p-nurse".into())];
+    for (lines, by) in [(&lines[..1], "users who are not named"), (&lines, "1 user and others who are not named")] {
+        let page = html(&of(Scope::default(), lines), None).unwrap();
+        let requests = if lines.len() == 1 { "1 request" } else { "2 requests" };
+        for shown in [format!("was used or tried in {requests}, by {by}."), format!("{by} did in {requests}")] {
+            assert!(page.contains(&shown), "{shown}");
+        }
+    }
+}
+
 mod support;

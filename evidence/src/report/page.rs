@@ -156,7 +156,7 @@ fn summary(
         total => format!(
             "Emergency access was used or tried in {}, by {}. Each needs an explanation.",
             counted(total, "request"),
-            counted(emergencies.users, "user"),
+            emergencies.by,
         ),
     });
     sentences

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::aggregate::{Aggregate, Reach, Reached};
-use super::words::{self, as_u64, number, span};
+use super::words::{self, as_u64, counted, number, span};
 use crate::counts::{Counts, Merge};
 
 /// The rows of emergency access: each is one to look into, so that a page has them as long as it can be read.
@@ -18,7 +18,8 @@ pub(super) struct Emergencies<'a> {
     /// Requests that were let through.
     pub allowed: u64,
     pub refused: u64,
-    pub users: u64,
+    /// The users: how many, and whether records name them.
+    pub by: String,
     /// Those whose data were reached.
     pub subjects: u64,
     pub rows: Vec<EmergencyRow<'a>>,
@@ -77,6 +78,15 @@ fn different<'a>(names: impl Iterator<Item = &'a String>) -> u64 {
     as_u64(names.filter(|name| !name.is_empty()).collect::<BTreeSet<_>>().len())
 }
 
+/// How many users there are, of whom some can be without a name.
+fn users<'a>(names: impl Iterator<Item = &'a String> + Clone) -> String {
+    match (different(names.clone()), names.clone().any(String::is_empty)) {
+        (0, _) => "users who are not named".to_owned(),
+        (named, false) => counted(named, "user"),
+        (named, true) => format!("{} and others who are not named", counted(named, "user")),
+    }
+}
+
 // === impl Emergencies ===
 
 impl<'a> Emergencies<'a> {
@@ -89,7 +99,7 @@ impl<'a> Emergencies<'a> {
         Self {
             allowed: total.saturating_sub(refused),
             refused,
-            users: different(rows.iter().map(|(reach, _)| &reach.user)),
+            by: users(rows.iter().map(|(reach, _)| &reach.user)),
             subjects: different(allowed.map(|(reach, _)| &reach.subject)),
             more: rows.len().saturating_sub(EMERGENCIES),
             rows: rows.into_iter().take(EMERGENCIES).map(EmergencyRow::of).collect(),

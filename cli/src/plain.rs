@@ -1,5 +1,6 @@
-//! Texts of records and requests for people. An attacker who can write a line into a log can make a record, and a path
-//! is what its caller wrote. A line end or an escape sequence in their texts would look like output of this tool.
+//! Texts of records and requests for people. An attacker who can write a line into a log can make a record, one who can
+//! write into an archive names its files, and a path is what its caller wrote. A line end or an escape sequence in
+//! their texts would look like output of this tool.
 
 use std::borrow::Cow;
 

@@ -83,6 +83,18 @@ fn what_is_wrong_is_told_with_its_place() {
     assert_eq!(outcome(&careplane(folder.path(), &["audit", "verify", ".", "--exit-zero"])).0, 0);
 }
 
+#[cfg(unix)]
+#[test]
+fn the_name_of_a_file_is_no_line_of_the_output() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a\nchain x: complete"), "{\"chain\":{\"id\":\"0").unwrap();
+    for command in ["verify", "report"] {
+        let (code, text) = outcome(&careplane(folder.path(), &["audit", command, "."]));
+        assert!(code < 2 && text.contains("./a\\nchain x: complete:1: "), "{text}");
+        assert!(!text.contains("\nchain x"), "{text}");
+    }
+}
+
 #[test]
 fn an_archive_that_was_cut_at_one_instant_does_not_hold_now() {
     // Without the ends, which only proxies' logs have.

@@ -142,7 +142,8 @@ fn write(
                 Err(why) => {
                     skipped += 1;
                     if skipped <= input::LISTED_MAX as u64 {
-                        eprintln!("careplane: {location}: not a readable record: {}", plain(&why.to_string()));
+                        let location = location.to_string();
+                        eprintln!("careplane: {}: not a readable record: {}", plain(&location), plain(&why));
                     }
                     Ok(())
                 }

@@ -15,7 +15,8 @@ const UNSURE: Style = AnsiColor::Yellow.on_default().bold();
 pub fn text(verification: &Verification, demands: Demands, all: bool) -> String {
     let mut text = String::new();
     for unreadable in &verification.unreadable {
-        text += &format!("{}: {ERROR}error{ERROR:#}: {} [unreadable]\n", unreadable.place, plain(&unreadable.why));
+        let (place, why) = (unreadable.place.to_string(), plain(&unreadable.why));
+        text += &format!("{}: {ERROR}error{ERROR:#}: {why} [unreadable]\n", plain(&place));
     }
     more(&mut text, verification.unreadable_count, verification.unreadable.len(), "unreadable records");
     for chain in &verification.chains {
@@ -33,9 +34,9 @@ fn findings(text: &mut String, chain: &ChainReport, demands: Demands) {
     for finding in &chain.findings {
         let is_error = finding.is_fault() || demands.ordered;
         let (style, level) = if is_error { (ERROR, "error") } else { (NOTE, "note") };
-        let (location, word) = (finding.location(), finding.word());
+        let (location, word) = (finding.location().to_string(), finding.word());
         let finding = finding.to_string();
-        let finding = plain(&finding);
+        let (location, finding) = (plain(&location), plain(&finding));
         *text += &format!("{location}: {style}{level}{style:#}: chain {}: {finding} [{word}]\n", chain.id);
     }
     let faults = chain.findings.iter().filter(|finding| finding.is_fault()).count();

@@ -14,7 +14,8 @@ pub const LISTED_MAX: usize = 10;
 /// Lists what could not be read on the standard error, each with its place.
 pub fn report_unreadable(verification: &Verification) {
     for unreadable in verification.unreadable.iter().take(LISTED_MAX) {
-        eprintln!("careplane: {}: not an audit record: {}", unreadable.place, plain(&unreadable.why));
+        let place = unreadable.place.to_string();
+        eprintln!("careplane: {}: not an audit record: {}", plain(&place), plain(&unreadable.why));
     }
     let more = verification.unreadable_count.saturating_sub(LISTED_MAX as u64);
     if more > 0 {

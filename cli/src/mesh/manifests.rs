@@ -19,6 +19,8 @@ const PLACEHOLDER: &str = "oci://registry.example/";
 /// The address of the registry that the network policies are shipped with: of documentation (RFC 5737).
 pub const PLACEHOLDER_OF_REGISTRY: &str = "192.0.2.10/32";
 
+/// Istio's root namespace: what is in it, and selects nothing, is for every namespace.
+pub const ROOT_NAMESPACE: &str = "istio-system";
 /// Where the pods of the ingress gateway run.
 pub const GATEWAY_NAMESPACE: &str = "core-healthcare";
 /// The ingress Gateway.

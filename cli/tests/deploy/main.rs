@@ -58,9 +58,13 @@ impl Played {
                 "kind": kind, "name": name, "namespaced": namespaced, "verbs": verbs
             })
         };
-        let kinds = [kind("Namespace", "namespaces", false), kind("WasmPlugin", "wasmplugins", true)];
+        let kinds = [
+            kind("Namespace", "namespaces", false),
+            kind("WasmPlugin", "wasmplugins", true),
+        ];
         played.answer("kinds.json", &json!({"resources": kinds}).to_string());
         played.answer("pods.json", r#"{"items": []}"#);
+        played.answer("wasmplugins.json", r#"{"items": []}"#);
         played.answer("live.json", "");
         played.answer("wanted.json", &json!({"items": [wanted_namespace(), plugin()]}).to_string());
         played

@@ -3,23 +3,27 @@
 
 use serde_json::Value;
 
-use super::{Checks, has_proxy, istio_label, text, title};
+use super::{Checks, has_proxy, text, title};
 use crate::mesh::difference::Presence;
 use crate::mesh::failure::Failure;
-use crate::mesh::options::Overlay;
+use crate::mesh::manifests::{Document, ROOT_NAMESPACE, Step};
 use crate::mesh::plugins::{self, Plugin};
 
 pub fn plugins(checks: &Checks<'_, '_>, pods: &[Value]) -> Result<(), Failure> {
     let context = checks.context;
     let plugins = plugins::read(context.cluster, &Presence::read(context.cluster)?)?;
     let keyed = context.manifests.mesh_namespaces();
+    let meant = context.manifests.step(Step::Careplane);
     let (mut loaded, mut proxies, mut bad, mut ephemeral) = (0, 0, Vec::new(), Vec::new());
     let runs = |pod: &&Value| text(pod, "/status/phase") == "Running" && has_proxy(pod);
-    let is_ambient = context.settings.overlay == Overlay::Ambient;
-    for pod in pods.iter().filter(runs).filter(|pod| has_plugins(pod, is_ambient)) {
+    for pod in pods.iter().filter(runs) {
+        let meant: Vec<&Document> = meant.iter().copied().filter(|plugin| selects(&plugin.value, pod)).collect();
+        if meant.is_empty() {
+            continue;
+        }
         proxies += 1;
         let waiting = context.printer.waiting(&format!("asking {}", title(pod)));
-        let proxy = look(checks, pod, &plugins);
+        let proxy = look(checks, pod, &meant, &plugins);
         drop(waiting);
         match proxy {
             Ok(proxy) => {
@@ -53,14 +57,48 @@ pub fn plugins(checks: &Checks<'_, '_>, pods: &[Value]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Whether plugins of careplane are meant for its proxy. In an ambient mesh they are in waypoints, and a sidecar, such
-/// as the one of Prometheus, has none.
-fn has_plugins(pod: &Value, is_ambient: bool) -> bool {
-    let class = text(pod, "/metadata/labels/gateway.networking.k8s.io~1gateway-class-name");
-    match istio_label(pod) {
-        "egressgateway" => false,
-        "ingressgateway" => true,
-        _ => !is_ambient || class == "istio-waypoint",
+/// Whether istiod gives a plugin to the proxy of a pod.
+fn selects(plugin: &Value, pod: &Value) -> bool {
+    let (spec, namespace) = (&plugin["spec"], text(plugin, "/metadata/namespace"));
+    if namespace != ROOT_NAMESPACE && namespace != text(pod, "/metadata/namespace") {
+        return false;
+    }
+    let labels = &pod["metadata"]["labels"];
+    if let Some(targets) = spec["targetRefs"].as_array() {
+        let label = |kind: &Value| match kind.as_str() {
+            Some("GatewayClass") => "gateway.networking.k8s.io/gateway-class-name",
+            _ => "gateway.networking.k8s.io/gateway-name",
+        };
+        return targets.iter().any(|target| labels[label(&target["kind"])] == target["name"]);
+    }
+    let mut wanted = spec["selector"]["matchLabels"].as_object().into_iter().flatten();
+    let modes = spec["match"].as_array();
+    let matches = |role| match role {
+        Role::Sidecar => true,
+        // A client of what is behind it, and nothing else.
+        Role::Gateway => modes.is_none_or(|modes| modes.is_empty() || modes.iter().any(|one| one["mode"] != "SERVER")),
+        // It takes what targets it alone.
+        Role::Waypoint => false,
+    };
+    wanted.all(|(label, value)| labels[label] == *value) && matches(role(pod))
+}
+
+#[derive(Clone, Copy)]
+enum Role {
+    Sidecar,
+    Gateway,
+    Waypoint,
+}
+
+/// What its agent was started as: `proxy router`. Labels do not tell: gateways have any.
+fn role(pod: &Value) -> Role {
+    let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+    let proxies = containers.filter(|container| container["name"] == "istio-proxy");
+    let mut words = proxies.filter_map(|proxy| proxy["args"].as_array()).flatten().filter_map(Value::as_str);
+    match words.find(|word| matches!(*word, "sidecar" | "router" | "waypoint")) {
+        Some("router") => Role::Gateway,
+        Some("waypoint") => Role::Waypoint,
+        _ => Role::Sidecar,
     }
 }
 
@@ -69,7 +107,8 @@ struct Proxy {
     is_ephemeral: bool,
 }
 
-fn look(checks: &Checks<'_, '_>, pod: &Value, plugins: &[Plugin]) -> Result<Proxy, String> {
+/// Whether its proxy has the plugins that are meant for it, of those that the cluster has.
+fn look(checks: &Checks<'_, '_>, pod: &Value, meant: &[&Document], plugins: &[Plugin]) -> Result<Proxy, String> {
     let ask = |path: &str| {
         let (namespace, name) = (text(pod, "/metadata/namespace"), text(pod, "/metadata/name"));
         let request = ["pilot-agent", "request", "GET", path];
@@ -83,7 +122,7 @@ fn look(checks: &Checks<'_, '_>, pod: &Value, plugins: &[Plugin]) -> Result<Prox
     let mut filters = Vec::new();
     find(&dump, &mut filters);
     // A proxy also shows those that it was given before, and uses no more.
-    filters.retain(|filter| plugins.iter().any(|plugin| filter.is(plugin)));
+    filters.retain(|filter| plugins.iter().any(|plugin| filter.is(&plugin.kind, &plugin.namespace, &plugin.name)));
     let not_fetched: Vec<&str> = filters
         .iter()
         .filter(|filter| !filter.type_url.ends_with(".Wasm"))
@@ -96,12 +135,24 @@ fn look(checks: &Checks<'_, '_>, pod: &Value, plugins: &[Plugin]) -> Result<Prox
     if filters.is_empty() {
         return Err("has no plugin of careplane".to_owned());
     }
+    let is_absent = |plugin: &&&Document| {
+        let namespace = plugin.namespace.as_deref().unwrap_or_default();
+        !filters.iter().any(|filter| filter.is(&plugin.kind, namespace, &plugin.name))
+    };
+    // One for some ports is only where there are such.
+    let absent: Vec<String> =
+        meant.iter().filter(|plugin| !is_of_ports(&plugin.value)).filter(is_absent).map(|it| it.title()).collect();
+    if !absent.is_empty() {
+        return Err(format!("does not have {}", absent.join(", ")));
+    }
     if !not_fetched.is_empty() {
         let names = not_fetched.join(" ");
         return Err(format!("the module of {names} could not be fetched; every request is refused"));
     }
-    // istiod and the configuration dump know nothing of it: both have what was sent, not what became of it.
-    if !is_over_0("wasm.envoy.wasm.runtime.v8.active") {
+    // istiod and the configuration dump know nothing of it: both have what was sent, not what became of it. A plugin
+    // makes this gauge once its policy is accepted; that a VM runs may be due to a plugin of others.
+    let is_accepted = stats.contains("careplane.pseudonym_key_ephemeral: ");
+    if !is_accepted || !is_over_0("wasm.envoy.wasm.runtime.v8.active") {
         return Err("refused the policy when it started; every request is a 500".to_owned());
     }
     Ok(Proxy { loaded: filters.len(), is_ephemeral: is_over_0("pseudonym_key_ephemeral") })
@@ -116,9 +167,13 @@ struct Filter {
 }
 
 impl Filter {
-    fn is(&self, plugin: &Plugin) -> bool {
-        self.kind == plugin.kind && self.name == format!("{}.{}", plugin.namespace, plugin.name)
+    fn is(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        self.kind == kind && self.name == format!("{namespace}.{name}")
     }
+}
+
+fn is_of_ports(plugin: &Value) -> bool {
+    plugin["spec"]["match"].as_array().into_iter().flatten().any(|one| !one["ports"].is_null())
 }
 
 fn find(value: &Value, filters: &mut Vec<Filter>) {

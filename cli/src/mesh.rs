@@ -7,6 +7,7 @@ mod difference;
 mod failure;
 mod forward;
 mod keys;
+mod left;
 mod manifests;
 mod options;
 mod plan;

@@ -199,20 +199,28 @@ fn documents(name: &str, text: &str) -> Result<Vec<Document>, Failure> {
 // === impl Document ===
 
 impl Document {
-    /// One that only names a ConfigMap.
-    pub fn config_map(namespace: &str, name: &str) -> Self {
-        let (version, kind) = ("v1".to_owned(), "ConfigMap".to_owned());
+    /// One that only names an object of the cluster.
+    pub fn naming(object: &Value) -> Self {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let (version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
+        let (namespace, name) = (text(&object["metadata"]["namespace"]), text(&object["metadata"]["name"]));
         let metadata = json!({"namespace": namespace, "name": name});
         let value = json!({"apiVersion": version, "kind": kind, "metadata": metadata});
-        let text = format!("{value}\n");
-        Self { text, version, kind, namespace: Some(namespace.to_owned()), name: name.to_owned(), value }
+        let [version, kind, name] = [version, kind, name].map(Option::unwrap_or_default);
+        Self { text: format!("{value}\n"), version, kind, namespace, name, value }
+    }
+
+    /// Whether both are of one object, in whichever version.
+    pub fn is_same_as(&self, other: &Self) -> bool {
+        let key = |of: &'_ Self| (of.group().to_owned(), of.kind.clone(), of.namespace.clone(), of.name.clone());
+        key(self) == key(other)
     }
 
     pub fn group(&self) -> &str {
         self.version.split_once('/').map_or("", |(group, _)| group)
     }
 
-    fn step(&self) -> Step {
+    pub fn step(&self) -> Step {
         match (self.group(), self.kind.as_str()) {
             (_, "Namespace" | "ServiceAccount") => Step::Namespaces,
             ("security.istio.io" | "networking.k8s.io" | "rbac.authorization.k8s.io", _) => Step::Security,

@@ -6,6 +6,7 @@ use super::Context;
 use super::difference::{Difference, Presence, compare};
 use super::failure::{Code, Failure};
 use super::keys::{Keys, SECRET};
+use super::left;
 use super::manifests::{self, Document, GATEWAY_NAMESPACE, PLACEHOLDER_OF_REGISTRY, Step};
 use super::plugins::{self, Plugin};
 use crate::check::{self, rules::Level};
@@ -18,6 +19,8 @@ pub struct Plan {
     pub istio: Vec<Document>,
     /// Plugins of another overlay.
     pub stale: Vec<Plugin>,
+    /// What earlier runs have made and stays.
+    left: Vec<Document>,
     has_certificate: bool,
     warnings: Vec<String>,
 }
@@ -77,15 +80,25 @@ impl Plan {
         for step in [Step::Security, Step::Traffic, Step::Observability, Step::Admission, Step::Careplane] {
             show(step.label(), &manifests.step(step))?;
         }
-        let stale = plugins::stale(context, &presence)?;
+        let (stale, others) = plugins::stale(context, &presence)?;
+        let overlay = settings.overlay.name();
         for plugin in &stale {
-            printer.more(&format!(
-                "to be removed: {}, which {} does not have",
-                plugin.title(),
-                settings.overlay.name()
+            printer.more(&format!("to be removed: {}, which {overlay} does not have", plugin.title()));
+        }
+        for plugin in &others {
+            printer.warn(&format!(
+                "{} is not of {overlay}, and apply has not made it: it stays, beside those of {overlay}",
+                plugin.title()
             ));
         }
-        Ok(Self { differences, keys, istio, stale, has_certificate, warnings })
+        let mut left = left::read(context, &presence)?;
+        // Each change of a configuration leaves one behind, to which a rollback leads.
+        left.retain(|document| document.kind != "ConfigMap");
+        if !left.is_empty() {
+            printer.warn(&format!("an earlier apply has made these, which {overlay} does not have; they stay:"));
+            left.iter().for_each(|document| printer.more(&document.title()));
+        }
+        Ok(Self { differences, keys, istio, stale, left, has_certificate, warnings })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -111,6 +124,7 @@ impl Plan {
             "keys": {"secret": SECRET, "missing": self.keys.missing, "different": self.keys.different},
             "hasCertificate": self.has_certificate,
             "removed": self.stale.iter().map(Plugin::title).collect::<Vec<_>>(),
+            "left": self.left.iter().map(Document::title).collect::<Vec<_>>(),
             "warnings": self.warnings,
         })
     }

@@ -4,6 +4,7 @@ use super::Context;
 use super::cluster::Cluster;
 use super::difference::{Presence, refused};
 use super::failure::Failure;
+use super::left;
 
 const VERSIONS: [&str; 2] = ["extensions.istio.io/v1alpha1", "extensions.istio.io/v1"];
 const KINDS: [&str; 2] = ["WasmPlugin", "TrafficExtension"];
@@ -13,6 +14,8 @@ pub struct Plugin {
     pub kind: String,
     pub namespace: String,
     pub name: String,
+    /// Whether `apply` has made it.
+    pub is_ours: bool,
 }
 
 impl Plugin {
@@ -34,20 +37,21 @@ pub fn read(cluster: &Cluster, presence: &Presence) -> Result<Vec<Plugin>, Failu
         }
         let resource = format!("{}s.extensions.istio.io", kind.to_lowercase());
         let label = "app.kubernetes.io/name=careplane";
-        for item in cluster.items(&["get", &resource, "-A", "-l", label, "-o", "json"])? {
+        for item in cluster.items(&["get", &resource, "-A", "-l", label, "-o", "json", "--show-managed-fields"])? {
             let text = |field: &str| item["metadata"][field].as_str().unwrap_or_default().to_owned();
-            plugins.push(Plugin { kind: kind.to_owned(), namespace: text("namespace"), name: text("name") });
+            let (namespace, name) = (text("namespace"), text("name"));
+            plugins.push(Plugin { kind: kind.to_owned(), namespace, name, is_ours: left::is_ours(&item) });
         }
     }
     Ok(plugins)
 }
 
-/// Those that the chosen overlay does not have, but another one, chosen before. Left there, each request would be
-/// handled twice.
-pub fn stale(context: &Context<'_>, presence: &Presence) -> Result<Vec<Plugin>, Failure> {
+/// Those that the chosen overlay does not have: of another one, chosen before, and of others. Left there, the former
+/// would handle each request a second time.
+pub fn stale(context: &Context<'_>, presence: &Presence) -> Result<(Vec<Plugin>, Vec<Plugin>), Failure> {
     let mut plugins = read(context.cluster, presence)?;
     plugins.retain(|plugin| !context.manifests.has(&plugin.kind, &plugin.namespace, &plugin.name));
-    Ok(plugins)
+    Ok(plugins.into_iter().partition(|plugin| plugin.is_ours))
 }
 
 pub fn remove(cluster: &Cluster, plugin: &Plugin) -> Result<(), Failure> {

@@ -9,6 +9,7 @@ use super::Context;
 use super::difference::{MANAGER, Presence, refused};
 use super::failure::{Code, Failure};
 use super::keys::{self, Held, SECRET};
+use super::left;
 use super::manifests::{Document, Step, join};
 use super::plugins;
 use super::print::first_five;
@@ -45,19 +46,20 @@ pub fn run(context: &Context<'_>) -> Result<(), Failure> {
     let presence = Presence::read(cluster)?;
     let is_gateway = |document: &&Document| document.kind == "Gateway";
     let is_claim = |document: &&Document| document.kind == "PersistentVolumeClaim";
-    let older = older(context, &presence)?;
-    let traffic = manifests.step(Step::Traffic);
+    let left = left::read(context, &presence)?;
+    let of = |step| {
+        let left = left.iter().filter(move |document| document.step() == step);
+        manifests.step(step).into_iter().chain(left).collect::<Vec<_>>()
+    };
+    let traffic = of(Step::Traffic);
     // The way in goes before what guards it.
     let steps = [
         ("gateways", traffic.iter().copied().filter(is_gateway).collect::<Vec<_>>()),
-        ("careplane", manifests.step(Step::Careplane)),
-        ("admission", manifests.step(Step::Admission)),
-        (
-            "observability",
-            manifests.step(Step::Observability).into_iter().filter(|it| !is_claim(it)).chain(&older).collect(),
-        ),
+        ("careplane", of(Step::Careplane)),
+        ("admission", of(Step::Admission)),
+        ("observability", of(Step::Observability).into_iter().filter(|it| !is_claim(it)).collect()),
         ("traffic", traffic.into_iter().filter(|it| !is_gateway(it)).collect()),
-        ("security", manifests.step(Step::Security)),
+        ("security", of(Step::Security)),
     ];
     let mut removals = Vec::new();
     for (label, documents) in steps {
@@ -67,9 +69,12 @@ pub fn run(context: &Context<'_>) -> Result<(), Failure> {
         removal.print(context, "to be removed");
         removals.push(removal);
     }
-    let stale = plugins::stale(context, &presence)?;
+    let (stale, others) = plugins::stale(context, &presence)?;
     for plugin in &stale {
         printer.more(&format!("to be removed: {}", plugin.title()));
+    }
+    for plugin in &others {
+        printer.more(&format!("kept: {}, which apply has not made", plugin.title()));
     }
     let claims = claims(context, &presence)?;
     for claim in &claims {
@@ -109,25 +114,6 @@ pub fn run(context: &Context<'_>) -> Result<(), Failure> {
     }
     printer.say("finished", "removed what could be");
     Ok(())
-}
-
-/// The ConfigMaps that earlier runs of `apply` have made: a name ends in a hash of its content, so each change leaves
-/// one behind.
-fn older(context: &Context<'_>, presence: &Presence) -> Result<Vec<Document>, Failure> {
-    let Context { cluster, manifests, .. } = context;
-    let mut older = Vec::new();
-    for namespace in manifests.namespaces().into_iter().filter(|namespace| presence.has_namespace(namespace)) {
-        let arguments = ["-n", namespace, "get", "configmaps", "-o", "json", "--show-managed-fields"];
-        for item in cluster.items(&arguments)? {
-            let metadata = &item["metadata"];
-            let name = metadata["name"].as_str().unwrap_or_default();
-            let mut managers = metadata["managedFields"].as_array().into_iter().flatten();
-            if managers.any(|it| it["manager"] == MANAGER) && !manifests.has("ConfigMap", namespace, name) {
-                older.push(Document::config_map(namespace, name));
-            }
-        }
-    }
-    Ok(older)
 }
 
 /// Those of the documents that the cluster has.

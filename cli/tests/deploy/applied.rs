@@ -299,22 +299,60 @@ fn purge_removes_the_claims_of_the_manifests_alone_and_shows_them_first() {
     assert!(!ended.said.contains(OTHERS) && !ended.calls.concat().contains(OTHERS), "{}", ended.said);
 }
 
-/// Each change of a configuration gives its ConfigMap another name.
+/// Those of another overlay, of files that are gone, and of configurations that have changed: each change of one gives
+/// its ConfigMap another name, and leaves behind what a rollback leads to.
 #[test]
-fn undo_removes_the_configurations_of_earlier_manifests() {
-    let played = Played::new("older");
-    let config_map = |name: &str, manager: &str| {
+fn what_an_earlier_apply_made_is_named_and_undo_removes_it() {
+    let played = Played::new("left");
+    let object = |version: &str, kind: &str, name: &str, manager: &str| {
         let metadata = json!({"name": name, "namespace": "core-healthcare", "managedFields": [{"manager": manager}]});
-        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
+        json!({"apiVersion": version, "kind": kind, "metadata": metadata})
     };
-    let found = [config_map("prometheus-rules-7b", "careplane-deploy"), config_map("theirs", "kubectl")];
-    played.answer("configmaps.json", &json!({"items": found}).to_string());
-    played.answer("live.json", &json!({"items": found}).to_string());
-    let kind = json!({"kind": "ConfigMap", "name": "configmaps", "namespaced": true, "verbs": ["list"]});
-    played.answer("kinds.json", &json!({"resources": [kind]}).to_string());
+    let found = json!({"items": [
+        object("security.istio.io/v1", "AuthorizationPolicy", "waypoint", "careplane-deploy"),
+        object("security.istio.io/v1", "AuthorizationPolicy", "theirs", "kubectl"),
+        object("v1", "ConfigMap", "prometheus-rules-7b", "careplane-deploy"),
+    ]});
+    played.answer("left.json", &found.to_string());
+    let ended = played.run(&["plan"]);
+    ends_with(&ended, 0, "warning        an earlier apply has made these, which base does not have; they stay:");
+    assert!(ended.said.contains("               AuthorizationPolicy core-healthcare/waypoint\n"), "{}", ended.said);
+    assert!(!ended.said.contains("theirs") && !ended.said.contains("prometheus-rules"), "{}", ended.said);
+    let plan: Value = serde_json::from_str(&played.run(&["plan", "-o", "json"]).stdout).unwrap();
+    assert_eq!(plan["left"], json!(["AuthorizationPolicy core-healthcare/waypoint"]));
+
+    played.answer("live.json", &found.to_string());
     let ended = played.run(&["undo"]);
     ends_with(&ended, 8, "to be removed: ConfigMap core-healthcare/prometheus-rules-7b");
+    assert!(ended.said.contains("to be removed: AuthorizationPolicy core-healthcare/waypoint"), "{}", ended.said);
     assert!(!ended.said.contains("theirs"), "{}", ended.said);
+}
+
+#[test]
+fn plugins_that_apply_has_not_made_stay() {
+    let played = Played::new("plugins");
+    let plugin = |name: &str, manager: &str| {
+        let managers = json!([{"manager": manager}]);
+        json!({"metadata": {"name": name, "namespace": "istio-system", "managedFields": managers}})
+    };
+    let found =
+        [plugin("careplane-gateway-audit", "careplane-deploy"), plugin("careplane-partner", "argocd-controller")];
+    played.answer("wasmplugins.json", &json!({"items": found}).to_string());
+    let warning = "warning        WasmPlugin istio-system/careplane-partner is not of base, and apply has not made it";
+    for (arguments, code, text) in [
+        (&[&["apply", "--yes", "--timeout", "1s"][..], &IMAGE].concat()[..], 1, warning),
+        (&["undo", "--yes", "--timeout", "1s"], 0, "kept: WasmPlugin istio-system/careplane-partner"),
+    ] {
+        let ended = played.run(arguments);
+        ends_with(&ended, code, text);
+        let removed: Vec<&str> = ended
+            .calls
+            .iter()
+            .filter_map(|call| call.split_once("delete wasmplugins.extensions.istio.io "))
+            .map(|it| it.1)
+            .collect();
+        assert_eq!(removed, ["careplane-gateway-audit --ignore-not-found"], "{}", ended.said);
+    }
 }
 
 #[test]

@@ -61,6 +61,8 @@ impl Played {
         let kinds = [
             kind("Namespace", "namespaces", false),
             kind("WasmPlugin", "wasmplugins", true),
+            kind("ConfigMap", "configmaps", true),
+            kind("AuthorizationPolicy", "authorizationpolicies", true),
         ];
         played.answer("kinds.json", &json!({"resources": kinds}).to_string());
         played.answer("pods.json", r#"{"items": []}"#);

@@ -54,16 +54,8 @@ pub fn trace(checks: &Checks<'_, '_>) -> Result<(), Failure> {
             return Ok(());
         }
     };
-    if status == 500 {
-        checks.fail(
-            "trace",
-            &format!("{shown} is a 500: was the policy refused when the proxy started? See docs/troubleshooting.md"),
-        );
-        return Ok(());
-    }
-    if settings.token.is_none() && (status != 403 || !body.contains("\"correlation")) {
-        let body: String = body.chars().take(200).collect();
-        checks.fail("trace", &format!("{shown} without a token is {status}, and not careplane's 403: {body}"));
+    if let Some(objection) = objection(status, &body, settings.token.is_some()) {
+        checks.fail("trace", &format!("{shown} {objection}"));
         return Ok(());
     }
 
@@ -95,6 +87,19 @@ pub fn trace(checks: &Checks<'_, '_>) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Why this is not the answer that such a request has to get. What the service behind the gateway makes of an accepted
+/// one is its own affair: it may not be there yet.
+fn objection(status: u16, body: &str, has_token: bool) -> Option<String> {
+    let body: String = body.chars().take(200).collect();
+    match status {
+        500 => Some("is a 500: was the policy refused when the proxy started? See docs/troubleshooting.md".to_owned()),
+        400 | 401 | 403 if has_token => Some(format!("with the token is {status}, so it was refused: {body}")),
+        403 if body.contains("\"correlation") => None,
+        _ if has_token => None,
+        _ => Some(format!("without a token is {status}, and not careplane's 403: {body}")),
+    }
 }
 
 /// The first host of the ingress Gateway, whatever it has been renamed to.
@@ -231,6 +236,29 @@ fn reason(error: &dyn std::error::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_that_is_refused_accepts_nothing() {
+        const DENIAL: &str = r#"{"type":"urn:problem-type:careplane:tenant-missing","correlationId":"verify-a"}"#;
+        for (status, body, has_token, expected) in [
+            (403, DENIAL, false, None),
+            (200, "", false, Some("without a token is 200, and not careplane's 403: ")),
+            (
+                403,
+                "RBAC: access denied",
+                false,
+                Some("without a token is 403, and not careplane's 403: RBAC: access denied"),
+            ),
+            (200, "[]", true, None),
+            (503, "no healthy upstream", true, None),
+            (401, "Jwt is expired", true, Some("with the token is 401, so it was refused: Jwt is expired")),
+            (403, "RBAC: access denied", true, Some("with the token is 403, so it was refused: RBAC: access denied")),
+            (403, DENIAL, true, Some(&*format!("with the token is 403, so it was refused: {DENIAL}"))),
+        ] {
+            assert_eq!(objection(status, body, has_token).as_deref(), expected, "{status} {body}");
+        }
+        assert!(objection(500, "", true).is_some() && objection(500, "", false).is_some());
+    }
 
     #[test]
     fn a_token_is_sent_or_refused_and_never_left_out() {

@@ -227,7 +227,8 @@ pub fn tidy(path: &Path) -> PathBuf {
     })
 }
 
-/// What is in a folder; nothing where it is among those that were read: links can lead back to it.
+/// What is in a folder; nothing where it is among those that were read: links can lead back to it. Kubernetes mounts a
+/// ConfigMap as links to files in a folder `..data`, which holds the same a second time.
 pub fn entries(folder: &Path, read: &mut HashSet<PathBuf>) -> anyhow::Result<Vec<PathBuf>> {
     let unreadable = || format!("{} cannot be read", folder.display());
     if !read.insert(folder.canonicalize().with_context(unreadable)?) {
@@ -236,6 +237,8 @@ pub fn entries(folder: &Path, read: &mut HashSet<PathBuf>) -> anyhow::Result<Vec
     let entries = std::fs::read_dir(folder).with_context(unreadable)?;
     let mut paths: Vec<PathBuf> =
         entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>().with_context(unreadable)?;
+    let is_behind = |path: &PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".."));
+    paths.retain(|path| !is_behind(path));
     paths.sort();
     Ok(paths)
 }

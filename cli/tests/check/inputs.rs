@@ -51,6 +51,20 @@ fn a_policy_on_its_own_is_checked() {
     assert!(named.contains("other.yaml:1:1: error: version: missing: expected \"careplane/v1\""), "{named}");
 }
 
+#[cfg(unix)]
+#[test]
+fn a_folder_that_a_config_map_is_mounted_at_is_read_once() {
+    use std::os::unix::fs::symlink;
+    let folder = folder("mounted");
+    fs::create_dir(folder.join("..2026_11_28_09_30_00.1")).unwrap();
+    fs::copy(mesh().join("gateway.yaml"), folder.join("..2026_11_28_09_30_00.1/gateway.yaml")).unwrap();
+    symlink("..2026_11_28_09_30_00.1", folder.join("..data")).unwrap();
+    symlink("..data/gateway.yaml", folder.join("gateway.yaml")).unwrap();
+    let once = stdout(&careplane(&mesh(), &["gateway.yaml"]));
+    assert_eq!(stdout(&careplane(&folder, &["."])), once);
+    assert!(once.contains("1 plugin"), "{once}");
+}
+
 #[test]
 fn where_there_is_nothing_to_check_check_fails() {
     let folder = folder("nothing");

@@ -2,7 +2,7 @@
 # `careplane mesh` with the manifests of this folder: puts the mesh and careplane into a cluster, verifies it, or takes
 # it out again. --help lists the options. deploy-service-mesh.ps1 does the same.
 set -eu
-here=$(cd "$(dirname "$0")" && pwd)
+here=$(CDPATH='' cd -- "$(dirname -- "$0")" && pwd)
 export CAREPLANE_MANIFESTS=$here
 if [ -n "${CAREPLANE:-}" ] || command -v careplane >/dev/null 2>&1; then
     exec "${CAREPLANE:-careplane}" mesh "$@"

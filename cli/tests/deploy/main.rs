@@ -224,6 +224,11 @@ fn the_scripts_find_careplane_and_pass_everything_on() {
         let ended = played.with("DOWN", "1").run_as(Command::new(&program[0]).args(&program[1..]), &["--verify"]);
         ends_with(&ended, 4, "connection refused");
     }
+    // With this in the environment, `cd` to a name without a dot prints where it went.
+    let played = Played::new("cdpath").with("CAREPLANE", env!("CARGO_BIN_EXE_careplane")).with("CDPATH", ".");
+    let mut command = Command::new("bash");
+    command.current_dir(manifests.join("..")).arg("wasmplugin-manifests/deploy-service-mesh.sh");
+    ends_with(&played.with("DOWN", "1").run_as(&mut command, &["--verify"]), 4, "connection refused");
 }
 
 #[test]

@@ -174,6 +174,18 @@ fn each_overlay_has_the_whole_mesh() {
     }
 }
 
+/// In an ambient mesh they come from this address, and not from the node:
+/// <https://istio.io/latest/docs/ambient/usage/networkpolicy/>.
+#[test]
+fn probes_reach_the_pods_of_an_ambient_mesh_past_network_policies() {
+    let probes = json!({"from": [{"ipBlock": {"cidr": "169.254.7.127/32"}}]});
+    let policies = documents(&manifests().join("overlays/ambient/waypoint/access.yaml"));
+    let policy = policies.iter().find(|policy| policy["kind"] == "NetworkPolicy").expect("it has one");
+    let spec = &policy["spec"];
+    assert!(spec["podSelector"]["matchLabels"].is_null(), "all pods: {spec}");
+    assert!(spec["ingress"].as_array().is_some_and(|rules| rules.contains(&probes)), "{spec}");
+}
+
 /// The overlay changes the policy where it is; the server is what the policy names, and its sidecar lets proxies fetch.
 #[test]
 fn the_directory_of_the_overlay_can_be_fetched_from_its_server() {

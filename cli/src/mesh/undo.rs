@@ -10,7 +10,7 @@ use super::difference::{MANAGER, Presence, refused};
 use super::failure::{Code, Failure};
 use super::keys::{self, Held, SECRET};
 use super::left;
-use super::manifests::{Document, Step, join};
+use super::manifests::{Document, ROOT_NAMESPACE, Step, join};
 use super::plugins;
 use super::print::first_five;
 use super::verify::{has_proxy, is_in_ambient, istio_label};
@@ -235,8 +235,11 @@ impl Claim<'_> {
 fn remove_istio(context: &Context<'_>, presence: &Presence) -> Result<(), Failure> {
     let Context { settings, cluster, printer, .. } = context;
     // By its label: with a revision, its name has another end.
-    let istiod = ["deployments", "-l", "app=istiod", "-n", "istio-system"];
-    if !presence.has_namespace("istio-system") || !cluster.exists(&istiod)? {
+    let arguments = ["get", "deployments", "-l", "app=istiod", "-n", ROOT_NAMESPACE, "-o", "name"];
+    let istiods =
+        || Ok::<_, Failure>(cluster.read(&arguments)?.split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    let before = if presence.has_namespace(ROOT_NAMESPACE) { istiods()? } else { Vec::new() };
+    if before.is_empty() {
         printer.say("istio", "nothing to remove");
         return Ok(());
     }
@@ -267,9 +270,15 @@ fn remove_istio(context: &Context<'_>, presence: &Presence) -> Result<(), Failur
         eprintln!("    {}", ended.last_line());
         return Err(Failure::new(Code::Refused, "istioctl uninstall failed: the reason is above"));
     }
-    if cluster.exists(&istiod)? {
+    let after = istiods()?;
+    if after == before {
         printer.say("istio", "kept: not the installation that apply made (another name or revision)");
         printer.more(&format!("try: istioctl --context {} uninstall --help", cluster.context));
+        return Ok(());
+    }
+    if !after.is_empty() {
+        // Its pods cannot be told from those that end.
+        printer.say("istio", &format!("removed; kept: {}, of another installation", after.join(" ")));
         return Ok(());
     }
     let (selector, timeout) =

@@ -368,6 +368,26 @@ fn undo_keeps_what_holds_something() {
     ends_with(&played.run(&["undo", "--yes"]), 0, "removed: core-healthcare");
 }
 
+/// In the middle of a canary upgrade there are two.
+#[test]
+fn undo_says_which_istio_it_has_removed() {
+    let (ours, canary) = ("deployment.apps/istiod", "deployment.apps/istiod-1-32");
+    let played = Played::new("canary");
+    for (installed, left, text) in [
+        (
+            format!("{ours}\n{canary}\n"),
+            canary,
+            "istio          removed; kept: deployment.apps/istiod-1-32, of another",
+        ),
+        (format!("{canary}\n"), canary, "istio          kept: not the installation that apply made"),
+        (format!("{ours}\n"), "", "istio          removed; its CRDs stay"),
+    ] {
+        played.answer("istiod", &installed);
+        played.answer("canary", left);
+        ends_with(&played.run(&["undo", "--yes", "--timeout", "1s"]), 0, text);
+    }
+}
+
 /// Each call in turn fails: then the run does not succeed, and nothing is removed or applied on the strength of it.
 #[test]
 fn a_failed_read_is_never_an_empty_answer() {

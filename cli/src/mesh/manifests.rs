@@ -134,6 +134,16 @@ pub fn is_ambient(namespace: &Value) -> bool {
     namespace["metadata"]["labels"]["istio.io/dataplane-mode"] == "ambient"
 }
 
+/// The address of a module with `--image`. Of several modules, each keeps its name: careplane-audit comes from beside
+/// careplane. What is not of careplane stays.
+pub fn in_place_of(found: Address, image: &Address) -> Address {
+    match found.image() {
+        "careplane" => image.clone(),
+        name if name.starts_with("careplane") => image.beside(name),
+        _ => found,
+    }
+}
+
 /// One digest pins one image. Where the rendering has others, they would lose theirs to a tag.
 fn refuse_unpinning(documents: &[Document], image: &Address) -> Result<(), Failure> {
     let lines = documents.iter().filter(|document| document.step() == Step::Careplane).flat_map(|it| it.text.lines());
@@ -242,15 +252,14 @@ impl Document {
         matches!(self.kind.as_str(), "Deployment" | "StatefulSet" | "DaemonSet")
     }
 
-    /// Of several modules, each keeps its name: careplane-audit comes from beside careplane.
     fn set_image(&mut self, image: &Address) {
         let replaced = |line: &str| match addressed(line) {
-            Some((found, place)) if found.image().starts_with("careplane") => {
-                let address = if found.image() == "careplane" { image.clone() } else { image.beside(found.image()) };
+            Some((found, place)) => {
                 let (before, after) = (line.get(..place.start), line.get(place.end..));
+                let address = in_place_of(found, image);
                 format!("{}{address}{}\n", before.unwrap_or_default(), after.unwrap_or_default())
             }
-            _ => format!("{line}\n"),
+            None => format!("{line}\n"),
         };
         self.text = self.text.lines().map(replaced).collect();
     }

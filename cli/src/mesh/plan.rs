@@ -10,7 +10,9 @@ use super::left;
 use super::manifests::{self, Document, GATEWAY_NAMESPACE, PLACEHOLDER_OF_REGISTRY, Step};
 use super::plugins::{self, Plugin};
 use crate::check::{self, rules::Level};
-use crate::{input, out};
+use crate::image::Address;
+use crate::manifest::Document as Checked;
+use crate::{input, out, yaml};
 
 /// The steps and their documents, Istio's own among them.
 pub struct Plan {
@@ -133,7 +135,11 @@ impl Plan {
 /// `careplane check`, of all that is applied.
 fn check_policies(context: &Context<'_>) -> Result<Vec<String>, Failure> {
     let input = input::read(&manifests::checked(context.settings));
-    let (findings, _) = check::check(&input.map_err(|error| Failure::usage(format!("{error:#}")))?);
+    let mut input = input.map_err(|error| Failure::usage(format!("{error:#}")))?;
+    if let Some(image) = &context.settings.image {
+        set_image(&mut input.documents, image);
+    }
+    let (findings, _) = check::check(&input);
     let of = |level: Level| -> Vec<String> {
         let these = findings.iter().filter(|finding| finding.rule.level == level);
         these.map(|it| format!("{}: {} [{}]", it.place, it.message, it.rule.id)).collect()
@@ -152,6 +158,19 @@ fn check_policies(context: &Context<'_>) -> Result<Vec<String>, Failure> {
         context.printer.more(line);
     }
     Ok(warnings)
+}
+
+/// What is checked is what is applied.
+fn set_image(documents: &mut [Checked], image: &Address) {
+    for document in documents {
+        let Checked::Manifest(manifest) = document else { continue };
+        for way in [&["spec", "url"][..], &["spec", "wasm", "url"]] {
+            let Some(url) = manifest.node.get_mut(way) else { continue };
+            if let Some(found) = url.as_text().and_then(|url| url.parse().ok()) {
+                url.value = yaml::Value::Text(manifests::in_place_of(found, image).to_string());
+            }
+        }
+    }
 }
 
 fn check_gateway_api(context: &Context<'_>, presence: &Presence) -> Result<(), Failure> {

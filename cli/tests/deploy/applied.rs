@@ -225,6 +225,24 @@ fn the_image_takes_the_place_of_the_placeholder() {
     ends_with(&played.run(&["plan"]), 0, "warning        the manifests have the placeholder");
 }
 
+/// What is checked is what is applied.
+#[test]
+fn the_image_is_checked_in_place_of_the_one_in_the_manifests() {
+    let played = Played::new("checked");
+    let pinned = format!("{}@sha256:{}", IMAGE[1], "a".repeat(64));
+    let ended = played.run(&["plan", "--image", &pinned]);
+    assert!(!ended.said.contains("has no digest"), "{}", ended.said);
+    played.answer(
+        "rendered.yaml",
+        &played.state("rendered.yaml").replace(":0.1.0", &format!(":0.1.0@sha256:{}", "b".repeat(64))),
+    );
+    ends_with(
+        &played.run(&["plan", "--image", IMAGE[1]]),
+        0,
+        "oci://registry.test/careplane/careplane:1\" has no digest",
+    );
+}
+
 #[test]
 fn a_registry_that_network_policies_do_not_let_proxies_reach_is_a_warning() {
     const FILE: &str = "../wasmplugin-manifests/base/security/every-namespace/network-policies.yaml";

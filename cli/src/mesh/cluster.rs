@@ -29,13 +29,15 @@ pub struct Cluster {
     pub context: String,
     /// The address of its API server.
     pub server: String,
+    /// The version of istioctl, where it is used.
+    pub istioctl: String,
     kinds: RefCell<BTreeMap<String, Kinds>>,
 }
 
 impl Cluster {
     /// Checks the programs, and that the cluster of the context answers.
     pub fn connect(settings: &Settings, mode: &Mode, printer: &Printer) -> Result<Self, Failure> {
-        let tools = tools(mode)?;
+        let (tools, istioctl) = tools(mode)?;
         printer.say("tools", &tools);
         let context = match &settings.context {
             Some(context) => context.clone(),
@@ -52,7 +54,7 @@ impl Cluster {
             let message = format!("the kubeconfig has no context {context}");
             return Err(Failure::new(Code::Unreachable, message).advise(contexts()?));
         }
-        let mut cluster = Self { context, server: String::new(), kinds: RefCell::default() };
+        let mut cluster = Self { context, server: String::new(), istioctl, kinds: RefCell::default() };
         let server = ["config", "view", "--minify", "-o", "jsonpath={.clusters[0].cluster.server}"];
         cluster.server = cluster.read(&server)?.trim().to_owned();
         let arguments = cluster.with_context(&["get", "--raw", "/version", "--request-timeout=15s"]);
@@ -204,8 +206,8 @@ fn contexts() -> Result<String, Failure> {
     Ok(format!("there is: {}", known.stdout.split_whitespace().collect::<Vec<_>>().join(", ")))
 }
 
-/// The versions of the programs, when they are the right ones.
-fn tools(mode: &Mode) -> Result<String, Failure> {
+/// The versions of the programs, when they are the right ones, and that of istioctl.
+fn tools(mode: &Mode) -> Result<(String, String), Failure> {
     let client = kubectl(&["version", "--client", "-o", "json"])?;
     let client = text_of(&client.stdout, &["clientVersion", "gitVersion"]);
     if minor(&client).is_none_or(|minor| minor < 30) {
@@ -214,7 +216,7 @@ fn tools(mode: &Mode) -> Result<String, Failure> {
     }
     let client = client.trim_start_matches('v');
     if matches!(mode, Mode::Forward(_)) {
-        return Ok(format!("kubectl {client}"));
+        return Ok((format!("kubectl {client}"), String::new()));
     }
     let istio = programs::run("istioctl", &["version", "--remote=false", "-o", "json"], None, Stderr::Kept)?;
     if !istio.status.success() {
@@ -223,9 +225,9 @@ fn tools(mode: &Mode) -> Result<String, Failure> {
     }
     let istio = text_of(&istio.stdout, &["clientVersion", "version"]);
     match minor(&istio) {
-        Some(29..=32) => Ok(format!("kubectl {client}, istioctl {istio}")),
+        Some(29..=32) => Ok((format!("kubectl {client}, istioctl {istio}"), istio)),
         // A build of one's own says what it likes.
-        None => Ok(format!("kubectl {client}, istioctl {} (1.29 to 1.32 is needed)", known(&istio))),
+        None => Ok((format!("kubectl {client}, istioctl {} (1.29 to 1.32 is needed)", known(&istio)), istio)),
         Some(_) => Err(Failure::new(Code::Prerequisite, format!("istioctl is {istio}: 1.29 to 1.32 is needed"))
             .advise("https://istio.io/latest/docs/setup/additional-setup/download-istio-release/")),
     }
@@ -238,7 +240,7 @@ fn text_of(json: &str, way: &[&str]) -> String {
 }
 
 /// `v1.36.3` → 36
-fn minor(version: &str) -> Option<u32> {
+pub fn minor(version: &str) -> Option<u32> {
     let rest = version.trim_start_matches('v').strip_prefix("1.")?;
     rest.split(|end: char| !end.is_ascii_digit()).next()?.parse().ok()
 }

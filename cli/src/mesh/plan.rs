@@ -1,8 +1,11 @@
 //! What applying would change, found out without changing anything.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::Context;
+use super::cluster::minor;
 use super::difference::{Difference, Presence, compare};
 use super::failure::{Code, Failure};
 use super::keys::{Keys, SECRET};
@@ -61,7 +64,8 @@ impl Plan {
             ));
             printer.more("write the address of your registry into base/security/every-namespace/network-policies.yaml");
         }
-        let warnings = check_policies(context)?;
+        let mut warnings = check_policies(context)?;
+        warnings.extend(check_istioctl(context)?);
         let presence = Presence::read(cluster)?;
         check_gateway_api(context, &presence)?;
         let mut differences = Vec::new();
@@ -158,6 +162,23 @@ fn check_policies(context: &Context<'_>) -> Result<Vec<String>, Failure> {
         context.printer.more(line);
     }
     Ok(warnings)
+}
+
+/// istioctl brings the charts, and the file names the images: of one minor release, or neither has been tested with the
+/// other.
+fn check_istioctl(context: &Context<'_>) -> Result<Option<String>, Failure> {
+    let file = context.settings.istio_file();
+    let shown = file.display().to_string();
+    let text = fs::read_to_string(&file).map_err(|error| Failure::usage(format!("{shown} cannot be read: {error}")))?;
+    let documents = yaml::read(&shown.as_str().into(), &text).unwrap_or_default();
+    let tag = documents.iter().find_map(|document| document.text(&["spec", "tag"])).unwrap_or_default();
+    let istioctl = &context.cluster.istioctl;
+    if minor(istioctl).zip(minor(tag)).is_none_or(|(istioctl, images)| istioctl == images) {
+        return Ok(None);
+    }
+    let warning = format!("istioctl is {istioctl}, and {shown} has images of {tag}: use those of one minor release");
+    context.printer.warn(&warning);
+    Ok(Some(warning))
 }
 
 /// What is checked is what is applied.

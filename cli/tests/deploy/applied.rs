@@ -244,6 +244,16 @@ fn the_image_is_checked_in_place_of_the_one_in_the_manifests() {
 }
 
 #[test]
+fn images_of_another_istio_than_istioctl_are_a_warning() {
+    let played = Played::new("tag").with("ISTIOCTL", "1.29.2");
+    let operator = "apiVersion: install.istio.io/v1alpha1\nkind: IstioOperator\nspec: {tag: 1.31.0}\n";
+    fs::write(played.folder.join("manifests/install/istio.yaml"), operator).unwrap();
+    ends_with(&played.run(&["plan"]), 0, "warning        istioctl is 1.29.2, and ");
+    let ended = played.with("ISTIOCTL", "1.31.4").run(&["plan"]);
+    assert!(!ended.said.contains("istioctl is"), "{}", ended.said);
+}
+
+#[test]
 fn a_registry_that_network_policies_do_not_let_proxies_reach_is_a_warning() {
     const FILE: &str = "../wasmplugin-manifests/base/security/every-namespace/network-policies.yaml";
     let played = Played::new("registry");

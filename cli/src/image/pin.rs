@@ -76,10 +76,11 @@ pub fn pin(manifests: &Path, address: &Address) -> Result<Vec<Change>> {
     Ok(changes)
 }
 
-/// The address in a line `url: oci://…`, and where it stands.
+/// The address in a line `url: oci://…`, or `value: oci://…` of a JSON patch, and where it stands.
 pub fn addressed(line: &str) -> Option<(Address, std::ops::Range<usize>)> {
     let (key, _) = line.split_once("oci://")?;
-    let is_url = key.trim_end_matches(['"', '\'', ' ']).ends_with("url:") && !key.contains('#');
+    let name = key.trim_end_matches(['"', '\'', ' ']);
+    let is_url = (name.ends_with("url:") || name.ends_with("value:")) && !key.contains('#');
     let rest = &line[key.len()..];
     let length =
         rest.find(|end: char| end.is_whitespace() || matches!(end, '"' | '\'' | ',' | '}')).unwrap_or(rest.len());

@@ -41,6 +41,16 @@ spec:
     assert!(fs::read_to_string(folder.path().join("README.md")).unwrap().ends_with(":0.1.0"));
 }
 
+/// The kustomization of docs/existing-mesh.md has one, which comes after the url of the manifest.
+#[test]
+fn the_url_in_a_json_patch_is_one() {
+    let patch = "  - {op: replace, path: /spec/url, value: \"oci://registry.example/careplane/careplane:0.1.0\"}\n";
+    let long = "  - op: replace\n    path: /spec/url\n    value: oci://registry.example/careplane/careplane:0.1.0\n";
+    let folder = folder(&[("kustomization.yaml", &format!("{patch}{long}"))]);
+    let changes = pin(folder.path(), &PINNED.parse().unwrap()).unwrap();
+    assert_eq!(changes.iter().map(|change| change.line).collect::<Vec<_>>(), [1, 4]);
+}
+
 #[test]
 fn pinning_again_changes_nothing_and_says_so() {
     let folder = folder(&[("a.yml", "url: oci://registry.example/careplane:1\n")]);

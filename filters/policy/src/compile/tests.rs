@@ -270,7 +270,7 @@ fn each_problem_says_where_what_and_what_instead() {
             "/contexts/0/complianceLevel",
             json!("severe"),
             concat!(
-                "contexts[0].complianceLevel: unknown variant `severe`, expected one of `critical`, `high`, ",
+                "contexts[0].complianceLevel: unknown word `severe`, expected one of `critical`, `high`, ",
                 "`standard`, `low`",
             ),
         ),
@@ -355,7 +355,7 @@ fn each_problem_says_where_what_and_what_instead() {
             "/tenants/entries/care-home-0042/jurisdiction",
             json!("france"),
             concat!(
-                "tenants.entries.care-home-0042.jurisdiction: unknown variant `france`, expected one of ",
+                "tenants.entries.care-home-0042.jurisdiction: unknown word `france`, expected one of ",
                 "`england`, `scotland`, `wales`, `northern-ireland`",
             ),
         ),
@@ -443,8 +443,16 @@ fn each_problem_says_where_what_and_what_instead() {
         (
             "/identity/tenant/sources/0",
             json!({"cookie": "t"}),
-            "identity.tenant.sources[0].cookie: unknown variant `cookie`, expected one of `claim`, `path`, `header`, \
+            "identity.tenant.sources[0].cookie: unknown source `cookie`, expected one of `claim`, `path`, `header`, \
              `host`, `query`",
+        ),
+        (
+            "/identity/tenant/sources",
+            json!(["claim"]),
+            concat!(
+                r#"identity.tenant.sources[0]: invalid type: string "claim", expected a map with just one of claim, "#,
+                "path, header, host, query",
+            ),
         ),
         (
             "/identity/tenant/required",
@@ -460,6 +468,18 @@ fn each_problem_says_where_what_and_what_instead() {
             ),
         ),
         ("/pseudonyms/key", json!("secret"), "pseudonyms.key: unknown field `key`, expected `keyEnv`"),
+        ("/contexts", Value::Null, "contexts: invalid type: null, expected a list"),
+        ("/sampling/late", json!([]), "sampling.late: invalid type: list, expected a map"),
+        (
+            "/routing/canary",
+            json!({"percent": "5"}),
+            r#"routing.canary.percent: invalid type: string "5", expected a number"#,
+        ),
+        (
+            "/export/queueBytes",
+            json!("1"),
+            r#"export.queueBytes: invalid type: string "1", expected a whole number, 0 or more"#,
+        ),
         ("/export/queueBytes", json!(1), "export.queueBytes: 1 is out of range: expected 65536 to 268435456"),
         (
             "/export/timeout",

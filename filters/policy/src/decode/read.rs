@@ -50,7 +50,7 @@ pub(crate) fn word(words: &[&str], value: &Tree<'_>) -> Result<usize, LocatedErr
     let Tree::String(word) = value else {
         return Err(LocatedError::invalid_value(value, &["one of ", &words.join(", ")].concat()));
     };
-    words.iter().position(|known| known == word).ok_or_else(|| LocatedError::unknown("variant", word, words))
+    words.iter().position(|known| known == word).ok_or_else(|| LocatedError::unknown("word", word, words))
 }
 
 /// Structs by the names of their fields. What the document does not say is the struct's default.
@@ -71,10 +71,16 @@ macro_rules! fields {
 /// Enums by the words for their variants.
 macro_rules! words {
     ($($type:ident { $($word:literal: $variant:ident),+ $(,)? })+) => {$(
+        impl $type {
+            /// The word in the document; where there is one, also in headers, on tags and on records.
+            pub fn as_str(self) -> &'static str {
+                // A variant without a word does not compile.
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+
         impl crate::decode::Read for $type {
             fn read(value: &crate::decode::Tree<'_>) -> Result<Self, crate::decode::LocatedError> {
-                // A variant without a word does not compile.
-                const _: fn($type) = |it| match it { $($type::$variant)|+ => {} };
                 let index = crate::decode::word(&[$($word),+], value)?;
                 // There are as many variants as words.
                 [$(Self::$variant),+].get(index).copied().ok_or_else(|| crate::decode::LocatedError::new(String::new()))
@@ -105,9 +111,10 @@ impl Read for bool {
 
 impl Read for u64 {
     fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
+        const WHOLE: &str = "a whole number, 0 or more";
         value.as_u64().ok_or_else(|| match value {
-            Tree::Number(number) if number.is_i64() => LocatedError::invalid_value(value, "u64"),
-            _ => LocatedError::invalid_type(value, "u64"),
+            Tree::Number(number) if number.is_i64() => LocatedError::invalid_value(value, WHOLE),
+            _ => LocatedError::invalid_type(value, WHOLE),
         })
     }
 }
@@ -118,7 +125,7 @@ impl Read for f64 {
             Tree::Number(number) => number.as_f64(),
             _ => None,
         }
-        .ok_or_else(|| LocatedError::invalid_type(value, "f64"))
+        .ok_or_else(|| LocatedError::invalid_type(value, "a number"))
     }
 }
 
@@ -136,7 +143,7 @@ impl<T: Read> Read for Option<T> {
 
 impl<T: Read> Read for Vec<T> {
     fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
-        let Tree::Array(list) = value else { return Err(LocatedError::invalid_type(value, "a sequence")) };
+        let Tree::Array(list) = value else { return Err(LocatedError::invalid_type(value, "a list")) };
         let mut read = Vec::with_capacity(list.len());
         for (index, value) in list.iter().enumerate() {
             read.push(T::read(value).map_err(|misfit| misfit.inside(Step::Index(index)))?);

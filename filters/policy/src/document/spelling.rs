@@ -3,7 +3,7 @@
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use super::{Claim, ClaimPath, Conditions, GrantedTenants, Pool, Source, TrustedPeers};
-use crate::decode::{LocatedError, Read, Step, Tree, fields, word};
+use crate::decode::{LocatedError, Read, Step, Tree, fields};
 
 impl Serialize for TrustedPeers {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -85,31 +85,23 @@ impl Serialize for Source {
 impl Read for Source {
     fn read(value: &Tree<'_>) -> Result<Self, LocatedError> {
         const KINDS: &[&str] = &["claim", "path", "header", "host", "query"];
-        let (kind, named) = match value {
-            Tree::Object(_) if value.get("claim").is_some() => return Claim::read(value).map(Self::Claim),
-            Tree::Object(map) => match map.as_slice() {
-                [(kind, named)] => (&**kind, named),
-                _ => {
-                    let expected = "just one of claim, path, header, host, query";
-                    return Err(LocatedError::invalid_type(value, expected));
-                }
-            },
-            // A word alone names a kind, and nothing of it.
-            _ => {
-                return Err(match word(KINDS, value) {
-                    Ok(_) => LocatedError::invalid_type(value, "newtype variant"),
-                    Err(misfit) => misfit,
-                });
-            }
+        if value.get("claim").is_some() {
+            return Claim::read(value).map(Self::Claim);
+        }
+        let [(kind, named)] = (match value {
+            Tree::Object(map) => map.as_slice(),
+            _ => &[],
+        }) else {
+            return Err(LocatedError::invalid_type(value, "a map with just one of claim, path, header, host, query"));
         };
-        let source = match kind {
+        let source = match &**kind {
             "path" => Read::read(named).map(Self::Path),
             "header" => Read::read(named).map(Self::Header),
             "host" => Read::read(named).map(Self::Host),
             "query" => Read::read(named).map(Self::Query),
-            _ => Err(LocatedError::unknown("variant", kind, KINDS)),
+            _ => Err(LocatedError::unknown("source", kind, KINDS)),
         };
-        source.map_err(|misfit| misfit.inside(Step::Key(kind.into())))
+        source.map_err(|misfit| misfit.inside(Step::Key(kind.to_string())))
     }
 }
 

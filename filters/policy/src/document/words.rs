@@ -1,31 +1,6 @@
-//! The words behind the enums: in the document, in headers, on tags and records.
+//! The words for jurisdictions and cohorts, which directories of tenants have as well; and regulators.
 
-use super::{Action, Cohort, ComplianceLevel, Jurisdiction, ProxyPlacement};
-
-impl ComplianceLevel {
-    /// The word in the document, on tags and records.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Critical => "critical",
-            Self::High => "high",
-            Self::Standard => "standard",
-            Self::Low => "low",
-        }
-    }
-}
-
-impl Action {
-    /// The word in the document and on records.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Create => "create",
-            Self::Read => "read",
-            Self::Update => "update",
-            Self::Delete => "delete",
-            Self::Execute => "execute",
-        }
-    }
-}
+use super::{Cohort, Jurisdiction};
 
 impl Jurisdiction {
     /// All of them.
@@ -34,16 +9,6 @@ impl Jurisdiction {
     /// The one that has this word.
     pub fn from_word(word: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.as_str().as_bytes() == word)
-    }
-
-    /// The word in the document and on records.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::England => "england",
-            Self::Scotland => "scotland",
-            Self::Wales => "wales",
-            Self::NorthernIreland => "northern-ireland",
-        }
     }
 
     /// The body that inspects care homes there.
@@ -64,24 +29,5 @@ impl Cohort {
     /// The one that has this word.
     pub fn from_word(word: &[u8]) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.as_str().as_bytes() == word)
-    }
-
-    /// The word in the document, in the header and on records.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Canary => "canary",
-            Self::Stable => "stable",
-        }
-    }
-}
-
-impl ProxyPlacement {
-    /// The word in the document and on records.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Gateway => "gateway",
-            Self::Inbound => "inbound",
-            Self::Outbound => "outbound",
-        }
     }
 }

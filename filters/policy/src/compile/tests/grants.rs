@@ -173,7 +173,8 @@ fn each_problem_of_a_grant_says_where_what_and_what_instead() {
         (
             "/identity/tenant/sources/0",
             json!({"path": "tenant", "header": "x"}),
-            "identity.tenant.sources[0]: invalid type: map, expected just one of claim, path, header, host, query",
+            "identity.tenant.sources[0]: invalid type: map, expected a map with just one of claim, path, header, host, \
+             query",
         ),
         (
             "/tenants/entries/care-home-0042/group",

@@ -23,6 +23,9 @@ use output::Format;
 pub use output::json_schema;
 use shape::{ChangeKind, Diff};
 
+/// Far above any mesh. Much larger numbers would become infinite, which JSON does not have.
+const RATE_MAX: f64 = 1e9;
+
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The policy as it is: a file, a manifest or an Envoy configuration with one inside, a kustomization, or `-`
@@ -48,8 +51,8 @@ pub struct Arguments {
 }
 
 fn rate(text: &str) -> Result<f64, String> {
-    let rate = text.parse::<f64>().ok().filter(|rate| rate.is_finite() && *rate > 0.0);
-    rate.ok_or_else(|| "expected requests a second, such as 120".to_owned())
+    let rate = text.parse::<f64>().ok().filter(|rate| *rate > 0.0 && *rate <= RATE_MAX);
+    rate.ok_or_else(|| format!("expected requests a second, such as 120, at most {RATE_MAX}"))
 }
 
 /// Exit code 0 when no access widens, 1 when some does; 2, by the caller, when something cannot be read.

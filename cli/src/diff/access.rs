@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use careplane_exchange::Denial;
 use careplane_policy::document::Overrides;
 
 use super::routes::RouteTemplate;
-use super::scenarios::{self, Scenario};
+use super::scenarios::{self, Scenario, Spelling};
 use super::shape::{AccessChange, ChangeKind};
 use crate::explain::request::Request;
 use crate::explain::{Judged, run};
@@ -137,7 +138,10 @@ fn of_caller(scenario: &Scenario, old: &Judged, new: &Judged, templates: &[Route
     for (route, method) in templates.iter().flat_map(|route| route.asked_methods().iter().map(move |it| (route, it))) {
         let Some(request) = scenario.request(route, method) else { continue };
         let [before, after] = [old, new].map(|judged| Outcome::of(judged, &request));
-        if before == after {
+        // With a suffix, the path is another route's, which is compared by itself: only ambiguity matters here.
+        let is_ambiguous = |outcome: &Outcome| *outcome == Outcome::Denied(Denial::PathAmbiguous.code());
+        let is_about_it = scenario.spelling != Spelling::Suffix || is_ambiguous(&before) || is_ambiguous(&after);
+        if before == after || !is_about_it {
             continue;
         }
         let (old, new) = (before.text(), after.text());

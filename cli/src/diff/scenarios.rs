@@ -26,8 +26,17 @@ pub struct Scenario {
     /// The parameters that name the caller's own tenant where a route has them.
     own: Vec<String>,
     home: String,
-    /// Whether the last slash is sent as an escape.
-    is_escaped: bool,
+    pub spelling: Spelling,
+}
+
+/// How the path is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spelling {
+    Plain,
+    /// The last slash is an escape.
+    EscapedSlash,
+    /// A suffix, which some applications do not take for a part of the path.
+    Suffix,
 }
 
 // === impl Scenario ===
@@ -40,7 +49,7 @@ impl Scenario {
             peer: None,
             own: Vec::new(),
             home: String::new(),
-            is_escaped: false,
+            spelling: Spelling::Plain,
         }
     }
 
@@ -63,6 +72,10 @@ impl Scenario {
         self
     }
 
+    fn spelled(self, spelling: Spelling) -> Self {
+        Self { spelling, ..self }
+    }
+
     /// The request of this caller at a route. None where the route has not what it takes.
     pub fn request(&self, route: &RouteTemplate, method: &str) -> Option<Request> {
         let given = self.sent.parameter.as_ref().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -72,14 +85,14 @@ impl Scenario {
         let own = || Some((self.own.iter().find(|name| route.has(name))?.as_str(), self.home.as_str()));
         let given = given.or_else(own);
         let mut path = route.path(given);
-        if self.is_escaped {
-            // One more slash, where there is only the first.
-            let slash = path.rfind('/')?;
-            if slash == 0 {
-                path.insert_str(1, "%2f");
-            } else {
-                path.replace_range(slash..=slash, "%2f");
-            }
+        match self.spelling {
+            Spelling::Plain => {}
+            Spelling::EscapedSlash => match path.rfind('/')? {
+                // One more slash, where there is only the first.
+                0 => path.insert_str(1, "%2f"),
+                slash => path.replace_range(slash..=slash, "%2f"),
+            },
+            Spelling::Suffix => path.push_str(".json"),
         }
         Some(self.sent.clone().request(method, &path, self.peer.as_deref()))
     }
@@ -104,6 +117,7 @@ pub fn all(old: &Judged, new: &Judged) -> (Vec<Scenario>, Vec<String>) {
         tenant: either(policies, |policy| &policy.identity.tenant_sources),
         user: either(policies, |policy| &policy.identity.user_sources),
         purpose: either(policies, |policy| &policy.identity.purpose_sources),
+        is_granting_changed: policies[0].identity.grants.is_empty() != policies[1].identity.grants.is_empty(),
         is_case_changed: old.rules.policy.identity.fold_tenants != new.rules.policy.identity.fold_tenants,
     };
     let callers = |home: &str| callers::all(&sources, &peers, home, other);
@@ -118,8 +132,8 @@ pub fn all(old: &Judged, new: &Judged) -> (Vec<Scenario>, Vec<String>) {
     left_out.dedup();
     // What two grants ask for can be the same.
     let mut seen = HashSet::new();
-    scenarios.retain(|Scenario { sent, peer, own, home, is_escaped, .. }| {
-        seen.insert(format!("{:?}", (sent, peer, is_escaped, Some(home).filter(|_| !own.is_empty()))))
+    scenarios.retain(|Scenario { sent, peer, own, home, spelling, .. }| {
+        seen.insert(format!("{:?}", (sent, peer, spelling, Some(home).filter(|_| !own.is_empty()))))
     });
     (scenarios, left_out)
 }

@@ -74,7 +74,10 @@ fn part(rng: &mut Rng, name: &str) -> Value {
         "required" => json!(rng.u8(..4) > 0),
         "case" => json!(pick(rng, &["exact", "lower"])),
         "user" => json!(some(rng, &[json!({"claim": "sub"}), json!({"header": "x-user"})])),
-        "purpose" => json!([pick(rng, &[json!({"header": "x-purpose"}), json!({"claim": "purpose"})])]),
+        "purpose" => {
+            let sources = some(rng, &[json!({"header": "x-purpose"}), json!({"claim": "purpose"})]);
+            if sources.is_empty() { json!([{"header": "x-purpose"}]) } else { json!(sources) }
+        }
         "grants" => (0..rng.u8(..3)).map(|number| grant(rng, number)).collect(),
         "tenants" => {
             let entry = |rng: &mut Rng| match rng.u8(..4) {
@@ -90,7 +93,8 @@ fn part(rng: &mut Rng, name: &str) -> Value {
         "paths" => json!({"ambiguous": pick(rng, &["accept", "reject"])}),
         "default" => json!(pick(rng, &["required", "optional"])),
         _ => {
-            let paths = ["/residents/{id}", "/tenants/{tenant}", "/tenants/{tenant}/{*rest}", "/records"];
+            let paths =
+                ["/residents/{id}", "/residents/admit", "/tenants/{tenant}", "/tenants/{tenant}/{*rest}", "/records"];
             let mut contexts = Vec::new();
             for (number, path) in some(rng, &paths).into_iter().enumerate() {
                 let mut matched = json!({"path": path});
@@ -130,6 +134,9 @@ fn grant(rng: &mut Rng, number: u8) -> Value {
         "name": format!("grant-{number}"), "when": when, "tenants": tenants, "requires": {"purpose": purposes},
     });
     if rng.u8(..3) == 0 {
+        grant["contexts"] = json!(["general"]);
+    }
+    if rng.u8(..3) == 0 {
         grant["actions"] = json!(pick(rng, &[vec!["read"], vec!["read", "delete"]]));
     }
     grant
@@ -159,6 +166,8 @@ fn request(rng: &mut Rng) -> Request {
     let tenant = |rng: &mut Rng| pick(rng, &TENANTS);
     let paths = [
         "/residents/1",
+        "/residents/admit",
+        "/residents/admit.json",
         "/tenants/{}",
         "/tenants/{}/staff",
         "/tenants/{}%2fstaff",
@@ -181,7 +190,7 @@ fn request(rng: &mut Rng) -> Request {
     if rng.bool() {
         headers.push(("x-purpose".to_owned(), pick(rng, &PURPOSES).to_owned()));
     }
-    if rng.u8(..3) == 0 {
+    for _ in 0..pick(rng, &[0, 0, 0, 0, 1, 1, 2]) {
         headers.push(("x-user".to_owned(), pick(rng, &["ann", "bob"]).to_owned()));
     }
     let method = pick(rng, &["GET", "GET", "POST", "DELETE", "OPTIONS", "PROPFIND"]);

@@ -3,7 +3,7 @@
 use careplane_policy::{Claim, Source};
 
 use super::peers::{Peer, unlike};
-use super::{Scenario, are_together, name};
+use super::{Scenario, Spelling, are_together, name};
 
 /// Of tokens that no policy names the issuer of.
 const OTHER_ISSUER: &str = "https://made-up.example";
@@ -20,6 +20,8 @@ pub struct Sources<'s> {
     pub purpose: Vec<&'s Source>,
     /// Whether case matters to one of the policies and not to the other.
     pub is_case_changed: bool,
+    /// Whether one of the policies alone has grants.
+    pub is_granting_changed: bool,
 }
 
 /// Callers of the tenant `home`, who may name another one as well.
@@ -38,7 +40,7 @@ pub fn all(sources: &Sources<'_>, peers: &[Peer], home: &str, elsewhere: &str) -
     }
     for (index, source) in sources.tenant.iter().enumerate() {
         for other in sources.tenant.iter().skip(index + 1).filter(|other| are_together(source, other)) {
-            two(source, other, peers, home, elsewhere, &mut all);
+            two(sources, [source, other], peers, [home, elsewhere], &mut all);
             for peer in trusted_alike(peers).filter(|_| sources.is_case_changed) {
                 let scenario = says(peer, source).and(", the same in capitals in ").and(&name(other));
                 all.push(scenario.with(source, home).with(other, &capitals));
@@ -61,8 +63,12 @@ pub fn all(sources: &Sources<'_>, peers: &[Peer], home: &str, elsewhere: &str) -
                 all.push(scenario.called(caller).with(other, OTHER_USER));
             }
         }
-        let caller = format!("{}, a slash of the path as %2f", clear.caller);
-        all.push(Scenario { is_escaped: true, ..clear.called(caller) });
+        for header in sources.tenant.iter().chain(&sources.user).filter(|it| matches!(it, Source::Header(_))) {
+            let twice = clear.clone().and(&format!(", {} twice", name(header)));
+            all.push(twice.with(header, home).with(header, elsewhere));
+        }
+        all.push(clear.clone().and(", a slash of the path as %2f").spelled(Spelling::EscapedSlash));
+        all.push(clear.and(", a suffix at the path").spelled(Spelling::Suffix));
     }
     all
 }
@@ -77,9 +83,6 @@ fn one(source: &Source, peers: &[Peer], home: &str, elsewhere: &str, all: &mut V
         }
         for peer in trusted_alike(peers) {
             all.push(says(peer, source).and(" that cannot be a tenant").with(source, NO_TENANT));
-            if matches!(source, Source::Header(_)) {
-                all.push(says(peer, source).and(" twice").with(source, home).with(source, elsewhere));
-            }
         }
         return;
     };
@@ -96,9 +99,17 @@ fn one(source: &Source, peers: &[Peer], home: &str, elsewhere: &str, all: &mut V
 }
 
 /// Callers that two sources contradict each other about, and those who select one tenant of a list.
-fn two(one: &Source, other: &Source, peers: &[Peer], home: &str, elsewhere: &str, all: &mut Vec<Scenario>) {
+fn two(
+    sources: &Sources<'_>,
+    [one, other]: [&Source; 2],
+    peers: &[Peer],
+    [home, elsewhere]: [&str; 2],
+    all: &mut Vec<Scenario>,
+) {
+    // Without a claim, only what is believed contradicts; with grants in the policy, each header.
     let is_claimed = [one, other].iter().any(|source| matches!(source, Source::Claim(_)));
-    for peer in trusted_alike(peers).filter(|peer| is_claimed || peer.trust == [true, true]) {
+    let counts = |peer: &&Peer| is_claimed || sources.is_granting_changed || peer.trust == [true, true];
+    for peer in trusted_alike(peers).filter(counts) {
         for (one, other) in [(one, other), (other, one)] {
             let says = says(peer, one).and(", another tenant in ").and(&name(other));
             all.push(says.with(one, home).with(other, elsewhere));
@@ -109,10 +120,6 @@ fn two(one: &Source, other: &Source, peers: &[Peer], home: &str, elsewhere: &str
         for peer in unlike(peers).into_iter().filter(|_| !matches!(asks, Source::Claim(_))) {
             let selects = says(peer, claim).and(", one of them in ").and(&name(asks)).with(asks, home);
             all.push(listed(selects, list, home, elsewhere));
-            if matches!(asks, Source::Header(_)) {
-                let twice = says(peer, claim).and(", ").and(&name(asks)).and(" twice").with(claim, home);
-                all.push(twice.with(asks, home).with(asks, elsewhere));
-            }
         }
     }
 }

@@ -14,6 +14,8 @@ use crate::explain::Judged;
 const CALLERS_MAX: usize = 512;
 /// A list with an item that no grant asks for tells `equals` from `contains`.
 const OTHER_ITEM: &str = "made-up";
+/// What no grant accepts.
+const OTHER_PURPOSE: &str = "made-up";
 
 /// All callers of the grants.
 pub fn all(
@@ -81,13 +83,12 @@ pub fn all(
                     .iter()
                     .map(|(names, value)| format!("claim {}: {}", names.join("."), text(value)))
                     .collect();
-                match said {
-                    Some((source, purpose)) => {
-                        scenario.sent.put(source, purpose);
-                        terms.push(format!("{}: {purpose}", name(source)));
-                    }
-                    None if grant.purposes.is_empty() => {}
-                    None => terms.push("without a purpose".into()),
+                for (source, purpose) in said {
+                    scenario.sent.put(source, purpose);
+                    terms.push(format!("{}: {purpose}", name(source)));
+                }
+                if said.is_empty() && !grant.purposes.is_empty() {
+                    terms.push("without a purpose".into());
                 }
                 scenario.caller = format!(
                     "a caller under grant {} ({}), {} in {}",
@@ -113,13 +114,20 @@ fn values(test: &Test, as_list: bool) -> Vec<Value> {
     accepted.into_iter().map(Value::from).chain(list).collect()
 }
 
-/// Each purpose that a grant accepts, from each source, its policy's own first, and none.
-fn purposes<'s>(grant: &Grant, policy: &'s Policy, sources: &[&'s Source]) -> Vec<Option<(&'s Source, &'static str)>> {
+/// What sources say of the purpose: each that a grant accepts, from each source, its policy's own first; the first of
+/// them from each source while another says something else, for the order of sources decides; and nothing.
+fn purposes<'s>(grant: &Grant, policy: &'s Policy, sources: &[&'s Source]) -> Vec<Vec<(&'s Source, &'static str)>> {
     let own = &policy.identity.purpose_sources;
     let others = sources.iter().copied().filter(|source| !own.iter().any(|known| is_same(known, source)));
     let sources: Vec<&Source> = own.iter().chain(others).collect();
-    let of = |source: &'s Source| grant.purposes.iter().map(move |purpose| Some((source, purpose.as_str())));
-    sources.into_iter().flat_map(of).chain([None]).collect()
+    let accepted = grant.purposes.iter().map(|purpose| purpose.as_str());
+    let alone = sources.iter().flat_map(|source| accepted.clone().map(|purpose| vec![(*source, purpose)]));
+    let beside = sources.iter().flat_map(|source| {
+        let others = sources.iter().filter(|other| !is_same(other, source));
+        let first = accepted.clone().next();
+        others.filter_map(move |other| Some(vec![(*source, first?), (*other, OTHER_PURPOSE)]))
+    });
+    alone.chain(beside).chain([Vec::new()]).collect()
 }
 
 /// One index for each size: all combinations, or, where these are too many, each index with the first of the others.

@@ -67,14 +67,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     }
     for path in &arguments.access_log {
         // Callers send any bytes, and Envoy logs them: one such line is no reason to leave out the others.
-        let bytes = std::fs::read(path).with_context(|| cannot_be_read(path))?;
+        let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
         access_log::read(&path.display().to_string(), &String::from_utf8_lossy(&bytes), &mut found);
     }
     ensure!(
         !found.endpoints.is_empty(),
         "there is no request in the inputs: expected OpenAPI documents with `paths`, VirtualServices or HTTPRoutes \
-         with paths, or \
-         access logs"
+         with paths, or access logs"
     );
     let mut unique: Vec<Endpoint> = Vec::new();
     for endpoint in std::mem::take(&mut found.endpoints) {
@@ -169,7 +168,7 @@ fn read(path: &Path, found: &mut Inputs) -> anyhow::Result<()> {
         std::io::Read::read_to_string(&mut std::io::stdin(), &mut text).context("the standard input cannot be read")?;
         ("stdin".to_owned(), text)
     } else {
-        (path.display().to_string(), read_file(path)?)
+        (path.display().to_string(), input::read_text(path)?)
     };
     // JSON by its own parser: documents of some megabytes are usual.
     if let Ok(value) = serde_json::from_str::<serde_json::Value>(&text)
@@ -187,12 +186,4 @@ fn read(path: &Path, found: &mut Inputs) -> anyhow::Result<()> {
     let documents: Vec<Document> = manifest::documents(rest);
     manifests::read(&name, &documents, found);
     Ok(())
-}
-
-fn read_file(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| cannot_be_read(path))
-}
-
-fn cannot_be_read(path: &Path) -> String {
-    format!("{} cannot be read", path.display())
 }

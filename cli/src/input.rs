@@ -58,6 +58,17 @@ pub fn read(paths: &[PathBuf]) -> anyhow::Result<Input> {
     Ok(input)
 }
 
+/// The text of a file.
+///
+/// # Errors
+/// When it cannot be read, or is not UTF-8.
+pub fn read_text(path: &Path) -> anyhow::Result<String> {
+    let bytes = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    String::from_utf8(bytes).ok().with_context(|| {
+        format!("{} is not UTF-8: save it as UTF-8 (`>` of Windows PowerShell writes UTF-16)", path.display())
+    })
+}
+
 /// A file that was named is meant to hold policies where it holds no manifest.
 fn named(documents: Vec<Document>) -> impl Iterator<Item = Document> {
     documents.into_iter().map(|document| match document {
@@ -88,7 +99,7 @@ impl Input {
     }
 
     fn file(&mut self, path: &Path) -> anyhow::Result<Vec<Document>> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+        let text = read_text(path)?;
         let name = path.strip_prefix(".").unwrap_or(path);
         Ok(self.parse(&name.display().to_string(), &text))
     }
@@ -269,9 +280,8 @@ fn kustomize(folder: &Path) -> anyhow::Result<String> {
         }
     }
     bail!(
-        "{folder} has a kustomization, and neither kubectl nor kustomize is on the PATH: install one of them, or \
-         pipe what it \
-         renders: kubectl kustomize {folder} | careplane check -",
+        "{folder} has a kustomization, and neither kubectl nor kustomize is on the PATH: install one of them, or pipe \
+         what it renders: kubectl kustomize {folder} | careplane check -",
         folder = folder.display()
     )
 }

@@ -5,7 +5,7 @@ use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail, ensure};
 
-use crate::input::STDIN;
+use crate::input::{self, STDIN};
 use crate::out;
 
 /// The page, as `make playground` built it before this program.
@@ -55,7 +55,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 }
 
 fn with_policy(page: &str, path: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let text = input::read_text(path)?;
     // No text can end the element that it is in.
     let json = serde_json::to_string(&text)?.replace('<', "\\u003c");
     ensure!(page.contains(GIVEN), "the page has no place for a policy");

@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use careplane_policy::directory::Entry;
 use careplane_policy::document::{Cohort, Jurisdiction};
 
+use crate::input;
 use crate::yaml::{self, Value};
 
 const COLUMNS: [&str; 5] = ["tenant", "pool", "jurisdiction", "cohort", "group"];
@@ -27,7 +28,7 @@ struct Written {
 /// Reads them, and says what is wrong with them, each with its place.
 pub fn read(file: &Path) -> anyhow::Result<(Entries, Vec<String>)> {
     let name = file.display().to_string();
-    let text = std::fs::read_to_string(file).with_context(|| format!("{name} cannot be read"))?;
+    let text = input::read_text(file)?;
     let mut entries = Entries { file: name.clone(), tenants: BTreeMap::new() };
     let mut problems = Vec::new();
     if file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("csv")) {

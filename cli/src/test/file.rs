@@ -2,8 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::Context as _;
-
 use super::case::{self, Case};
 use super::read::{Problems, Reader};
 use super::table;
@@ -36,7 +34,7 @@ const KEYS: [&str; 5] = ["policy", "name", "plugin", "defaults", "cases"];
 /// # Errors
 /// When it cannot be read at all. What is wrong in it comes as a text with its places.
 pub fn read(path: &Path) -> anyhow::Result<Result<TestFile, String>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let text = input::read_text(path)?;
     let shown = input::tidy(path.strip_prefix(".").unwrap_or(path));
     let mut problems = Problems::default();
     let nodes = match yaml::read(&shown.display().to_string().into(), &text) {

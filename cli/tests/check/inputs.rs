@@ -121,6 +121,17 @@ fn a_policy_in_the_configuration_of_an_envoy_has_to_be_json() {
     }
 }
 
+#[test]
+fn what_is_not_utf_8_is_an_error_that_says_so() {
+    let folder = folder("utf-16");
+    let text: Vec<u8> = "\u{feff}version: careplane/v1\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    fs::write(folder.join("policy.yaml"), text).unwrap();
+    let output = careplane(&folder, &["policy.yaml"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.starts_with("careplane: policy.yaml is not UTF-8: save it as UTF-8"), "{said}");
+    assert_eq!(output.status.code(), Some(2));
+}
+
 #[cfg(unix)]
 #[test]
 fn a_folder_is_read_once_whatever_links_lead_to_it() {

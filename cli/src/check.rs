@@ -28,7 +28,7 @@ mod writes;
 use careplane_policy::{Policy, Problem};
 
 use crate::input::Input;
-use crate::manifest::{Document, Manifest};
+use crate::manifest::{Document, Manifest, PROTOBUF};
 use crate::yaml::kubectl::Misread;
 use crate::yaml::{Location, Node};
 #[cfg(feature = "commands")]
@@ -64,6 +64,9 @@ pub fn check_with(input: &Input, extras: Extras) -> (Vec<Finding>, Summary) {
     }
     for document in input.documents.iter().chain(input.alternatives.iter().flatten()) {
         unquoted(document, &mut findings);
+        if let Document::Protobuf(node) = document {
+            findings.add(&rules::POLICY, &node.place, PROTOBUF);
+        }
     }
     let none = vec![Vec::new()];
     let alternatives = if input.alternatives.is_empty() { &none } else { &input.alternatives };
@@ -107,7 +110,7 @@ fn unquoted(document: &Document, findings: &mut Findings) {
     let node = match document {
         Document::Policy(node) => node,
         Document::Manifest(manifest) if is_compared(manifest) => &manifest.node,
-        Document::Manifest(_) | Document::Other(_) => return,
+        Document::Manifest(_) | Document::Protobuf(_) | Document::Other(_) => return,
     };
     for (place, message) in misreadings(node) {
         findings.add(&rules::UNQUOTED, place, message);

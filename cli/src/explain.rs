@@ -21,7 +21,7 @@ use careplane_policy::document::{Document as PolicyDocument, TenantCase, TenantE
 use crate::check::{is_careplane, problem_place};
 use crate::filters;
 use crate::input::Input;
-use crate::manifest::{Document, Manifest, policy_json};
+use crate::manifest::{Document, Manifest, PROTOBUF, is_policy, policy_json};
 use crate::yaml::Node;
 #[cfg(feature = "commands")]
 pub use command::{Arguments, run};
@@ -92,13 +92,14 @@ impl Written {
                 Document::Manifest(manifest) => {
                     candidates.extend(manifest.policy().map(|policy| (Some(manifest), policy)));
                 }
+                Document::Protobuf(node) => bail!("{}: {PROTOBUF}", node.place),
                 Document::Other(_) => {}
             }
         }
         // What is not careplane's comes last: a plugin of another filter, or a document beside the policy.
         candidates.sort_by_key(|(manifest, node)| match manifest {
             Some(manifest) => !manifest.is_policy() && !is_careplane(manifest),
-            None => !node.text(&["version"]).is_some_and(|version| version.starts_with("careplane/")),
+            None => !is_policy(node),
         });
         let known =
             || candidates.iter().filter_map(|(it, _)| Some(it.as_ref()?.name.as_str())).collect::<Vec<_>>().join(", ");
@@ -147,8 +148,8 @@ impl Judged {
     /// When the proxy would refuse the policy, with each problem and its place.
     pub fn new(written: Written, shown: &str) -> anyhow::Result<Self> {
         let Written { node, plugin } = written;
-        let json = node.to_json();
-        let mut policy = Policy::from_json(policy_json(&node).as_bytes()).map_err(|problems| {
+        let json = policy_json(&node);
+        let mut policy = Policy::from_json(json.as_bytes()).map_err(|problems| {
             let lines = problems.iter().map(|problem| format!("\n  {}: {problem}", problem_place(&node, problem)));
             anyhow::anyhow!("{shown}: the policy is refused{}", lines.collect::<String>())
         })?;
@@ -158,7 +159,7 @@ impl Judged {
         let has_key = key.is_some();
         let pseudonyms = Pseudonyms::new(key.unwrap_or_else(|| Key::from_bytes([0; 32])));
         Ok(Self {
-            document: serde_json::from_value(json).context("the policy cannot be read")?,
+            document: serde_json::from_str(&json).context("the policy cannot be read")?,
             rules: Arc::new(Rules::new(policy, pseudonyms)),
             node,
             plugin: plugin.unwrap_or_else(|| filters::ALL.into()),

@@ -223,7 +223,7 @@ fn kustomizations(folder: &Path) -> Vec<Node> {
 fn manifests(path: &Path) -> impl Iterator<Item = Manifest> {
     manifest::documents(read_lenient(path)).into_iter().filter_map(|document| match document {
         Document::Manifest(manifest) => Some(manifest),
-        Document::Policy(_) | Document::Other(_) => None,
+        Document::Policy(_) | Document::Protobuf(_) | Document::Other(_) => None,
     })
 }
 

@@ -1,9 +1,15 @@
 //! Documents of a text: policies, and Kubernetes manifests that can have one inside.
 
-use crate::yaml::{self, Location, Node};
+use serde::de::IgnoredAny;
+
+use crate::yaml::{self, Entry, Location, Node};
 
 /// The `kind` of a policy that is a manifest for kustomize's sake: the document is its `spec`.
 pub const POLICY: &str = "Policy";
+/// What is wrong with a [`Document::Protobuf`].
+pub const PROTOBUF: &str = "the policy is a map, which Envoy hands over as protobuf, and the module reads JSON: \
+                            expected `\"@type\": type.googleapis.com/google.protobuf.StringValue`, with the policy as \
+                            a text";
 /// The root namespace: what is configured there without a selector is for all of the mesh.
 pub const ROOT_NAMESPACE: &str = "istio-system";
 
@@ -16,6 +22,9 @@ pub enum Document {
     Policy(Node),
     /// A manifest.
     Manifest(Manifest),
+    /// A policy that no proxy can read, for Envoy hands it over as protobuf: a `Struct` in the configuration of an
+    /// Envoy.
+    Protobuf(Node),
     /// Neither.
     Other(Node),
 }
@@ -43,8 +52,7 @@ fn document(node: Node) -> Vec<Document> {
         if node.get(&["static_resources"]).is_some() {
             return in_envoy(&node);
         }
-        let is_policy = node.text(&["version"]).is_some_and(|version| version.starts_with("careplane/"));
-        return vec![if is_policy { Document::Policy(node) } else { Document::Other(node) }];
+        return vec![if is_policy(&node) { Document::Policy(node) } else { Document::Other(node) }];
     };
     if kind.ends_with("List") && node.get(&["items"]).is_some() {
         return documents(node.list(&["items"]).to_vec());
@@ -64,48 +72,56 @@ fn document(node: Node) -> Vec<Document> {
     vec![Document::Manifest(manifest)]
 }
 
+/// Whether a document says that it is a policy.
+pub fn is_policy(node: &Node) -> bool {
+    node.text(&["version"]).is_some_and(|version| version.starts_with("careplane/"))
+}
+
 /// The JSON of a policy as a proxy gets it. A text is that of an Envoy's configuration, which is no JSON.
 pub fn policy_json(node: &Node) -> String {
     node.as_text().map_or_else(|| node.to_json().to_string(), Into::into)
 }
 
-/// The policies in the configuration of an Envoy: texts in the `configuration` of its Wasm filters. Listeners that
-/// share their filters by an alias share the policy. The module reads JSON alone: of another text the text is kept.
+/// The policies in the `configuration` of the Wasm filters of an Envoy. Listeners that share their filters by an alias
+/// share the policy.
 fn in_envoy(node: &Node) -> Vec<Document> {
     let mut places: Vec<&Location> = Vec::new();
     let mut policies = Vec::new();
     for (_, entry) in node.all_entries().into_iter().filter(|(_, entry)| entry.key == "configuration") {
-        let Some(value) = entry.value.entries().iter().find(|entry| entry.key == "value") else { continue };
-        let Some(text) = value.value.as_text().filter(|_| !places.contains(&&value.key_place)) else { continue };
-        if serde_json::from_str::<serde::de::IgnoredAny>(text).is_err() && text.contains("careplane/v") {
-            places.push(&value.key_place);
-            policies.push(Document::Policy(value.value.clone()));
-            continue;
-        }
-        let Some(mut policy) = yaml::read(&value.key_place.file, text).ok().and_then(|all| all.into_iter().next())
-        else {
-            continue;
-        };
-        if policy.text(&["version"]).is_some_and(|version| version.starts_with("careplane/")) {
-            places.push(&value.key_place);
-            policy.shift(value.key_place.line, value.key_place.column + 1);
-            policies.push(Document::Policy(policy));
-        }
+        let value = entry.value.entries().iter().find(|entry| entry.key == "value");
+        let Some(value) = value.filter(|value| !places.contains(&&value.key_place)) else { continue };
+        let Some(policy) = in_configuration(value) else { continue };
+        places.push(&value.key_place);
+        policies.push(policy);
     }
     policies
+}
+
+/// The policy that a filter of an Envoy is given, if it is one. The module reads JSON alone: another text is kept as it
+/// is, for the module to refuse it.
+fn in_configuration(value: &Entry) -> Option<Document> {
+    let Some(text) = value.value.as_text() else {
+        return is_policy(&value.value).then(|| Document::Protobuf(value.value.clone()));
+    };
+    let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
+    let read = || yaml::read(&value.key_place.file, text).ok()?.into_iter().next();
+    match read().filter(|_| is_json) {
+        Some(mut policy) => is_policy(&policy).then(|| {
+            policy.place_within(value);
+            Document::Policy(policy)
+        }),
+        None => text.contains("careplane/v").then(|| Document::Policy(value.value.clone())),
+    }
 }
 
 /// The ConfigMap `istio` has the meshConfig as a text in YAML: what it says takes the place of the text.
 fn read_mesh_config(node: &mut Node) {
     let data = node.get(&["data"]).map(Node::entries).unwrap_or_default();
-    let Some(key) = data.iter().find(|entry| entry.key == "mesh").map(|entry| entry.key_place.clone()) else { return };
-    let Some(text) = node.get_mut(&["data", "mesh"]) else { return };
-    let Some(written) = text.as_text() else { return };
-    if let Ok(documents) = yaml::read(&key.file, written)
-        && let Some(mut config) = documents.into_iter().next()
-    {
-        // A block is usually indented by two.
-        config.shift(key.line, key.column + 1);
+    let Some(mesh) = data.iter().find(|entry| entry.key == "mesh").cloned() else { return };
+    let Some(written) = mesh.value.as_text() else { return };
+    let read = yaml::read(&mesh.key_place.file, written).ok().and_then(|documents| documents.into_iter().next());
+    if let (Some(mut config), Some(text)) = (read, node.get_mut(&["data", "mesh"])) {
+        config.place_within(&mesh);
         *text = config;
     }
 }

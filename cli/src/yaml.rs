@@ -152,20 +152,28 @@ impl Node {
         }
     }
 
-    /// Places within a text that is itself a value: a block that begins below `line` and is indented by so many
-    /// `columns`.
-    pub fn shift(&mut self, line: u64, columns: u64) {
-        let shift = |place: &mut Location| {
-            place.line += line;
-            place.column += columns;
-        };
-        shift(&mut self.place);
+    /// Gives what was read from a text that is itself a value the places where it is written: in a block, those of its
+    /// lines. Of a text in quotes, which can have escapes, only the beginning is known.
+    pub fn place_within(&mut self, text: &Entry) {
+        let (key, begin) = (&text.key_place, &text.value.place);
+        self.each_place(&|place| {
+            if begin.line == key.line {
+                *place = begin.clone();
+            } else {
+                place.line += key.line;
+                place.column += begin.column - 1;
+            }
+        });
+    }
+
+    fn each_place(&mut self, change: &impl Fn(&mut Location)) {
+        change(&mut self.place);
         match &mut self.value {
-            Value::List(elements) => elements.iter_mut().for_each(|element| element.shift(line, columns)),
+            Value::List(elements) => elements.iter_mut().for_each(|element| element.each_place(change)),
             Value::Map(entries) => {
                 for entry in entries {
-                    shift(&mut entry.key_place);
-                    entry.value.shift(line, columns);
+                    change(&mut entry.key_place);
+                    entry.value.each_place(change);
                 }
             }
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Text(_) => {}

@@ -58,7 +58,7 @@ impl<'d> Mesh<'d> {
                     }
                     mesh.manifests.push(manifest);
                 }
-                Document::Other(_) => {}
+                Document::Protobuf(_) | Document::Other(_) => {}
             }
         }
         for node in policies {

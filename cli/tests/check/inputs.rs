@@ -9,6 +9,12 @@ use serde_json::Value;
 
 use super::{MESH, careplane, changed, findings, folder, mesh, stdout};
 
+/// What another command prints as an error.
+fn errors_of(arguments: &[&str], folder: &Path) -> String {
+    let command = Command::new(env!("CARGO_BIN_EXE_careplane")).current_dir(folder).args(arguments).output();
+    String::from_utf8_lossy(&command.unwrap().stderr).into_owned()
+}
+
 #[test]
 fn what_comes_through_a_pipe_is_checked() {
     let text = MESH.map(|file| fs::read_to_string(mesh().join(file)).unwrap()).join("---\n");
@@ -109,16 +115,33 @@ fn a_policy_in_the_configuration_of_an_envoy_has_to_be_json() {
         findings(&folder)
     };
     assert_eq!(envoy(r#"{"version": "careplane/v1"}"#), [""; 0]);
-    for policy in ["version: careplane/v1", r#"{"version": "careplane/v1", "#] {
+    let twice = r#"{"version": "careplane/v1", "version": "careplane/v1"}"#;
+    for policy in ["version: careplane/v1", r#"{"version": "careplane/v1", "#, twice] {
         assert_eq!(envoy(policy), ["envoy.yaml:5:7 careplane/policy"], "{policy}");
-        let explained = Command::new(env!("CARGO_BIN_EXE_careplane"))
-            .args(["explain", "--request", "/", "--policy"])
-            .arg(folder.join("envoy.yaml"))
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&explained.stderr).into_owned();
-        assert!(said.contains("envoy.yaml:5:7: not the JSON of a policy document"), "{said}");
+        let explained = errors_of(&["explain", "--request", "/", "--policy", "envoy.yaml"], &folder);
+        assert!(explained.contains("envoy.yaml:5:7: not the JSON of a policy document"), "{explained}");
     }
+}
+
+#[test]
+fn a_policy_that_envoy_hands_over_as_protobuf_is_refused() {
+    let folder = folder("envoy-struct");
+    let envoy = "static_resources:\n  configuration:\n    \"@type\": type.googleapis.com/google.protobuf.Struct\n    \
+                 value: {version: careplane/v1}\n";
+    fs::write(folder.join("envoy.yaml"), envoy).unwrap();
+    assert_eq!(findings(&folder), ["envoy.yaml:4:12 careplane/policy"]);
+    let explained = errors_of(&["explain", "--request", "/", "--policy", "envoy.yaml"], &folder);
+    let expected = "envoy.yaml:4:12: the policy is a map, which Envoy hands over as protobuf";
+    assert!(explained.contains(expected), "{explained}");
+}
+
+#[test]
+fn a_policy_in_quotes_has_the_place_of_its_beginning() {
+    let folder = folder("envoy-quotes");
+    let policy = r#"{\"version\": \"careplane/v1\",\n \"nope\": 1, \"contexts\": 1}"#;
+    let envoy = format!("{{\"static_resources\":\n {{\"configuration\": {{\"value\": \"{policy}\"}}}}}}\n");
+    fs::write(folder.join("envoy.json"), envoy).unwrap();
+    assert_eq!(findings(&folder), ["envoy.json:2:30 careplane/policy", "envoy.json:2:30 careplane/policy"]);
 }
 
 #[test]

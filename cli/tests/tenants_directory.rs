@@ -48,6 +48,15 @@ fn what_is_no_text_is_not_left_out_in_silence() {
 }
 
 #[test]
+fn a_column_that_is_there_twice_is_refused() {
+    let folder = folder("columns");
+    fs::write(folder.join("tenants.csv"), "tenant,pool,group,pool\nhome,pool-a,willow,pool-b\n").unwrap();
+    let built = careplane(&folder, &["directory", "build", "tenants.csv", "--output", "site"]);
+    let expected = "careplane: tenants.csv:1: the column \"pool\" is there twice: expected each once\n";
+    assert_eq!((built.status.code(), text(&built).as_str()), (Some(2), expected));
+}
+
+#[test]
 fn yaml_json_and_csv_make_the_same_directory_which_a_proxy_takes() {
     let folder = folder("forms");
     fs::write(folder.join("policy.yaml"), POLICY).unwrap();

@@ -78,6 +78,10 @@ impl Entries {
         if let Some(unknown) = header.iter().find(|name| !COLUMNS.contains(name)) {
             bail!("{}:1: unknown column {unknown:?}: expected {}", self.file, COLUMNS.join(", "));
         }
+        let repeated = header.iter().enumerate().find(|(index, name)| header.iter().take(*index).any(|it| it == *name));
+        if let Some((_, repeated)) = repeated {
+            bail!("{}:1: the column {repeated:?} is there twice: expected each once", self.file);
+        }
         let column = |name: &str| header.iter().position(|known| known == name);
         let Some(tenant) = column("tenant") else {
             bail!("{}:1: there is no column `tenant`: expected {}", self.file, COLUMNS.join(", "));

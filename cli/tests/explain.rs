@@ -268,6 +268,10 @@ fn grants_say_what_is_missing() {
     assert_eq!(account["decision"]["code"], "grant-action");
     let (account, verdicts) = explain("/x", inspector, &["host: york-1.app.care.example"]);
     assert_eq!((verdicts[0].as_str(), &account["tenant"]["value"]), ("used", &json!("york-1")));
+    let (account, _) = explain("/x", inspector, &[]);
+    let host = json!({"said": null, "source": "host {tenant}.app.care.example", "verdict": "says nothing"});
+    let is_it = |source: &Value| host.as_object().unwrap().iter().all(|(key, value)| source[key] == *value);
+    assert!(account["tenant"]["sources"].as_array().unwrap().iter().any(is_it), "{account:#}");
 }
 
 #[test]

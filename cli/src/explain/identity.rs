@@ -139,7 +139,7 @@ fn said(incoming: &Incoming, request: &Request, source: &Source) -> (String, Opt
         Source::Host(pattern) => {
             let host = request.header(":authority").next().unwrap_or_default();
             let tenant = pattern.tenant(host.as_bytes()).map(|tenant| String::from_utf8_lossy(tenant).into_owned());
-            (format!("host {host}"), tenant)
+            (format!("host {}", pattern.host("{tenant}")), tenant)
         }
         Source::Query(parameter) => {
             let value = query_value(request.path.as_bytes(), parameter);

@@ -63,6 +63,27 @@ fn null_takes_a_member_away_from_defaults_and_from_a_layer_below() {
 }
 
 #[test]
+fn a_case_without_a_name_is_where_it_is_written_and_not_at_the_defaults() {
+    let tests = |expect: &str| format!("defaults: {{claims: {{tenant_id: a}}}}\ncases:\n  - {{request: /a{expect}}}\n");
+    let (said, code) = of("version: careplane/v1\n", &tests(", expect: {decision: denied}"), &["-o", "junit"]);
+    assert!(said.contains("policy_test.yaml:3:5\n"), "{said}");
+    assert_eq!(code, Some(1));
+    let (said, code) = of("version: careplane/v1\n", &tests(""), &[]);
+    assert!(said.starts_with("error: the case expects nothing\n --> policy_test.yaml:3:5\n"), "{said}");
+    assert_eq!(code, Some(2));
+}
+
+#[test]
+fn a_part_of_a_text_is_a_text() {
+    let tests = "cases:\n  - request: GET /<id>\n    expect: {tenant: null, decision: denied}\n    \
+                 table: [{id: 7}, {id: null}]\n";
+    let (said, code) = of("version: careplane/v1\n", tests, &[]);
+    let expected = "error: id is null\n --> policy_test.yaml:4:27\n";
+    assert!(said.starts_with(expected) && said.contains("expected a text, as a part of \"GET /<id>\""), "{said}");
+    assert_eq!(code, Some(2));
+}
+
+#[test]
 fn a_request_has_no_member_that_is_not_read() {
     let tests = "cases: [{request: {methd: POST, path: /a}, expect: {decision: allowed}}]\n";
     let (said, code) = of("version: careplane/v1\n", tests, &[]);

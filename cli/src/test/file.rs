@@ -83,6 +83,7 @@ fn one(path: &Path, text: &str, node: &Node, problems: &mut Problems) -> TestFil
             Some(defaults) => {
                 let mut whole = defaults.clone();
                 whole.overlay(&row.node);
+                whole.place = row.node.place;
                 whole
             }
             None => row.node,

@@ -44,7 +44,7 @@ pub fn rows(case: &Node, problems: &mut Problems) -> Vec<Row> {
         });
         let title = values.collect::<Vec<_>>().join(", ");
         let mut node = template.clone();
-        fill(&mut node, row);
+        fill(&mut node, row, problems);
         made.push(Row { node, title });
     }
     made
@@ -73,7 +73,7 @@ fn in_text(text: &str) -> impl Iterator<Item = &str> {
 
 /// A text that is one name becomes the value, of whatever type; names within a text are replaced by texts. The place is
 /// that of the value, which is what a person would change.
-fn fill(node: &mut Node, row: &Node) {
+fn fill(node: &mut Node, row: &Node, problems: &mut Problems) {
     match &mut node.value {
         Value::Text(text) => {
             let whole = text.strip_prefix('<').and_then(|rest| rest.strip_suffix('>'));
@@ -83,13 +83,19 @@ fn fill(node: &mut Node, row: &Node) {
             }
             let asked: Vec<String> = in_text(text).map(Into::into).collect();
             for name in asked {
-                if let Some(value) = row.get(&[&name]).and_then(scalar) {
-                    *text = text.replace(&format!("<{name}>"), &value);
+                let Some(value) = row.get(&[&name]) else { continue };
+                match scalar(value) {
+                    Some(value) => *text = text.replace(&format!("<{name}>"), &value),
+                    None => {
+                        let found = kind(value);
+                        problems
+                            .add(&value.place, format!("{name} is {found}: expected a text, as a part of {text:?}"));
+                    }
                 }
             }
         }
-        Value::List(elements) => elements.iter_mut().for_each(|element| fill(element, row)),
-        Value::Map(entries) => entries.iter_mut().for_each(|entry| fill(&mut entry.value, row)),
+        Value::List(elements) => elements.iter_mut().for_each(|element| fill(element, row, problems)),
+        Value::Map(entries) => entries.iter_mut().for_each(|entry| fill(&mut entry.value, row, problems)),
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }

@@ -73,6 +73,7 @@ impl Ending {
             return Self::Refused;
         }
         let Some(outcome) = &record.outcome else { return Self::Failed };
+        let is_tunnel = record.request.as_ref().is_some_and(|request| request.method == "CONNECT");
         let was_cut = outcome.flags.iter().any(|flag| CUT.contains(&&**flag));
         // No application said no: there was no way to one, or the caller left.
         let never_came = matches!(outcome.answered_by.as_deref(), Some("proxy" | "caller"));
@@ -80,8 +81,9 @@ impl Ending {
             (None | Some(500..), _) => Self::Failed,
             (Some(400..500), _) if never_came => Self::Failed,
             (Some(400..500), _) => Self::Declined,
-            // After `101 Switching Protocols`, either side ends the connection when it has said all.
+            // After `101 Switching Protocols`, and in a tunnel, either side ends the connection when it has said all.
             (Some(101), _) => Self::Answered,
+            (Some(200..300), _) if is_tunnel => Self::Answered,
             (Some(_), _) if was_cut => Self::Failed,
             (Some(_), 0) => Self::Answered,
             (Some(_), grpc) if is_grpc_fault(grpc) => Self::Failed,
@@ -229,6 +231,9 @@ mod tests {
         for flag in ["DR", "DC", "UC", "UR", "LR", "SI", "DT"] {
             assert_eq!(ending("allowed", &format!(r#"{{"status":200,"flags":["{flag}"]}}"#)), Ending::Failed, "{flag}");
         }
+        let tunnel = |status| format!(r#"{{"status":{status},"flags":["DC"]}},"request":{{"method":"CONNECT"}}"#);
+        assert_eq!(ending("allowed", &tunnel(200)), Ending::Answered);
+        assert_eq!(ending("allowed", &tunnel(503)), Ending::Failed);
         assert_eq!(ending("none", r#"{"status":404,"answeredBy":"proxy","flags":["NR"]}"#), Ending::Failed);
         assert_eq!(ending("allowed", r#"{"status":404,"answeredBy":"upstream"}"#), Ending::Declined);
     }

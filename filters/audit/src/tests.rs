@@ -303,8 +303,25 @@ fn a_filter_whose_words_mean_a_refusal_has_refused_whatever_the_status() {
 
 #[test]
 fn a_connection_that_was_switched_is_answered_whoever_ends_it() {
-    for (status, expected) in [(101, "upstream"), (200, "caller")] {
-        let host = finished("/residents/1", status, "downstream_remote_disconnect");
-        assert_eq!(run(&audit(), &host).unwrap()["outcome"]["answeredBy"], expected, "{status}");
+    let (left, broke) =
+        ("downstream_remote_disconnect", "upstream_reset_after_response_started{connection_termination}");
+    for (method, status, details, expected) in [
+        ("GET", 101, left, "upstream"),
+        ("GET", 101, broke, "upstream"),
+        ("CONNECT", 200, left, "upstream"),
+        ("CONNECT", 200, broke, "upstream"),
+        ("GET", 200, left, "caller"),
+        ("GET", 200, broke, "proxy"),
+        ("CONNECT", 504, broke, "proxy"),
+    ] {
+        let host = finished("/residents/1", status, details)
+            .with_property("upstream.request_attempt_count", number(1))
+            .with_property("upstream.local_address", "127.0.0.1:1");
+        host.set_header(MapType::RequestHeaders, ":method", method).unwrap();
+        let record = run(&audit(), &host).unwrap();
+        assert_eq!(record["outcome"]["answeredBy"], expected, "{method} {status} {details}");
     }
+    let answered_here = finished("/residents/1", 200, "direct_response");
+    answered_here.set_header(MapType::RequestHeaders, ":method", "CONNECT").unwrap();
+    assert_eq!(run(&audit(), &answered_here).unwrap()["outcome"]["answeredBy"], "proxy");
 }

@@ -5,6 +5,7 @@ use std::string::FromUtf8Error;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use careplane_attributes::{Answerer, Details, Flags, TraceContext, is_traced};
+use careplane_policy::Method;
 use careplane_policy::id::is_uuid;
 
 use crate::denial::Denial;
@@ -24,8 +25,6 @@ const GRPC_WEB: &str = "application/grpc-web";
 const CACHE: &str = "cache";
 /// The filters whose words do not say whether they refused; `filter` is one that is not known.
 const ANSWERING_FILTERS: &[&str] = &["filter", "lua", "cors", "health_check"];
-/// `101 Switching Protocols`: from there on, either side ends the stream when it has said all.
-const SWITCHED: Option<u64> = Some(101);
 /// How long an upstream took, as routers tell it.
 const UPSTREAM_TIME: &str = "response\0headers\0x-envoy-upstream-service-time";
 /// How much of Envoy's response code details is read, in bytes: more than the longest word and its reason.
@@ -134,9 +133,11 @@ impl<'e> Ending<'e> {
             Answerer::Upstream if self.request.context.audited && !self.was_forwarded() => {
                 Some(Answerer::Filter("filter"))
             }
+            Answerer::Caller | Answerer::Proxy if self.is_switched() && self.was_forwarded() => {
+                Some(Answerer::Upstream)
+            }
             // Since 1.37, Envoy uses the words of a reset for malformed streams that it ends itself, but not the flag.
             Answerer::Caller if self.flags().words().contains(&"DPE") => Some(Answerer::Proxy),
-            Answerer::Caller if self.status() == SWITCHED => Some(Answerer::Upstream),
             answerer => Some(answerer),
         }
     }
@@ -255,7 +256,16 @@ impl<'e> Ending<'e> {
 
     /// Whether the stream was cut off, by whichever side.
     pub fn is_reset(&self) -> bool {
-        self.status() != SWITCHED && (self.status().is_none() || self.flags().say_reset())
+        !self.is_switched() && (self.status().is_none() || self.flags().say_reset())
+    }
+
+    /// Whether it became another protocol (101), or a tunnel (RFC 9110 §9.3.6). From there on, either side ends the
+    /// stream when it has said all.
+    fn is_switched(&self) -> bool {
+        self.status().is_some_and(|status| match self.request.method {
+            Method::Connect => (200..300).contains(&status),
+            _ => status == 101,
+        })
     }
 
     /// What became of its trace.

@@ -19,6 +19,12 @@ use tokio::{
 
 use crate::{HUGE, support::SOON};
 
+/// What tunnels lead to.
+pub const TUNNEL: &str = "care:80";
+/// What an application is told that is to end a switched connection.
+pub const LAST: [u8; 4] = *b"last";
+const UPGRADED: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+
 /// It ends when this is dropped.
 pub struct Application {
     pub address: SocketAddr,
@@ -31,7 +37,8 @@ pub struct Application {
 impl Application {
     /// HTTP/1.1: `/stage/silent` never answers, `/stage/half` never ends its answer, `/stage/reset` and
     /// `/stage/half-reset` reset the connection instead, `/stage/websocket` upgrades and echoes, and `/stage/body`
-    /// answers when it has four bytes of a body.
+    /// answers when it has four bytes of a body. `/stage/word` upgrades, and CONNECT to [`TUNNEL`] opens a tunnel: both
+    /// echo four bytes, and end the connection when they were [`LAST`].
     pub async fn stage() -> Result<Self> {
         // A peer that goes is no error.
         Self::start(|stream, seen| async move { drop(act(stream, seen).await) }).await
@@ -101,9 +108,17 @@ async fn act(mut stream: TcpStream, seen: UnboundedSender<String>) -> Result<()>
             stream.read_u8().await?;
             return Ok(set_socket_linger(&stream, Some(Duration::ZERO))?);
         }
+        "/stage/word" | TUNNEL => {
+            stream.write_all(if path == TUNNEL { b"HTTP/1.1 200 OK\r\n\r\n" } else { UPGRADED }).await?;
+            let mut word = [0; LAST.len()];
+            stream.read_exact(&mut word).await?;
+            stream.write_all(&word).await?;
+            if word == LAST {
+                return Ok(());
+            }
+        }
         "/stage/websocket" => {
-            let upgrade = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
-            stream.write_all(upgrade).await?;
+            stream.write_all(UPGRADED).await?;
             let (mut reader, mut writer) = stream.split();
             writer.write_all(&body).await?;
             tokio::io::copy(&mut reader, &mut writer).await?;

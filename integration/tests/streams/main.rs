@@ -8,7 +8,7 @@ mod resets;
 mod support;
 
 use anyhow::{Context, Result};
-use application::{Application, read_head};
+use application::{Application, LAST, TUNNEL, read_head};
 use bytes::Bytes;
 use careplane_integration::{
     Lab, Reload, Request,
@@ -199,6 +199,52 @@ async fn an_upgraded_connection_carries_bytes_both_ways_through_a_change_of_poli
         let (_stream, answer) = ask(&id, "x-tenant-id: a\r\nx-tenant-id: b\r\n").await?;
         assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
         assert!(!stage.was_reached());
+        finish(lab).await?;
+    }
+    Ok(())
+}
+
+/// Nothing was cut off: each side may say that it has said all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_was_switched_was_answered_by_the_application_whichever_side_ends_it() -> Result<()> {
+    for version in versions() {
+        let (mut stage, echo) = (Application::stage().await?, Application::echo().await?);
+        let lab = lab(&stage, &echo)
+            .version(version)
+            .patch(|document| {
+                for listener in document["static_resources"]["listeners"].as_array_mut().expect("listeners") {
+                    let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
+                    manager["upgrade_configs"] = json!([{"upgrade_type": "websocket"}, {"upgrade_type": "CONNECT"}]);
+                    let routes = manager["route_config"]["virtual_hosts"][0]["routes"].as_array_mut().expect("routes");
+                    routes.insert(0, json!({"match": {"connect_matcher": {}}, "route": {"cluster": "stage"}}));
+                }
+            })
+            // No token is asked for where there is no path.
+            .policy(|policy| policy["identity"]["tenant"]["required"] = false.into())
+            .start()
+            .await?;
+        for (line, more, status) in [
+            ("GET /stage/word HTTP/1.1", "connection: upgrade\r\nupgrade: websocket\r\n", 101),
+            (&*format!("CONNECT {TUNNEL} HTTP/1.1"), "", 200),
+        ] {
+            for word in [LAST, *b"more"] {
+                let id = request_id(0);
+                let (mut stream, answer) = ask(&lab, line, &id, more).await?;
+                assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{version}: {answer}");
+                stage.reached().await?;
+                let mut echoed = [0; LAST.len()];
+                stream.write_all(&word).await?;
+                stream.read_exact(&mut echoed).await?;
+                if word == LAST {
+                    // The application goes first.
+                    let _ = stream.read(&mut echoed).await;
+                }
+                drop(stream);
+                let record = record(&lab, &id).await?;
+                let outcome = ["status", "answeredBy", "forwarded"].map(|member| &record["outcome"][member]);
+                assert_eq!(outcome, [&json!(status), &json!("upstream"), &json!(true)], "{version}: {record}");
+            }
+        }
         finish(lab).await?;
     }
     Ok(())

@@ -162,6 +162,8 @@ fn what_has_a_late_span_and_why() {
         (Case { late: ALL, status: 500, ..FINE }, Some("server-error")),
         (Case { late: ALL, status: 200, flags: 1 << 6, ..FINE }, Some("reset")),
         (Case { late: ALL, status: 0, ..FINE }, Some("reset")),
+        // Either side may end a switched connection.
+        (Case { late: ALL, status: 101, flags: 1 << 6, ..FINE }, None),
         (Case { late: ALL, status: 403, details: denied, ..FINE }, Some("denied")),
         (Case { late: ALL, millis: 1000, ..FINE }, None),
         (Case { late: ALL, millis: 1001, ..FINE }, Some("slow")),

@@ -29,9 +29,13 @@ pub struct Chain {
     last_checkpoint: Cell<Duration>,
 }
 
-/// The chains of one VM: one for each key, and one whose hashes are not keyed.
+/// The chains of one VM: one for each key, and one whose hashes are not keyed; of records that a collector gets and of
+/// others apart.
+///
+/// A chain that a collector gets has checkpoints. In one with both kinds of filters, its `start` would be missing where
+/// the other kind began it, and its `end` where the other kind ended it.
 #[derive(Debug, Default)]
-pub struct Chains(RefCell<Vec<Weak<Chain>>>);
+pub struct Chains(RefCell<Vec<(bool, Weak<Chain>)>>);
 
 /// How far the chain has come.
 struct Head {
@@ -54,15 +58,17 @@ pub(crate) struct Entry {
 // === impl Chains ===
 
 impl Chains {
-    /// The chain of this key, which begins if there is none. A chain ends with the last filter that continues it.
-    pub fn of(&self, key: Option<Key>) -> Rc<Chain> {
+    /// The chain of this key, for filters that are delivered or not. It begins if there is none, and ends with the last
+    /// filter that continues it.
+    pub fn of(&self, key: Option<Key>, delivered: bool) -> Rc<Chain> {
         let id = key.as_ref().map(Key::id);
         let mut chains = self.0.take();
-        chains.retain(|chain| chain.strong_count() > 0);
-        let known = chains.iter().filter_map(Weak::upgrade).find(|chain| chain.key_id() == id);
+        chains.retain(|(_, chain)| chain.strong_count() > 0);
+        let alike = chains.iter().filter(|(other, _)| *other == delivered);
+        let known = alike.filter_map(|(_, chain)| chain.upgrade()).find(|chain| chain.key_id() == id);
         let chain = known.unwrap_or_else(|| {
             let chain = Rc::new(key.map_or_else(Chain::default, Chain::keyed));
-            chains.push(Rc::downgrade(&chain));
+            chains.push((delivered, Rc::downgrade(&chain)));
             chain
         });
         self.0.replace(chains);

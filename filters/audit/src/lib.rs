@@ -46,7 +46,8 @@ pub const CHAIN_EPOCH: &str = "careplane.audit.chain_epoch";
 /// proxy, or its tail.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The filter. All of one VM with the same key share a chain: they run on one thread.
+/// The filter. Those of one VM with the same key share a chain if all or none of them have a way to a collector: they
+/// run on one thread.
 pub struct Audit {
     chain: Rc<Chain>,
     delivery: Option<Delivery>,

@@ -37,7 +37,7 @@ pub struct Parts {
     pub exporter: Option<Exporter>,
     /// Which proxy this is.
     pub proxy: Option<Arc<str>>,
-    /// The chain that records go into: one for each key of a VM.
+    /// The chain that records go into, of those of the VM.
     #[cfg(feature = "audit")]
     pub chain: Rc<Chain>,
 }
@@ -117,8 +117,7 @@ impl Filters {
 #[cfg(feature = "audit")]
 fn audit(policy: &careplane_policy::Policy, parts: Parts) -> Audit {
     let audit = Audit::new(parts.chain);
-    let wanted = policy.audit.otlp || policy.writes_ahead();
-    match parts.exporter.filter(|_| wanted) {
+    match parts.exporter.filter(|_| policy.delivers()) {
         Some(exporter) => {
             let proxy = parts.proxy.unwrap_or_else(|| "unknown".into());
             audit.delivered(Delivery::new(exporter, proxy, policy.audit.proxy_log != ProxyLog::Off))

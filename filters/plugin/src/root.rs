@@ -144,7 +144,7 @@ fn configure(size: usize) -> Result<Configured, String> {
         chain: {
             let key = policy.audit.chain_key_env.as_ref().filter(|_| records);
             let key = key.and_then(|name| key::chain(name, &mut states));
-            CHAINS.with(|chains| chains.of(key))
+            CHAINS.with(|chains| chains.of(key, policy.delivers()))
         },
     };
     let directory = policy.routing.directory.as_ref().map(DirectoryDriver::attach);

@@ -289,6 +289,11 @@ impl Policy {
         !self.audit.write_ahead.is_empty() || self.identity.grants.iter().any(|grant| grant.write_ahead)
     }
 
+    /// Whether the collector gets records, or intents alone.
+    pub fn delivers(&self) -> bool {
+        self.audit.otlp || self.writes_ahead()
+    }
+
     /// The contexts in the order of the document, the default one last.
     pub fn contexts(&self) -> impl Iterator<Item = &Arc<Context>> {
         self.contexts.iter().chain([&self.default_context])

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context, Result};
 use careplane_integration::{DeliveryCounters, Lab, Plugins, Reload, otlp::Answer, poll::until};
+use serde_json::json;
 
 use crate::{
     WORKERS, lab, ready,
@@ -77,6 +78,30 @@ async fn a_change_of_policy_breaks_no_chain_and_mixes_no_batch() -> Result<()> {
         policies.insert(sender.clone());
     }
     assert_eq!(policies.len(), 4);
+    lab.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_gets_a_collector_begins_a_chain_for_it_and_ends_that_with_it() -> Result<()> {
+    if !ready() {
+        return Ok(());
+    }
+    let lab = lab().policy(|policy| policy["audit"]["sinks"] = json!({"accessLog": true})).start().await?;
+    load(&lab, SOME).await?;
+    let without = lab.policy().clone();
+    let mut with = without.clone();
+    with["audit"]["sinks"] = json!({"accessLog": false, "otlp": true});
+    for policy in [&with, &without] {
+        assert_eq!(lab.reload(policy).await?, Reload::Accepted);
+        load(&lab, SOME).await?;
+    }
+    until("the chains to end", SOON, async || {
+        let trail = Trail::gather(&lab.otlp().logs(), &[&lab.envoy().log().text()?])?;
+        Ok((trail.chains() > 0 && trail.ended() == trail.chains()).then_some(()))
+    })
+    .await?;
+    let trail = trail(&lab, &[])?;
+    assert_eq!((trail.count("start"), trail.count("request")), (trail.chains(), SOME));
     lab.stop().await
 }
 

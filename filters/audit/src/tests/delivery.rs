@@ -149,17 +149,32 @@ fn a_keyed_chain_names_its_key_and_uses_it() {
 fn another_key_is_another_chain() {
     let chains = Chains::default();
     let key = |secret: &[u8]| Key::new(secret).unwrap();
-    let plain = chains.of(None);
-    let keyed = chains.of(Some(key(b"a key of the chain, long enough")));
-    assert!(Rc::ptr_eq(&plain, &chains.of(None)));
-    assert!(Rc::ptr_eq(&keyed, &chains.of(Some(key(b"a key of the chain, long enough")))));
+    let plain = chains.of(None, false);
+    let keyed = chains.of(Some(key(b"a key of the chain, long enough")), false);
+    assert!(Rc::ptr_eq(&plain, &chains.of(None, false)));
+    assert!(Rc::ptr_eq(&keyed, &chains.of(Some(key(b"a key of the chain, long enough")), false)));
     assert!(!Rc::ptr_eq(&plain, &keyed));
     // With the last filter of a chain, the chain ends: the next one of that key is new.
     let record = run(&Audit::new(keyed), &finished("/residents/1", 200, "via_upstream")).unwrap();
-    let later = Audit::new(chains.of(Some(key(b"a key of the chain, long enough"))));
+    let later = Audit::new(chains.of(Some(key(b"a key of the chain, long enough")), false));
     let next = run(&later, &finished("/residents/1", 200, "via_upstream")).unwrap();
     assert_eq!((&record["chain"]["seq"], &next["chain"]["seq"]), (&json!(1), &json!(1)));
     assert_eq!(record["chain"]["key"], next["chain"]["key"]);
+}
+
+/// As when a policy gets a collector, and when it loses it.
+#[test]
+fn a_chain_with_a_collector_begins_and_ends_whatever_is_recorded_without_one() {
+    let (chains, setup) = (Chains::default(), Setup::new("/diary"));
+    let before = Audit::new(chains.of(None, false));
+    let first = run(&before, &finished("/residents/1", 200, "via_upstream")).unwrap();
+    let audit = audit(&setup.rules, &setup.queue, chains.of(None, true));
+    let setup = Setup { audit, ..setup };
+    end(&setup.audit, &setup.begin(), &setup.host);
+    let after = run(&Audit::new(chains.of(None, false)), &finished("/residents/1", 200, "via_upstream")).unwrap();
+    setup.audit.on_end(&setup.host);
+    assert_eq!(setup.kinds(), ["start", "request", "end"]);
+    assert_eq!((&after["chain"]["id"], &after["chain"]["seq"]), (&first["chain"]["id"], &json!(2)));
 }
 
 #[test]

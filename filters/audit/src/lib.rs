@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use careplane_exchange::{Decision, Denial, Ending, Filter, Host, HttpAnswer, Identity, Incoming, Intent};
-use careplane_export::{Exporter, Item, QUEUED, Signal, write_to_log};
+use careplane_export::{ACKNOWLEDGED, Exporter, Item, QUEUED, REJECTED, Signal, write_to_log};
 
 pub use careplane_export::{LOST, OVERFLOW};
 pub use chain::{Chain, Chains};
@@ -215,6 +215,12 @@ impl Delivery {
         }
         item
     }
+}
+
+/// Makes the counters that add up, of records and of what became of each. Where another module follows this one, the
+/// proxy drops those that the new one has not made by then.
+pub fn make_delivery_counters(host: &dyn Host) {
+    [RECORDS, ACKNOWLEDGED, OVERFLOW, REJECTED, LOST].iter().for_each(|counter| host.count(counter, 0));
 }
 
 fn count(context: &str, decision: Decision, host: &dyn Host) {

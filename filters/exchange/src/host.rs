@@ -81,7 +81,8 @@ pub trait Host {
     /// When there is none; `bytes` must not be used then.
     fn random(&self, bytes: &mut [u8]) -> Result<(), HostError>;
 
-    /// Adds to a counter, making it on first use. The host alone handles a counter that it cannot keep.
+    /// Adds to a counter, making it on first use, also to add nothing. The host alone handles a counter that it cannot
+    /// keep.
     fn count(&self, counter: &str, by: u64);
 
     /// Writes a line to the proxy's log, as a warning: the level that Istio's proxies log at unless told otherwise.

@@ -142,9 +142,8 @@ impl Host for EnvoyHost {
     fn count(&self, counter: &str, by: u64) {
         let by = i64::try_from(by).unwrap_or(i64::MAX);
         // Adding nothing is refused by the proxy.
-        if by > 0 {
-            let _ = metric(MetricKind::Counter, counter).and_then(|id| abi::increment_metric(id, by));
-        }
+        let add = |id| if by > 0 { abi::increment_metric(id, by) } else { Ok(()) };
+        let _ = metric(MetricKind::Counter, counter).and_then(add);
     }
 
     fn gauge(&self, gauge: &str, value: u64) {

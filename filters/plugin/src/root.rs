@@ -135,6 +135,10 @@ fn configure(size: usize) -> Result<Configured, String> {
              warning or lower"
         );
     }
+    #[cfg(feature = "audit")]
+    if records && policy.delivers() {
+        careplane_audit::make_delivery_counters(&EnvoyHost);
+    }
     let driver = (policy.export.is_some() && Filters::export(&name)).then(ExportDriver::attach);
     let proxy = export::proxy();
     let parts = Parts {

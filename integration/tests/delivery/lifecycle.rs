@@ -1,6 +1,12 @@
 //! A proxy that gets another policy, drains, hands over to a successor, ends, or is killed, all while callers come.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
 
 use anyhow::{Context, Result};
 use careplane_integration::{DeliveryCounters, Lab, Plugins, Reload, otlp::Answer, poll::until};
@@ -102,6 +108,51 @@ async fn a_policy_that_gets_a_collector_begins_a_chain_for_it_and_ends_that_with
     .await?;
     let trail = trail(&lab, &[])?;
     assert_eq!((trail.count("start"), trail.count("request")), (trail.chains(), SOME));
+    lab.stop().await
+}
+
+/// Envoy drops counters with the module that made them.
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_add_up_where_another_module_follows() -> Result<()> {
+    const ACTIVE: &str = "wasm.envoy.wasm.runtime.v8.active";
+    if !ready() {
+        return Ok(());
+    }
+    let module = Arc::new(AtomicU32::new(1));
+    let present = Arc::clone(&module);
+    let lab = lab()
+        .patch(move |document| {
+            for listener in document["static_resources"]["listeners"].as_array_mut().expect("listeners") {
+                let filters = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+                for filter in filters.as_array_mut().expect("filters") {
+                    if let Some(vm) = filter.pointer_mut("/typed_config/config/vm_config") {
+                        // To Envoy, another VM is another module.
+                        vm["vm_id"] = json!(present.load(Ordering::Relaxed).to_string());
+                    }
+                }
+            }
+        })
+        .start()
+        .await?;
+    lab.otlp().answer(Answer::Refuse(400));
+    load(&lab, SOME).await?;
+    let overflowed = DeliveryCounters::settled(lab.envoy()).await?;
+    overflowed.balanced().context("the first module")?;
+    lab.otlp().answer(Answer::Accept);
+    let active = lab.envoy().stat(ACTIVE).await?;
+    let flood = flood(&lab).await?;
+    module.store(2, Ordering::Relaxed);
+    assert_eq!(lab.reload(&lab.policy().clone()).await?, Reload::Accepted);
+    answers(&flood, SOME).await?;
+    flood.end().await?;
+    until("the first module to end", SOON, async || {
+        let trail = Trail::gather(&lab.otlp().logs(), &[&lab.envoy().log().text()?])?;
+        Ok((lab.envoy().stat(ACTIVE).await? == active && trail.ended() == WORKERS as usize).then_some(()))
+    })
+    .await?;
+    let counters = DeliveryCounters::settled(lab.envoy()).await?;
+    counters.balanced().context("the second module")?;
+    assert!(counters.overflow >= overflowed.overflow, "{overflowed:?}, then {counters:?}");
     lab.stop().await
 }
 

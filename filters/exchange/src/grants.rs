@@ -149,6 +149,15 @@ impl GrantUses {
         }
         is_free
     }
+
+    /// Takes back the last use that was counted.
+    pub(crate) fn give_back(&self, grant: &Grant, user: Option<&UserId>) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_same = |uses: &&mut Uses| uses.grant == grant.index && uses.user.as_ref() == user;
+        if let Some(uses) = all.iter_mut().find(is_same) {
+            uses.times.pop();
+        }
+    }
 }
 
 /// A clone of rules starts with no uses.

@@ -296,6 +296,7 @@ impl Incoming {
     /// A write that fails is counted by the host; the others are made all the same.
     pub fn conclude(&self, host: &dyn Host) -> Option<LocalReply> {
         if let Some(denial) = self.denial.get() {
+            self.give_back_use();
             // Whichever filter refused, alone or in company: its trace is kept where the policy says so, and says what
             // was refused.
             self.keep_trace();
@@ -338,6 +339,15 @@ impl Incoming {
                 Some(denial.reply_with_purposes(correlation, is_grpc, &grant.purposes, header))
             }
             None => Some(denial.reply(correlation, is_grpc)),
+        }
+    }
+
+    /// A request that is refused after all is no use of a grant: a collector that is away would lock a nurse out of an
+    /// emergency.
+    fn give_back_use(&self) {
+        let Some(identity) = self.identity.get().filter(|identity| identity.is_granted()) else { return };
+        if let Some(grant) = &identity.grant {
+            self.rules.grant_uses.give_back(grant, identity.user.as_ref());
         }
     }
 

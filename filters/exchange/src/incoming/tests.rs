@@ -114,6 +114,32 @@ fn a_refusal_is_traced_and_explains_itself_whichever_filter_made_it() {
 }
 
 #[test]
+fn a_refused_request_is_no_use_of_a_grant() {
+    let rules = rules(
+        r#"{
+        "version": "careplane/v1",
+        "identity": {
+            "tenant": {"sources": [{"claim": "home"}, {"header": "x-home"}]},
+            "grants": [{
+                "name": "cover", "when": {"claim": "role", "equals": "nurse"}, "tenants": "any",
+                "atMost": {"perUser": 1, "within": "1h"}
+            }]
+        }
+    }"#,
+    )
+    .unwrap();
+    let host = request(&[("x-home", "home-2")]).with_claim("home", "home-1").with_claim("role", "nurse");
+    let mut refusals = Vec::new();
+    for denial in [Some(Denial::EvidenceUnavailable), Some(Denial::TenantUnknown), None, None] {
+        let incoming = Incoming::open(Arc::clone(&rules), &host);
+        refusals.push(incoming.violation(&host));
+        denial.or(incoming.violation(&host)).into_iter().for_each(|denial| incoming.deny(denial));
+        incoming.conclude(&host);
+    }
+    assert_eq!(refusals, [None, None, None, Some(Denial::GrantLimit)]);
+}
+
+#[test]
 fn a_correlation_id_is_kept_or_made_and_then_told_to_the_upstream() {
     let host = request(&[("x-correlation-id", "order.17_b-2")]);
     let incoming = open(&host);

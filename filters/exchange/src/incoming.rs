@@ -298,7 +298,8 @@ impl Incoming {
         if let Some(denial) = self.denial.get() {
             self.give_back_use();
             // Whichever filter refused, alone or in company: its trace is kept where the policy says so, and says what
-            // was refused.
+            // was refused. What the span was to say before, such as the rate of the tier, no longer holds.
+            self.span_writes.take();
             self.keep_trace();
             self.describe_on_span(host);
             self.tag_span(if self.is_shadow() { "shadow_denial_reason" } else { "denial_reason" }, denial.code());

@@ -113,6 +113,21 @@ fn a_refusal_is_traced_and_explains_itself_whichever_filter_made_it() {
     assert_eq!(host.property_text("wasm.careplane.sampling_rate").as_deref(), Some("100"));
 }
 
+/// As when a request that was to go on cannot be recorded.
+#[test]
+fn the_span_of_a_refusal_says_nothing_of_what_held_before() {
+    let host = request(&[(":path", "/half"), ("x-request-id", KEPT_AT_HALF)]);
+    let incoming = open(&host);
+    incoming.describe_on_span(&host);
+    incoming.keep_trace();
+    incoming.deny(Denial::EvidenceUnavailable);
+    incoming.conclude(&host);
+    let tag = |name: &str| host.property_text(&format!("wasm.careplane.{name}"));
+    assert_eq!(tag("sampling_reason").as_deref(), Some("denied"));
+    assert_eq!(tag("sampling_rate").as_deref(), Some("100"), "refusals are kept, also those that the tier drops");
+    assert_eq!((tag("tenant_id").as_deref(), tag("healthcare_context").as_deref()), (Some("unknown"), Some("half")));
+}
+
 #[test]
 fn a_refused_request_is_no_use_of_a_grant() {
     let rules = rules(

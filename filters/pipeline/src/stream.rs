@@ -147,10 +147,14 @@ impl Stream {
 
     /// The response is on its way out.
     pub fn on_response_headers(&self, host: &dyn Host) {
-        if let Phase::Concluded { correlation, is_shadow: false, .. } = &self.phase {
-            let rules = &self.plugin.rules;
-            self.plugin.filters.iter().for_each(|(_, filter)| filter.on_response(rules, correlation.as_ref(), host));
-        }
+        let correlation = match &self.phase {
+            Phase::Concluded { correlation, is_shadow: false, .. } => correlation.as_ref(),
+            // The proxy answers by itself: time is up.
+            Phase::Held(request) => request.correlation_if_known(),
+            Phase::New | Phase::Concluded { .. } | Phase::Over => return,
+        };
+        let rules = &self.plugin.rules;
+        self.plugin.filters.iter().for_each(|(_, filter)| filter.on_response(rules, correlation, host));
     }
 
     /// The stream is over. One that is logged twice is recorded once.

@@ -221,6 +221,19 @@ fn a_context_says_otherwise_than_the_policy() {
     assert_eq!(action, Action::Pause);
 }
 
+/// Such as that time is up.
+#[test]
+fn what_the_proxy_answers_to_a_held_request_has_its_correlation_id() {
+    let mut policy = policy();
+    policy["enforcement"] = "enforce".into();
+    let held = host("/critical", &[("x-tenant-id", "home-1"), ("x-correlation-id", "c-1")]).with_peer(TRUSTED);
+    let mut stream = Stream::new(plugin("careplane", &policy));
+    assert_eq!(stream.on_request_headers(&held), Action::Pause);
+    assert!(stream.awaited_call().is_some());
+    stream.on_response_headers(&held);
+    assert_eq!(held.response_header("x-correlation-id"), ["c-1"]);
+}
+
 #[test]
 fn what_another_plugin_tells_the_span_stands() {
     let mut policy = policy();

@@ -53,7 +53,8 @@ async fn a_held_request_that_ends_before_its_evidence_comes_was_not_forwarded() 
         let token = token(&lab)?;
         let mut run = Run::new(&lab, &application);
         for chain in ["idle", "lasts", "route-idle", "route-lasts"] {
-            run.send(chain, request(Request::post(CRITICAL, "{}")).bearer(&token)).await?;
+            let held = request(Request::post(CRITICAL, "{}")).header("x-correlation-id", "c-1");
+            run.send(chain, held.bearer(&token)).await?;
         }
         let id = request_id(9_999);
         let mut stream = TcpStream::connect(client(&lab, "patient").await?.address()).await?;
@@ -76,6 +77,9 @@ async fn a_held_request_that_ends_before_its_evidence_comes_was_not_forwarded() 
         for (seen, (by, details)) in run.finish().await?.iter().zip(expected) {
             assert_eq!(seen.summary(), ["none", by, details, "false"], "{version}: {}", seen.record);
             assert_eq!(seen.received, 0, "{version}: {}", seen.record);
+            if let Some(response) = &seen.response {
+                assert_eq!(response.headers["x-correlation-id"], "c-1", "{version}: {details}");
+            }
             for absent in ["cluster", "attempts"] {
                 assert!(seen.outcome(absent).is_null(), "{version}: {}", seen.record);
             }

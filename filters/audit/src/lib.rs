@@ -126,7 +126,7 @@ impl Filter for Audit {
             Ok(_) => delivery.keep(entry.number, item, host),
             Err(_) => {
                 delivery.exporter.send(Signal::Logs, item, host);
-                request.deny(Denial::EvidenceUnavailable);
+                refuse(request, host);
             }
         }
     }
@@ -139,7 +139,7 @@ impl Filter for Audit {
             None => false,
         };
         if !acknowledged {
-            request.deny(Denial::EvidenceUnavailable);
+            refuse(request, host);
         }
     }
 
@@ -221,6 +221,12 @@ impl Delivery {
 /// proxy drops those that the new one has not made by then.
 pub fn make_delivery_counters(host: &dyn Host) {
     [RECORDS, ACKNOWLEDGED, OVERFLOW, REJECTED, LOST].iter().for_each(|counter| host.count(counter, 0));
+}
+
+/// Refuses a request that cannot be recorded now. As the first plugin of a chain, this filter also holds what a later
+/// one refuses for good: then the reason is that one's.
+fn refuse(request: &Incoming, host: &dyn Host) {
+    request.deny(request.violation(host).unwrap_or(Denial::EvidenceUnavailable));
 }
 
 fn count(context: &str, decision: Decision, host: &dyn Host) {

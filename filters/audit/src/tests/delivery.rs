@@ -177,6 +177,25 @@ fn a_chain_with_a_collector_begins_and_ends_whatever_is_recorded_without_one() {
     assert_eq!((&after["chain"]["id"], &after["chain"]["seq"]), (&first["chain"]["id"], &json!(2)));
 }
 
+/// As the first plugin of a chain it also holds what a later one would refuse.
+#[test]
+fn what_cannot_be_recorded_and_is_refused_anyway_is_refused_for_its_own_reason() {
+    for answer in [Some(status(503)), None] {
+        let mut setup = Setup::new("/dose");
+        setup.host = setup.host.with_claim("tenant_id", "home-2");
+        if answer.is_none() {
+            setup.host.fail(Call::HttpCall);
+        }
+        let incoming = setup.begin();
+        if let Some(answer) = &answer {
+            assert_eq!((incoming.awaited_call(), incoming.denial()), (Some(1), None), "no filter may come after it");
+            incoming.release();
+            setup.audit.on_answer(&incoming, answer, &setup.host);
+        }
+        assert_eq!(incoming.denial(), Some(Denial::TenantConflict), "{answer:?}");
+    }
+}
+
 #[test]
 fn a_request_waits_for_its_intent_and_goes_on() {
     let setup = Setup::new("/dose");

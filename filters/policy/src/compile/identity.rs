@@ -47,97 +47,17 @@ pub(super) fn compile(
     let tenant_sources = sources("identity.tenant.sources", &tenant.sources, problems);
     let user_sources = sources("identity.user.sources", &user.sources, problems);
     let purpose_sources = sources("identity.purpose.sources", &purpose.sources, problems);
-    for (part, sources, kinds) in [
-        ("user", &user_sources, "a claim, a path parameter or a header"),
-        ("purpose", &purpose_sources, "a claim or a header"),
-    ] {
-        for (index, source) in sources.iter().enumerate() {
-            let (kind, is_good) = match source {
-                Source::Claim(_) | Source::Header(_) => continue,
-                Source::Path(_) => ("path", part == "user"),
-                Source::Host(_) => ("host", false),
-                Source::Query(_) => ("query", false),
-            };
-            if !is_good {
-                problems.add(
-                    format!("identity.{part}.sources[{index}].{kind}"),
-                    format!("does not say a {part}: expected {kinds}"),
-                );
-            }
-        }
-    }
+    ensure_kinds("user", &user_sources, true, problems);
+    ensure_kinds("purpose", &purpose_sources, false, problems);
     let correlation_header = names::header("identity.correlation.header", &correlation.header, problems);
 
-    let written = [
-        ("headers.tenantId", &headers.tenant_id),
-        ("headers.userId", &headers.user_id),
-        ("headers.healthcareContext", &headers.healthcare_context),
-        ("headers.complianceLevel", &headers.compliance_level),
-        ("headers.complianceFlags", &headers.compliance_flags),
-        ("identity.correlation.header", &correlation_header),
-    ];
-    let purpose_headers = from_headers(&purpose_sources);
-    let purposes = purpose_headers.iter().map(|name| ("identity.purpose.sources", name));
-    let pseudonym = headers.user_pseudonym.iter().map(|name| ("headers.userPseudonym", name));
     let routing =
         [("routing.poolHeader", Some(document.routing.pool_header.as_str())), ("routing.canary.header", cohort_header)];
-    let mut seen: Vec<(&str, String)> = Vec::new();
-    let all = written
-        .into_iter()
-        .chain(pseudonym)
-        .chain(purposes)
-        .map(|(path, name)| (path, name.to_string()))
-        .chain(routing.into_iter().filter_map(|(path, name)| Some((path, name?.to_ascii_lowercase()))));
-    for (path, name) in all {
-        // As applications compare names: `x_tenant_id` is `x-tenant-id` to many.
-        match seen.iter().find(|(_, other)| folded::is_same(other.as_bytes(), name.as_bytes())) {
-            Some((other, _)) => {
-                problems.add(path, format!("{name:?} is {other} already: expected a header of its own"))
-            }
-            None => seen.push((path, name)),
-        }
-    }
-    for (index, omitted) in document.headers.omit.iter().enumerate() {
-        let is_it =
-            |(path, name): &&(&str, String)| name.eq_ignore_ascii_case(omitted) && watched(path) == Watched::Protected;
-        match seen.iter().find(is_it) {
-            Some((_, name)) => headers.omitted.push(name.as_str().into()),
-            None => problems.add(
-                format!("headers.omit[{index}]"),
-                format!("{omitted:?} cannot be omitted: expected a header that headers or routing names"),
-            ),
-        }
-    }
-
-    let user_headers = from_headers(&user_sources);
-    let mut identity_headers = from_headers(&tenant_sources);
-    for name in &user_headers {
-        if identity_headers.contains(name) {
-            problems.add(
-                "identity.user.sources",
-                format!("{name:?} is a source of the tenant already: expected a header of its own"),
-            );
-        }
-    }
-    for name in user_headers.iter().chain([&headers.tenant_id, &headers.user_id]) {
-        if !identity_headers.contains(name) {
-            identity_headers.push(Arc::clone(name));
-        }
-    }
-
-    let written = seen.iter().map(|(path, name)| (Arc::from(name.as_str()), watched(path)));
-    let sources = identity_headers.iter().filter(|name| !seen.iter().any(|(_, written)| **written == ***name));
-    let protected = written.chain(sources.map(|name| (Arc::clone(name), Watched::Protected)));
-    let names_by_host = tenant_sources.iter().any(|source| matches!(source, Source::Host(_)));
-    let (overrides, hosts): (&[&str], &[&str]) = match overrides {
-        Overrides::Remove => (OVERRIDE_HEADERS, if names_by_host { HOST_HEADERS } else { &[] }),
-        Overrides::Pass => (&[], &[]),
-    };
-    let overrides = overrides.iter().chain(hosts);
+    let named = named(&headers, &correlation_header, &purpose_sources, routing, problems);
+    headers.omitted = omitted(&document.headers.omit, &named, problems);
+    let identity_headers = identity_headers(&tenant_sources, &user_sources, &headers, problems);
     let identity = Identity {
-        watched_headers: WatchedHeaders::new(
-            protected.chain(overrides.map(|name| (Arc::from(*name), Watched::Override))),
-        ),
+        watched_headers: watched_headers(&named, &identity_headers, *overrides, &tenant_sources),
         trusted_peers: trusted(trusted_peers, problems),
         tenant_sources,
         fold_tenants: tenant.case == TenantCase::Lower,
@@ -152,6 +72,125 @@ pub(super) fn compile(
     (identity, headers)
 }
 
+/// Refuses sources of a kind that does not say this part of an identity.
+#[inline(never)]
+fn ensure_kinds(part: &str, sources: &[Source], is_in_paths: bool, problems: &mut Problems) {
+    for (index, source) in sources.iter().enumerate() {
+        let kind = match source {
+            Source::Claim(_) | Source::Header(_) => continue,
+            Source::Path(_) if is_in_paths => continue,
+            Source::Path(_) => "path",
+            Source::Host(_) => "host",
+            Source::Query(_) => "query",
+        };
+        let expected = if is_in_paths { "a claim, a path parameter or a header" } else { "a claim or a header" };
+        problems.add(
+            format!("identity.{part}.sources[{index}].{kind}"),
+            format!("does not say a {part}: expected {expected}"),
+        );
+    }
+}
+
+/// The headers that the document names for a use of careplane's, each with its place there. None has two uses.
+#[inline(never)]
+fn named(
+    headers: &Headers,
+    correlation: &Arc<str>,
+    purpose_sources: &[Source],
+    routing: [(&'static str, Option<&str>); 2],
+    problems: &mut Problems,
+) -> Vec<(&'static str, String)> {
+    let written = [
+        ("headers.tenantId", &headers.tenant_id),
+        ("headers.userId", &headers.user_id),
+        ("headers.healthcareContext", &headers.healthcare_context),
+        ("headers.complianceLevel", &headers.compliance_level),
+        ("headers.complianceFlags", &headers.compliance_flags),
+        ("identity.correlation.header", correlation),
+    ];
+    let pseudonym = headers.user_pseudonym.iter().map(|name| ("headers.userPseudonym", name));
+    let purpose_headers = from_headers(purpose_sources);
+    let purposes = purpose_headers.iter().map(|name| ("identity.purpose.sources", name));
+    let all = written
+        .into_iter()
+        .chain(pseudonym)
+        .chain(purposes)
+        .map(|(path, name)| (path, name.to_string()))
+        .chain(routing.into_iter().filter_map(|(path, name)| Some((path, name?.to_ascii_lowercase()))));
+    let mut named: Vec<(&str, String)> = Vec::new();
+    for (path, name) in all {
+        // As applications compare names: `x_tenant_id` is `x-tenant-id` to many.
+        match named.iter().find(|(_, other)| folded::is_same(other.as_bytes(), name.as_bytes())) {
+            Some((other, _)) => {
+                problems.add(path, format!("{name:?} is {other} already: expected a header of its own"))
+            }
+            None => named.push((path, name)),
+        }
+    }
+    named
+}
+
+fn omitted(written: &[String], named: &[(&str, String)], problems: &mut Problems) -> Vec<Arc<str>> {
+    let mut omitted = Vec::new();
+    for (index, header) in written.iter().enumerate() {
+        let is_it =
+            |(path, name): &&(&str, String)| name.eq_ignore_ascii_case(header) && watched(path) == Watched::Protected;
+        match named.iter().find(is_it) {
+            Some((_, name)) => omitted.push(name.as_str().into()),
+            None => problems.add(
+                format!("headers.omit[{index}]"),
+                format!("{header:?} cannot be omitted: expected a header that headers or routing names"),
+            ),
+        }
+    }
+    omitted
+}
+
+/// The headers that say who a request is from: those among the sources, and those that careplane writes.
+#[inline(never)]
+fn identity_headers(
+    tenant_sources: &[Source],
+    user_sources: &[Source],
+    headers: &Headers,
+    problems: &mut Problems,
+) -> Vec<Arc<str>> {
+    let user_headers = from_headers(user_sources);
+    let mut identity_headers = from_headers(tenant_sources);
+    for name in &user_headers {
+        if identity_headers.contains(name) {
+            problems.add(
+                "identity.user.sources",
+                format!("{name:?} is a source of the tenant already: expected a header of its own"),
+            );
+        }
+    }
+    for name in user_headers.iter().chain([&headers.tenant_id, &headers.user_id]) {
+        if !identity_headers.contains(name) {
+            identity_headers.push(Arc::clone(name));
+        }
+    }
+    identity_headers
+}
+
+#[inline(never)]
+fn watched_headers(
+    named: &[(&str, String)],
+    identity_headers: &[Arc<str>],
+    overrides: Overrides,
+    tenant_sources: &[Source],
+) -> WatchedHeaders {
+    let written = named.iter().map(|(path, name)| (Arc::from(name.as_str()), watched(path)));
+    let sources = identity_headers.iter().filter(|name| !named.iter().any(|(_, written)| **written == ***name));
+    let protected = written.chain(sources.map(|name| (Arc::clone(name), Watched::Protected)));
+    let names_by_host = tenant_sources.iter().any(|source| matches!(source, Source::Host(_)));
+    let (overrides, hosts): (&[&str], &[&str]) = match overrides {
+        Overrides::Remove => (OVERRIDE_HEADERS, if names_by_host { HOST_HEADERS } else { &[] }),
+        Overrides::Pass => (&[], &[]),
+    };
+    let overrides = overrides.iter().chain(hosts).map(|name| (Arc::from(*name), Watched::Override));
+    WatchedHeaders::new(protected.chain(overrides))
+}
+
 /// How the header is watched that the document names at `path`. Of the correlation id and the purpose, what a caller
 /// says is believed.
 fn watched(path: &str) -> Watched {
@@ -161,6 +200,7 @@ fn watched(path: &str) -> Watched {
     }
 }
 
+#[inline(never)]
 fn headers(written: &document::Headers, problems: &mut Problems) -> Headers {
     let mut name = |key: &str, name: &str| names::header(&format!("headers.{key}"), name, problems);
     Headers {
@@ -247,6 +287,7 @@ pub(super) fn claim(path: &str, written: &document::Claim, problems: &mut Proble
     Claim { path: names, issuer: written.issuer.clone() }
 }
 
+#[inline(never)]
 fn trusted(written: &document::TrustedPeers, problems: &mut Problems) -> TrustedPeers {
     let patterns = match written {
         document::TrustedPeers::Any => return TrustedPeers::Any,

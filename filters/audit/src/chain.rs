@@ -60,6 +60,7 @@ pub(crate) struct Entry {
 impl Chains {
     /// The chain of this key, for filters that are delivered or not. It begins if there is none, and ends with the last
     /// filter that continues it.
+    #[inline(never)]
     pub fn of(&self, key: Option<Key>, delivered: bool) -> Rc<Chain> {
         let id = key.as_ref().map(Key::id);
         let mut chains = self.0.take();

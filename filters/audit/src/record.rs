@@ -154,6 +154,7 @@ fn chain(object: &mut Object<'_>, link: &Link<'_>) {
     object.number(name!("seq"), link.number);
 }
 
+#[inline(never)]
 fn context(object: &mut Object<'_>, request: &Handled) {
     let context = &request.context;
     object.unescaped(name!("action"), context.action(request.method).as_str());
@@ -166,6 +167,7 @@ fn context(object: &mut Object<'_>, request: &Handled) {
     object.optional_unescaped(name!("subject"), request.subject.as_deref());
 }
 
+#[inline(never)]
 fn decision(object: &mut Object<'_>, ending: &Ending<'_>) {
     let decision = ending.decision();
     let (by, reason) = match decision {
@@ -202,6 +204,7 @@ fn shadow(object: &mut Object<'_>, decision: &ShadowDecision, request: &Handled)
     object.unescaped(name!("result"), decision.as_str());
 }
 
+#[inline(never)]
 fn outcome(object: &mut Object<'_>, ending: &Ending<'_>) {
     object.optional_unescaped(name!("answeredBy"), ending.answered_by().map(|answerer| answerer.as_str()));
     object.optional_number(name!("attempts"), ending.attempts());
@@ -223,6 +226,7 @@ fn proxy(record: &mut Object<'_>, request: &Handled) {
     }
 }
 
+#[inline(never)]
 fn message(object: &mut Object<'_>, request: &Handled, id: Option<&str>) {
     object.optional_unescaped(name!("correlationId"), request.correlation.as_ref().map(|id| id.as_str()));
     object.optional_unescaped(name!("id"), id);
@@ -242,6 +246,7 @@ fn message(object: &mut Object<'_>, request: &Handled, id: Option<&str>) {
     }
 }
 
+#[inline(never)]
 fn tenant(object: &mut Object<'_>, request: &Handled) {
     let (identity, placement) = (&request.identity, request.placement.as_ref());
     let jurisdiction = placement.and_then(|placement| placement.jurisdiction);
@@ -261,6 +266,7 @@ fn tenant(object: &mut Object<'_>, request: &Handled) {
     object.optional_unescaped(name!("source"), identity.tenant_source);
 }
 
+#[inline(never)]
 fn trace(object: &mut Object<'_>, ending: &Ending<'_>) {
     let (tier, trace) = (&ending.request().context.tier, ending.trace());
     let parent = ending.request().trace.parent.as_ref();
@@ -294,6 +300,7 @@ fn reason(ending: &Ending<'_>) -> &'static str {
     }
 }
 
+#[inline(never)]
 fn who(object: &mut Object<'_>, request: &Handled) {
     let identity = &request.identity;
     object.texts(name!("forgedHeaders"), identity.forged.iter().map(|name| &**name));

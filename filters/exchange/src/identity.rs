@@ -133,6 +133,7 @@ fn add(names: &mut Vec<Arc<str>>, name: &Arc<str>) {
 }
 
 /// The headers of an untrusted peer that say something about the caller which is not so.
+#[inline(never)]
 fn forged(policy: &Policy, headers: &HeaderMap, identity: &Identity) -> Vec<Arc<str>> {
     let own = |name: &str| identity.upstream_value(policy, name).map(|value| value.as_bytes());
     let is_own = |name: &Arc<str>, sent: &[u8]| match own(name) {
@@ -264,6 +265,7 @@ impl Identity {
     }
 
     /// Notes headers that pretend to be careplane's, and override headers.
+    #[inline(never)]
     fn find_unwanted(&mut self, policy: &Policy, headers: &HeaderMap) {
         for (sent, _) in headers.iter() {
             match policy.identity.watched_headers.find(sent) {

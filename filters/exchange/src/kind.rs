@@ -26,6 +26,7 @@ pub struct RequestKind {
 // === impl RequestKind ===
 
 impl RequestKind {
+    #[inline(never)]
     pub(crate) fn of(headers: &HeaderMap, host: &dyn Host) -> Self {
         let has = |name| headers.get(name).is_some();
         Self {

@@ -30,6 +30,7 @@ pub struct Rules {
 
 impl Rules {
     /// Rules before any request.
+    #[inline(never)]
     pub fn new(policy: Policy, pseudonyms: Pseudonyms) -> Self {
         Self {
             policy,

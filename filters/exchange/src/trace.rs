@@ -55,6 +55,7 @@ pub enum TraceReason {
 // === impl TraceInput ===
 
 impl TraceInput {
+    #[inline(never)]
     pub(crate) fn read(headers: &HeaderMap) -> Self {
         let id = headers.get(REQUEST_ID).unwrap_or_default();
         let random = Random::from_request_id(id);

@@ -86,6 +86,7 @@ impl Item {
     }
 
     /// A span.
+    #[inline(never)]
     pub fn span(span: &SpanData<'_>) -> Self {
         let mut inner = Message::with_capacity(512);
         inner.bytes(1, &unhex(span.trace_id)).bytes(2, &unhex(span.span_id));

@@ -71,6 +71,7 @@ impl Filters {
 
     /// The filters of a plugin of this name.
     #[cfg_attr(not(all(feature = "sampling", feature = "audit")), allow(unused_variables))]
+    #[inline(never)]
     pub fn named(plugin: &str, rules: &Rules, parts: Parts) -> Self {
         let mut filters: Vec<Named> = Vec::new();
         #[cfg(feature = "tracing-tags")]

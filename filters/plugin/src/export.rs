@@ -32,6 +32,7 @@ pub(crate) struct ExportDriver {
 // === impl ExportDriver ===
 
 impl ExportDriver {
+    #[inline(never)]
     pub(crate) fn attach() -> Self {
         let queue = QUEUE.with(Rc::clone);
         queue.attach();
@@ -40,6 +41,7 @@ impl ExportDriver {
     }
 
     /// What the filters of a plugin with this policy export through; none when the policy has no collector.
+    #[inline(never)]
     pub(crate) fn exporter(&self, policy: &Policy, proxy: &str) -> Option<Exporter> {
         let export = policy.export.clone()?;
         let service = text("xds\0node\0cluster").unwrap_or_else(|| "careplane".into());
@@ -69,6 +71,7 @@ pub(crate) fn answered(call: u32, headers: usize, body: usize) {
 }
 
 /// Which proxy this is: Envoy's node id.
+#[inline(never)]
 pub(crate) fn proxy() -> Arc<str> {
     text("xds\0node\0id").unwrap_or_else(|| "unknown".into()).into()
 }

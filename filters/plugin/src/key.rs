@@ -24,6 +24,7 @@ thread_local! {
 ///
 /// # Errors
 /// When there is no key and no random number either.
+#[inline(never)]
 pub(crate) fn pseudonyms(name: &str, states: &mut States) -> Result<Pseudonyms, HostError> {
     let found = from_environment(name);
     states.note(EPHEMERAL, found.is_err());

@@ -101,6 +101,7 @@ impl Drop for Configured {
 }
 
 /// An error has a line for each problem.
+#[inline(never)]
 fn configure(size: usize) -> Result<Configured, String> {
     let name = abi::property("plugin_root_id")
         .ok()

@@ -44,6 +44,7 @@ impl Policy {
     ///
     /// # Errors
     /// As [`from_json`](Self::from_json).
+    #[inline(never)]
     pub fn from_json_carefully(bytes: &[u8]) -> Result<Self, Problems> {
         let (document, mut problems) = decode::from_json(bytes);
         if problems.iter().any(|problem| problem.path.is_empty()) {

@@ -49,6 +49,7 @@ pub fn is_normal(path: &str) -> bool {
 
 /// Whether an application may read the path `raw`, whose normal form is `normal`, as another path for which
 /// `is_same_route` is false.
+#[inline(never)]
 pub(crate) fn is_ambiguous(raw: &[u8], normal: &str, is_same_route: impl Fn(&str) -> bool) -> bool {
     let (path, _) = without_query(raw);
     if has_hidden_text(path) {

@@ -28,6 +28,7 @@ impl Template {
     ///
     /// # Errors
     /// What is wrong with it, and what would be accepted, to follow the quoted text.
+    #[inline(never)]
     pub fn new(text: &str) -> Result<Self, String> {
         if !text.starts_with('/') {
             return Err("must start with \"/\"".into());

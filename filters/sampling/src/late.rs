@@ -20,6 +20,7 @@ struct SpanIdentity {
 }
 
 /// The late span of a request that is over, if it is to have one.
+#[inline(never)]
 pub(crate) fn span(ending: &Ending<'_>, host: &dyn Host) -> Option<Item> {
     let reason = reason(ending)?;
     let identity = SpanIdentity::of(ending, host)?;
@@ -94,6 +95,7 @@ fn reason(ending: &Ending<'_>) -> Option<&'static str> {
 
 impl SpanIdentity {
     /// None when a caller has decided that the tree is not kept, or without random numbers.
+    #[inline(never)]
     fn of(ending: &Ending<'_>, host: &dyn Host) -> Option<Self> {
         let (trace, request) = (ending.trace(), ending.request());
         let parent = request.trace.parent.as_ref();

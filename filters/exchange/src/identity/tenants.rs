@@ -26,8 +26,6 @@ pub(super) struct Tenants {
 // === impl Tenants ===
 
 impl Tenants {
-    // In a function of its own, as what is rare below: V8 compiles each at load, and keeps the memory that the largest
-    // takes.
     #[inline(never)]
     pub(super) fn gather<'a>(policy: &'a Policy, asked: &Asked<'a>) -> Self {
         let rules = &policy.identity;

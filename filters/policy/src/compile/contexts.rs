@@ -169,6 +169,7 @@ fn requires(context: Option<TenantRequirement>, otherwise: bool) -> bool {
     context.map_or(otherwise, |requirement| requirement == TenantRequirement::Required)
 }
 
+#[inline(never)]
 fn tier(path: Arguments<'_>, name: &str, tiers: &Tiers, problems: &mut Problems) -> Tier {
     tiers.get(name).cloned().unwrap_or_else(|| {
         let known: Vec<&str> = tiers.keys().map(String::as_str).collect();
@@ -206,6 +207,7 @@ fn matches(context: usize, written: Option<&[document::Match]>, problems: &mut P
     routes
 }
 
+#[inline(never)]
 fn methods(path: Arguments<'_>, written: Option<&[String]>, problems: &mut Problems) -> Methods {
     let Some(written) = written else { return Methods::ALL };
     if written.is_empty() {

@@ -105,6 +105,7 @@ fn grant(path: &str, index: usize, written: document::Grant, known: &Known<'_>, 
     }
 }
 
+#[inline(never)]
 fn conditions(path: &str, written: &[document::Condition], problems: &mut Problems) -> Vec<Condition> {
     let mut compiled = Vec::with_capacity(written.len());
     for (index, condition) in written.iter().enumerate() {
@@ -134,6 +135,7 @@ fn conditions(path: &str, written: &[document::Condition], problems: &mut Proble
     compiled
 }
 
+#[inline(never)]
 fn purposes(path: &str, written: &[String], known: &Known<'_>, problems: &mut Problems) -> Vec<Purpose> {
     if !written.is_empty() && !known.says_purpose {
         problems.add(path, "cannot be said by any request: expected sources in identity.purpose.sources");

@@ -125,6 +125,7 @@ fn check(listed: TenantsBuilder, known: &KnownPools, problems: &mut Problems) ->
     listed
 }
 
+#[inline(never)]
 fn build(mut listed: TenantsBuilder, case: TenantCase, problems: &mut Problems) -> Tenants {
     if case == TenantCase::Lower {
         listed.fold();
@@ -135,6 +136,7 @@ fn build(mut listed: TenantsBuilder, case: TenantCase, problems: &mut Problems) 
     })
 }
 
+#[inline(never)]
 fn pools(written: &[document::Pool], problems: &mut Problems) -> Vec<(Arc<str>, u64)> {
     let mut pools: Vec<(Arc<str>, u64)> = Vec::with_capacity(written.len());
     for (index, pool) in written.iter().enumerate() {
@@ -161,6 +163,7 @@ fn pools(written: &[document::Pool], problems: &mut Problems) -> Vec<(Arc<str>, 
     pools
 }
 
+#[inline(never)]
 fn dedicated(written: &[String], hashed: &[(Arc<str>, u64)], problems: &mut Problems) -> Vec<Arc<str>> {
     let mut dedicated: Vec<Arc<str>> = Vec::with_capacity(written.len());
     for (index, name) in written.iter().enumerate() {

@@ -12,6 +12,7 @@ use crate::rate::Rate;
 /// The tiers by name.
 pub(super) type Tiers = BTreeMap<String, Tier>;
 
+#[inline(never)]
 pub(super) fn tiers(sampling: &document::Sampling, problems: &mut Problems) -> Tiers {
     let mut tiers = Tiers::new();
     for (name, percent) in &sampling.tiers {

@@ -28,8 +28,7 @@ impl<T: Read> Field for T {
 }
 
 /// Fills the fields of a struct from a map. `names` and `fields` are in the same order.
-// What has one caller would end up in that caller, and V8 would need 10 MB more to compile it, for ever: Envoy's
-// allocator keeps them. The same goes for every `inline(never)` in this crate.
+// ARCHITECTURE.md says why, of every `inline(never)`.
 #[inline(never)]
 pub(crate) fn fill_fields(names: &[&str], fields: &mut [&mut dyn Field], value: &Tree<'_>) -> Result<(), LocatedError> {
     let Tree::Object(map) = value else { return Err(LocatedError::invalid_type(value, "a map")) };

@@ -218,7 +218,7 @@ const ATTACKS: &[Attack] = &[
         change: |files| *files = archive(false),
     },
     Attack {
-        name: "beside a record, another one with its hash, under a key that nobody has",
+        name: "a made-up record with the hash of a true one, under an unknown key",
         harms: true,
         list: false,
         keyed: false,

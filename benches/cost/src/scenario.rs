@@ -58,7 +58,7 @@ pub struct Measured {
 
 /// The tenant of most requests.
 const TENANT: &str = "care-home-0107";
-/// Those of somebody who works in several.
+/// The tenants of a person who works for five.
 const HOMES: [&str; 5] = ["care-home-0001", "care-home-0042", TENANT, "care-home-0233", "care-home-0305"];
 const BUNDLE: &[&str] = &["careplane"];
 const FOUR: &[&str] = &["audit", "tracing-tags", "tenant-routing", "sampling"];

@@ -376,6 +376,12 @@ pub fn refused(cluster: &Cluster, step: &str, verb: &str, ended: &Ended) -> Fail
     Failure::new(Code::Refused, format!("{step} cannot be {verb}: the reason is above"))
 }
 
+/// Whether `apply` has made it, or changed it.
+pub fn is_ours(object: &Value) -> bool {
+    let mut managers = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+    managers.any(|manager| manager["manager"] == MANAGER)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

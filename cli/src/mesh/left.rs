@@ -3,10 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::Value;
-
 use super::Context;
-use super::difference::{MANAGER, Presence};
+use super::difference::{Presence, is_ours};
 use super::failure::Failure;
 use super::manifests::Document;
 
@@ -51,10 +49,4 @@ pub fn read(context: &Context<'_>, presence: &Presence) -> Result<Vec<Document>,
         left.extend(documents.filter(|document| !manifests.all().any(|one| document.is_same_as(one))));
     }
     Ok(left)
-}
-
-/// Whether `apply` has made it, or changed it.
-pub fn is_ours(object: &Value) -> bool {
-    let mut managers = object["metadata"]["managedFields"].as_array().into_iter().flatten();
-    managers.any(|manager| manager["manager"] == MANAGER)
 }

@@ -19,8 +19,6 @@ const PLACEHOLDER: &str = "oci://registry.example/";
 /// The address of the registry that the network policies are shipped with: of documentation (RFC 5737).
 pub const PLACEHOLDER_OF_REGISTRY: &str = "192.0.2.10/32";
 
-/// Istio's root namespace: what is in it, and selects nothing, is for every namespace.
-pub const ROOT_NAMESPACE: &str = "istio-system";
 /// Where the pods of the ingress gateway run.
 pub const GATEWAY_NAMESPACE: &str = "core-healthcare";
 /// The ingress Gateway.
@@ -222,8 +220,8 @@ impl Document {
 
     /// Whether both are of one object, in whichever version.
     pub fn is_same_as(&self, other: &Self) -> bool {
-        let key = |of: &'_ Self| (of.group().to_owned(), of.kind.clone(), of.namespace.clone(), of.name.clone());
-        key(self) == key(other)
+        (self.group(), &self.kind, &self.namespace, &self.name)
+            == (other.group(), &other.kind, &other.namespace, &other.name)
     }
 
     pub fn group(&self) -> &str {

@@ -2,9 +2,8 @@
 
 use super::Context;
 use super::cluster::Cluster;
-use super::difference::{Presence, refused};
+use super::difference::{Presence, is_ours, refused};
 use super::failure::Failure;
-use super::left;
 
 const VERSIONS: [&str; 2] = ["extensions.istio.io/v1alpha1", "extensions.istio.io/v1"];
 const KINDS: [&str; 2] = ["WasmPlugin", "TrafficExtension"];
@@ -40,7 +39,7 @@ pub fn read(cluster: &Cluster, presence: &Presence) -> Result<Vec<Plugin>, Failu
         for item in cluster.items(&["get", &resource, "-A", "-l", label, "-o", "json", "--show-managed-fields"])? {
             let text = |field: &str| item["metadata"][field].as_str().unwrap_or_default().to_owned();
             let (namespace, name) = (text("namespace"), text("name"));
-            plugins.push(Plugin { kind: kind.to_owned(), namespace, name, is_ours: left::is_ours(&item) });
+            plugins.push(Plugin { kind: kind.to_owned(), namespace, name, is_ours: is_ours(&item) });
         }
     }
     Ok(plugins)

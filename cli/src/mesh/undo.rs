@@ -10,10 +10,11 @@ use super::difference::{MANAGER, Presence, refused};
 use super::failure::{Code, Failure};
 use super::keys::{self, Held, SECRET};
 use super::left;
-use super::manifests::{Document, ROOT_NAMESPACE, Step, join};
+use super::manifests::{Document, Step, join};
 use super::plugins;
 use super::print::first_five;
 use super::verify::{has_proxy, is_in_ambient, istio_label};
+use crate::manifest::ROOT_NAMESPACE;
 
 /// ConfigMaps in which istiod elects a leader. It leaves them behind.
 const ELECTIONS: [&str; 8] = [

@@ -56,7 +56,7 @@ impl<'a> Account<'a> {
         let can_have = |chain: &&ChainReport| {
             let begins = oldest(chain).is_none_or(|oldest| to.is_none_or(|to| oldest < to));
             let reaches = chain.until.is_none_or(|until| from.is_none_or(|from| until >= from));
-            // Whoever has no key can write an end that cannot be checked.
+            // Without the key, an `end` cannot be checked, so it can be forged.
             let has_ended = chain.ended && chain.unverified == 0;
             begins && (reaches || !has_ended)
         };

@@ -250,8 +250,8 @@ impl<'w> Walk<'w> {
                 end: self.record_location(&end),
             });
         }
-        // One that another record contradicts ends nothing, nor does one without the key of its chain: whoever has no
-        // key can write it.
+        // An `end` does not count when another record has its number, or when it lacks the key of its chain: it can be
+        // forged.
         if let [link] = group.valid[..]
             && link.role == Role::End
             && (link.key > 0 || self.report.keys.is_empty())

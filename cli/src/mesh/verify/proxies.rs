@@ -4,9 +4,10 @@
 use serde_json::Value;
 
 use super::{Checks, has_proxy, text, title};
+use crate::manifest::ROOT_NAMESPACE;
 use crate::mesh::difference::Presence;
 use crate::mesh::failure::Failure;
-use crate::mesh::manifests::{Document, ROOT_NAMESPACE, Step};
+use crate::mesh::manifests::{Document, Step};
 use crate::mesh::plugins::{self, Plugin};
 
 pub fn plugins(checks: &Checks<'_, '_>, pods: &[Value]) -> Result<(), Failure> {
